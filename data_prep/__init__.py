@@ -1,0 +1,1 @@
+"""Data set readers, tiling and synthetic scenes: everything that writes a prepared folder."""

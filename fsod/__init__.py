@@ -1,0 +1,24 @@
+"""Few-shot object detection in aerial and satellite imagery.
+
+Importing the package sets the switches below before any library reads them: nothing is sent or fetched over the
+network unless a download was asked for, and ultralytics must not reduce torch to one thread.
+"""
+
+import os
+from pathlib import Path
+
+_OFFLINE = {
+    "YOLO_OFFLINE": "true",
+    "YOLO_AUTOINSTALL": "false",
+    "YOLO_VERBOSE": "false",
+    "YOLO_CONFIG_DIR": str(Path.home() / ".cache" / "fsod"),
+    "NO_ALBUMENTATIONS_UPDATE": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    # ultralytics sets this to 1 when it is unset
+    "OMP_NUM_THREADS": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1),
+}
+for _key, _value in _OFFLINE.items():
+    os.environ.setdefault(_key, _value)
+
+__version__ = "0.1.0"

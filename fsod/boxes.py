@@ -1,0 +1,101 @@
+"""Boxes as arrays: the detections container and the arithmetic that every floor shares.
+
+Pixel boxes are ``xyxy``: left, top, right, bottom in pixels from the image's top left corner, where the first pixel
+covers 0..1. So a box's width is ``x2 - x1``, without the "+1" of older benchmarks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Boxes found in one image, window or scene.
+
+    Attributes:
+        boxes_xyxy_px: (n, 4) float64, pixels.
+        scores: (n,) float32 in 0..1.
+        class_ids: (n,) int64, index into the class names of whoever made the detections.
+    """
+
+    boxes_xyxy_px: NDArray[np.float64]
+    scores: NDArray[np.float32]
+    class_ids: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        n = len(self.boxes_xyxy_px)
+        if self.boxes_xyxy_px.shape != (n, 4) or self.scores.shape != (n,) or self.class_ids.shape != (n,):
+            raise ValueError(
+                f"detections do not fit together: boxes {self.boxes_xyxy_px.shape}, scores {self.scores.shape}, "
+                f"class ids {self.class_ids.shape}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def select(self, index: NDArray[np.bool_] | NDArray[np.intp]) -> Detections:
+        """The detections at ``index``, a boolean mask or integer positions."""
+        return Detections(self.boxes_xyxy_px[index], self.scores[index], self.class_ids[index])
+
+    def shift(self, dx_px: float, dy_px: float) -> Detections:
+        """The same detections in a frame whose origin lies at (-dx_px, -dy_px) of this one."""
+        offset = np.array([dx_px, dy_px, dx_px, dy_px], dtype=np.float64)
+        return Detections(self.boxes_xyxy_px + offset, self.scores, self.class_ids)
+
+    @staticmethod
+    def empty() -> Detections:
+        """No detections at all."""
+        return Detections(np.zeros((0, 4)), np.zeros(0, np.float32), np.zeros(0, np.int64))
+
+    @staticmethod
+    def concatenate(parts: list[Detections]) -> Detections:
+        """All detections of ``parts``, in order."""
+        if not parts:
+            return Detections.empty()
+        return Detections(
+            np.concatenate([p.boxes_xyxy_px for p in parts]),
+            np.concatenate([p.scores for p in parts]),
+            np.concatenate([p.class_ids for p in parts]),
+        )
+
+
+def area_px(boxes_xyxy_px: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Areas of (n, 4) boxes in square pixels; 0 for boxes that are turned inside out."""
+    sides = np.clip(boxes_xyxy_px[:, 2:] - boxes_xyxy_px[:, :2], 0, None).astype(np.float64)
+    return np.asarray(sides[:, 0] * sides[:, 1])
+
+
+def intersection_px(a_xyxy_px: NDArray[np.floating], b_xyxy_px: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Intersection areas of every box of a (n, 4) with every box of b (m, 4): (n, m) square pixels."""
+    a, b = a_xyxy_px.astype(np.float64)[:, None], b_xyxy_px.astype(np.float64)[None]
+    sides = np.clip(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0, None)
+    return np.asarray(sides[..., 0] * sides[..., 1])
+
+
+def iou(a_xyxy_px: NDArray[np.floating], b_xyxy_px: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Intersection over union of every box of a (n, 4) with every box of b (m, 4): (n, m) in 0..1."""
+    inter = intersection_px(a_xyxy_px, b_xyxy_px)
+    union = area_px(a_xyxy_px)[:, None] + area_px(b_xyxy_px)[None] - inter
+    return inter / np.maximum(union, 1e-12)
+
+
+def nms(detections: Detections, iou_threshold: float, *, across_classes: bool = False) -> Detections:
+    """Greedy non-maximum suppression, best score first.
+
+    Args:
+        detections: boxes of one image (thousands, not a scene's worth: the cost is quadratic in the worst case).
+        iou_threshold: a box is dropped when its IoU with a better one exceeds this (0..1).
+        across_classes: let boxes of different classes suppress each other too.
+    """
+    if not len(detections):
+        return detections
+    xywh = detections.boxes_xyxy_px.copy()
+    xywh[:, 2:] -= xywh[:, :2]
+    classes = np.zeros_like(detections.class_ids) if across_classes else detections.class_ids
+    keep = cv2.dnn.NMSBoxesBatched(xywh, detections.scores, classes.astype(np.int32), 0.0, iou_threshold)
+    return detections.select(np.asarray(keep, dtype=np.intp).reshape(-1))

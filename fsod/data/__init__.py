@@ -1,0 +1,1 @@
+"""Images and boxes: the prepared folder, episodes, support crops and augmentation."""

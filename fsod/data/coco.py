@@ -1,0 +1,236 @@
+"""The prepared folder: images, one COCO annotation file, lists of image ids.
+
+::
+
+    FOLDER/images/...         8-bit RGB images
+    FOLDER/annotations.json   COCO: images, categories, annotations (bbox = x, y, width, height in pixels)
+    FOLDER/card.json          what was read, from where, and what was refused
+    FOLDER/splits/*.txt       lists of image ids, one a line
+
+An image's ``source`` names the original it was cut from (its own stem if it was not cut), so that a list of originals
+also selects their tiles, and no original is ever spread over two lists.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fsod.errors import UserError
+
+ANNOTATIONS = "annotations.json"
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """One image of a prepared folder and its boxes.
+
+    Attributes:
+        id: COCO image id.
+        path: the image file.
+        source: stem of the original image this one was cut from, or of its own file.
+        width_px: image width.
+        height_px: image height.
+        boxes_xyxy_px: (n, 4) float64, inside the image, every side longer than 0.
+        class_ids: (n,) int64, index into the folder's ``class_names``.
+        box_ids: (n,) int64, COCO annotation ids.
+        gsd_m: ground size of a pixel in metres, None when unknown.
+    """
+
+    id: int
+    path: Path
+    source: str
+    width_px: int
+    height_px: int
+    boxes_xyxy_px: NDArray[np.float64] = field(repr=False)
+    class_ids: NDArray[np.int64] = field(repr=False)
+    box_ids: NDArray[np.int64] = field(repr=False)
+    gsd_m: float | None = None
+
+
+@dataclass(frozen=True)
+class CocoFolder:
+    """A prepared folder, or a selection of its images.
+
+    Attributes:
+        root: the folder.
+        class_names: in the order of the COCO categories; a class id is a position in it.
+        images: sorted by COCO id.
+        sha256: hash of the annotation file, which shot lists carry.
+    """
+
+    root: Path
+    class_names: tuple[str, ...]
+    images: tuple[ImageRecord, ...]
+    sha256: str
+
+    @cached_property
+    def box_location(self) -> dict[int, tuple[ImageRecord, int]]:
+        """Where each box is: COCO annotation id -> (image, position among the image's boxes)."""
+        return {int(box_id): (image, i) for image in self.images for i, box_id in enumerate(image.box_ids)}
+
+    def class_indices(self, names: list[str] | tuple[str, ...]) -> list[int]:
+        """Class ids of ``names``; UserError with the nearest known name if one is not in the folder."""
+        for name in names:
+            if name not in self.class_names:
+                raise UserError(
+                    f"{self.root / ANNOTATIONS}: no class {name!r}{nearest(name, self.class_names)}; "
+                    f"the classes are {', '.join(self.class_names)}"
+                )
+        return [self.class_names.index(name) for name in names]
+
+    def select(self, ids: list[str]) -> CocoFolder:
+        """The images named by ``ids``: each a file stem, else an original's stem, else a COCO id.
+
+        Raises:
+            UserError: an id is in the folder under none of the three.
+        """
+        by_stem, by_source, by_id = _index(self.images)
+        chosen: dict[int, ImageRecord] = {}
+        for name in ids:
+            found = by_stem.get(name) or by_source.get(name) or by_id.get(name)
+            if found is None:
+                raise UserError(f"{self.root}: no image with id {name!r}{nearest(name, [*by_stem, *by_source])}")
+            chosen.update((image.id, image) for image in found)
+        return replace(self, images=tuple(chosen[i] for i in sorted(chosen)))
+
+
+def _index(images: tuple[ImageRecord, ...]) -> tuple[dict[str, list[ImageRecord]], ...]:
+    by_stem: dict[str, list[ImageRecord]] = {}
+    by_source: dict[str, list[ImageRecord]] = {}
+    by_id: dict[str, list[ImageRecord]] = {}
+    for image in images:
+        by_stem.setdefault(image.path.stem, []).append(image)
+        by_source.setdefault(image.source, []).append(image)
+        by_id.setdefault(str(image.id), []).append(image)
+    return by_stem, by_source, by_id
+
+
+def nearest(name: str, known: list[str] | tuple[str, ...]) -> str:
+    """`` (did you mean 'x'?)`` for an error message, or nothing where no known name is close."""
+    import difflib
+
+    close = difflib.get_close_matches(name, known, 1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def load_folder(root: Path) -> CocoFolder:
+    """Reads a prepared folder; image files are opened only when their pixels are asked for.
+
+    Raises:
+        UserError: no folder, no or malformed annotation file, an image or class that is not there, a box outside its
+            image or without area; the message names the file and the COCO id.
+    """
+    path = root / ANNOTATIONS
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder; prepare one with `fsod data prepare`")
+    if not path.is_file():
+        raise UserError(f"{root}: not a prepared folder ({ANNOTATIONS} is missing); make one with `fsod data prepare`")
+    raw = path.read_bytes()
+    try:
+        coco = json.loads(raw)
+        names = {c["id"]: str(c["name"]) for c in sorted(coco["categories"], key=lambda c: c["id"])}
+        index_of = {category: i for i, category in enumerate(names)}
+        boxes = _boxes_by_image(coco, index_of, path)
+        images = [_record(root, image, boxes.pop(image["id"], []), path) for image in coco["images"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: not a COCO annotation file: {type(error).__name__} {error}") from error
+    if boxes:
+        raise UserError(f"{path}: boxes for image id {next(iter(boxes))}, which is not among the images")
+    images.sort(key=lambda image: image.id)
+    return CocoFolder(root, tuple(names.values()), tuple(images), hashlib.sha256(raw).hexdigest())
+
+
+def _boxes_by_image(
+    coco: dict[str, Any], index_of: dict[int, int], path: Path
+) -> dict[int, list[tuple[int, int, list[float]]]]:
+    boxes: dict[int, list[tuple[int, int, list[float]]]] = {}
+    for a in coco["annotations"]:
+        if a["category_id"] not in index_of:
+            raise UserError(f"{path}: annotation {a['id']} has category {a['category_id']}, which is not declared")
+        boxes.setdefault(a["image_id"], []).append((a["id"], index_of[a["category_id"]], a["bbox"]))
+    return boxes
+
+
+def _record(root: Path, image: dict[str, Any], boxes: list[tuple[int, int, list[float]]], path: Path) -> ImageRecord:
+    file = root / "images" / image["file_name"]
+    xyxy = np.array([b for _, _, b in boxes], dtype=np.float64).reshape(-1, 4)
+    xyxy[:, 2:] += xyxy[:, :2]
+    size = np.array([image["width"], image["height"]] * 2, dtype=np.float64)
+    for (box_id, _, bbox), box in zip(boxes, xyxy, strict=True):
+        if not (np.isfinite(box).all() and (box[:2] < box[2:]).all()):
+            raise UserError(f"{path}: annotation {box_id} has no area: bbox {bbox}")
+        # one pixel of slack: some tools count the last pixel twice
+        if (box < -1).any() or (box > size + 1).any():
+            raise UserError(
+                f"{path}: annotation {box_id} lies outside its image {image['file_name']} "
+                f"({image['width']}x{image['height']} px): bbox {bbox}"
+            )
+    return ImageRecord(
+        id=int(image["id"]),
+        path=file,
+        source=str(image.get("source", file.stem)),
+        width_px=int(image["width"]),
+        height_px=int(image["height"]),
+        boxes_xyxy_px=np.clip(xyxy, 0, size),
+        class_ids=np.array([c for _, c, _ in boxes], dtype=np.int64),
+        box_ids=np.array([i for i, _, _ in boxes], dtype=np.int64),
+        gsd_m=image.get("gsd_m"),
+    )
+
+
+def read_image(record: ImageRecord) -> NDArray[np.uint8]:
+    """Pixels of an image, (H, W, 3) uint8 RGB.
+
+    Raises:
+        UserError: the file is missing, damaged, or of another size than the annotations say.
+    """
+    return check_size(read_rgb(record.path), record)
+
+
+def read_rgb(path: Path) -> NDArray[np.uint8]:
+    """Pixels of a plain 8-bit image file, (H, W, 3) uint8 RGB; UserError if it is missing or damaged."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such image")
+    bgr = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.stat().st_size else None
+    if bgr is None:
+        raise UserError(f"{path}: not a readable image (damaged or of an unknown format)")
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def check_size(rgb: NDArray[np.uint8], record: ImageRecord) -> NDArray[np.uint8]:
+    """``rgb`` itself, or UserError if it is not of the size the annotations give."""
+    height, width = rgb.shape[:2]
+    if (width, height) != (record.width_px, record.height_px):
+        raise UserError(
+            f"{record.path}: is {width}x{height} px, but {ANNOTATIONS} says {record.width_px}x{record.height_px}"
+        )
+    return rgb
+
+
+def read_ids(path: Path) -> list[str]:
+    """A list of image ids, one a line; blank lines and lines that start with # are skipped."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such list of image ids")
+    lines = (line.strip() for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
+    ids = [line for line in lines if line and not line.startswith("#")]
+    if not ids:
+        raise UserError(f"{path}: the list of image ids is empty")
+    return ids
+
+
+def write_json(path: Path, content: object) -> None:
+    """Writes JSON under a temporary name and renames it, so that a reader never sees half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
