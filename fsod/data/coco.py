@@ -13,6 +13,7 @@ also selects their tiles, and no original is ever spread over two lists.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import os
@@ -21,9 +22,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from fsod.errors import UserError
 
@@ -117,8 +118,6 @@ def _index(images: tuple[ImageRecord, ...]) -> tuple[dict[str, list[ImageRecord]
 
 def nearest(name: str, known: list[str] | tuple[str, ...]) -> str:
     """`` (did you mean 'x'?)`` for an error message, or nothing where no known name is close."""
-    import difflib
-
     close = difflib.get_close_matches(name, known, 1)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
@@ -201,10 +200,12 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
     """Pixels of a plain 8-bit image file, (H, W, 3) uint8 RGB; UserError if it is missing or damaged."""
     if not path.is_file():
         raise UserError(f"{path}: no such image")
-    bgr = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.stat().st_size else None
-    if bgr is None:
-        raise UserError(f"{path}: not a readable image (damaged or of an unknown format)")
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    try:
+        # Pillow, not OpenCV: OpenCV fills what is missing of a truncated JPEG with grey and says nothing
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError for a broken PNG
+        raise UserError(f"{path}: not a readable image: {error}") from error
 
 
 def check_size(rgb: NDArray[np.uint8], record: ImageRecord) -> NDArray[np.uint8]:
