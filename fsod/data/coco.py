@@ -16,7 +16,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-import os
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -45,6 +44,9 @@ class ImageRecord:
         class_ids: (n,) int64, index into the folder's ``class_names``.
         box_ids: (n,) int64, COCO annotation ids.
         gsd_m: ground size of a pixel in metres, None when unknown.
+        cut_boxes_xyxy_px: (m, 4) float64, what a tile shows of objects whose box was dropped because too little of
+            it is inside. Visible and unlabelled: neither an object to learn nor background to learn from.
+        cut_class_ids: (m,) int64, their classes.
     """
 
     id: int
@@ -56,6 +58,8 @@ class ImageRecord:
     class_ids: NDArray[np.int64] = field(repr=False)
     box_ids: NDArray[np.int64] = field(repr=False)
     gsd_m: float | None = None
+    cut_boxes_xyxy_px: NDArray[np.float64] = field(repr=False, default_factory=lambda: np.zeros((0, 4)))
+    cut_class_ids: NDArray[np.int64] = field(repr=False, default_factory=lambda: np.zeros(0, np.int64))
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,7 @@ def load_folder(root: Path) -> CocoFolder:
         names = {c["id"]: str(c["name"]) for c in sorted(coco["categories"], key=lambda c: c["id"])}
         index_of = {category: i for i, category in enumerate(names)}
         boxes = _boxes_by_image(coco, index_of, path)
-        images = [_record(root, image, boxes.pop(image["id"], []), path) for image in coco["images"]]
+        images = [_record(root, image, boxes.pop(image["id"], []), index_of, path) for image in coco["images"]]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: not a COCO annotation file: {type(error).__name__} {error}") from error
     if boxes:
@@ -160,10 +164,18 @@ def _boxes_by_image(
     return boxes
 
 
-def _record(root: Path, image: dict[str, Any], boxes: list[tuple[int, int, list[float]]], path: Path) -> ImageRecord:
+def _record(
+    root: Path,
+    image: dict[str, Any],
+    boxes: list[tuple[int, int, list[float]]],
+    index_of: dict[int, int],
+    path: Path,
+) -> ImageRecord:
     file = root / "images" / image["file_name"]
     xyxy = np.array([b for _, _, b in boxes], dtype=np.float64).reshape(-1, 4)
     xyxy[:, 2:] += xyxy[:, :2]
+    cut = np.array([c[:4] for c in image.get("cut_boxes_xywh_px", [])], dtype=np.float64).reshape(-1, 4)
+    cut[:, 2:] += cut[:, :2]
     size = np.array([image["width"], image["height"]] * 2, dtype=np.float64)
     for (box_id, _, bbox), box in zip(boxes, xyxy, strict=True):
         if not (np.isfinite(box).all() and (box[:2] < box[2:]).all()):
@@ -184,6 +196,8 @@ def _record(root: Path, image: dict[str, Any], boxes: list[tuple[int, int, list[
         class_ids=np.array([c for _, c, _ in boxes], dtype=np.int64),
         box_ids=np.array([i for i, _, _ in boxes], dtype=np.int64),
         gsd_m=image.get("gsd_m"),
+        cut_boxes_xyxy_px=cut,
+        cut_class_ids=np.array([index_of[c[4]] for c in image.get("cut_boxes_xywh_px", [])], dtype=np.int64),
     )
 
 
@@ -234,4 +248,4 @@ def write_json(path: Path, content: object) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".part")
     temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    temporary.replace(path)
