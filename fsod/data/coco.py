@@ -19,7 +19,7 @@ import json
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,8 @@ class ImageRecord:
         cut_boxes_xyxy_px: (m, 4) float64, what a tile shows of objects whose box was dropped because too little of
             it is inside. Visible and unlabelled: neither an object to learn nor background to learn from.
         cut_class_ids: (m,) int64, their classes.
+        source_box_ids: (n,) int64, the annotation ids that a tile's boxes have in the folder it was cut from: overlapping
+            tiles show one object twice, under two ``box_ids`` and one source id. ``box_ids`` where not given.
     """
 
     id: int
@@ -60,6 +62,11 @@ class ImageRecord:
     gsd_m: float | None = None
     cut_boxes_xyxy_px: NDArray[np.float64] = field(repr=False, default_factory=lambda: np.zeros((0, 4)))
     cut_class_ids: NDArray[np.int64] = field(repr=False, default_factory=lambda: np.zeros(0, np.int64))
+    source_box_ids: NDArray[np.int64] = field(repr=False, default_factory=lambda: np.zeros(0, np.int64))
+
+    def __post_init__(self) -> None:
+        if not len(self.source_box_ids):
+            object.__setattr__(self, "source_box_ids", self.box_ids)
 
 
 @dataclass(frozen=True)
@@ -153,38 +160,39 @@ def load_folder(root: Path) -> CocoFolder:
     return CocoFolder(root, tuple(names.values()), tuple(images), hashlib.sha256(raw).hexdigest())
 
 
-def _boxes_by_image(
-    coco: dict[str, Any], index_of: dict[int, int], path: Path
-) -> dict[int, list[tuple[int, int, list[float]]]]:
-    boxes: dict[int, list[tuple[int, int, list[float]]]] = {}
+class _Box(NamedTuple):
+    id: int
+    class_id: int
+    xywh_px: list[float]
+    source_id: int
+
+
+def _boxes_by_image(coco: dict[str, Any], index_of: dict[int, int], path: Path) -> dict[int, list[_Box]]:
+    boxes: dict[int, list[_Box]] = {}
     for a in coco["annotations"]:
         if a["category_id"] not in index_of:
             raise UserError(f"{path}: annotation {a['id']} has category {a['category_id']}, which is not declared")
-        boxes.setdefault(a["image_id"], []).append((a["id"], index_of[a["category_id"]], a["bbox"]))
+        box = _Box(a["id"], index_of[a["category_id"]], a["bbox"], a.get("source_id", a["id"]))
+        boxes.setdefault(a["image_id"], []).append(box)
     return boxes
 
 
-def _record(
-    root: Path,
-    image: dict[str, Any],
-    boxes: list[tuple[int, int, list[float]]],
-    index_of: dict[int, int],
-    path: Path,
-) -> ImageRecord:
+def _record(root: Path, image: dict[str, Any], boxes: list[_Box], index_of: dict[int, int], path: Path) -> ImageRecord:
     file = root / "images" / image["file_name"]
-    xyxy = np.array([b for _, _, b in boxes], dtype=np.float64).reshape(-1, 4)
+    xyxy = np.array([b.xywh_px for b in boxes], dtype=np.float64).reshape(-1, 4)
     xyxy[:, 2:] += xyxy[:, :2]
-    cut = np.array([c[:4] for c in image.get("cut_boxes_xywh_px", [])], dtype=np.float64).reshape(-1, 4)
+    cut_boxes = image.get("cut_boxes_xywh_px", [])
+    cut = np.array([c[:4] for c in cut_boxes], dtype=np.float64).reshape(-1, 4)
     cut[:, 2:] += cut[:, :2]
     size = np.array([image["width"], image["height"]] * 2, dtype=np.float64)
-    for (box_id, _, bbox), box in zip(boxes, xyxy, strict=True):
-        if not (np.isfinite(box).all() and (box[:2] < box[2:]).all()):
-            raise UserError(f"{path}: annotation {box_id} has no area: bbox {bbox}")
+    for box, xyxy_px in zip(boxes, xyxy, strict=True):
+        if not (np.isfinite(xyxy_px).all() and (xyxy_px[:2] < xyxy_px[2:]).all()):
+            raise UserError(f"{path}: annotation {box.id} has no area: bbox {box.xywh_px}")
         # one pixel of slack: some tools count the last pixel twice
-        if (box < -1).any() or (box > size + 1).any():
+        if (xyxy_px < -1).any() or (xyxy_px > size + 1).any():
             raise UserError(
-                f"{path}: annotation {box_id} lies outside its image {image['file_name']} "
-                f"({image['width']}x{image['height']} px): bbox {bbox}"
+                f"{path}: annotation {box.id} lies outside its image {image['file_name']} "
+                f"({image['width']}x{image['height']} px): bbox {box.xywh_px}"
             )
     return ImageRecord(
         id=int(image["id"]),
@@ -193,11 +201,12 @@ def _record(
         width_px=int(image["width"]),
         height_px=int(image["height"]),
         boxes_xyxy_px=np.clip(xyxy, 0, size),
-        class_ids=np.array([c for _, c, _ in boxes], dtype=np.int64),
-        box_ids=np.array([i for i, _, _ in boxes], dtype=np.int64),
+        class_ids=np.array([b.class_id for b in boxes], dtype=np.int64),
+        box_ids=np.array([b.id for b in boxes], dtype=np.int64),
         gsd_m=image.get("gsd_m"),
         cut_boxes_xyxy_px=cut,
-        cut_class_ids=np.array([index_of[c[4]] for c in image.get("cut_boxes_xywh_px", [])], dtype=np.int64),
+        cut_class_ids=np.array([index_of[c[4]] for c in cut_boxes], dtype=np.int64),
+        source_box_ids=np.array([b.source_id for b in boxes], dtype=np.int64),
     )
 
 
