@@ -1,0 +1,113 @@
+"""Writing a prepared folder: all of it or nothing, and only once.
+
+A folder is built beside its final place under a hidden name and renamed at the end. So a folder that exists is
+complete, a killed run leaves nothing that looks like one, and the next run starts the same work afresh.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rich.console import Console
+from rich.progress import track
+
+from fsod.data.coco import ANNOTATIONS, write_json
+from fsod.errors import UserError
+
+CARD = "card.json"
+
+console = Console(stderr=True)
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def finished_card(out: Path, fingerprint: str) -> dict[str, Any] | None:
+    """The card of ``out`` if it was made from the same content with the same settings, None if there is no ``out``.
+
+    Args:
+        out: where the prepared folder is to be.
+        fingerprint: hash of everything that decides what the folder will hold.
+
+    Raises:
+        UserError: something else is there.
+    """
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return None
+    try:
+        card = json.loads((out / CARD).read_text(encoding="utf-8"))
+        same = card["fingerprint"] == fingerprint and (out / ANNOTATIONS).is_file()
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"{out}: exists and is not a folder made by fsod; choose another place") from None
+    if not same:
+        raise UserError(f"{out}: was prepared from other content or with other settings; remove it to make it anew")
+    console.print(f"{out}: nothing to do", highlight=False, soft_wrap=True)
+    return dict(card)
+
+
+@contextmanager
+def folder_under_construction(out: Path) -> Iterator[Path]:
+    """A new empty folder beside ``out`` with ``images/`` in it, renamed to ``out`` when the block ends well.
+
+    Raises:
+        UserError: the place cannot be written to.
+    """
+    building = out.absolute().with_name(f".{out.absolute().name}.fsod-part")
+    shutil.rmtree(building, ignore_errors=True)  # what a killed run left
+    try:
+        (building / "images").mkdir(parents=True)
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written: {error.strerror}") from error
+    try:
+        yield building
+        building.replace(out)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def write_folder(folder: Path, coco: dict[str, Any], lists: dict[str, list[str]], card: dict[str, Any]) -> None:
+    """Writes everything but the images.
+
+    Args:
+        folder: the folder under construction.
+        coco: images, categories, annotations.
+        lists: name of a list -> image ids; an empty list is not written.
+        card: goes to ``card.json``.
+    """
+    write_json(folder / ANNOTATIONS, coco)
+    for name, ids in lists.items():
+        if ids:
+            path = folder / "splits" / f"{name}.txt"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text("".join(f"{i}\n" for i in ids), encoding="utf-8")
+    write_json(folder / CARD, card)
+
+
+def count_classes(coco: dict[str, Any]) -> dict[str, dict[str, int]]:
+    """Boxes and images of each class: ``{"ship": {"boxes": 3, "images": 2}, ...}``, in the order of the categories."""
+    images: dict[int, list[int]] = {c["id"]: [] for c in coco["categories"]}
+    for annotation in coco["annotations"]:
+        images[annotation["category_id"]].append(annotation["image_id"])
+    return {c["name"]: {"boxes": len(images[c["id"]]), "images": len(set(images[c["id"]]))} for c in coco["categories"]}
+
+
+def place_file(source: Path, target: Path) -> None:
+    """Puts the bytes of ``source`` at ``target``: a hard link where the file system has them, else a copy."""
+    try:
+        target.hardlink_to(source.resolve())
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def in_threads(work: Callable[[Item], Result], items: Sequence[Item], description: str) -> list[Result]:
+    """``[work(item) for item in items]`` on all cores with a progress bar; the first item that fails raises."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        results: Iterable[Result] = pool.map(work, items)
+        return list(track(results, description, len(items), console=console))
