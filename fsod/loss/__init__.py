@@ -1,0 +1,1 @@
+"""Assignment, meta-sampling and the meta-cross loss."""

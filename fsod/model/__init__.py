@@ -1,0 +1,1 @@
+"""The network: YOLOv7 backbone and neck, support encoder, meta-detection head. Tensors only."""

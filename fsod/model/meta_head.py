@@ -1,0 +1,128 @@
+"""Meta-detection head: every class is a row of one 1x1 convolution a level.
+
+``z[b, c, l] = <k_c, phi(f[b, :, l])> + b_c`` with phi the unit feature (support_encoder.unit_features) and k_c a kernel
+of the norm that the level has learned. phi does not depend on the classes, so for a fixed bank the rows are computed
+once and the head costs one 1x1 convolution a level, however many classes there are. A background row with its own
+kernel is always last. Boxes are class-agnostic: distances to the four sides, ``stride * exp(t)``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear, logsigmoid, normalize
+
+from fsod.model.support_encoder import unit_features
+
+MAX_LOG_DISTANCE = 5.0  # exp(5) * 8 px = 1187 px at P3: beyond any object a window can hold
+
+
+@dataclass(frozen=True)
+class ClassRows:
+    """Rows of the folded head for N classes.
+
+    Attributes:
+        kernels: one (N, C_l) float32 tensor a level, scaled to the level's norm.
+        biases: (N, levels) float32.
+    """
+
+    kernels: list[Tensor]
+    biases: Tensor
+
+    def __len__(self) -> int:
+        return len(self.biases)
+
+    def select(self, index: Tensor | list[int]) -> ClassRows:
+        """The rows at ``index``."""
+        return ClassRows([k[index] for k in self.kernels], self.biases[index])
+
+    def detach(self) -> ClassRows:
+        """The same rows, cut from the graph that made them."""
+        return ClassRows([k.detach() for k in self.kernels], self.biases.detach())
+
+    @staticmethod
+    def concatenate(parts: list[ClassRows]) -> ClassRows:
+        """All rows of ``parts``, in order."""
+        levels = range(len(parts[0].kernels))
+        return ClassRows(
+            [torch.cat([p.kernels[i] for p in parts]) for i in levels], torch.cat([p.biases for p in parts])
+        )
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What the head says of B images at L locations, P3 first, then P4 and P5, row by row.
+
+    Attributes:
+        logits: (B, N + 1, L) float32, background last.
+        boxes_xyxy_px: (B, L, 4) float32.
+        points_xy_px: (L, 2) float32, centres of the cells.
+        strides: (L,) float32.
+    """
+
+    logits: Tensor
+    boxes_xyxy_px: Tensor
+    points_xy_px: Tensor
+    strides: Tensor
+
+    def of_rows(self, start: int, stop: int) -> Predictions:
+        """The same predictions as if only rows start..stop had been handed in, background beside them."""
+        logits = torch.cat([self.logits[:, start:stop], self.logits[:, -1:]], 1)
+        return Predictions(logits, self.boxes_xyxy_px, self.points_xy_px, self.strides)
+
+    def log_scores(self) -> Tensor:
+        """Meta-cross category decision: log of (own confidence x share among all rows), (B, N, L)."""
+        return logsigmoid(self.logits[:, :-1]) + self.logits.log_softmax(1)[:, :-1]
+
+
+class MetaHead(nn.Module):
+    """The meta-detection head over maps of ``channels`` at ``strides``."""
+
+    def __init__(self, channels: tuple[int, ...], strides: tuple[int, ...]) -> None:
+        super().__init__()
+        self.strides = strides
+        levels = len(channels)
+        self.log_norm = nn.Parameter(torch.full((levels,), math.log(10.0)))
+        self.prior = nn.Parameter(torch.full((levels,), -4.0))  # a class is rare at any one location
+        self.background = nn.ParameterList(torch.randn(1, c) for c in channels)
+        self.background_bias = nn.Parameter(torch.zeros(1, levels))
+        self.boxes = nn.ModuleList(nn.Conv2d(c, 4, 1) for c in channels)
+
+    def rows(self, directions: list[Tensor], biases: Tensor) -> ClassRows:
+        """Rows from kernel directions, one (N, C_l) a level, and biases (N, levels) relative to the prior."""
+        kernels = [normalize(d.float(), dim=1) * n for d, n in zip(directions, self.log_norm.exp(), strict=True)]
+        return ClassRows(kernels, biases + self.prior)
+
+    def background_row(self) -> ClassRows:
+        """The learned row that every set of classes is compared with."""
+        return self.rows(list(self.background), self.background_bias - self.prior)
+
+    def forward(self, maps: list[Tensor], rows: ClassRows) -> Predictions:
+        """Maps P3, P4, P5 (B, C_l, H_l, W_l) and the rows of N classes -> predictions."""
+        everything = ClassRows.concatenate([rows, self.background_row()])
+        logits, boxes, points, strides = [], [], [], []
+        for level, (level_map, stride) in enumerate(zip(maps, self.strides, strict=True)):
+            z = linear(unit_features(level_map), everything.kernels[level], everything.biases[:, level])
+            grid = grid_points(level_map, stride)
+            logits.append(z.flatten(1, 2).transpose(1, 2))
+            boxes.append(self._decode(self.boxes[level](level_map.float()), grid, stride))
+            points.append(grid)
+            strides.append(torch.full((len(grid),), float(stride), device=grid.device))
+        return Predictions(torch.cat(logits, 2), torch.cat(boxes, 1), torch.cat(points), torch.cat(strides))
+
+    @staticmethod
+    def _decode(raw: Tensor, points: Tensor, stride: int) -> Tensor:
+        distances = raw.clamp(max=MAX_LOG_DISTANCE).exp().flatten(2).transpose(1, 2) * stride  # (B, L, 4) ltrb
+        return torch.cat([points - distances[..., :2], points + distances[..., 2:]], -1)
+
+
+def grid_points(level_map: Tensor, stride: int) -> Tensor:
+    """Centres of the cells of a (B, C, H, W) map in image pixels: (H*W, 2) float32 x, y, row by row."""
+    height, width = level_map.shape[2:]
+    y, x = torch.meshgrid(
+        torch.arange(height, device=level_map.device), torch.arange(width, device=level_map.device), indexing="ij"
+    )
+    return (torch.stack([x, y], -1).reshape(-1, 2).float() + 0.5) * stride

@@ -1,0 +1,93 @@
+"""Support encoder: K example crops of a class become one class vector a level.
+
+The detector's own trunk looks at the crops, so the encoder costs next to no parameters and vectors live in the space
+of the maps that they are compared with. A crop is cut at native scale around a small object; a large object's crop is
+shrunk to fit, which would hide how large the object is, so its side in pixels goes in beside the vector.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d, layer_norm, linear
+
+SIZE_BINS = 7  # log2 of the side in pixels: 8, 16, 32, ... 512
+
+
+@dataclass(frozen=True)
+class ClassVectors:
+    """What the examples say of N classes.
+
+    Attributes:
+        vectors: one (N, C_l) float tensor a level, the mean of unit-norm features over the objects' own pixels.
+        size_code: (N, SIZE_BINS) float, soft bins of log2 of the side in pixels; rows sum to 1.
+    """
+
+    vectors: list[Tensor]
+    size_code: Tensor
+
+
+def unit_features(level_map: Tensor) -> Tensor:
+    """Phi of the meta-detection head: features centred and scaled to norm 1 at every location.
+
+    Args:
+        level_map: (B, C, H, W) float.
+
+    Returns:
+        (B, H, W, C) float32; layer norm without affine, divided by sqrt(C).
+    """
+    channels = level_map.shape[1]
+    return layer_norm(level_map.permute(0, 2, 3, 1).float(), (channels,)) * channels**-0.5
+
+
+def pool_over_mask(level_maps: list[Tensor], masks: Tensor) -> list[Tensor]:
+    """Mean unit feature over each example's mask.
+
+    Args:
+        level_maps: P3, P4, P5 of M crops, (M, C_l, H_l, W_l).
+        masks: (M, 1, S, S) float, 1 where the example box is.
+
+    Returns:
+        One (M, C_l) tensor a level.
+    """
+    pooled = []
+    for level_map in level_maps:
+        share = adaptive_avg_pool2d(masks, (level_map.shape[2], level_map.shape[3]))[
+            :, 0
+        ]  # (M, H, W): how much of each cell is object
+        share = share / share.sum((1, 2), keepdim=True).clamp(min=1e-6)
+        pooled.append(torch.einsum("mhwc,mhw->mc", unit_features(level_map), share))
+    return pooled
+
+
+def encode_size(sides_px: Tensor) -> Tensor:
+    """(M,) sides in pixels -> (M, SIZE_BINS): linear interpolation between bins at 8, 16, ... 512 px."""
+    position = (torch.log2(sides_px.clamp(min=1.0)) - 3).clamp(0, SIZE_BINS - 1)
+    bins = torch.arange(SIZE_BINS, device=sides_px.device)
+    return (1 - (position[:, None] - bins).abs()).clamp(min=0)
+
+
+class SupportEncoder(nn.Module):
+    """Predicts class kernels and biases from class vectors.
+
+    The kernel of class c at level l is ``W_l v_c + U_l s_c``, brought to unit norm by the head, with v the class vector
+    and s the size code; its bias is ``u_l . s_c``: a class of 15 px objects need not be looked for at stride 32.
+    W starts as the identity, U and u at zero, so an untrained encoder compares features by their cosine.
+    """
+
+    def __init__(self, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        self.from_vector = nn.ParameterList(torch.eye(c) for c in channels)
+        self.from_size = nn.ParameterList(torch.zeros(c + 1, SIZE_BINS) for c in channels)
+
+    def forward(self, classes: ClassVectors) -> tuple[list[Tensor], Tensor]:
+        """Directions of the kernels, one (N, C_l) a level (not yet unit norm), and biases (N, levels)."""
+        directions, biases = [], []
+        layers = zip(self.from_vector, self.from_size, classes.vectors, strict=True)
+        for from_vector, from_size, vector in layers:
+            size = linear(classes.size_code, from_size)
+            directions.append(linear(vector, from_vector) + size[:, :-1])
+            biases.append(size[:, -1])
+        return directions, torch.stack(biases, 1)
