@@ -1,0 +1,128 @@
+"""Shot lists: which K boxes of each class are known.
+
+A list is a file, so that every run and every method learns from the same boxes. It carries the hash of the annotation
+file that its ids belong to and is refused for any other.
+
+Boxes are drawn uniformly from all boxes of a class, small ones and several of one image included, as published
+protocols do. The order of a class's boxes is that of a hash of seed, class and box id: it depends on nothing else, no
+generator's version, other class or K. So lists nest: the first 3 of a 5-shot list are the 3-shot list of that seed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fsod.boxes import area_px
+from fsod.data.coco import CocoFolder, write_json
+from fsod.errors import UserError
+
+
+@dataclass(frozen=True)
+class ShotList:
+    """K boxes of each class.
+
+    Attributes:
+        k: number of boxes a class.
+        seed: what they were drawn with.
+        source_sha256: hash of the annotation file they come from.
+        box_ids: class name -> its K annotation ids in the order drawn; classes in alphabetical order.
+    """
+
+    k: int
+    seed: int
+    source_sha256: str
+    box_ids: dict[str, tuple[int, ...]]
+
+    def save(self, path: Path) -> None:
+        """Writes the list as JSON."""
+        write_json(path, {"k": self.k, "seed": self.seed, "source_sha256": self.source_sha256, "box_ids": self.box_ids})
+
+
+def draw_shots(folder: CocoFolder, class_names: Sequence[str], k: int, seed: int) -> ShotList:
+    """Draws K objects of each class from the folder's images.
+
+    In a folder of overlapping tiles an object that several tiles show counts once, with the tile that shows most of it.
+
+    Args:
+        folder: the images to draw from, as a rule the training list's.
+        class_names: classes to draw for; their order does not matter.
+        k: boxes a class, at least 1.
+        seed: any whole number.
+
+    Raises:
+        UserError: a class is not in the folder or has fewer than K objects.
+    """
+    if k < 1:
+        raise UserError(f"{k} shots a class asked for; at least 1 is needed")
+    wanted = dict(zip(class_names, folder.class_indices(tuple(class_names)), strict=True))
+    drawn: dict[str, tuple[int, ...]] = {}
+    for name, class_id in sorted(wanted.items()):
+        objects = _objects(folder, class_id)
+        if k > len(objects):
+            raise UserError(
+                f"{folder.root}: {k} shots of {name!r} asked for, but only {len(objects)} are among the images"
+            )
+        order = sorted((_draw_key(seed, name, object_id), object_id) for object_id in objects)
+        drawn[name] = tuple(objects[object_id] for _, object_id in order[:k])
+    return ShotList(k, seed, folder.sha256, drawn)
+
+
+def _draw_key(seed: int, class_name: str, object_id: int) -> bytes:
+    return hashlib.sha256(f"{seed} {class_name} {object_id}".encode()).digest()
+
+
+def _objects(folder: CocoFolder, class_id: int) -> dict[int, int]:
+    """Every object of a class: id in the uncut images -> id of the box that shows most of it."""
+    best: dict[int, tuple[float, int]] = {}
+    for image in folder.images:
+        areas = area_px(image.boxes_xyxy_px)
+        for i in np.flatnonzero(image.class_ids == class_id):
+            source_id, box = int(image.source_box_ids[i]), (-float(areas[i]), int(image.box_ids[i]))
+            best[source_id] = min(best.get(source_id, box), box)
+    return {source_id: box_id for source_id, (_, box_id) in best.items()}
+
+
+def load_shots(path: Path, folder: CocoFolder) -> ShotList:
+    """Reads a shot list for the folder.
+
+    Args:
+        path: what :meth:`ShotList.save` wrote.
+        folder: the images that the shots may come from: give the training list's, and a shot from a test image is refused.
+
+    Raises:
+        UserError: no such file, not a shot list, drawn from other annotations, or a box that is not among the folder's
+            images under that class.
+    """
+    try:
+        raw = json.loads(path.read_bytes())
+        shots = ShotList(
+            int(raw["k"]),
+            int(raw["seed"]),
+            str(raw["source_sha256"]),
+            {str(name): tuple(map(int, ids)) for name, ids in sorted(raw["box_ids"].items())},
+        )
+    except OSError as error:
+        raise UserError(f"{path}: cannot read the shot list: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise UserError(f"{path}: not a shot list: {type(error).__name__} {error}") from error
+    if shots.source_sha256 != folder.sha256:
+        raise UserError(f"{path}: was drawn from other annotations than those of {folder.root}; draw it again")
+    _check_boxes(shots, folder, path)
+    return shots
+
+
+def _check_boxes(shots: ShotList, folder: CocoFolder, path: Path) -> None:
+    class_ids = dict(zip(shots.box_ids, folder.class_indices(tuple(shots.box_ids)), strict=True))
+    for name, ids in shots.box_ids.items():
+        if len(set(ids)) != shots.k or len(ids) != shots.k:
+            raise UserError(f"{path}: {name!r} has {len(set(ids))} different boxes, but the list says {shots.k} shots")
+        for box_id in ids:
+            image, i = folder.box_location.get(box_id, (None, 0))
+            if image is None or image.class_ids[i] != class_ids[name]:
+                raise UserError(f"{path}: box {box_id} is not a {name!r} among the images chosen from {folder.root}")
