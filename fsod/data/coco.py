@@ -152,7 +152,7 @@ def load_folder(root: Path) -> CocoFolder:
         index_of = {category: i for i, category in enumerate(names)}
         boxes = _boxes_by_image(coco, index_of, path)
         images = [_record(root, image, boxes.pop(image["id"], []), index_of, path) for image in coco["images"]]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
         raise UserError(f"{path}: not a COCO annotation file: {type(error).__name__} {error}") from error
     if boxes:
         raise UserError(f"{path}: boxes for image id {next(iter(boxes))}, which is not among the images")
