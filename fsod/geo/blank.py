@@ -1,0 +1,45 @@
+"""Pixels that show nothing: nodata, and areas of one value.
+
+Empty parts of a mosaic are often plain black or white without being declared nodata. A window of one value is never
+worth the network's time, and a box over one value is no object whatever the network says.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+MIN_VALID_SHARE = 0.5
+"""A box with fewer valid pixels than this lies in nodata."""
+
+
+def is_blank(rgb: NDArray[np.uint8], valid: NDArray[np.bool_]) -> bool:
+    """Whether a window (h, w, 3) with validity (h, w) has no valid pixel, or valid pixels of one colour only."""
+    first = int(valid.argmax())
+    if not valid.flat[first]:
+        return True
+    same = (rgb == rgb.reshape(-1, 3)[first]).all(axis=-1)
+    return bool((same | ~valid).all())
+
+
+def shows_something(
+    rgb: NDArray[np.uint8], valid: NDArray[np.bool_], boxes_xyxy_px: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Which boxes (n, 4) of a window hold at least half valid pixels, and valid pixels of more than one colour."""
+    height, width = valid.shape
+    starts = np.floor(boxes_xyxy_px[:, :2]).astype(np.intp).clip(0, [width - 1, height - 1])
+    ends = np.maximum(np.ceil(boxes_xyxy_px[:, 2:]).astype(np.intp).clip(0, [width, height]), starts + 1)
+    size = np.prod(ends - starts, axis=1)
+    # a step is a pixel that differs from its right or lower neighbour while both are valid
+    step_right = (rgb[:, :-1] != rgb[:, 1:]).any(axis=-1) & valid[:, :-1] & valid[:, 1:]
+    step_down = (rgb[:-1] != rgb[1:]).any(axis=-1) & valid[:-1] & valid[1:]
+    steps = _sums(step_right, starts, ends - [1, 0]) + _sums(step_down, starts, ends - [0, 1])
+    return np.asarray((_sums(valid, starts, ends) >= MIN_VALID_SHARE * size) & (steps > 0))
+
+
+def _sums(mask: NDArray[np.bool_], starts_px: NDArray[np.intp], ends_px: NDArray[np.intp]) -> NDArray[np.int32]:
+    """How many pixels of ``mask`` are set from starts (n, 2: x, y) to ends (n, 2, exclusive) each: (n,)."""
+    table = cv2.integral(np.ascontiguousarray(mask).view(np.uint8))
+    (x1, y1), (x2, y2) = starts_px.T, ends_px.T
+    return np.asarray(table[y2, x2] - table[y1, x2] - table[y2, x1] + table[y1, x1])

@@ -1,0 +1,95 @@
+"""From detections of overlapping windows to detections of the scene: each object once, none lost at a seam.
+
+The rules, in the order they are applied:
+
+1. A box that touches an inner edge of its window is cut: the window does not see all of the object. If the neighbour
+   beyond that edge sees the whole box and more, the box is dropped; the neighbour answers for the object.
+2. An uncut box belongs to the window in whose core its centre lies. Close to a seam (``margin_px``) both windows keep
+   theirs, because the centre may jitter across the line.
+3. A cut box that no neighbour sees whole belongs to an object larger than the overlap. It is dropped if another window
+   reports an uncut box that agrees with it where both look. The rest are joined: cut boxes of one class that agree
+   where both windows look are parts of one object, which gets their hull and the best of their scores. A part that no
+   other window confirms stays as it is, so that nothing large is lost silently.
+4. Boxes of one class from different windows compete by greedy NMS over the whole scene. Boxes of one window do not:
+   the detector has settled those.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fsod.boxes import Detections
+from fsod.geo.scene_nms import nms_scene
+from fsod.geo.sightings import Sightings, agreeing_pairs, join_parts
+from fsod.geo.windows import Window, cut_sides
+
+
+@dataclass
+class SeamMerger:
+    """Takes the detections of one window after another; holds detections only, whatever the number of windows.
+
+    Attributes:
+        iou_threshold: boxes of one class from different windows that overlap more are one object (0..1).
+        margin_px: how far beyond its core a window keeps boxes for the NMS to settle.
+        edge_px: a box whose side is this close to an inner edge of its window counts as cut.
+    """
+
+    iou_threshold: float = 0.5
+    margin_px: float = 16.0
+    edge_px: float = 4.0
+    _whole: list[Sightings] = field(default_factory=list, init=False, repr=False)
+    _cut: list[Sightings] = field(default_factory=list, init=False, repr=False)
+    _count: int = field(default=0, init=False, repr=False)
+
+    def add(self, window: Window, detections: Detections) -> None:
+        """Takes the detections of ``window``, given in the window's own pixel frame."""
+        self._count += 1
+        boxes = detections.boxes_xyxy_px + np.tile([window.left_px, window.top_px], 2)
+        placed = Sightings.of_window(
+            Detections(boxes, detections.scores, detections.class_ids), window.xyxy_px, self._count
+        )
+        sides = cut_sides(window, boxes, self.edge_px)
+        cut = sides.any(axis=1)
+        for kept, store in (
+            (~cut & self._owned(window, boxes), self._whole),
+            (cut & ~self._seen_by_neighbour(window, boxes, sides), self._cut),
+        ):
+            if kept.any():
+                store.append(placed.select(kept))
+
+    def result(self) -> Detections:
+        """The detections of the scene so far, in the frame that the windows lie in."""
+        whole, cut = Sightings.concatenate(self._whole), Sightings.concatenate(self._cut)
+        pairs = agreeing_pairs(cut, whole, self.iou_threshold)
+        unconfirmed = np.ones(len(cut), np.bool_)
+        unconfirmed[pairs[pairs[:, 1] >= len(cut), 0]] = False
+        joined = join_parts(cut.select(unconfirmed), self.iou_threshold)
+
+        merged = Detections.concatenate([whole.detections, joined])
+        # a joined object is a source of its own, so that it competes with everything
+        sources = np.concatenate([whole.source_ids, -1 - np.arange(len(joined))])
+        keep = nms_scene(merged.boxes_xyxy_px, merged.scores, merged.class_ids, self.iou_threshold, sources)
+        return merged.select(keep)
+
+    def _owned(self, window: Window, boxes_xyxy_px: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Whose centre lies in the core of the window, or not far from it."""
+        centres = (boxes_xyxy_px[:, :2] + boxes_xyxy_px[:, 2:]) / 2
+        core = np.array(window.core_xyxy_px, dtype=np.float64)
+        near = (centres >= core[:2] - self.margin_px) & (centres <= core[2:] + self.margin_px)
+        return np.asarray(near.all(axis=1))
+
+    def _seen_by_neighbour(
+        self, window: Window, boxes_xyxy_px: NDArray[np.float64], sides: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
+        """Which cut boxes the neighbour beyond their cut sides sees, with room to spare so as not to call them cut."""
+        spare_px = 2 * self.edge_px
+        end_of_previous, start_of_next = np.array(window.shared_xyxy_px).reshape(2, 2)
+        starts, ends = boxes_xyxy_px[:, :2], boxes_xyxy_px[:, 2:]
+        cut_start, cut_end = sides[:, :2], sides[:, 2:]
+        # axis by axis, as the windows form a grid; what is cut at both ends is whole nowhere
+        seen = ~cut_start | (ends < end_of_previous - spare_px)
+        seen &= ~cut_end | (starts > start_of_next + spare_px)
+        return np.asarray((seen & ~(cut_start & cut_end)).all(axis=1))

@@ -1,0 +1,219 @@
+"""A scene: a raster of any size and kind, read window by window as 8-bit RGB at the GSD that is wanted."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.enums import MaskFlags, Resampling
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import DatasetReader
+from rasterio.windows import Window as RasterWindow
+
+from fsod.errors import UserError
+from fsod.geo.georeference import Georeference, read_georeference
+from fsod.geo.pixels import OVERVIEW_PX, PixelRule, choose_bands, percentile_range, read_palette
+from fsod.geo.windows import Window
+
+SAME_GSD = 1.05
+"""A GSD that differs by less than this factor is left alone: resampling would cost time and sharpness for nothing."""
+
+MAX_ENLARGEMENT = 8.0
+"""Nothing is seen in pixels invented beyond this."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """An open raster; a context manager. One handle must not be used by two threads at once: see ``reopen``.
+
+    Two pixel frames meet here. The scene's own pixels are those of the file. The grid is what windows are read from:
+    the same pixels, or the scene resampled to a target GSD.
+
+    Attributes:
+        name: the path it was opened by.
+        width_px: columns of the file.
+        height_px: rows of the file.
+        grid_width_px: columns of the grid.
+        grid_height_px: rows of the grid.
+        georeference: where the file's pixels lie; its ``gsd_m`` is the file's.
+        rule: how raw pixels become RGB.
+        warnings: what a user should know, one line each.
+    """
+
+    name: str
+    width_px: int
+    height_px: int
+    grid_width_px: int
+    grid_height_px: int
+    georeference: Georeference
+    rule: PixelRule
+    warnings: tuple[str, ...]
+    _dataset: DatasetReader
+
+    @property
+    def grid_to_scene(self) -> tuple[float, float]:
+        """Scene pixels per grid pixel, along rows and along columns; exact at the scene's edges."""
+        return self.width_px / self.grid_width_px, self.height_px / self.grid_height_px
+
+    @property
+    def grid_gsd_m(self) -> float | None:
+        """Ground size of a grid pixel in metres, None when unknown."""
+        gsd_m, (x, y) = self.georeference.gsd_m, self.grid_to_scene
+        return None if gsd_m is None else gsd_m * float(np.sqrt(x * y))
+
+    def read_window(self, window: Window) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """Pixels of a window of the grid: (h, w, 3) uint8 RGB, 0 where not valid, and validity (h, w).
+
+        Raises:
+            UserError: the pixels cannot be read; names the scene and the window in scene pixels.
+        """
+        raw, valid = self._read(window.xyxy_px, (window.height_px, window.width_px))
+        return self.rule.to_rgb(raw, valid), valid
+
+    def read_reduced(self, longest_px: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """The whole scene, its longer side at most ``longest_px``: (h, w, 3) uint8 RGB and validity (h, w).
+
+        Raises:
+            UserError: the pixels cannot be read.
+        """
+        raw, valid = self._read_reduced(longest_px)
+        return self.rule.to_rgb(raw, valid), valid
+
+    def reopen(self) -> Scene:
+        """The same scene by a handle of its own, for another thread; nothing is measured again."""
+        return replace(self, _dataset=_open(self.name))
+
+    def close(self) -> None:
+        """Gives the handle back."""
+        self._dataset.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _read_reduced(self, longest_px: int) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+        factor = min(1.0, longest_px / max(self.grid_width_px, self.grid_height_px))
+        shape = max(1, round(self.grid_height_px * factor)), max(1, round(self.grid_width_px * factor))
+        return self._read((0, 0, self.grid_width_px, self.grid_height_px), shape)
+
+    def _read(
+        self, grid_xyxy_px: tuple[int, int, int, int], shape: tuple[int, int]
+    ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+        """A rectangle of the grid as raw pixels (bands, h, w) of ``shape`` (h, w), and validity (h, w)."""
+        factor_x, factor_y = self.grid_to_scene
+        left, right = (min(x * factor_x, self.width_px) for x in grid_xyxy_px[::2])
+        top, bottom = (min(y * factor_y, self.height_px) for y in grid_xyxy_px[1::2])
+        area = RasterWindow(left, top, right - left, bottom - top)
+        bands = list(self.rule.bands)
+        try:
+            raw = self._dataset.read(
+                bands, window=area, out_shape=(len(bands), *shape), resampling=self._kernel(shape, area)
+            )
+            valid = self._valid(bands, area, shape)
+        except (RasterioError, OSError) as error:
+            raise UserError(
+                f"{self.name}: damaged or cut short: pixels of columns {left:.0f} to {right:.0f}, "
+                f"rows {top:.0f} to {bottom:.0f} cannot be read ({_reason(error)})"
+            ) from error
+        if raw.dtype.kind == "f":
+            valid &= np.isfinite(raw).any(axis=0)
+        return raw, valid
+
+    def _kernel(self, shape: tuple[int, int], area: RasterWindow) -> Resampling:
+        if self.rule.palette is not None or shape == (area.height, area.width):
+            return Resampling.nearest
+        return Resampling.average if area.height * area.width > shape[0] * shape[1] else Resampling.bilinear
+
+    def _valid(self, bands: list[int], area: RasterWindow, shape: tuple[int, int]) -> NDArray[np.bool_]:
+        """Where any band shown is valid by nodata value, alpha or mask band."""
+        if all(MaskFlags.all_valid in self._dataset.mask_flag_enums[band - 1] for band in bands):
+            return np.ones(shape, np.bool_)
+        masks = self._dataset.read_masks(
+            bands, window=area, out_shape=(len(bands), *shape), resampling=Resampling.nearest
+        )
+        return np.asarray((masks > 0).any(axis=0))
+
+
+def open_scene(
+    path: str | Path, *, gsd_m: float | None = None, bands: tuple[int, ...] | None = None, stretch: bool = False
+) -> Scene:
+    """Opens a raster and settles how its pixels will be read.
+
+    Args:
+        path: a file, or anything else that GDAL opens.
+        gsd_m: ground size of a pixel to resample to, in metres; each axis on its own, so pixels become square on the
+            ground. None keeps the scene's pixels; so does a scene whose GSD is unknown (with a warning) or within 5 %.
+        bands: one or three band numbers, from 1, to show as RGB.
+        stretch: scale 8-bit too.
+
+    Raises:
+        UserError: not a raster that can be read, complex pixels, bands that are not there, a GSD far finer than the
+            scene's.
+    """
+    name = str(path)
+    dataset = _open(name)
+    try:
+        georeference, remarks = read_georeference(dataset, name)
+        size = dataset.width, dataset.height
+        (width, height), more = _grid_size(name, size, georeference, gsd_m)
+        shown = choose_bands(dataset, name, bands)
+        kinds = {dataset.dtypes[band - 1] for band in shown}
+        if any(kind.startswith("complex") for kind in kinds):
+            raise UserError(f"{name}: holds complex pixels; write their amplitude to a file first")
+        rule = PixelRule(shown, palette=read_palette(dataset, shown[0]))
+        scene = Scene(name, *size, width, height, georeference, rule, remarks + more, dataset)
+        if rule.palette is None and (stretch or kinds != {"uint8"}):
+            scene = replace(scene, rule=PixelRule(shown, *percentile_range(*scene._read_reduced(OVERVIEW_PX))))
+    except BaseException:
+        dataset.close()
+        raise
+    return scene
+
+
+def _open(name: str) -> DatasetReader:
+    try:
+        with warnings.catch_warnings():
+            # read_georeference says so itself, with the file's name and the consequence
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            return rasterio.open(name)
+    except (RasterioError, OSError) as error:
+        raise UserError(f"{name}: cannot be opened as a raster ({_reason(error)})") from error
+
+
+def _reason(error: Exception) -> str:
+    """The innermost message, which is GDAL's own, on one line."""
+    while isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    return " ".join(str(error).split())
+
+
+def _grid_size(
+    name: str, size_px: tuple[int, int], georeference: Georeference, gsd_m: float | None
+) -> tuple[tuple[int, int], tuple[str, ...]]:
+    """Columns and rows of the scene at ``gsd_m``, and a warning where it cannot be had."""
+    if gsd_m is None:
+        return size_px, ()
+    if not (np.isfinite(gsd_m) and gsd_m > 0):
+        raise UserError(f"{name}: a GSD of {gsd_m} m: must be a positive number of metres")
+    if georeference.gsd_xy_m is None:
+        return size_px, (f"{name}: its ground GSD is unknown, so it is read at its own, not at {gsd_m:g} m",)
+    factors = [own_m / gsd_m for own_m in georeference.gsd_xy_m]
+    if max(factors) > MAX_ENLARGEMENT:
+        raise UserError(
+            f"{name}: its pixels are {georeference.gsd_m:.3g} m, too coarse to look for objects at {gsd_m:g} m; "
+            "leave the GSD out to run at the scene's own"
+        )
+    if all(1 / SAME_GSD < factor < SAME_GSD for factor in factors):
+        return size_px, ()
+    width, height = (max(1, round(n * factor)) for n, factor in zip(size_px, factors, strict=True))
+    return (width, height), ()

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.io import DatasetWriter
+
+
+@pytest.fixture
+def make_raster(tmp_path: Path) -> Callable[..., Path]:
+    """Writes (bands, h, w) pixels as a GeoTIFF; keywords go to rasterio; ``finish`` gets the open dataset."""
+
+    def make(
+        pixels: np.ndarray,
+        name: str = "scene.tif",
+        finish: Callable[[DatasetWriter], object] | None = None,
+        **profile: object,
+    ) -> Path:
+        path = tmp_path / name
+        count, height, width = pixels.shape
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(
+                path, "w", driver="GTiff", width=width, height=height, count=count, dtype=pixels.dtype, **profile
+            ) as dataset:
+                dataset.write(pixels)
+                if finish is not None:
+                    finish(dataset)
+        return path
+
+    return make
