@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.enums import MaskFlags, Resampling
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterWindow
@@ -135,13 +135,16 @@ class Scene:
         return Resampling.average if area.height * area.width > shape[0] * shape[1] else Resampling.bilinear
 
     def _valid(self, bands: list[int], area: RasterWindow, shape: tuple[int, int]) -> NDArray[np.bool_]:
-        """Where any band shown is valid by nodata value, alpha or mask band."""
-        if all(MaskFlags.all_valid in self._dataset.mask_flag_enums[band - 1] for band in bands):
-            return np.ones(shape, np.bool_)
-        masks = self._dataset.read_masks(
-            bands, window=area, out_shape=(len(bands), *shape), resampling=Resampling.nearest
-        )
-        return np.asarray((masks > 0).any(axis=0))
+        """Where any band shown is valid by nodata value or mask band, and alpha is not 0."""
+        valid = np.ones(shape, np.bool_)
+        if any(MaskFlags.all_valid not in self._dataset.mask_flag_enums[band - 1] for band in bands):
+            masks = self._dataset.read_masks(bands, window=area, out_shape=(len(bands), *shape))
+            valid = np.asarray((masks > 0).any(axis=0))
+        # read on its own: GDAL takes alpha for a mask only if it is the second or the fourth and last band
+        if ColorInterp.alpha in self._dataset.colorinterp:
+            alpha = self._dataset.colorinterp.index(ColorInterp.alpha) + 1
+            valid &= self._dataset.read(alpha, window=area, out_shape=shape) > 0
+        return valid
 
 
 def open_scene(

@@ -13,12 +13,12 @@ from rasterio.io import DatasetWriter
 
 @pytest.fixture
 def make_raster(tmp_path: Path) -> Callable[..., Path]:
-    """Writes (bands, h, w) pixels as a GeoTIFF; keywords go to rasterio; ``finish`` gets the open dataset."""
+    """Writes (bands, h, w) pixels as a GeoTIFF; keywords go to rasterio; ``prepare`` gets the dataset first."""
 
     def make(
         pixels: np.ndarray,
         name: str = "scene.tif",
-        finish: Callable[[DatasetWriter], object] | None = None,
+        prepare: Callable[[DatasetWriter], object] | None = None,
         **profile: object,
     ) -> Path:
         path = tmp_path / name
@@ -28,9 +28,9 @@ def make_raster(tmp_path: Path) -> Callable[..., Path]:
             with rasterio.open(
                 path, "w", driver="GTiff", width=width, height=height, count=count, dtype=pixels.dtype, **profile
             ) as dataset:
+                if prepare is not None:
+                    prepare(dataset)
                 dataset.write(pixels)
-                if finish is not None:
-                    finish(dataset)
         return path
 
     return make

@@ -2,20 +2,19 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fsod.boxes import Detections
+from fsod.boxes import Detections, area_px
 from fsod.geo.merge import SeamMerger
 from fsod.geo.windows import Window, window_grid
 
-Box = tuple[float, float, float, float]
 
-
-def boxes_of(*boxes: Box, score: float = 0.5, class_id: int = 0) -> Detections:
+def boxes_of(*boxes: Sequence[float], score: float = 0.5, class_id: int = 0) -> Detections:
     n = len(boxes)
     array = np.array(boxes, dtype=np.float64).reshape(n, 4)
     return Detections(array, np.full(n, score, np.float32), np.full(n, class_id, np.int64))
@@ -25,8 +24,8 @@ def visible(objects: Detections, window: Window) -> Detections:
     """What a perfect detector says of the objects that a window shows, in the window's frame."""
     left, top, right, bottom = window.xyxy_px
     boxes = np.clip(objects.boxes_xyxy_px, [left, top, left, top], [right, bottom, right, bottom])
-    seen = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
-    return Detections(boxes, objects.scores, objects.class_ids).select(seen).shift(-left, -top)
+    seen = Detections(boxes, objects.scores, objects.class_ids).select(area_px(boxes) > 0)
+    return seen.shift(-left, -top)
 
 
 def as_rows(detections: Detections) -> list[list[float]]:
@@ -46,7 +45,7 @@ def scene_of_objects(draw: st.DrawFn) -> tuple[int, int, Detections]:
                 x1, y1 = draw(st.integers(0, cell_px - 3)), draw(st.integers(0, cell_px - 3))
                 x2, y2 = draw(st.integers(x1 + 1, cell_px - 1)), draw(st.integers(y1 + 1, cell_px - 1))
                 origin = np.tile([column * cell_px, row * cell_px], 2)
-                boxes.append(tuple(float(v) for v in origin + np.array([x1, y1, x2, y2])))
+                boxes.append((origin + np.array([x1, y1, x2, y2])).tolist())
                 class_ids.append(draw(st.integers(0, 1)))
     objects = boxes_of(*boxes)
     return (

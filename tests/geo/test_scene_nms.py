@@ -33,7 +33,7 @@ def crowd(n: int, extent_px: float, seed: int, classes: int = 5) -> Detections:
     boxes = np.concatenate([once + rng.normal(0, 2, once.shape) for _ in range(3)])
     class_ids = np.tile(rng.integers(0, classes, n // 3), 3)
     # few distinct scores, so that ties happen
-    return Detections(boxes, rng.integers(1, 200, len(boxes)).astype(np.float32) / 200, class_ids)
+    return Detections(boxes, (rng.integers(1, 200, len(boxes)) / 200).astype(np.float32), class_ids)
 
 
 @pytest.mark.parametrize("extent_px", [300, 1500, 20_000])

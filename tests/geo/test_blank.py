@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fsod.geo.blank import is_blank, shows_something
+
+
+def test_blank_windows() -> None:
+    rng = np.random.default_rng(0)
+    everywhere, nowhere = np.ones((20, 30), np.bool_), np.zeros((20, 30), np.bool_)
+    noise = rng.integers(0, 255, (20, 30, 3)).astype(np.uint8)
+    white = np.full((20, 30, 3), 255, np.uint8)
+    assert is_blank(noise, nowhere)
+    assert is_blank(white, everywhere)
+    assert not is_blank(noise, everywhere)
+    # one value among the valid pixels; the rest is nodata
+    half = everywhere.copy()
+    half[:, :15] = False
+    white[:, :15] = 0
+    assert is_blank(white, half)
+    assert not is_blank(white, everywhere)
+    white[3, 20] = 254
+    assert not is_blank(white, half)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_boxes_that_show_something(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rgb = np.repeat(rng.choice([0, 0, 0, 9], (12, 15, 1)), 3, axis=2).astype(np.uint8)
+    valid = rng.random((12, 15)) < rng.choice([0.3, 0.9, 1.0])
+    starts = rng.uniform([0, 0], [14, 11], (20, 2))
+    boxes = np.concatenate([starts, np.minimum(starts + rng.uniform(0.1, 9, (20, 2)), [15, 12])], axis=1)
+    shown = shows_something(rgb, valid, boxes)
+    for (x1, y1, x2, y2), is_shown in zip(boxes, shown, strict=True):
+        area = np.s_[int(y1) : int(np.ceil(y2)), int(x1) : int(np.ceil(x2))]
+        values, mask = rgb[area], valid[area]
+        if mask.mean() < 0.5 or len(np.unique(values[mask])) < 2:
+            assert not is_shown
+        elif mask.all():
+            assert is_shown
