@@ -20,6 +20,8 @@ Palette = tuple[Colour, ...]
 Range = tuple[float, float]
 Shape = Callable[..., list[Facet]]
 
+_MIRROR = np.array([1.0, -1.0])
+
 Setting = Literal["land", "water", "shore", "stream"]
 Arrangement = Literal["alone", "row", "cluster"]
 
@@ -160,7 +162,7 @@ def sample_instance(rng: np.random.Generator, family: Family, style: Style | Non
     outlines: list[NDArray[np.float64]] = []
     facets: list[tuple[float, float, float, float, int]] = []
     for item in design:
-        for facet in _build(rng, item):
+        for facet in build_motif(rng, item):
             outlines.append(facet.points)
             facets.append((facet.facing_rad, facet.sunk, item.base, item.top, item.colour))
     table = np.array(facets)
@@ -175,27 +177,28 @@ def sample_instance(rng: np.random.Generator, family: Family, style: Style | Non
     )
 
 
-def _build(rng: np.random.Generator, item: Motif) -> list[Facet]:
-    """The facets of one motif: shaped, turned, placed, then repeated along a row, mirrored and folded."""
+def build_motif(rng: np.random.Generator, item: Motif) -> list[Facet]:
+    """Draws the facets of one motif: shaped, turned, placed, then repeated along a row, mirrored and folded."""
     draws = rng.random(len(item.ranges))
     values = {key: low + (high - low) * float(u) for (key, (low, high)), u in zip(item.ranges, draws, strict=True)}
-    turn = values.pop("turn", 0.0)
-    place = np.array([values.pop("x", 0.0), values.pop("y", 0.0)])
-    step = np.array([values.pop("step_x", 0.0), values.pop("step_y", 0.0)])
+    turn, x, y = values.pop("turn", 0.0), values.pop("x", 0.0), values.pop("y", 0.0)
+    step_x, step_y = values.pop("step_x", 0.0), values.pop("step_y", 0.0)
     facets = item.shape(**values)
     if turn:
-        facets = [_turned(facet, turn) for facet in facets]
+        facets = _turned(facets, turn)
     low, high = item.copies
     count = low if low == high else int(rng.integers(low, high + 1))
-    offsets = [place + step * (i - (count - 1) / 2) for i in range(count)]
-    facets = [Facet(points + offset, facing, sunk) for offset in offsets for points, facing, sunk in facets]
+    if count > 1 or x or y:
+        places = [np.array([x + step_x * i, y + step_y * i]) for i in np.arange(count) - (count - 1) / 2]
+        facets = [Facet(points + place, facing, sunk) for place in places for points, facing, sunk in facets]
     if item.mirror:
-        facets += [Facet(facet.points * (1, -1), -facet.facing_rad, facet.sunk) for facet in facets]
+        facets = facets + [Facet(points * _MIRROR, -facing, sunk) for points, facing, sunk in facets]
     if item.fold > 1:
-        facets = [_turned(facet, i * 2 * np.pi / item.fold) for i in range(item.fold) for facet in facets]
+        facets = [facet for i in range(item.fold) for facet in _turned(facets, i * 2 * np.pi / item.fold)]
     return facets
 
 
-def _turned(facet: Facet, angle_rad: float) -> Facet:
+def _turned(facets: list[Facet], angle_rad: float) -> list[Facet]:
     cos, sin = np.cos(angle_rad), np.sin(angle_rad)
-    return Facet(facet.points @ np.array([[cos, sin], [-sin, cos]]), facet.facing_rad + angle_rad, facet.sunk)
+    matrix = np.array([[cos, sin], [-sin, cos]])
+    return [Facet(points @ matrix, facing + angle_rad, sunk) for points, facing, sunk in facets]

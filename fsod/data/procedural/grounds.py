@@ -230,6 +230,9 @@ def lead_stream(
     wiggle = rng.uniform(0, 0.35) * np.sin(along * rng.uniform(1.5, 4)) * np.abs(along)
     reach = max(2.2 * span_px, 180.0)
     path = crossing_px + reach * (along[:, None] * np.array([-road[1], road[0]]) + wiggle[:, None] * road)
+    inside = path[((path >= 0) & (path < keep_clear.shape[::-1])).all(1)].astype(int)
+    if (keep_clear | ground.water)[inside[:, 1], inside[:, 0]].any():
+        return False
     stream, lane = np.zeros_like(ground.water), np.zeros_like(ground.water)
     cv2.polylines(stream, [np.rint(path).astype(np.int32)], False, 255, round(span_px * rng.uniform(0.45, 0.68)))
     ends = np.rint(crossing_px + np.outer((-1, 1), road) * rng.uniform(1.2, 2.5) * span_px).astype(np.int32)

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from fsod.data.procedural.grammar import Colour, Family, Instance, sample_instance, sample_style
 from fsod.data.procedural.grounds import Ground, lead_stream, noise
-from fsod.data.procedural.paint import Light, Sprite, overlap, paint, visible_box
+from fsod.data.procedural.paint import MARGIN_PX, Light, Sprite, overlap, paint, visible_box
 
 MIN_VISIBLE = 0.6
 _TRIES = 24
 _STREAM_TRIES = 6
-_ROOM = np.ones((5, 5), np.uint8)  # two pixels of ground stay free around every object
+_ROOM = np.ones((2 * MARGIN_PX + 1, 2 * MARGIN_PX + 1), np.uint8)  # ground that stays free around every object
 
 
 @dataclass
@@ -130,7 +130,9 @@ class Layout:
         mask = sprite.mask
         taken, part = overlap(self.taken, mask.shape, sprite.left_top_px)
         inside = mask[part]
-        return bool(inside.sum() >= MIN_VISIBLE * mask.sum() and not taken[inside].any())
+        if np.count_nonzero(inside) < MIN_VISIBLE * np.count_nonzero(mask):
+            return False
+        return not taken[inside].any()
 
     def _wet_share(self, sprite: Sprite) -> float:
         water, part = overlap(self.ground.water, sprite.mask.shape, sprite.left_top_px)
@@ -138,10 +140,9 @@ class Layout:
 
     def _accept(self, sprite: Sprite, class_id: int | None) -> None:
         self.sprites.append(sprite)
-        padded = cv2.dilate(np.pad(sprite.mask.astype(np.uint8), 2), _ROOM)
-        left, top = sprite.left_top_px
-        taken, part = overlap(self.taken, padded.shape, (left - 2, top - 2))
-        taken |= padded[part]
+        spread = cv2.dilate(sprite.mask.view(np.uint8), _ROOM)
+        taken, part = overlap(self.taken, spread.shape, sprite.left_top_px)
+        taken |= spread[part]
         if class_id is not None:
             self.boxes_xyxy_px.append(visible_box(sprite, (self.taken.shape[0], self.taken.shape[1])))
             self.class_ids.append(class_id)

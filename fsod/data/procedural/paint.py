@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from fsod.data.procedural.grammar import Instance
 
 _SUBPIXEL_BITS = 4
-_FINE_UP_TO_PX = 64
-_SEEN_SWEEP_PX = 0.6
+_FINE_UP_TO_PX = 64  # larger objects are drawn at twice the resolution, smaller ones at four times
+_SEEN_SWEEP_PX = 1.2
+MARGIN_PX = 2
 _COVERED = 64  # an object covers a pixel when it hides at least a quarter of it: thin blades count, blurred rims do not
 
 
@@ -44,12 +45,14 @@ class Sprite(NamedTuple):
 
     Attributes:
         rgba: (h, w, 4) uint8, colours already multiplied by the coverage in the fourth channel.
+        mask: (h, w) bool, the pixels that the object covers; its outer ``MARGIN_PX`` rows and columns are free.
         left_top_px: where the patch goes in the image; may lie outside it.
         shade: (h', w') uint8, share of each pixel in shadow, 0..255; empty where nothing is cast.
         shade_left_top_px: where the shadow's patch goes.
     """
 
     rgba: NDArray[np.uint8]
+    mask: NDArray[np.bool_]
     left_top_px: tuple[int, int]
     shade: NDArray[np.uint8]
     shade_left_top_px: tuple[int, int]
@@ -60,11 +63,6 @@ class Sprite(NamedTuple):
             left_top_px=(self.left_top_px[0] + dx_px, self.left_top_px[1] + dy_px),
             shade_left_top_px=(self.shade_left_top_px[0] + dx_px, self.shade_left_top_px[1] + dy_px),
         )
-
-    @property
-    def mask(self) -> NDArray[np.bool_]:
-        """(h, w) pixels that the object covers."""
-        return self.rgba[..., 3] >= _COVERED
 
 
 def sample_light(rng: np.random.Generator) -> Light:
@@ -98,21 +96,21 @@ def paint(
     """
     points = turned_points_px(instance, turn_rad, gsd_m) + centre_px
     size_px = instance.size_m / gsd_m
-    facing_sun = -np.cos(np.nan_to_num(instance.facing_rad) + turn_rad - light.azimuth_rad)
-    lit = np.where(np.isnan(instance.facing_rad), 1.0, 1.0 + light.contrast * facing_sun)
+    lit = 1.0 - light.contrast * np.cos(instance.facing_rad + turn_rad - light.azimuth_rad)
+    lit[np.isnan(lit)] = 1.0
     colours = np.clip(instance.colours * lit[:, None], 0, 255).astype(int).tolist()
     sunk_px = np.repeat(instance.sunk * size_px, instance.counts)[:, None] * light.direction
     rgba, left_top = _fill(points + sunk_px, instance.counts.tolist(), [(*colour, 255) for colour in colours])
     shade, shade_left_top = _cast(points, instance.counts, instance.heights * size_px, light)
-    return Sprite(rgba, left_top, shade, shade_left_top)
+    return Sprite(rgba, rgba[..., 3] >= _COVERED, left_top, shade, shade_left_top)
 
 
 def _fill(
-    points: NDArray[np.float64], counts: list[int], colours: list[tuple[int, ...]], margin_px: int = 1
+    points: NDArray[np.float64], counts: list[int], colours: list[tuple[int, ...]]
 ) -> tuple[NDArray[np.uint8], tuple[int, int]]:
     """Fills outlines, given one after the other, several times finer than the pixels, and averages down."""
-    low = np.floor(points.min(0)).astype(int) - margin_px
-    width, height = (np.ceil(points.max(0)).astype(int) + margin_px - low).tolist()
+    low = np.floor(points.min(0)).astype(int) - MARGIN_PX
+    width, height = (np.ceil(points.max(0)).astype(int) + MARGIN_PX - low).tolist()
     finer = 4 if max(width, height) <= _FINE_UP_TO_PX else 2
     canvas = np.zeros((height * finer, width * finer, len(colours[0])), np.uint8)
     # OpenCV puts the middle of the first pixel at 0, we put its corner there
@@ -138,13 +136,13 @@ def _cast(
     following = np.arange(1, len(points) + 1)
     following[ends - 1] = ends - counts
     low, top = points + near, points + far
-    # both ends of the sweep, and between them what each edge passes over, unless that is less than a pixel
+    # both ends of the sweep, and between them what each edge passes over, unless that is about a pixel
     moves = high & (np.abs(far - near).max(1) > _SEEN_SWEEP_PX)
     passed = np.stack([low, low[following], top[following], top], 1)[moves].reshape(-1, 2)
     outline_counts = counts[heights_px[:, 1] > 0].tolist()
     swept = np.concatenate([low[high], top[high], passed])
     swept_counts = outline_counts * 2 + [4] * (len(passed) // 4)
-    shade, left_top = _fill(swept, swept_counts, [(255,)] * len(swept_counts), margin_px=2)
+    shade, left_top = _fill(swept, swept_counts, [(255,)] * len(swept_counts))
     return cv2.blur(shade, (3, 3)), left_top
 
 

@@ -37,9 +37,16 @@ def _circle(sides: int) -> Points:
     return points
 
 
-def _arc(radius: float, start_rad: float, end_rad: float, steps: int = 10) -> Points:
+@lru_cache(maxsize=64)
+def _unit_arc(start_rad: float, end_rad: float, steps: int) -> Points:
     angle = np.linspace(start_rad, end_rad, steps)
-    return radius * np.stack([np.cos(angle), np.sin(angle)], 1)
+    points = np.stack([np.cos(angle), np.sin(angle)], 1)
+    points.setflags(write=False)
+    return points
+
+
+def _arc(radius: float, start_rad: float, end_rad: float, steps: int = 10) -> Points:
+    return radius * _unit_arc(start_rad, end_rad, steps)
 
 
 def _shifted(points: Points, x: float, y: float = 0.0) -> Points:
