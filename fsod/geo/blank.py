@@ -13,6 +13,10 @@ from numpy.typing import NDArray
 MIN_VALID_SHARE = 0.5
 """A box with fewer valid pixels than this lies in nodata."""
 
+RING_PX = 2
+"""An object may be of one value itself, a white roof say; then it shows by its edge, so boxes are looked at with this
+much around them."""
+
 
 def is_blank(rgb: NDArray[np.uint8], valid: NDArray[np.bool_]) -> bool:
     """Whether a window (h, w, 3) with validity (h, w) has no valid pixel, or valid pixels of one colour only."""
@@ -26,16 +30,24 @@ def is_blank(rgb: NDArray[np.uint8], valid: NDArray[np.bool_]) -> bool:
 def shows_something(
     rgb: NDArray[np.uint8], valid: NDArray[np.bool_], boxes_xyxy_px: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
-    """Which boxes (n, 4) of a window hold at least half valid pixels, and valid pixels of more than one colour."""
-    height, width = valid.shape
-    starts = np.floor(boxes_xyxy_px[:, :2]).astype(np.intp).clip(0, [width - 1, height - 1])
-    ends = np.maximum(np.ceil(boxes_xyxy_px[:, 2:]).astype(np.intp).clip(0, [width, height]), starts + 1)
-    size = np.prod(ends - starts, axis=1)
+    """Which boxes (n, 4) of a window hold at least half valid pixels, and more than one colour in or right around them."""
+    starts, ends = _pixels_of(boxes_xyxy_px, valid.shape)
+    enough = _sums(valid, starts, ends) >= MIN_VALID_SHARE * np.prod(ends - starts, axis=1)
+    starts, ends = _pixels_of(boxes_xyxy_px + RING_PX * np.array([-1, -1, 1, 1]), valid.shape)
     # a step is a pixel that differs from its right or lower neighbour while both are valid
     step_right = (rgb[:, :-1] != rgb[:, 1:]).any(axis=-1) & valid[:, :-1] & valid[:, 1:]
     step_down = (rgb[:-1] != rgb[1:]).any(axis=-1) & valid[:-1] & valid[1:]
-    steps = _sums(step_right, starts, ends - [1, 0]) + _sums(step_down, starts, ends - [0, 1])
-    return np.asarray((_sums(valid, starts, ends) >= MIN_VALID_SHARE * size) & (steps > 0))
+    steps: NDArray[np.int32] = _sums(step_right, starts, ends - np.array([1, 0])) + _sums(
+        step_down, starts, ends - np.array([0, 1])
+    )
+    return np.asarray(enough & (steps > 0))
+
+
+def _pixels_of(boxes_xyxy_px: NDArray[np.float64], shape: tuple[int, ...]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """First pixels (n, 2: x, y) and ends (exclusive) of all pixels that boxes touch, one at least, in an array (h, w)."""
+    size = np.array(shape[::-1])
+    starts = np.floor(boxes_xyxy_px[:, :2]).astype(np.intp).clip(0, size - 1)
+    return starts, np.maximum(np.ceil(boxes_xyxy_px[:, 2:]).astype(np.intp).clip(0, size), starts + 1)
 
 
 def _sums(mask: NDArray[np.bool_], starts_px: NDArray[np.intp], ends_px: NDArray[np.intp]) -> NDArray[np.int32]:

@@ -51,6 +51,8 @@ def read_boxes(path: Path, class_attribute: str, scene: Scene, *, layer: str | N
             without a class, that is no polygon, or that lies outside the scene. Features are counted from 1.
     """
     frame = _read_layer(path, layer)
+    if not len(frame):
+        raise UserError(f"{path}: holds no features; mark at least one example")
     attributes = [str(column) for column in frame.columns if column != "geometry"]
     if class_attribute not in attributes:
         close = difflib.get_close_matches(class_attribute, attributes, 1)
@@ -58,8 +60,6 @@ def read_boxes(path: Path, class_attribute: str, scene: Scene, *, layer: str | N
             f"{path}: no attribute {class_attribute!r}{f' (did you mean {close[0]!r}?)' if close else ''}; "
             f"it has {', '.join(attributes) or 'none'}"
         )
-    if not len(frame):
-        raise UserError(f"{path}: holds no features; mark at least one example")
     names = frame[class_attribute]
     _refuse(path, "no class in " + class_attribute, names.isna() | (names.astype(str).str.strip() == ""))
     kinds = shapely.get_type_id(frame.geometry)
@@ -71,7 +71,7 @@ def read_boxes(path: Path, class_attribute: str, scene: Scene, *, layer: str | N
     boxes = _pixel_boxes(path, frame, scene)
     inside = np.clip(boxes, 0, np.tile([scene.width_px, scene.height_px], 2))
     width, height = (inside[:, 2:] - inside[:, :2]).T
-    _refuse(path, _outside(scene), (width <= 0) | (height <= 0))
+    _refuse(path, _outside(scene), ~((width > 0) & (height > 0)))
     return LabelledBoxes(inside, tuple(str(name).strip() for name in names))
 
 
@@ -84,9 +84,12 @@ def _read_layer(path: Path, layer: str | None) -> GeoDataFrame:
             raise UserError(f"{path}: has several layers; name one of {', '.join(layers)}")
         if layer is not None and layer not in layers:
             raise UserError(f"{path}: no layer {layer!r}; it has {', '.join(layers)}")
-        return pyogrio.read_dataframe(path, layer=layer)
+        frame = pyogrio.read_dataframe(path, layer=layer)
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
         raise UserError(f"{path}: cannot be read as a vector file ({' '.join(str(error).split())})") from error
+    if not isinstance(frame, GeoDataFrame):
+        raise UserError(f"{path}: is a table without geometry")
+    return frame
 
 
 def _refuse(path: Path, what: str, wrong: Iterable[bool]) -> None:
@@ -112,11 +115,13 @@ def _pixel_boxes(path: Path, frame: GeoDataFrame, scene: Scene) -> NDArray[np.fl
         return np.asarray(shapely.bounds(geometries))
     if frame.crs is None:
         raise UserError(f"{path}: has no CRS; save it with the one its coordinates are in")
-    transformer = pyproj.Transformer.from_crs(frame.crs, crs, always_xy=True)
-
-    def to_pixels(xy: NDArray[np.float64]) -> NDArray[np.float64]:
-        return scene.georeference.to_pixels(np.stack(transformer.transform(xy[:, 0], xy[:, 1]), axis=1))
-
-    # a vertex that the scene's CRS cannot hold becomes infinite: far outside, not a box around the rest
-    boxes = shapely.bounds(shapely.transform(geometries, to_pixels))
-    return np.where(np.isfinite(boxes).all(axis=1, keepdims=True), boxes, np.inf)
+    vertices, feature = shapely.get_coordinates(geometries, return_index=True)
+    try:
+        to_scene = pyproj.Transformer.from_crs(frame.crs, crs, always_xy=True)
+    except pyproj.exceptions.ProjError as error:
+        raise UserError(f"{path}: its CRS does not lead to that of {scene.name}") from error
+    xy = np.stack(to_scene.transform(vertices[:, 0], vertices[:, 1]), axis=1)
+    # a vertex that the scene's CRS cannot hold becomes infinite; as NaN it makes its feature's box one, which is outside
+    xy_px = scene.georeference.to_pixels(np.where(np.isfinite(xy), xy, np.nan))
+    starts = np.flatnonzero(np.diff(feature, prepend=-1))
+    return np.concatenate([np.minimum.reduceat(xy_px, starts), np.maximum.reduceat(xy_px, starts)], axis=1)

@@ -55,20 +55,26 @@ def write_geojson(
     if georeference.crs is None:
         head["coordinate_frame"] = PIXEL_FRAME
     features = _features(detections, class_names, georeference, {"scene": scene, **attributes})
-    temporary = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _write_whole(path, json.dumps(head, allow_nan=False), features)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def _write_whole(path: Path, head: str, features: Iterator[dict[str, Any]]) -> None:
+    """A feature a line under a temporary name, renamed at the end; whatever goes wrong, no half file stays."""
+    temporary = path.with_name(path.name + ".part")
+    try:
         with temporary.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(head, allow_nan=False)[:-1] + ', "features": [')
+            file.write(head[:-1] + ', "features": [')
             for i, feature in enumerate(features):
                 file.write((",\n" if i else "\n") + json.dumps(feature, allow_nan=False))
             file.write("\n]}\n")
         temporary.replace(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
-    finally:
-        # gone already if all went well
+    except BaseException:
         temporary.unlink(missing_ok=True)
+        raise
 
 
 def _features(

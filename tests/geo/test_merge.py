@@ -55,7 +55,7 @@ def scene_of_objects(draw: st.DrawFn) -> tuple[int, int, Detections]:
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(scene_of_objects(), st.sampled_from([(64, 32), (96, 32), (128, 32), (128, 64), (256, 96), (640, 128)]))
 def test_a_perfect_detector_gives_each_object_once_and_whole(
     scene: tuple[int, int, Detections], sizes: tuple[int, int]
