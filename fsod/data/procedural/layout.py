@@ -140,7 +140,10 @@ class Layout:
 
     def _accept(self, sprite: Sprite, class_id: int | None) -> None:
         self.sprites.append(sprite)
-        spread = cv2.dilate(sprite.mask.view(np.uint8), _ROOM)
+        # its hull, so that nothing stands between the fingers of a pier or under a wing
+        hull = np.zeros(sprite.mask.shape, np.uint8)
+        cv2.fillConvexPoly(hull, cv2.convexHull(cv2.findNonZero(sprite.mask.view(np.uint8))), 1)
+        spread = cv2.dilate(hull, _ROOM)
         taken, part = overlap(self.taken, spread.shape, sprite.left_top_px)
         taken |= spread[part]
         if class_id is not None:
