@@ -97,5 +97,6 @@ def nms(detections: Detections, iou_threshold: float, *, across_classes: bool = 
     xywh = detections.boxes_xyxy_px.copy()
     xywh[:, 2:] -= xywh[:, :2]
     classes = np.zeros_like(detections.class_ids) if across_classes else detections.class_ids
-    keep = cv2.dnn.NMSBoxesBatched(xywh, detections.scores, classes.astype(np.int32), 0.0, iou_threshold)
+    # lists: OpenCV's type information knows sequences only, and it copies arrays into vectors element by element anyway
+    keep = cv2.dnn.NMSBoxesBatched(xywh.tolist(), detections.scores.tolist(), classes.tolist(), 0.0, iou_threshold)
     return detections.select(np.asarray(keep, dtype=np.intp).reshape(-1))

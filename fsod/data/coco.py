@@ -16,8 +16,10 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -148,6 +150,7 @@ def load_folder(root: Path) -> CocoFolder:
     raw = path.read_bytes()
     try:
         coco = json.loads(raw)
+        _check_unique(coco, path)
         names = {c["id"]: str(c["name"]) for c in sorted(coco["categories"], key=lambda c: c["id"])}
         index_of = {category: i for i, category in enumerate(names)}
         boxes = _boxes_by_image(coco, index_of, path)
@@ -158,6 +161,13 @@ def load_folder(root: Path) -> CocoFolder:
         raise UserError(f"{path}: boxes for image id {next(iter(boxes))}, which is not among the images")
     images.sort(key=lambda image: image.id)
     return CocoFolder(root, tuple(names.values()), tuple(images), hashlib.sha256(raw).hexdigest())
+
+
+def _check_unique(coco: dict[str, Any], path: Path) -> None:
+    for kind, key in (("images", "id"), ("annotations", "id"), ("categories", "id"), ("categories", "name")):
+        value, count = max(Counter(entry[key] for entry in coco[kind]).items(), key=itemgetter(1), default=(None, 0))
+        if count > 1:
+            raise UserError(f"{path}: {count} {kind} have {key} {value!r}")
 
 
 class _Box(NamedTuple):
@@ -179,17 +189,24 @@ def _boxes_by_image(coco: dict[str, Any], index_of: dict[int, int], path: Path) 
 
 def _record(root: Path, image: dict[str, Any], boxes: list[_Box], index_of: dict[int, int], path: Path) -> ImageRecord:
     file = root / "images" / image["file_name"]
+    if not file.absolute().is_relative_to(root.absolute()) or ".." in file.relative_to(root).parts:
+        raise UserError(f"{path}: image {image['id']} lies outside the folder: {image['file_name']}")
+    gsd_m = image.get("gsd_m")
+    if image["width"] < 1 or image["height"] < 1 or not (gsd_m is None or 0 < gsd_m < float("inf")):
+        raise UserError(
+            f"{path}: image {image['id']} has no size: width {image['width']}, height {image['height']}, gsd_m {gsd_m}"
+        )
     xyxy = np.array([b.xywh_px for b in boxes], dtype=np.float64).reshape(-1, 4)
     xyxy[:, 2:] += xyxy[:, :2]
     cut_boxes = image.get("cut_boxes_xywh_px", [])
     cut = np.array([c[:4] for c in cut_boxes], dtype=np.float64).reshape(-1, 4)
     cut[:, 2:] += cut[:, :2]
     size = np.array([image["width"], image["height"]] * 2, dtype=np.float64)
-    for box, xyxy_px in zip(boxes, xyxy, strict=True):
+    for box, xyxy_px, inside in zip(boxes, xyxy, np.clip(xyxy, 0, size), strict=True):
         if not (np.isfinite(xyxy_px).all() and (xyxy_px[:2] < xyxy_px[2:]).all()):
             raise UserError(f"{path}: annotation {box.id} has no area: bbox {box.xywh_px}")
         # one pixel of slack: some tools count the last pixel twice
-        if (xyxy_px < -1).any() or (xyxy_px > size + 1).any():
+        if (xyxy_px < -1).any() or (xyxy_px > size + 1).any() or (inside[:2] >= inside[2:]).any():
             raise UserError(
                 f"{path}: annotation {box.id} lies outside its image {image['file_name']} "
                 f"({image['width']}x{image['height']} px): bbox {box.xywh_px}"
@@ -203,7 +220,7 @@ def _record(root: Path, image: dict[str, Any], boxes: list[_Box], index_of: dict
         boxes_xyxy_px=np.clip(xyxy, 0, size),
         class_ids=np.array([b.class_id for b in boxes], dtype=np.int64),
         box_ids=np.array([b.id for b in boxes], dtype=np.int64),
-        gsd_m=image.get("gsd_m"),
+        gsd_m=gsd_m,
         cut_boxes_xyxy_px=cut,
         cut_class_ids=np.array([index_of[c[4]] for c in cut_boxes], dtype=np.int64),
         source_box_ids=np.array([b.source_id for b in boxes], dtype=np.int64),
@@ -226,8 +243,11 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
     try:
         # Pillow, not OpenCV: OpenCV fills what is missing of a truncated JPEG with grey and says nothing
         with Image.open(path) as image:
+            if image.mode.startswith(("I", "F")):  # convert would cut off at 255 and say nothing
+                raise UserError(f"{path}: is not an 8-bit image (mode {image.mode}); scale it to 8 bits first")
             return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError for a broken PNG
+    # Pillow raises SyntaxError for a broken PNG, and DecompressionBombError for a header that claims a huge image
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"{path}: not a readable image: {error}") from error
 
 

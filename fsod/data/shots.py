@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +115,18 @@ def load_shots(path: Path, folder: CocoFolder) -> ShotList:
         raise UserError(f"{path}: was drawn from other annotations than those of {folder.root}; draw it again")
     _check_boxes(shots, folder, path)
     return shots
+
+
+def only_shots(folder: CocoFolder, shots: ShotList) -> CocoFolder:
+    """The images of the shots with no box but the shots: all that a K-shot learner may know of them."""
+    chosen = {box_id for ids in shots.box_ids.values() for box_id in ids}
+    images = []
+    for image in folder.images:
+        kept = np.isin(image.box_ids, list(chosen))
+        if kept.any():
+            fields = ("boxes_xyxy_px", "class_ids", "box_ids", "source_box_ids")
+            images.append(replace(image, **{name: getattr(image, name)[kept] for name in fields}))
+    return replace(folder, images=tuple(images))
 
 
 def _check_boxes(shots: ShotList, folder: CocoFolder, path: Path) -> None:

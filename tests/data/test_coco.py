@@ -162,6 +162,16 @@ def changed(path: str, value: object) -> dict[str, Any]:
         ("annotations", None, "not a COCO annotation file"),
         ("images", {}, "boxes for image id 7"),
         ("images.0.width", "wide", "not a COCO annotation file"),
+        ("images.0.width", 0, "image 7 has no size"),
+        ("images.0.gsd_m", -0.5, "image 7 has no size"),
+        ("images.0.gsd_m", "coarse", "not a COCO annotation file"),
+        ("images.0.file_name", "../b.png", "image 7 lies outside the folder"),
+        ("images.0.file_name", "/b.png", "image 7 lies outside the folder"),
+        ("images.0.id", 3, "2 images have id 3"),
+        ("annotations.0.id", 101, "2 annotations have id 101"),
+        ("categories.0.id", 2, "2 categories have id 2"),
+        ("categories.0.name", "ship", "2 categories have name 'ship'"),
+        ("annotations.0.bbox", [40.2, 2, 0.5, 5], "annotation 100 lies outside"),  # within the slack, nothing inside
         ("images.2.cut_boxes_xywh_px", [[1, 2, 3, 4]], "not a COCO annotation file"),
         ("images.2.cut_boxes_xywh_px", [[1, 2, 3, 4, 77]], "not a COCO annotation file"),
     ],
@@ -270,6 +280,35 @@ def test_a_truncated_image_is_refused_at_any_length(
         path.write_bytes(whole[: int(len(whole) * share)])
         with pytest.raises(UserError, match="not a readable image"):
             read_rgb(path)
+
+
+@FUZZ
+@given(suffix=st.sampled_from(["png", "jpg"]), at=st.floats(0, 0.999), junk=st.binary(min_size=1, max_size=8))
+def test_a_damaged_image_gives_pixels_or_a_named_error(tmp_path: Path, suffix: str, at: float, junk: bytes) -> None:
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (12, 17, 3), dtype=np.uint8)).save(path)
+    whole = path.read_bytes()
+    i = int(at * len(whole))
+    path.write_bytes(whole[:i] + junk + whole[i + len(junk) :])
+    rgb = or_message(read_rgb, path)
+    if isinstance(rgb, str):
+        assert str(path) in rgb
+        assert "\n" not in rgb
+    else:
+        assert rgb.dtype == np.uint8
+        assert rgb.shape[2] == 3
+
+
+def test_sixteen_bits_are_refused_not_cut_off(tmp_path: Path) -> None:
+    Image.fromarray(np.full((4, 4), 1000, np.uint16)).save(tmp_path / "deep.png")
+    with pytest.raises(UserError, match=r"deep\.png: is not an 8-bit image"):
+        read_rgb(tmp_path / "deep.png")
+
+
+def test_a_header_that_claims_a_huge_image_is_refused(tmp_path: Path) -> None:
+    Image.new("1", (20_000, 20_000)).save(tmp_path / "huge.png")
+    with pytest.raises(UserError, match=r"huge\.png: not a readable image"):
+        read_rgb(tmp_path / "huge.png")
 
 
 def test_lists_of_ids(tmp_path: Path) -> None:

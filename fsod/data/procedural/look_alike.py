@@ -49,19 +49,19 @@ def _marked(family: Family, rng: np.random.Generator) -> Family:
 
 
 def _without_a_part(family: Family, rng: np.random.Generator) -> Family:
-    designs = []
+    designs: list[Design] = []
     for design in family.designs:
         shares = _seen_shares(design)
         spare = [i for i, share in enumerate(shares) if _SEEN[0] <= share <= _SEEN[1]]
         if spare and len(design) > 1:
             gone = spare[int(rng.integers(len(spare)))]
             designs.append(design[:gone] + design[gone + 1 :])
-    return replace(family, designs=tuple(designs) or family.designs)
+    return _redesigned(family, designs)
 
 
 def _recounted(family: Family, rng: np.random.Generator) -> Family:
     more = 1 if rng.random() < 0.5 else -1
-    designs = []
+    designs: list[Design] = []
     for design in family.designs:
         repeated = [i for i, item in enumerate(design) if item.fold > 2 or item.copies[0] > 2]
         if repeated:
@@ -70,7 +70,13 @@ def _recounted(family: Family, rng: np.random.Generator) -> Family:
             count = item.copies[more > 0] + more
             item = replace(item, fold=item.fold + more) if item.fold > 2 else replace(item, copies=(count, count))
             designs.append((*design[:place], item, *design[place + 1 :]))
-    return replace(family, designs=tuple(designs) or family.designs)
+    return _redesigned(family, designs)
+
+
+def _redesigned(family: Family, designs: list[Design]) -> Family:
+    """The family with those of ``designs`` that it does not come in anyway; unchanged if there are none."""
+    new = tuple(design for design in designs if design not in family.designs)
+    return replace(family, designs=new or family.designs)
 
 
 def _seen_shares(design: Design) -> list[float]:

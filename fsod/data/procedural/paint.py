@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from fsod.data.procedural.grammar import Instance
 
 _SUBPIXEL_BITS = 4
-_FINE_UP_TO_PX = 64  # larger objects are drawn at twice the resolution, smaller ones at four times
+_FINE_UP_TO_PX = 64  # larger objects are drawn three times finer than pixels, smaller ones four times
 _SEEN_SWEEP_PX = 1.2
 MARGIN_PX = 2
-_COVERED = 64  # an object covers a pixel when it hides at least a quarter of it: thin blades count, blurred rims do not
+_COVERED = 128  # an object covers a pixel when it hides half of it
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def _fill(
     """Fills outlines, given one after the other, several times finer than the pixels, and averages down."""
     low = np.floor(points.min(0)).astype(int) - MARGIN_PX
     width, height = (np.ceil(points.max(0)).astype(int) + MARGIN_PX - low).tolist()
-    finer = 4 if max(width, height) <= _FINE_UP_TO_PX else 2
+    finer = 4 if max(width, height) <= _FINE_UP_TO_PX else 3
     canvas = np.zeros((height * finer, width * finer, len(colours[0])), np.uint8)
     # OpenCV puts the middle of the first pixel at 0, we put its corner there
     fixed = np.rint(((points - low) * finer - 0.5) * (1 << _SUBPIXEL_BITS)).astype(np.int32)

@@ -1,0 +1,178 @@
+"""Typed settings of a run, read from one YAML file and overridden key by key on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fsod.errors import UserError
+
+Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+SidePx = Annotated[int, Field(ge=64, multiple_of=32)]
+
+
+class Settings(BaseModel):
+    """What every section shares: unknown keys are errors, values cannot change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataSettings(Settings):
+    """Which data, and which of its classes are novel."""
+
+    format: Literal["nwpu", "synthetic"]
+    novel: tuple[str, ...]
+    scenes: Path | None = Field(None, description="specification of synthetic scenes (format synthetic)")
+    train_list: str = Field("train", description="name of the list of training images under splits/")
+    test_list: str = Field("test", description="name of the list of test images under splits/")
+    tile_px: SidePx = 640
+    tile_overlap_px: Annotated[int, Field(ge=0)] = 160
+
+
+class EpisodeSettings(Settings):
+    """Size of an episode."""
+
+    ways: Positive = Field(7, description="classes an episode; at most as many as there are base classes")
+    shots: Positive = Field(3, description="support examples a class: 1 to this many, drawn anew for each episode")
+    queries: Positive = 8
+    query_px: SidePx = 320
+    support_px: SidePx = 128
+    scale_jitter: Annotated[float, Field(ge=1, le=4)] = Field(1.4, description="queries are scaled by up to this")
+    procedural_first: Annotated[int, Field(ge=0)] = Field(0, description="invented classes only for so many steps")
+    procedural_share: Share = Field(0.0, description="share of invented episodes after that")
+    procedural_without: tuple[str, ...] = Field(
+        (), description="kinds of object that invented classes may not resemble"
+    )
+
+
+class LossSettings(Settings):
+    """Weights of the loss terms and quotas of meta-sampling."""
+
+    cross: Annotated[float, Field(ge=0)] = 1.0
+    confidence: Annotated[float, Field(ge=0)] = 1.0
+    box: Annotated[float, Field(ge=0)] = 3.0
+    pull: Annotated[float, Field(ge=0)] = Field(0.5, description="predicted kernels towards learned ones")
+    per_positive_pair: Positive = Field(300, description="negatives kept for a class that the image shows")
+    per_negative_pair: Positive = Field(100, description="negatives kept for a class that it does not show")
+
+
+class OptimSettings(Settings):
+    """Length and step size of a training stage."""
+
+    steps: Positive
+    lr: Annotated[float, Field(gt=0)] = 2e-3
+    warmup_steps: Annotated[int, Field(ge=0)] = 100
+    weight_decay: Annotated[float, Field(ge=0)] = 0.02
+    clip_norm: Annotated[float, Field(gt=0)] = 10.0
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.998
+    checkpoint_every: Positive = 250
+    log_every: Positive = 20
+    workers: Annotated[int, Field(ge=0)] = 1
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+
+
+class FinetuneSettings(OptimSettings):
+    """Taking up novel classes from K boxes each."""
+
+    part: Literal["kernels", "all"] = Field("all", description="kernels: what a bank stores; all: a new checkpoint")
+    known_margin: Annotated[float, Field(ge=0)] = Field(
+        0.5, description="background is assumed this far around a shot, in box sides"
+    )
+
+
+class EvaluateSettings(Settings):
+    """How predictions become numbers."""
+
+    score_floor: Annotated[float, Field(gt=0, le=0.005)] = 0.001
+    nms_iou: Share = 0.6
+    rival_iou: Share = Field(0.9, description="boxes of different classes that overlap more than this compete")
+    max_detections: Annotated[int, Field(ge=100)] = 300
+
+
+class PredictSettings(Settings):
+    """Inference on scenes."""
+
+    window_px: SidePx = 640
+    overlap_px: Annotated[int, Field(ge=0)] = 160
+    batch: Positive = 4
+    score: Share = Field(0.25, description="detections below this are not written")
+
+
+class RunSettings(Settings):
+    """A whole run, from data to predictions."""
+
+    name: str
+    run_dir: Path
+    seed: Annotated[int, Field(ge=0)] = 0
+    size: Literal["nano", "yolov7-tiny"] = "nano"
+    data: DataSettings
+    episodes: EpisodeSettings = EpisodeSettings()
+    loss: LossSettings = LossSettings()
+    meta_train: OptimSettings
+    finetune: FinetuneSettings
+    evaluate: EvaluateSettings = EvaluateSettings()
+    predict: PredictSettings = PredictSettings()
+
+
+def load_settings(path: Path, overrides: list[str] | None = None) -> RunSettings:
+    """Reads a YAML file and applies overrides of the form ``section.key=value`` (value in YAML).
+
+    Raises:
+        UserError: no file, no YAML, an unknown key (with the nearest one there is), a wrong type or range; the message
+            names file or override, key and cause.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such configuration file")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: expected keys and values")
+    for override in overrides or []:
+        _override(content, override)
+    try:
+        return RunSettings.model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"{path}: {_explain(error)}") from error
+
+
+def _override(content: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals:
+        raise UserError(f"{override!r}: an override has the form section.key=value")
+    *sections, last = key.split(".")
+    place = content
+    for section in sections:
+        place = place.setdefault(section, {})
+        if not isinstance(place, dict):
+            raise UserError(f"{override!r}: {section!r} is not a section")
+    try:
+        place[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise UserError(f"{override!r}: the value is not valid YAML") from error
+
+
+def _explain(error: ValidationError) -> str:
+    problems = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            close = get_close_matches(key, list(_keys(RunSettings)), 1)
+            problems.append(f"unknown key {key!r}" + (f" (did you mean {close[0]!r}?)" if close else ""))
+        else:
+            problems.append(f"{key}: {problem['msg']}, got {problem['input']!r}"[:200])
+    return "; ".join(problems)
+
+
+def _keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, info in section.model_fields.items():
+        yield prefix + name
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            yield from _keys(info.annotation, f"{prefix}{name}.")

@@ -1,0 +1,86 @@
+"""Square crops of an image, with boxes, and what training does to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import albumentations as A
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+GREY = (114, 114, 114)
+
+
+@dataclass(frozen=True)
+class Square:
+    """A square of an image that becomes a crop of ``out_px``.
+
+    Attributes:
+        left_px: of the square in the image; may be negative.
+        top_px: likewise.
+        side_px: of the square in the image.
+        out_px: side of the crop.
+    """
+
+    left_px: int
+    top_px: int
+    side_px: int
+    out_px: int
+
+    @staticmethod
+    def around(centre_xy_px: NDArray[np.floating], side_px: float, out_px: int) -> Square:
+        """The square of ``side_px`` whose centre is nearest to ``centre_xy_px``, in whole pixels."""
+        side = max(round(side_px), 1)
+        return Square(round(centre_xy_px[0] - side / 2), round(centre_xy_px[1] - side / 2), side, out_px)
+
+    def pixels(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The crop, (out_px, out_px, 3) uint8; grey beyond the image."""
+        height, width = rgb.shape[:2]
+        x1, y1 = max(self.left_px, 0), max(self.top_px, 0)
+        x2, y2 = min(self.left_px + self.side_px, width), min(self.top_px + self.side_px, height)
+        square = np.empty((self.side_px, self.side_px, 3), np.uint8)
+        square[:] = GREY
+        if x1 < x2 and y1 < y2:
+            square[y1 - self.top_px : y2 - self.top_px, x1 - self.left_px : x2 - self.left_px] = rgb[y1:y2, x1:x2]
+        if self.side_px == self.out_px:
+            return square
+        how = cv2.INTER_AREA if self.side_px > self.out_px else cv2.INTER_LINEAR
+        return np.asarray(cv2.resize(square, (self.out_px, self.out_px), interpolation=how), dtype=np.uint8)
+
+    def boxes(self, boxes_xyxy_px: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Image boxes (n, 4) in the crop's frame, not clipped."""
+        origin = np.array([self.left_px, self.top_px] * 2, dtype=np.float64)
+        return (boxes_xyxy_px - origin) * (self.out_px / self.side_px)
+
+
+def visible(boxes_xyxy_px: NDArray[np.float64], size_px: int, share: float) -> NDArray[np.bool_]:
+    """(n,) bool: at least ``share`` of the box's area lies inside a crop of ``size_px``."""
+    clipped = np.clip(boxes_xyxy_px, 0, size_px)
+    inside = (clipped[:, 2:] - clipped[:, :2]).prod(1)
+    return np.asarray(inside >= share * (boxes_xyxy_px[:, 2:] - boxes_xyxy_px[:, :2]).prod(1))
+
+
+def query_augmentation() -> A.Compose:
+    """Rotations and flips by right angles, light, colour and sensor; boxes are pascal_voc with an ``index`` each.
+
+    Draw from it only after ``set_random_seed``: DataLoader workers would otherwise all emit the same stream.
+    """
+    return A.Compose(
+        [A.D4(p=1.0), *_sensor()],
+        bbox_params=A.BboxParams(format="pascal_voc", label_fields=["index"], clip=True, filter_invalid_bboxes=True),
+    )
+
+
+def support_augmentation() -> A.Compose:
+    """The same for a support crop; its box channel goes in as ``mask``."""
+    return A.Compose([A.D4(p=1.0), *_sensor()])
+
+
+def _sensor() -> list[A.BasicTransform | A.BaseCompose]:
+    return [
+        A.RandomBrightnessContrast(0.25, 0.25, p=0.7),
+        A.HueSaturationValue(8, 25, 0, p=0.4),
+        A.OneOf([A.GaussianBlur((3, 5), p=1.0), A.GaussNoise((0.01, 0.05), p=1.0)], p=0.2),
+        A.ToGray(p=0.05),
+    ]

@@ -1,0 +1,225 @@
+"""Episodes: N classes, k support examples each, B query crops.
+
+Episode number i is a function of (seed, i) alone, whichever worker draws it and wherever a run was interrupted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import albumentations as A
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from fsod.config import EpisodeSettings
+from fsod.data.cache import PixelCache
+from fsod.data.coco import CocoFolder
+from fsod.data.crop import Square, query_augmentation, support_augmentation, visible
+from fsod.data.support import SupportCrop, support_crop
+from fsod.errors import UserError
+
+MIN_VISIBLE = 0.4  # share of a box that must lie inside a crop for it to count as an object
+MAX_SHIFT = 0.5  # how far the object that a crop was drawn for may lie from its centre, in half crop sides
+
+
+@dataclass(frozen=True)
+class Episode:
+    """Tensors of one training step.
+
+    Attributes:
+        queries: (B, 3, S, S) uint8 RGB.
+        boxes_xyxy_px: (B, G, 4) float32, padded.
+        box_classes: (B, G) int64, class ids of the boxes, of classes outside the episode too; -1 for padding.
+        known_xyxy_px: (B, R, 4) float32, where everything is labelled, so that the rest there is background.
+        supports: (N, k, 4, s, s) uint8, RGB and mask.
+        sides_px: (N, k) float32, see SupportCrop.
+        class_ids: (N,) int64, ids of the episode's classes.
+        invented: () bool, whether the ids mean classes that exist in this episode only.
+    """
+
+    queries: Tensor
+    boxes_xyxy_px: Tensor
+    box_classes: Tensor
+    known_xyxy_px: Tensor
+    supports: Tensor
+    sides_px: Tensor
+    class_ids: Tensor
+    invented: Tensor
+
+    def to(self, device: torch.device) -> Episode:
+        """The same episode on another device; copies from pinned memory do not wait."""
+        return Episode(**{name: value.to(device, non_blocking=True) for name, value in vars(self).items()})
+
+    def pin_memory(self) -> Episode:
+        """The same episode in page-locked memory; the DataLoader calls this."""
+        return Episode(**{name: value.pin_memory() for name, value in vars(self).items()})
+
+
+@dataclass(frozen=True)
+class Query:
+    """One query before it is stacked: rgb (S, S, 3) uint8, boxes (n, 4), their class ids (n,), known regions (R, 4)."""
+
+    rgb: NDArray[np.uint8]
+    boxes_xyxy_px: NDArray[np.float64]
+    class_ids: NDArray[np.int64]
+    known_xyxy_px: NDArray[np.float64]
+
+
+def stack_episode(
+    queries: list[Query], supports: list[list[SupportCrop]], class_ids: list[int], *, invented: bool = False
+) -> Episode:
+    """Pads and stacks."""
+    most, regions = max(len(q.class_ids) for q in queries), max(len(q.known_xyxy_px) for q in queries)
+    boxes = torch.zeros(len(queries), most, 4)
+    box_classes = torch.full((len(queries), most), -1)
+    known = torch.zeros(len(queries), regions, 4)
+    for b, query in enumerate(queries):
+        n = len(query.class_ids)
+        boxes[b, :n] = torch.from_numpy(query.boxes_xyxy_px)
+        box_classes[b, :n] = torch.from_numpy(query.class_ids)
+        known[b, : len(query.known_xyxy_px)] = torch.from_numpy(query.known_xyxy_px)
+    return Episode(
+        torch.from_numpy(np.stack([q.rgb for q in queries])).permute(0, 3, 1, 2).contiguous(),
+        boxes,
+        box_classes,
+        known,
+        stack_supports(supports),
+        torch.tensor([[s.side_px for s in shots] for shots in supports]),
+        torch.tensor(class_ids),
+        torch.tensor(invented),
+    )
+
+
+def stack_supports(supports: list[list[SupportCrop]]) -> Tensor:
+    """N lists of k crops -> (N, k, 4, S, S) uint8."""
+    crops = [np.stack([np.dstack([s.rgb, s.mask]) for s in shots]) for shots in supports]
+    return torch.from_numpy(np.stack(crops)).permute(0, 1, 4, 2, 3).contiguous()
+
+
+class RealEpisodes(Dataset[Episode]):
+    """Episodes over the labelled images of a prepared folder.
+
+    Args:
+        folder: images to draw from; every box of ``class_ids`` in them is labelled.
+        class_ids: the classes that may appear, as ids of the folder.
+        settings: sizes of an episode.
+        length: number of episodes.
+        seed: of the whole sequence.
+        known_margin: how far around its boxes an image is fully labelled, in box sides; everywhere if None.
+
+    Raises:
+        UserError: a class has no box.
+    """
+
+    def __init__(
+        self,
+        folder: CocoFolder,
+        class_ids: list[int],
+        settings: EpisodeSettings,
+        length: int,
+        seed: int,
+        known_margin: float | None = None,
+    ) -> None:
+        self.settings, self.length, self.seed, self.known_margin = settings, length, seed, known_margin
+        self.class_ids = class_ids
+        self.images = folder.images
+        self.pixels = PixelCache(folder)
+        # per class: the images that show it and, for each, which of its boxes do
+        self.where: dict[int, list[tuple[int, NDArray[np.intp]]]] = {
+            c: [
+                (i, found)
+                for i, image in enumerate(folder.images)
+                if len(found := np.flatnonzero(image.class_ids == c))
+            ]
+            for c in class_ids
+        }
+        for c, places in self.where.items():
+            if not places:
+                raise UserError(f"{folder.root}: no box of class {folder.class_names[c]!r} in the training images")
+        self.augment_query, self.augment_support = query_augmentation(), support_augmentation()
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, i: int) -> Episode:
+        rng = np.random.default_rng([self.seed, i])
+        self.augment_query.set_random_seed(int(rng.integers(2**31)))
+        self.augment_support.set_random_seed(int(rng.integers(2**31)))
+        ways = min(self.settings.ways, len(self.class_ids))
+        classes = [int(c) for c in rng.choice(self.class_ids, ways, replace=False)]
+        shots = int(rng.integers(1, self.settings.shots + 1))
+        queries = [self._query(rng, classes) for _ in range(self.settings.queries)]
+        supports = [[self._support(rng, c) for _ in range(shots)] for c in classes]
+        return stack_episode(queries, supports, classes)
+
+    def _pick(self, rng: np.random.Generator, class_id: int) -> tuple[int, int]:
+        """An image first, then a box in it: a harbour with sixty boats is not sixty times as likely as one boat."""
+        image, boxes = self.where[class_id][rng.integers(len(self.where[class_id]))]
+        return image, int(rng.choice(boxes))
+
+    def _query(self, rng: np.random.Generator, classes: list[int]) -> Query:
+        image, box = self._pick(rng, classes[rng.integers(len(classes))])
+        record, size = self.images[image], self.settings.query_px
+        scale = np.exp(rng.uniform(-1, 1) * np.log(self.settings.scale_jitter))
+        wanted = record.boxes_xyxy_px[box]
+        side = size / scale
+        # an object larger than the crop is shown whole, smaller than it is
+        side = max(side, 1.1 * float((wanted[2:] - wanted[:2]).max()))
+        centre = (wanted[:2] + wanted[2:]) / 2 + rng.uniform(-1, 1, 2) * MAX_SHIFT * side / 2
+        square = Square.around(_into(centre, side, record.width_px, record.height_px), side, size)
+        boxes = square.boxes(record.boxes_xyxy_px)
+        shown = visible(boxes, size, MIN_VISIBLE)
+        return augmented_query(
+            self.augment_query,
+            square.pixels(self.pixels[image]),
+            boxes[shown],
+            record.class_ids[shown],
+            self._known(boxes[shown]),
+        )
+
+    def _known(self, boxes_xyxy_px: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Regions of a crop, (R, 4), where every object of the classes is labelled."""
+        size = self.settings.query_px
+        if self.known_margin is None:
+            return np.array([[0.0, 0.0, size, size]])
+        reach = self.known_margin * (boxes_xyxy_px[:, 2:] - boxes_xyxy_px[:, :2]).max(1, keepdims=True)
+        return np.concatenate([boxes_xyxy_px[:, :2] - reach, boxes_xyxy_px[:, 2:] + reach], 1)
+
+    def _support(self, rng: np.random.Generator, class_id: int) -> SupportCrop:
+        image, box = self._pick(rng, class_id)
+        crop = support_crop(self.pixels[image], self.images[image].boxes_xyxy_px[box], self.settings.support_px)
+        return augmented_support(self.augment_support, crop)
+
+
+def _into(centre: NDArray[np.float64], side: float, width_px: int, height_px: int) -> NDArray[np.float64]:
+    """The centre moved so that a square of ``side`` stays inside the image where the image is large enough."""
+    size = np.array([width_px, height_px], dtype=np.float64)
+    half = np.minimum(side, size) / 2
+    return np.clip(centre, half, size - half)
+
+
+def augmented_query(
+    augment: A.Compose,
+    rgb: NDArray[np.uint8],
+    boxes_xyxy_px: NDArray[np.float64],
+    class_ids: NDArray[np.int64],
+    known_xyxy_px: NDArray[np.float64],
+) -> Query:
+    """Turns, flips and tints a query; regions where everything is known turn with it."""
+    n = len(class_ids)
+    out = augment(
+        image=rgb, bboxes=np.concatenate([boxes_xyxy_px, known_xyxy_px]), index=list(range(n + len(known_xyxy_px)))
+    )
+    boxes = np.asarray(out["bboxes"], dtype=np.float64).reshape(-1, 4)
+    index = np.asarray(out["index"], dtype=np.int64)
+    objects = index < n
+    return Query(out["image"], boxes[objects], class_ids[index[objects]], boxes[~objects])
+
+
+def augmented_support(augment: A.Compose, crop: SupportCrop) -> SupportCrop:
+    """Turns, flips and tints a support crop."""
+    out = augment(image=crop.rgb, mask=crop.mask)
+    return SupportCrop(out["image"], out["mask"], crop.side_px)

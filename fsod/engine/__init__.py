@@ -1,0 +1,1 @@
+"""The stages of a run: meta-train, finetune, evaluate, enroll, predict, and their tracking."""

@@ -1,0 +1,49 @@
+"""Which device, which precision, how many threads."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where tensors live and how the trunk computes.
+
+    Attributes:
+        device: cuda, mps or cpu.
+        trunk_dtype: precision of the trunk's convolutions.
+    """
+
+    device: torch.device
+    trunk_dtype: torch.dtype
+
+    def __str__(self) -> str:
+        precision = str(self.trunk_dtype).removeprefix("torch.")
+        threads = f", {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
+        return f"{self.device.type} {precision}{threads}"
+
+
+def choose_machine(precision: str = "auto") -> Machine:
+    """The best device there is; ``auto`` takes bfloat16 where the hardware multiplies it natively.
+
+    Args:
+        precision: auto, float32 or bfloat16.
+    """
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    if torch.cuda.is_available():
+        device, native = torch.device("cuda"), torch.cuda.is_bf16_supported(including_emulation=False)
+    elif torch.backends.mps.is_available():
+        device, native = torch.device("mps"), False
+    else:
+        device, native = torch.device("cpu"), _cpu_multiplies_bfloat16()
+    wanted = native if precision == "auto" else precision == "bfloat16"
+    return Machine(device, torch.bfloat16 if wanted else torch.float32)
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    # without AVX512_BF16 or AMX bfloat16 is emulated and slower than float32
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))

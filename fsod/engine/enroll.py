@@ -1,0 +1,59 @@
+"""Enrolling: from example boxes to rows of the meta-detection head, without training."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from fsod.data.coco import CocoFolder, read_image
+from fsod.data.episodes import stack_supports
+from fsod.data.shots import ShotList
+from fsod.data.support import SupportCrop, support_crop
+from fsod.engine.device import Machine
+from fsod.engine.episode_loss import unit_pixels
+from fsod.model.detector import Detector
+from fsod.model.support_encoder import ClassVectors
+
+Examples = dict[str, list[SupportCrop]]
+"""Class name -> its examples; classes may have different numbers of them."""
+
+
+def shot_examples(folder: CocoFolder, shots: ShotList, class_names: list[str], support_px: int) -> Examples:
+    """Support crops of the shots of some classes."""
+    examples: Examples = {}
+    for name in class_names:
+        crops = []
+        for box_id in shots.box_ids[name]:
+            image, i = folder.box_location[box_id]
+            crops.append(support_crop(read_image(image), image.boxes_xyxy_px[i], support_px))
+        examples[name] = crops
+    return examples
+
+
+@torch.no_grad()
+def encode_examples(detector: Detector, examples: Examples, machine: Machine) -> ClassVectors:
+    """Class vectors in the order of ``examples``; each example is seen in its eight right-angled turns and mirrors.
+
+    Args:
+        detector: in evaluation mode, on the machine's device.
+        examples: at least one a class.
+        machine: where to compute.
+    """
+    parts = []
+    for crops in examples.values():
+        turned = [turn for crop in crops for turn in _turns(crop)]
+        sides = torch.tensor([[crop.side_px for crop in turned]])
+        pixels = unit_pixels(stack_supports([turned]).to(machine.device))
+        parts.append(detector.class_vectors(pixels, sides.to(machine.device)))
+    levels = range(len(parts[0].vectors))
+    vectors = [torch.cat([part.vectors[level] for part in parts]) for level in levels]
+    return ClassVectors(vectors, torch.cat([part.size_code for part in parts]))
+
+
+def _turns(crop: SupportCrop) -> list[SupportCrop]:
+    """Seen from above an object has no upright position: all eight are equally good examples."""
+    turns = []
+    for quarter in range(4):
+        rgb, mask = np.rot90(crop.rgb, quarter), np.rot90(crop.mask, quarter)
+        turns += [SupportCrop(rgb, mask, crop.side_px), SupportCrop(rgb[:, ::-1], mask[:, ::-1], crop.side_px)]
+    return turns

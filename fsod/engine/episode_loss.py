@@ -1,0 +1,123 @@
+"""The loss of an episode: learned and predicted rows judged on the same maps and the same assignment."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+from fsod.config import LossSettings
+from fsod.data.episodes import Episode
+from fsod.loss.assign import Assignment, Targets, simota
+from fsod.loss.meta_loss import RowTerms, box_loss, row_loss
+from fsod.model.detector import Detector
+from fsod.model.meta_head import ClassRows, Predictions
+
+
+def episode_loss(
+    detector: Detector, episode: Episode, learned_classes: list[int], settings: LossSettings
+) -> dict[str, Tensor]:
+    """Loss terms of a meta-training step; ``total`` is their weighted sum.
+
+    Base classes have learned rows, so that their accuracy does not hang on a few noisy support crops; the same queries
+    train the rows predicted from those crops, and predicted kernels are pulled towards the learned ones. An episode
+    of invented classes has predicted rows only.
+
+    Args:
+        detector: in training mode.
+        episode: on the detector's device.
+        learned_classes: class ids in the order of the detector's learned rows.
+        settings: weights and quotas.
+    """
+    vectors = detector.class_vectors(unit_pixels(episode.supports), episode.sides_px)
+    predicted = detector.predicted_rows(vectors)
+    learned = detector.learned_rows()
+    if episode.invented:
+        learned = learned.select([])
+    split = len(learned)
+    predictions = detector(unit_pixels(episode.queries), ClassRows.concatenate([learned, predicted]))
+
+    of_predicted = predictions.of_rows(split, split + len(predicted))
+    to_predicted = targets_of(episode, episode.class_ids)
+    if episode.invented:
+        assignment = _assign(of_predicted, to_predicted)
+        terms = _weigh(settings, "predicted", _rows(of_predicted, to_predicted, assignment, settings))
+    else:
+        of_learned = predictions.of_rows(0, split)
+        owners = torch.tensor(learned_classes, device=episode.class_ids.device)
+        to_learned = targets_of(episode, owners)
+        assignment = _assign(of_learned, to_learned)
+        terms = _weigh(settings, "learned", _rows(of_learned, to_learned, assignment, settings))
+        terms |= _weigh(settings, "predicted", _rows(of_predicted, to_predicted, assignment, settings))
+        own = (episode.class_ids[:, None] == owners).int().argmax(1)
+        terms["pull"] = settings.pull * _pull(predicted, learned.select(own).detach())
+    terms["box"] = settings.box * box_loss(predictions.boxes_xyxy_px, to_predicted, assignment)
+    return {"total": torch.stack(list(terms.values())).sum(), **{name: t.detach() for name, t in terms.items()}}
+
+
+def shots_loss(
+    detector: Detector, episode: Episode, learned_classes: list[int], settings: LossSettings
+) -> dict[str, Tensor]:
+    """Loss terms of a finetuning step: learned rows only, background only where the shots' surroundings are known."""
+    predictions = detector(unit_pixels(episode.queries), detector.learned_rows())
+    targets = targets_of(episode, torch.tensor(learned_classes, device=episode.class_ids.device))
+    assignment = _assign(predictions, targets)
+    background = known_background(episode, predictions.points_xy_px)
+    terms = _weigh(settings, "learned", _rows(predictions, targets, assignment, settings, background))
+    terms["box"] = settings.box * box_loss(predictions.boxes_xyxy_px, targets, assignment)
+    return {"total": torch.stack(list(terms.values())).sum(), **{name: t.detach() for name, t in terms.items()}}
+
+
+def targets_of(episode: Episode, row_classes: Tensor) -> Targets:
+    """The episode's boxes with their classes counted among ``row_classes`` (N,) int64."""
+    same = episode.box_classes[..., None] == row_classes
+    rows = torch.where(same.any(-1), same.int().argmax(-1), -1)
+    return Targets(episode.boxes_xyxy_px, rows, episode.box_classes >= 0)
+
+
+def known_background(episode: Episode, points_xy_px: Tensor) -> Tensor:
+    """(B, L) bool: locations inside a region where everything is labelled."""
+    x, y = points_xy_px[:, 0], points_xy_px[:, 1]
+    left, top, right, bottom = (side[..., None] for side in episode.known_xyxy_px.unbind(-1))
+    return ((x > left) & (x < right) & (y > top) & (y < bottom)).any(1)
+
+
+def unit_pixels(pixels: Tensor) -> Tensor:
+    """uint8 RGB (or RGB and 0/1 mask, told by its fourth channel) -> float, RGB in 0..1."""
+    scale = pixels.new_tensor([255.0, 255.0, 255.0, 1.0], dtype=torch.float32)[: pixels.shape[-3]]
+    return pixels / scale[:, None, None]
+
+
+def _assign(predictions: Predictions, targets: Targets) -> Assignment:
+    return simota(
+        predictions.boxes_xyxy_px, predictions.log_scores(), predictions.points_xy_px, predictions.strides, targets
+    )
+
+
+def _rows(
+    predictions: Predictions,
+    targets: Targets,
+    assignment: Assignment,
+    settings: LossSettings,
+    background: Tensor | None = None,
+) -> RowTerms:
+    return row_loss(
+        predictions,
+        targets,
+        assignment,
+        background,
+        per_positive_pair=settings.per_positive_pair,
+        per_negative_pair=settings.per_negative_pair,
+    )
+
+
+def _weigh(settings: LossSettings, whose: str, terms: RowTerms) -> dict[str, Tensor]:
+    return {
+        f"{whose}_cross": settings.cross * terms.cross,
+        f"{whose}_confidence": settings.confidence * terms.confidence,
+    }
+
+
+def _pull(predicted: ClassRows, learned: ClassRows) -> Tensor:
+    pairs = zip(predicted.kernels, learned.kernels, strict=True)
+    return torch.stack([1 - cosine_similarity(p, target).mean() for p, target in pairs]).mean()

@@ -1,0 +1,111 @@
+"""Finetuning: novel classes start at the rows predicted from their K shots and go on from there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from fsod.config import RunSettings
+from fsod.data.coco import CocoFolder
+from fsod.data.episodes import RealEpisodes
+from fsod.data.shots import ShotList, only_shots
+from fsod.engine.device import Machine
+from fsod.engine.enroll import encode_examples, shot_examples
+from fsod.engine.episode_loss import shots_loss
+from fsod.engine.meta_train import fingerprint
+from fsod.engine.stage import Observer, Stage, run_stage
+from fsod.model.detector import Detector
+from fsod.store.checkpoint import Checkpoint, save_checkpoint, weights_sha256
+
+
+def finetune(
+    settings: RunSettings,
+    base: Checkpoint,
+    folder: CocoFolder,
+    shots: ShotList,
+    machine: Machine,
+    checkpoint: Path,
+    state: Path,
+    observe: Observer,
+) -> Checkpoint:
+    """Trains on the K shots of every class, base and novel, and on nothing else of their images.
+
+    Args:
+        settings: of the run.
+        base: a meta-trained checkpoint; classes of the shot list that it has not learned become learned ones.
+        folder: the images of the shots.
+        shots: K boxes a class.
+        machine: where to train.
+        checkpoint: the file to write.
+        state: the file that an interrupted training goes on from.
+        observe: told how it goes.
+    """
+    class_names = base.class_names + tuple(name for name in shots.box_ids if name not in base.class_names)
+    detector = with_shots(base, class_names, folder, shots, settings.episodes.support_px, machine)
+    if settings.finetune.part == "kernels":
+        for name, parameter in detector.named_parameters():
+            parameter.requires_grad_(name.startswith("learned"))
+    taught = [name for name in class_names if name in shots.box_ids]
+    class_ids = folder.class_indices(taught)
+    episodes = settings.episodes.model_copy(update={"ways": len(taught), "shots": 1})
+    stage = Stage(
+        name="finetune",
+        episodes=RealEpisodes(
+            only_shots(folder, shots),
+            class_ids,
+            episodes,
+            settings.finetune.steps,
+            settings.seed,
+            known_margin=settings.finetune.known_margin,
+        ),
+        loss_of=lambda model, episode: shots_loss(model, episode, row_classes(class_names, folder), settings.loss),
+        settings=settings.finetune,
+        state_path=state,
+        fingerprint=fingerprint(
+            folder.sha256,
+            str(shots.box_ids),
+            weights_sha256(base.detector),
+            settings.model_dump_json(include={"seed", "episodes", "loss", "finetune"}),
+        ),
+        freeze_norms=True,
+    )
+    tuned = run_stage(stage, detector, machine, observe)
+    result = Checkpoint(tuned.cpu(), base.size, class_names, "finetune", settings.model_dump(mode="json"))
+    save_checkpoint(checkpoint, result)
+    state.unlink(missing_ok=True)
+    return result
+
+
+def row_classes(class_names: tuple[str, ...], folder: CocoFolder) -> list[int]:
+    """Class ids of the folder in the order of rows; -2 for a class that the folder does not have."""
+    return [folder.class_names.index(name) if name in folder.class_names else -2 for name in class_names]
+
+
+def with_shots(
+    base: Checkpoint,
+    class_names: tuple[str, ...],
+    folder: CocoFolder,
+    shots: ShotList,
+    support_px: int,
+    machine: Machine,
+) -> Detector:
+    """The checkpoint's detector with a learned row for every class: its own, or one predicted from the shots."""
+    known, new = len(base.class_names), list(class_names[len(base.class_names) :])
+    detector = Detector(base.size, len(class_names), machine.trunk_dtype).eval()
+    own = base.detector.state_dict()
+    rows = {name: value for name, value in own.items() if name.startswith("learned")}
+    detector.load_state_dict({name: value for name, value in own.items() if name not in rows}, strict=False)
+    detector.to(machine.device)
+    with torch.no_grad():
+        for name, value in detector.state_dict().items():
+            if name in rows:
+                value[:known] = rows[name]
+        if new:
+            examples = shot_examples(folder, shots, new, support_px)
+            directions, biases = detector.encoder(encode_examples(detector, examples, machine))
+            for row, learned in zip(directions, detector.learned, strict=True):
+                # as long as its neighbours: the head takes the direction only, but step sizes depend on the length
+                learned[known:] = torch.nn.functional.normalize(row, dim=1) * learned[:known].norm(dim=1).mean()
+            detector.learned_bias[known:] = biases
+    return detector

@@ -1,0 +1,54 @@
+"""Where the files of a run are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """Paths below a run's folder."""
+
+    run_dir: Path
+
+    @property
+    def data(self) -> Path:
+        """The prepared folder of whole images."""
+        return self.run_dir / "data"
+
+    @property
+    def tiles(self) -> Path:
+        """The prepared folder of training tiles."""
+        return self.run_dir / "tiles"
+
+    @property
+    def meta_checkpoint(self) -> Path:
+        """What meta-training makes."""
+        return self.run_dir / "meta-train.safetensors"
+
+    @property
+    def meta_state(self) -> Path:
+        """The state of an unfinished meta-training."""
+        return self.run_dir / "meta-train.state.pt"
+
+    @property
+    def database(self) -> Path:
+        """The MLflow store, shared by the runs beside this one."""
+        return self.run_dir.parent / "mlflow.db"
+
+    def shots(self, k: int, seed: int) -> Path:
+        """The shot list."""
+        return self.run_dir / f"k{k}-seed{seed}" / "shots.json"
+
+    def finetuned(self, k: int, seed: int) -> Path:
+        """What finetuning makes."""
+        return self.run_dir / f"k{k}-seed{seed}" / "finetune.safetensors"
+
+    def finetune_state(self, k: int, seed: int) -> Path:
+        """The state of an unfinished finetuning."""
+        return self.run_dir / f"k{k}-seed{seed}" / "finetune.state.pt"
+
+    def bank(self, k: int, seed: int) -> Path:
+        """The class bank of all classes after finetuning."""
+        return self.run_dir / f"k{k}-seed{seed}" / "bank.safetensors"

@@ -1,0 +1,176 @@
+"""The training loop that every stage shares: one episode a step, EMA, checkpoints that survive a kill."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from fsod.config import OptimSettings
+from fsod.data.episodes import Episode
+from fsod.engine.device import Machine
+from fsod.errors import UserError
+from fsod.model.detector import Detector
+
+LossOf = Callable[[Detector, Episode], dict[str, Tensor]]
+
+
+class Observer(Protocol):
+    """Who is told how training goes."""
+
+    def __call__(self, step: int, values: dict[str, float]) -> None:
+        """Called every ``log_every`` steps with means since the last call."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a stage trains and on what.
+
+    Attributes:
+        name: for messages and file names.
+        episodes: one item a step; item i does not depend on the items before it.
+        loss_of: the loss terms of an episode; ``total`` is what is minimised.
+        settings: length and step size.
+        state_path: where the state of an unfinished training is kept.
+        fingerprint: everything that the result depends on; a state with another one is refused.
+        freeze_norms: batch norm keeps its statistics. A handful of shots would bend them to themselves.
+    """
+
+    name: str
+    episodes: Dataset[Episode]
+    loss_of: LossOf
+    settings: OptimSettings
+    state_path: Path
+    fingerprint: str
+    freeze_norms: bool = False
+
+
+def run_stage(stage: Stage, detector: Detector, machine: Machine, observe: Observer) -> Detector:
+    """Trains to the end, from the last checkpoint if there is one, and returns the averaged (EMA) detector.
+
+    Raises:
+        UserError: the checkpoint belongs to other settings or data, or the loss is no longer finite.
+    """
+    settings = stage.settings
+    detector = detector.to(machine.device).train()
+    if stage.freeze_norms:
+        for norm in (m for m in detector.modules() if isinstance(m, nn.BatchNorm2d)):
+            norm.eval()
+    average = copy.deepcopy(detector).eval().requires_grad_(False)
+    optimizer = _optimizer(detector, settings)
+    start = _resume(stage, detector, average, optimizer)
+
+    sums: dict[str, float] = {}
+    loader = _loader(stage, start, machine)
+    for step, episode in enumerate(loader, start):
+        lr = learning_rate(step, settings)
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        terms = stage.loss_of(detector, episode.to(machine.device))
+        if not torch.isfinite(terms["total"]):
+            raise UserError(
+                f"{stage.name}: the loss is not finite at step {step + 1}; lower the learning rate "
+                f"(now {settings.lr}) and start again: the last checkpoint is {stage.state_path}"
+            )
+        optimizer.zero_grad(set_to_none=True)
+        terms["total"].backward()
+        nn.utils.clip_grad_norm_([p for p in detector.parameters() if p.requires_grad], settings.clip_norm)
+        optimizer.step()
+        _follow(average, detector, settings.ema_decay, step)
+
+        for name, value in terms.items():
+            sums[name] = sums.get(name, 0.0) + value.item()
+        done = step + 1
+        if done % settings.log_every == 0 or done == settings.steps:
+            count = (done - 1) % settings.log_every + 1
+            observe(done, {**{name: total / count for name, total in sums.items()}, "lr": lr})
+            sums = {}
+        if done % settings.checkpoint_every == 0 or done == settings.steps:
+            _save(stage, done, detector, average, optimizer)
+    return average
+
+
+def learning_rate(step: int, settings: OptimSettings) -> float:
+    """Linear warm-up, then a half cosine down to a twentieth."""
+    if step < settings.warmup_steps:
+        return settings.lr * (step + 1) / settings.warmup_steps
+    progress = (step - settings.warmup_steps) / max(settings.steps - settings.warmup_steps, 1)
+    return settings.lr * (0.05 + 0.95 * (1 + math.cos(math.pi * progress)) / 2)
+
+
+def _optimizer(detector: Detector, settings: OptimSettings) -> torch.optim.Optimizer:
+    trained = [p for p in detector.parameters() if p.requires_grad]
+    decayed = [p for p in trained if p.ndim == 4]  # convolutions; kernels of classes have no scale to shrink
+    rest = [p for p in trained if p.ndim != 4]
+    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=settings.lr)
+
+
+def _loader(stage: Stage, start: int, machine: Machine) -> DataLoader[Episode]:
+    left = Subset(stage.episodes, range(start, stage.settings.steps))
+    return DataLoader(
+        left,
+        batch_size=None,
+        num_workers=stage.settings.workers,
+        pin_memory=machine.device.type == "cuda",
+        prefetch_factor=4 if stage.settings.workers else None,
+    )
+
+
+@torch.no_grad()
+def _follow(average: Detector, detector: Detector, decay: float, step: int) -> None:
+    # a short memory at first, so that the average forgets the random start
+    decay *= 1 - math.exp(-(step + 1) / 100)
+    pairs = zip(
+        itertools.chain(average.parameters(), average.buffers()),
+        itertools.chain(detector.parameters(), detector.buffers()),
+        strict=True,
+    )
+    for mean, value in pairs:
+        if mean.is_floating_point():
+            mean.lerp_(value, 1 - decay)
+        else:
+            mean.copy_(value)
+
+
+def _save(stage: Stage, done: int, detector: Detector, average: Detector, optimizer: torch.optim.Optimizer) -> None:
+    stage.state_path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = stage.state_path.with_suffix(".part")
+    torch.save(
+        {
+            "fingerprint": stage.fingerprint,
+            "done": done,
+            "detector": detector.state_dict(),
+            "average": average.state_dict(),
+            "optimizer": optimizer.state_dict(),
+        },
+        temporary,
+    )
+    temporary.replace(stage.state_path)
+
+
+def _resume(stage: Stage, detector: Detector, average: Detector, optimizer: torch.optim.Optimizer) -> int:
+    if not stage.state_path.is_file():
+        return 0
+    try:
+        state = torch.load(stage.state_path, weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise UserError(f"{stage.state_path}: not a readable checkpoint ({error}); delete it to start again") from error
+    if state["fingerprint"] != stage.fingerprint:
+        raise UserError(
+            f"{stage.state_path}: belongs to other settings, data or weights; "
+            f"delete it (or give another run_dir) to run {stage.name} with these"
+        )
+    detector.load_state_dict(state["detector"])
+    average.load_state_dict(state["average"])
+    optimizer.load_state_dict(state["optimizer"])
+    return int(state["done"])

@@ -1,0 +1,1 @@
+"""What goes to disk: checkpoints and class banks, all safetensors."""

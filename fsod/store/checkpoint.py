@@ -1,0 +1,119 @@
+"""Checkpoints: a detector's weights and what they were trained as, in one safetensors file.
+
+Nothing in the file can execute. The header holds JSON: size, names of the learned classes, stage, settings.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from fsod.errors import UserError
+from fsod.model.detector import Detector
+from fsod.model.yolov7 import WIDTHS
+
+FORMAT = "fsod-checkpoint-1"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A detector and what it is.
+
+    Attributes:
+        detector: in evaluation mode on the CPU.
+        size: a key of ``yolov7.WIDTHS``.
+        class_names: of the learned rows, in order.
+        stage: what made it: meta-train, finetune.
+        settings: of the run that made it.
+    """
+
+    detector: Detector
+    size: str
+    class_names: tuple[str, ...]
+    stage: str
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def weights_sha256(detector: Detector) -> str:
+    """Hash of everything that all classes share; rows of classes are left out.
+
+    A class bank holds rows made for these weights and for no others.
+    """
+    digest = hashlib.sha256()
+    for name, value in sorted(detector.state_dict().items()):
+        if not name.startswith("learned"):
+            digest.update(name.encode())
+            digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Writes under a temporary name and renames."""
+    header = {
+        "format": FORMAT,
+        "size": checkpoint.size,
+        "class_names": list(checkpoint.class_names),
+        "stage": checkpoint.stage,
+        "settings": checkpoint.settings,
+    }
+    tensors = {name: value.contiguous().cpu() for name, value in checkpoint.detector.state_dict().items()}
+    write_safetensors(path, tensors, header)
+
+
+def load_checkpoint(path: Path, trunk_dtype: torch.dtype = torch.float32, size: str | None = None) -> Checkpoint:
+    """Reads a checkpoint.
+
+    Args:
+        path: what ``save_checkpoint`` wrote.
+        trunk_dtype: precision the trunk shall compute in.
+        size: the size it must have, any if None.
+
+    Raises:
+        UserError: not a checkpoint, damaged, or of another size.
+    """
+    tensors, header = read_safetensors(path, FORMAT, "a checkpoint")
+    if header["size"] not in WIDTHS or (size is not None and header["size"] != size):
+        wanted = size or " or ".join(WIDTHS)
+        raise UserError(f"{path}: a checkpoint of size {header['size']!r}, but {wanted} is needed")
+    detector = Detector(header["size"], len(header["class_names"]), trunk_dtype)
+    try:
+        detector.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise UserError(f"{path}: the weights do not fit a {header['size']} detector: {_first_line(error)}") from error
+    return Checkpoint(
+        detector.eval(), header["size"], tuple(header["class_names"]), header["stage"], header["settings"]
+    )
+
+
+def write_safetensors(path: Path, tensors: dict[str, torch.Tensor], header: dict[str, Any]) -> None:
+    """Tensors and a JSON header, under a temporary name that is then renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".part")
+    save_file(tensors, temporary, metadata={"fsod": json.dumps(header)})
+    temporary.replace(path)
+
+
+def read_safetensors(path: Path, kind: str, what: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Tensors and header of a file of ``kind``; UserError if it is anything else."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; expected {what}")
+    try:
+        with safe_open(path, "pt") as file:
+            header = json.loads((file.metadata() or {}).get("fsod", "{}"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+        raise UserError(f"{path}: not {what}: {_first_line(error)}") from error
+    if header.get("format") != kind:
+        raise UserError(f"{path}: not {what} (its header says {header.get('format')!r}, expected {kind!r})")
+    return tensors, header
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
