@@ -1,0 +1,106 @@
+# The front door: every step is one line over the `fsod` command of .venv, which is made on first use.
+
+CONFIG ?= configs/demo.yaml
+DATA ?=
+SCENE ?=
+EXAMPLES ?=
+BANK ?=
+OUT ?=
+SHOTS ?=
+SEED ?=
+PORT ?= 5000
+SET ?=
+PYTHON ?= python3
+
+## CONFIG=configs/nwpu.yaml    settings of a run (default configs/demo.yaml)
+## SET="section.key=value ..." settings to change for this run
+## DATA=FOLDER                 the data set as it was downloaded (data)
+## SHOTS=10 SEED=1             boxes a novel class, and which draw of them (finetune, evaluate)
+## SCENE=FILE EXAMPLES=FILE    a raster; a GeoJSON of labelled boxes on it (enroll, predict)
+## BANK=FILE OUT=PATH          the class bank; where detections go (enroll, predict)
+## PORT=5000                   of the dashboard
+## TORCH_INDEX=URL             where torch comes from (install); without a CUDA GPU take the small CPU build:
+##                             make install TORCH_INDEX=https://download.pytorch.org/whl/cpu
+## PYTHON=python3.12           the Python to make .venv with (3.11 or newer)
+
+INSTALLED := .venv/.installed
+FSOD := .venv/bin/fsod
+PIP := .venv/bin/python -m pip
+CONSTRAINTS := configs/constraints.txt
+
+# A torch index, once given, holds for later installations too; another one replaces the build there is.
+TORCH_INDEX_OF_VENV := $(shell cat .venv/torch_index 2>/dev/null)
+TORCH_INDEX ?= $(TORCH_INDEX_OF_VENV)
+ifneq ($(TORCH_INDEX),$(TORCH_INDEX_OF_VENV))
+$(INSTALLED): FORCE
+replace := --force-reinstall
+endif
+
+# Stops with one line where a variable that a step needs is empty: $(call need,SCENE BANK)
+need = $(foreach v,$(1),$(if $($(v)),,$(error make $@ needs $(v)=..., see `make help`)))
+shots = $(if $(SHOTS),--shots-k $(SHOTS)) $(if $(SEED),--seed $(SEED))
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL: # `make data meta-train finetune` is a sequence, whatever -j says
+.PHONY: help install demo data meta-train finetune evaluate enroll predict dashboard test lint clean FORCE
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
+	@echo; echo "Variables:"; sed -n 's/^## /  /p' Makefile
+
+install: $(INSTALLED) ## make .venv (every other target does it too)
+	@echo "Ready: $(FSOD) --help"
+
+demo: $(INSTALLED) ## the whole road on drawn scenes, in minutes, without any download
+	$(FSOD) demo
+
+data: $(INSTALLED) ## prepare a data set: CONFIG, DATA
+	$(FSOD) data make --config "$(CONFIG)" $(if $(DATA),--source "$(DATA)") $(SET)
+
+meta-train: $(INSTALLED) ## learn to compare, on base classes: CONFIG
+	$(FSOD) meta-train --config "$(CONFIG)" $(SET)
+
+finetune: $(INSTALLED) ## take up the novel classes from a few boxes each: CONFIG, SHOTS, SEED
+	$(FSOD) finetune --config "$(CONFIG)" $(shots) $(SET)
+
+evaluate: $(INSTALLED) ## average precision on the test images: CONFIG, SHOTS, SEED
+	$(FSOD) evaluate --config "$(CONFIG)" $(shots) $(SET)
+
+enroll: $(INSTALLED) ## classes from example boxes on a raster into a class bank: CONFIG, EXAMPLES, SCENE, BANK
+	$(call need,EXAMPLES SCENE BANK)
+	$(FSOD) enroll --config "$(CONFIG)" --examples "$(EXAMPLES)" --scene "$(SCENE)" --out "$(BANK)"
+
+predict: $(INSTALLED) ## detect in a GeoTIFF: SCENE, BANK, OUT
+	$(call need,SCENE BANK OUT)
+	$(FSOD) predict "$(SCENE)" --bank "$(BANK)" --out "$(OUT)"
+
+dashboard: $(INSTALLED) ## all runs in MLflow on 127.0.0.1: PORT
+	$(FSOD) dashboard --port $(PORT)
+
+test: lint ## lint, types and tests
+	.venv/bin/pytest
+
+lint: $(INSTALLED) ## style and types
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+
+clean: ## caches and build leftovers; .venv, data/ and runs/ stay
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist fsod.egg-info
+	find fsod data_prep tests experiments -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# opencv-python (ultralytics) and opencv-python-headless (albumentations) share one folder: the constraints keep them
+# equal. --no-deps: the index of a torch build carries old copies of what torch needs; the second pip line gets these.
+$(INSTALLED): pyproject.toml $(CONSTRAINTS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fsod needs Python 3.11 or newer: PYTHON=...")'
+	@mkdir -p .venv && date +%s > .venv/install_started
+	$(PYTHON) -m venv .venv
+	$(if $(TORCH_INDEX),$(PIP) install -c $(CONSTRAINTS) --no-deps $(replace) --index-url $(TORCH_INDEX) torch torchvision)
+	$(PIP) install -c $(CONSTRAINTS) -e '.[dev]'
+	@echo "$(TORCH_INDEX)" > .venv/torch_index
+	@echo $$(($$(date +%s) - $$(cat .venv/install_started))) > .venv/install_seconds
+	@echo "Installed in $$(cat .venv/install_seconds) s."
+	@touch $@
+
+FORCE:
