@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,8 +32,9 @@ Detect = Callable[[NDArray[np.uint8]], list[Detections]]
 OnProgress = Callable[[int, int], None]
 """Called with windows done and windows in all."""
 
-CACHE_MB = 256
-"""GDAL's cache of decoded blocks; its default is a share of the machine, which on a large one outgrows the scene."""
+CACHE_BYTES = 512 * 2**20
+"""GDAL's cache of decoded blocks. It holds a row of windows of a scene 250,000 px wide, so that strips are decoded once;
+GDAL's own default is a share of the machine's memory, whatever that is. In bytes: rasterio does not know GDAL's MB."""
 
 
 @dataclass(frozen=True)
@@ -107,20 +109,22 @@ def predict_scene(
         bands: band numbers to show as RGB, from 1.
         stretch: scale 8-bit too.
         iou_threshold: boxes of one class from two windows that overlap more are one object.
-        skip_damaged: go on where pixels cannot be read, instead of stopping there.
+        skip_damaged: go on where pixels cannot be read, instead of stopping there; what the damaged window answers for
+            is then missing, up to the seams with its neighbours.
         on_progress: told after each window.
 
     Raises:
         UserError: the scene cannot be read, or a setting does not fit; see ``open_scene`` and ``window_grid``.
     """
     started = time.perf_counter()
-    with rasterio.Env(GDAL_CACHEMAX=CACHE_MB), open_scene(path, gsd_m=gsd_m, bands=bands, stretch=stretch) as scene:
+    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), open_scene(path, gsd_m=gsd_m, bands=bands, stretch=stretch) as scene:
         grid = window_grid(scene.grid_width_px, scene.grid_height_px, window_px, overlap_px)
         run = _Run(detect, SeamMerger(iou_threshold), (batch, window_px, window_px, 3))
-        for done, read in enumerate(_read_ahead(scene, grid, 2 * batch, skip_damaged), start=1):
-            run.take(read)
-            if on_progress is not None:
-                on_progress(done, len(grid))
+        with closing(_read_ahead(scene, grid, 2 * batch, skip_damaged)) as reads:
+            for done, read in enumerate(reads, start=1):
+                run.take(read)
+                if on_progress is not None:
+                    on_progress(done, len(grid))
         run.flush()
         return SceneResult(
             scene=scene.name,
@@ -194,7 +198,7 @@ def _to_scene(detections: Detections, grid_to_scene: tuple[float, float]) -> Det
     return Detections(detections.boxes_xyxy_px * scale, detections.scores, detections.class_ids)
 
 
-def _read_ahead(scene: Scene, grid: Grid, depth: int, skip_damaged: bool) -> Iterator[_Read]:
+def _read_ahead(scene: Scene, grid: Grid, depth: int, skip_damaged: bool) -> Generator[_Read, None, None]:
     """The windows in order, ``depth`` of them read or being read while the caller is busy with an earlier one."""
     with scene.reopen() as own, ThreadPoolExecutor(1, "fsod-read") as thread:
 

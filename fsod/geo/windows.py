@@ -48,9 +48,6 @@ class Window:
         """Left, top, right and bottom."""
         return self.left_px, self.top_px, self.left_px + self.width_px, self.top_px + self.height_px
 
-    def __str__(self) -> str:
-        return f"{self.width_px}x{self.height_px} px at column {self.left_px}, row {self.top_px}"
-
 
 @dataclass(frozen=True)
 class _Axis:
