@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pyproj
 import rasterio
+from affine import Affine
 from numpy.typing import NDArray
-from rasterio.transform import Affine, from_origin
 from rich.progress import track
 
 from data_prep.folder import console, count_classes, finished_card, folder_under_construction, write_folder
@@ -32,8 +32,16 @@ _PLACES_A_ROW = 20
 
 
 @dataclass(frozen=True)
-class _Plan:
-    """One image to be drawn: its name, side, list, top left corner on the map, and the classes that may be in it."""
+class Plan:
+    """One image to be drawn.
+
+    Attributes:
+        name: stem of its file.
+        side_px: its side.
+        part: the list it goes into: train, test or scene.
+        corner_m: easting and northing of its top left corner.
+        allowed: positions of the classes that may be in it.
+    """
 
     name: str
     side_px: int
@@ -69,11 +77,11 @@ def make_scenes(spec: SceneSpec, out: Path) -> dict[str, Any]:
     }
     lists: dict[str, list[str]] = {part: [] for part in tally}
     with folder_under_construction(out) as folder:
-        plans = list(_plan(spec))
+        plans = list(plan_images(spec))
         for i, plan in enumerate(track(plans, "drawing scenes", console=console)):
-            drawn = _draw(spec, plan, np.random.default_rng([spec.seed, i]), tally[plan.part])
+            drawn = draw_image(spec, plan, np.random.default_rng([spec.seed, i]), tally[plan.part])
             tally[plan.part] += np.bincount(drawn.class_ids, minlength=len(spec.classes))
-            transform = from_origin(*plan.corner_m, spec.gsd_m, spec.gsd_m)
+            transform = Affine(spec.gsd_m, 0.0, plan.corner_m[0], 0.0, -spec.gsd_m, plan.corner_m[1])
             _write_geotiff(folder / "images" / f"{plan.name}.tif", drawn.image, spec.crs, transform)
             _record(coco, spec, plan, drawn, i + 1)
             lists[plan.part].append(plan.name)
@@ -95,7 +103,7 @@ def make_scenes(spec: SceneSpec, out: Path) -> dict[str, Any]:
     return card
 
 
-def _plan(spec: SceneSpec) -> Iterator[_Plan]:
+def plan_images(spec: SceneSpec) -> Iterator[Plan]:
     """The images in order: training, test, then the large scene south of them; no two overlap on the map."""
     everything = tuple(range(len(spec.classes)))
     base = tuple(i for i in everything if spec.classes[i] not in spec.novel)
@@ -108,12 +116,13 @@ def _plan(spec: SceneSpec) -> Iterator[_Plan]:
         corner = (east + column * step_m, north - row * step_m)
         # spread evenly over the list, so that any stretch of it has some
         shows_novel = part == "test" or (i + 1) * with_novel // spec.train_images > i * with_novel // spec.train_images
-        yield _Plan(f"{part}_{i:03d}", spec.image_px, part, corner, everything if shows_novel else base)
+        yield Plan(f"{part}_{i:03d}", spec.image_px, part, corner, everything if shows_novel else base)
     rows = -(-len(small) // _PLACES_A_ROW)
-    yield _Plan(SCENE, spec.scene_px, "scene", (east, north - rows * step_m), everything)
+    yield Plan(SCENE, spec.scene_px, "scene", (east, north - rows * step_m), everything)
 
 
-def _draw(spec: SceneSpec, plan: _Plan, rng: np.random.Generator, tally: NDArray[np.float64]) -> DrawnScene:
+def draw_image(spec: SceneSpec, plan: Plan, rng: np.random.Generator, tally: NDArray[np.float64]) -> DrawnScene:
+    """Draws the picture of a plan; ``tally`` says how many boxes each class has in its list so far, (classes,)."""
     families = [named_families()[name] for name in spec.classes]
     area = (plan.side_px / spec.image_px) ** 2
     wanted = round(area * rng.integers(spec.objects_per_image[0], spec.objects_per_image[1] + 1))
@@ -173,7 +182,7 @@ def _write_geotiff(path: Path, rgb: NDArray[np.uint8], crs: str, transform: Affi
         file.write(np.moveaxis(rgb, 2, 0))
 
 
-def _record(coco: dict[str, Any], spec: SceneSpec, plan: _Plan, drawn: DrawnScene, image_id: int) -> None:
+def _record(coco: dict[str, Any], spec: SceneSpec, plan: Plan, drawn: DrawnScene, image_id: int) -> None:
     coco["images"].append(
         {
             "id": image_id,

@@ -41,7 +41,10 @@ class Layout:
     class_ids: list[int] = field(default_factory=list)
 
     def place_group(self, rng: np.random.Generator, family: Family, count: int, class_id: int | None) -> None:
-        """Places up to ``count`` objects of one style that stand together; without a class id they get no box."""
+        """Places one object, or up to ``count`` of one style if its family stands together.
+
+        Without a class id they get no box.
+        """
         style = sample_style(rng, family)
         leader = sample_instance(rng, family, style)
         pose = self._find_pose(rng, family, leader)
@@ -174,6 +177,8 @@ class Layout:
 
 def _cells(rng: np.random.Generator, family: Family, count: int) -> NDArray[np.float64]:
     """(count - 1, 2) places of a group's further members, in extents of one object from the first."""
+    if family.arrangement == "alone":
+        return np.zeros((0, 2))
     order = np.arange(1, count)
     pitch = float(rng.uniform(1.08, 1.4))
     if family.arrangement == "row":

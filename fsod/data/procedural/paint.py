@@ -100,18 +100,18 @@ def paint(
     lit[np.isnan(lit)] = 1.0
     colours = np.clip(instance.colours * lit[:, None], 0, 255).astype(int).tolist()
     sunk_px = np.repeat(instance.sunk * size_px, instance.counts)[:, None] * light.direction
-    rgba, left_top = _fill(points + sunk_px, instance.counts.tolist(), [(*colour, 255) for colour in colours])
+    rgba, left_top = _fill(points + sunk_px, instance.counts.tolist(), [(*colour, 255) for colour in colours], 4)
     shade, shade_left_top = _cast(points, instance.counts, instance.heights * size_px, light)
     return Sprite(rgba, rgba[..., 3] >= _COVERED, left_top, shade, shade_left_top)
 
 
 def _fill(
-    points: NDArray[np.float64], counts: list[int], colours: list[tuple[int, ...]]
+    points: NDArray[np.float64], counts: list[int], colours: list[tuple[int, ...]], finest: int
 ) -> tuple[NDArray[np.uint8], tuple[int, int]]:
-    """Fills outlines, given one after the other, several times finer than the pixels, and averages down."""
+    """Fills outlines, given one after the other, up to ``finest`` times finer than the pixels, and averages down."""
     low = np.floor(points.min(0)).astype(int) - MARGIN_PX
     width, height = (np.ceil(points.max(0)).astype(int) + MARGIN_PX - low).tolist()
-    finer = 4 if max(width, height) <= _FINE_UP_TO_PX else 3
+    finer = min(finest, 4 if max(width, height) <= _FINE_UP_TO_PX else 3)
     canvas = np.zeros((height * finer, width * finer, len(colours[0])), np.uint8)
     # OpenCV puts the middle of the first pixel at 0, we put its corner there
     fixed = np.rint(((points - low) * finer - 0.5) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
@@ -142,7 +142,7 @@ def _cast(
     outline_counts = counts[heights_px[:, 1] > 0].tolist()
     swept = np.concatenate([low[high], top[high], passed])
     swept_counts = outline_counts * 2 + [4] * (len(passed) // 4)
-    shade, left_top = _fill(swept, swept_counts, [(255,)] * len(swept_counts))
+    shade, left_top = _fill(swept, swept_counts, [(255,)] * len(swept_counts), 2)
     return cv2.blur(shade, (3, 3)), left_top
 
 

@@ -1,24 +1,32 @@
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from fsod.boxes import intersection_px
+from fsod.data.procedural.grammar import Family
 from fsod.data.procedural.grounds import sample_ground
 from fsod.data.procedural.invent import random_family
 from fsod.data.procedural.layout import MIN_VISIBLE, Layout
 from fsod.data.procedural.named import common_clutter, named_families
 from fsod.data.procedural.paint import overlap, sample_light
-from fsod.data.procedural.scene import draw_scene
+from fsod.data.procedural.scene import DrawnScene, draw_scene
 
 FAMILIES = tuple(named_families().values())
 
 
-def _scene(seed, **changes):
+def _scene(seed: int) -> DrawnScene:
     return draw_scene(
-        np.random.default_rng(seed), (320, 320), FAMILIES, [1] * len(FAMILIES), clutter=common_clutter(), **changes
+        np.random.default_rng(seed),
+        (320, 320),
+        FAMILIES,
+        [1] * len(FAMILIES),
+        clutter=common_clutter(),
+        clutter_count=5,
     )
 
 
-def _layout(seed, families, per_family=3, water_share=0.4):
+def _layout(seed: int, families: Sequence[Family], per_family: int = 3, water_share: float = 0.4) -> Layout:
     rng = np.random.default_rng(seed)
     layout = Layout(sample_ground(rng, (320, 320), water_share), sample_light(rng), 1.0, np.zeros((320, 320), np.uint8))
     for i, family in enumerate(families):
@@ -26,16 +34,16 @@ def _layout(seed, families, per_family=3, water_share=0.4):
     return layout
 
 
-def test_the_same_generator_state_gives_the_same_scene():
-    one, same, other = _scene(1, clutter_count=5), _scene(1, clutter_count=5), _scene(2, clutter_count=5)
+def test_the_same_generator_state_gives_the_same_scene() -> None:
+    one, same, other = _scene(1), _scene(1), _scene(2)
     assert one.image.tobytes() == same.image.tobytes()
     assert one.boxes_xyxy_px.tobytes() == same.boxes_xyxy_px.tobytes()
     assert one.class_ids.tobytes() == same.class_ids.tobytes()
     assert one.image.tobytes() != other.image.tobytes()
 
 
-def test_what_a_scene_holds():
-    scene = _scene(3, clutter_count=5)
+def test_what_a_scene_holds() -> None:
+    scene = _scene(3)
     assert scene.image.shape == (320, 320, 3)
     assert scene.image.dtype == np.uint8
     assert scene.boxes_xyxy_px.dtype == np.float64
@@ -47,7 +55,7 @@ def test_what_a_scene_holds():
     assert (scene.boxes_xyxy_px[:, 2:] - scene.boxes_xyxy_px[:, :2] >= 4).all()
 
 
-def test_nothing_asked_for_is_nothing_labelled():
+def test_nothing_asked_for_is_nothing_labelled() -> None:
     scene = draw_scene(
         np.random.default_rng(0), (96, 128), FAMILIES[:2], [0, 0], clutter=common_clutter(), clutter_count=6
     )
@@ -56,15 +64,15 @@ def test_nothing_asked_for_is_nothing_labelled():
     assert scene.class_ids.shape == (0,)
 
 
-def test_as_many_counts_as_families():
+def test_as_many_counts_as_families() -> None:
     with pytest.raises(ValueError, match="zip"):
         draw_scene(np.random.default_rng(0), (96, 96), FAMILIES[:2], [1])
 
 
-def test_no_object_covers_a_pixel_of_another_and_each_is_seen():
+def test_no_object_covers_a_pixel_of_another_and_each_is_seen() -> None:
     for seed in range(8):
         layout = _layout(seed, FAMILIES)
-        covered = np.zeros((320, 320), int)
+        covered = np.zeros((320, 320), np.uint8)
         for sprite in layout.sprites:
             target, part = overlap(covered, sprite.mask.shape, sprite.left_top_px)
             target += sprite.mask[part]
@@ -72,7 +80,7 @@ def test_no_object_covers_a_pixel_of_another_and_each_is_seen():
         assert covered.max() == 1
 
 
-def test_boxes_are_those_of_the_objects_placed():
+def test_boxes_are_those_of_the_objects_placed() -> None:
     layout = _layout(1, FAMILIES)
     assert len(layout.boxes_xyxy_px) == len(layout.sprites) > 12
     for box, sprite in zip(layout.boxes_xyxy_px, layout.sprites, strict=True):
@@ -86,9 +94,9 @@ def test_boxes_are_those_of_the_objects_placed():
 @pytest.mark.parametrize(
     ("name", "wet"), [("ship", (1, 1)), ("aircraft", (0, 0)), ("harbor", (0.8, 1)), ("bridge", (0.3, 0.8))]
 )
-def test_objects_stand_where_they_belong(name, wet):
+def test_objects_stand_where_they_belong(name: str, wet: tuple[float, float]) -> None:
     placed = 0
-    for seed in range(12):
+    for seed in range(24):
         layout = _layout(seed, [named_families()[name]])
         for sprite in layout.sprites:
             water, part = overlap(layout.ground.water, sprite.mask.shape, sprite.left_top_px)
@@ -98,8 +106,8 @@ def test_objects_stand_where_they_belong(name, wet):
     assert placed >= 8
 
 
-def test_objects_of_a_row_stand_side_by_side_in_one_style():
-    apart = []
+def test_objects_of_a_row_stand_side_by_side_in_one_style() -> None:
+    apart: list[float] = []
     for seed in range(20):
         layout = _layout(seed, [named_families()["tennis_court"]], per_family=4, water_share=0.0)
         boxes = np.array(layout.boxes_xyxy_px)
@@ -113,7 +121,7 @@ def test_objects_of_a_row_stand_side_by_side_in_one_style():
     assert np.median(apart) < 1.2
 
 
-def test_invented_families_make_scenes_too():
+def test_invented_families_make_scenes_too() -> None:
     rng = np.random.default_rng(0)
     families = [random_family(rng) for _ in range(6)]
     scene = draw_scene(rng, (320, 320), families, [3] * 6)
@@ -121,7 +129,7 @@ def test_invented_families_make_scenes_too():
     assert set(scene.class_ids) <= set(range(6))
 
 
-def test_objects_stand_out_from_the_ground_where_their_boxes_say():
+def test_objects_stand_out_from_the_ground_where_their_boxes_say() -> None:
     # the same picture without its objects is not to be had, so compare inside with outside: edges are where boxes are
     inside, outside = [], []
     for seed in range(6):
@@ -136,7 +144,7 @@ def test_objects_stand_out_from_the_ground_where_their_boxes_say():
     assert np.mean(inside) > 1.5 * np.mean(outside)
 
 
-def test_boxes_of_different_objects_rarely_overlap_much():
+def test_boxes_of_different_objects_rarely_overlap_much() -> None:
     scene = _scene(5)
     both = intersection_px(scene.boxes_xyxy_px, scene.boxes_xyxy_px)
     own = np.diag(both).copy()

@@ -6,7 +6,7 @@ from fsod.data.procedural.grounds import lead_stream, noise, sample_ground
 
 @pytest.mark.parametrize("size_px", [(320, 320), (97, 201), (64, 64)])
 @pytest.mark.parametrize("water_share", [0.0, 0.4])
-def test_a_ground_has_the_size_asked_for(size_px, water_share):
+def test_a_ground_has_the_size_asked_for(size_px: tuple[int, int], water_share: float) -> None:
     ground = sample_ground(np.random.default_rng(0), size_px, water_share)
     assert ground.image.shape == (*size_px, 3)
     assert ground.image.dtype == np.uint8
@@ -14,7 +14,7 @@ def test_a_ground_has_the_size_asked_for(size_px, water_share):
     assert (ground.shore_normal is None) == (water_share == 0)
 
 
-def test_water_covers_about_the_share_asked_for_and_looks_alike():
+def test_water_covers_about_the_share_asked_for_and_looks_alike() -> None:
     grounds = [sample_ground(np.random.default_rng(i), (320, 320), 0.4) for i in range(20)]
     assert np.mean([(ground.water > 0).mean() for ground in grounds]) == pytest.approx(0.4, abs=0.08)
     for ground in grounds:
@@ -26,20 +26,20 @@ def test_water_covers_about_the_share_asked_for_and_looks_alike():
         assert np.dot([xs.mean() - 160, ys.mean() - 160], normal) > 0
 
 
-def test_grounds_are_textured_and_varied():
+def test_grounds_are_textured_and_varied() -> None:
     grounds = [sample_ground(np.random.default_rng(i), (320, 320)).image.astype(float) for i in range(12)]
     assert all(image.std() > 5 for image in grounds)
     assert np.std([image.mean() for image in grounds]) > 8
 
 
-def test_noise_has_unit_deviation_at_every_grain():
+def test_noise_has_unit_deviation_at_every_grain() -> None:
     for grain in (1, 3, 10, 40):
         field = noise(np.random.default_rng(0), (400, 400), grain)
         assert field.shape == (400, 400)
         assert field.std() == pytest.approx(1, abs=0.3)
 
 
-def test_a_stream_runs_under_the_crossing_and_keeps_clear():
+def test_a_stream_runs_under_the_crossing_and_keeps_clear() -> None:
     rng = np.random.default_rng(0)
     ground = sample_ground(rng, (320, 320))
     taken = np.zeros((320, 320), np.uint8)
@@ -51,7 +51,7 @@ def test_a_stream_runs_under_the_crossing_and_keeps_clear():
     assert ground.water[:, 100:220].any(1).all()
 
 
-def test_a_stream_that_would_meet_something_is_not_led():
+def test_a_stream_that_would_meet_something_is_not_led() -> None:
     rng = np.random.default_rng(0)
     ground = sample_ground(rng, (320, 320))
     image, water = ground.image.copy(), ground.water.copy()

@@ -11,7 +11,7 @@ from fsod.data.procedural.paint import Light, paint
 LIGHT = Light(0.3, 1.0, 0.5, 0.2)
 
 
-def test_thousands_of_families_are_all_different():
+def test_thousands_of_families_are_all_different() -> None:
     rng = np.random.default_rng(0)
     families = [random_family(rng) for _ in range(2000)]
     assert len({(family.designs, family.size_m) for family in families}) == 2000
@@ -21,17 +21,17 @@ def test_thousands_of_families_are_all_different():
     assert len(structures) > 1500
 
 
-def test_the_same_seed_invents_the_same_family():
+def test_the_same_seed_invents_the_same_family() -> None:
     assert random_family(np.random.default_rng(5)) == random_family(np.random.default_rng(5))
     assert random_family(np.random.default_rng(5)) != random_family(np.random.default_rng(6))
 
 
-def test_families_can_be_pickled():
+def test_families_can_be_pickled() -> None:
     family = random_family(np.random.default_rng(5))
     assert pickle.loads(pickle.dumps(family)) == family
 
 
-def test_motifs_are_left_out_by_name():
+def test_motifs_are_left_out_by_name() -> None:
     rng = np.random.default_rng(1)
     without = TELLTALE["aircraft"] | TELLTALE["tennis_court"] | TELLTALE["baseball_diamond"]
     left_out = [random_family(rng, without) for _ in range(500)]
@@ -41,23 +41,23 @@ def test_motifs_are_left_out_by_name():
         assert any(name in family.motif_names() for family in free)
 
 
-def test_a_name_that_is_no_motif_is_refused():
+def test_a_name_that_is_no_motif_is_refused() -> None:
     with pytest.raises(ValueError, match="no motif 'sweptwing'"):
         random_family(np.random.default_rng(0), frozenset({"sweptwing"}))
 
 
-def test_leaving_out_everything_is_refused():
+def test_leaving_out_everything_is_refused() -> None:
     with pytest.raises(ValueError, match="every body is left out"):
         random_family(np.random.default_rng(0), motif_names())
 
 
-def test_telltale_names_are_motifs_that_give_their_class_away():
+def test_telltale_names_are_motifs_that_give_their_class_away() -> None:
     for name, motifs in TELLTALE.items():
         assert motifs <= motif_names()
         assert motifs <= named_families()[name].motif_names()
 
 
-def test_every_invented_family_can_be_painted():
+def test_every_invented_family_can_be_painted() -> None:
     rng = np.random.default_rng(3)
     for _ in range(200):
         family = random_family(rng)
