@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 from typing import Annotated, Self
 
 import pyproj
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from fsod.data.coco import nearest
 from fsod.data.procedural.named import named_families
-from fsod.errors import UserError
 
 DRAWING = 1
 """Raised whenever the drawing changes what an unchanged specification looks like, so that old folders are not taken."""
@@ -101,22 +98,3 @@ class SceneSpec(BaseModel):
     def fingerprint(self) -> str:
         """Hash of the specification and of the drawing's version."""
         return hashlib.sha256(f"{DRAWING} {self.model_dump_json()}".encode()).hexdigest()
-
-
-def load_spec(path: Path) -> SceneSpec:
-    """Reads a specification from YAML.
-
-    Raises:
-        UserError: no file, no YAML, a key that is unknown, missing or out of range; the message names file and key.
-    """
-    if not path.is_file():
-        raise UserError(f"{path}: no such specification of scenes")
-    try:
-        return SceneSpec.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-    except ValidationError as error:
-        problem = error.errors()[0]
-        key = ".".join(str(part) for part in problem["loc"]) or "the specification"
-        hint = nearest(key, tuple(SceneSpec.model_fields)) if problem["type"] == "extra_forbidden" else ""
-        raise UserError(f"{path}: {key}: {problem['msg']}{hint}") from error

@@ -14,15 +14,19 @@ from typing import Any
 import numpy as np
 import pyproj
 import rasterio
+import yaml
 from affine import Affine
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from rich.progress import track
 
 from data_prep.folder import console, count_classes, finished_card, folder_under_construction, write_folder
 from data_prep.scene_spec import DRAWING, SceneSpec
 from fsod.boxes import Detections
+from fsod.data.coco import nearest
 from fsod.data.procedural.named import common_clutter, named_families
 from fsod.data.procedural.scene import DrawnScene, draw_scene
+from fsod.errors import UserError
 from fsod.geo.georeference import Georeference
 from fsod.geo.vector import write_geojson
 
@@ -48,6 +52,25 @@ class Plan:
     part: str
     corner_m: tuple[float, float]
     allowed: tuple[int, ...]
+
+
+def load_spec(path: Path) -> SceneSpec:
+    """Reads a specification from YAML.
+
+    Raises:
+        UserError: no file, no YAML, a key that is unknown, missing or out of range; the message names file and key.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such specification of scenes")
+    try:
+        return SceneSpec.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = ".".join(str(part) for part in problem["loc"]) or "the specification"
+        hint = nearest(key, tuple(SceneSpec.model_fields)) if problem["type"] == "extra_forbidden" else ""
+        raise UserError(f"{path}: {key}: {problem['msg']}{hint}") from error
 
 
 def make_scenes(spec: SceneSpec, out: Path) -> dict[str, Any]:

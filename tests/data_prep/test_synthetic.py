@@ -9,8 +9,8 @@ import rasterio
 import yaml
 
 from data_prep import synthetic
-from data_prep.scene_spec import SceneSpec, load_spec
-from data_prep.synthetic import draw_image, make_scenes, plan_images
+from data_prep.scene_spec import SceneSpec
+from data_prep.synthetic import draw_image, load_spec, make_scenes, plan_images
 from fsod.data.coco import load_folder, read_ids, read_image, read_rgb
 from fsod.data.splits import images_without
 from fsod.errors import UserError
@@ -113,7 +113,7 @@ def test_the_truth_lies_where_the_boxes_are(made: tuple[Path, dict[str, Any]]) -
         east, north = to_utm.transform(*ring.T)
         pixels = np.stack([(east - left) / 0.8, (top - north) / 0.8], 1)
         assert [*pixels.min(0), *pixels.max(0)] == pytest.approx(box.tolist(), abs=0.01)
-        assert feature["properties"]["class"] == SMALL["classes"][class_id]
+        assert feature["properties"]["class"] == load_folder(out).class_names[class_id]
 
 
 def test_the_same_seed_gives_the_same_bytes(made: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:

@@ -20,10 +20,10 @@ def test_water_covers_about_the_share_asked_for_and_looks_alike() -> None:
     for ground in grounds:
         wet = ground.image[ground.water > 0]
         assert wet[:, 2].mean() > wet[:, 0].mean()
-        normal = ground.shore_normal
+        assert ground.shore_normal is not None
         ys, xs = np.nonzero(ground.water)
         # the normal points from the middle of the picture into the water
-        assert np.dot([xs.mean() - 160, ys.mean() - 160], normal) > 0
+        assert np.dot([xs.mean() - 160, ys.mean() - 160], ground.shore_normal) > 0
 
 
 def test_grounds_are_textured_and_varied() -> None:

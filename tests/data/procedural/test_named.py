@@ -38,16 +38,16 @@ def test_families_look_different_and_alike_within_themselves() -> None:
     # nearest mean on small grey pictures, upright and centred: chance would be one in fifteen
     rng = np.random.default_rng(2)
 
-    def picture(family: Family) -> NDArray[np.float32]:
+    def picture(family: Family) -> NDArray[np.float64]:
         sprite = paint(sample_instance(rng, family), np.array([150.0, 150.0]), 0.0, sample_light(rng))
         x1, y1, x2, y2 = visible_box(sprite, (300, 300)).astype(int)
         side = max(x2 - x1, y2 - y1)
-        canvas = np.zeros((side, side), np.float32)
+        canvas = np.zeros((side, side))
         left, top = sprite.left_top_px
         alpha = sprite.rgba[y1 - top : y2 - top, x1 - left : x2 - left, 3]
         canvas[(side - y2 + y1) // 2 :, (side - x2 + x1) // 2 :][: y2 - y1, : x2 - x1] = alpha
         small = cv2.resize(canvas, (24, 24), interpolation=cv2.INTER_AREA)
-        return np.asarray(small, np.float32).ravel() / 255
+        return np.asarray(small, np.float64).ravel() / 255
 
     families = [family for name, family in named_families().items() if name not in ("vehicle", "helipad")]
     means = np.stack([np.mean([picture(family) for _ in range(20)], axis=0) for family in families])
