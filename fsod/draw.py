@@ -1,0 +1,236 @@
+"""Pictures: boxes over imagery, what was found beside what is there, sheets of examples.
+
+Pure functions from arrays to arrays; images are (H, W, 3) uint8 RGB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from fsod.boxes import Detections, iou
+from fsod.marks import FALSE_ALARM, HIT, INK, MISS, PAPER, Colour, class_colour, draw_boxes, draw_labels, label_font
+
+Rgb = NDArray[np.uint8]
+
+MOST_LABELS_ON_SCENE = 60
+"""With more detections than this a scene's picture leaves the words to its legend."""
+
+
+def draw_detections(rgb: Rgb, detections: Detections, class_names: Sequence[str], *, labels: bool = True) -> Rgb:
+    """Detections over their image: a colour a class, name and score beside the box.
+
+    Better scores lie on top and are labelled first. A label never hides another box: where its place is narrow it is
+    the score alone, and where there is none it is left out.
+
+    Args:
+        rgb: (H, W, 3) uint8.
+        detections: in the image's pixels.
+        class_names: what the class ids count.
+        labels: whether to write names and scores.
+
+    Returns:
+        (H, W, 3) uint8, a new array.
+    """
+    canvas = _canvas(rgb)
+    order = np.argsort(detections.scores, kind="stable")
+    boxes = detections.boxes_xyxy_px[order]
+    colours = [class_colour(int(c)) for c in detections.class_ids[order]]
+    draw_boxes(canvas, boxes, colours)
+    if labels:
+        draw_labels(canvas, boxes[::-1], _texts(detections.select(order[::-1]), class_names), colours[::-1])
+    return np.array(canvas)
+
+
+def match_detections(
+    truth_boxes_xyxy_px: NDArray[np.float64],
+    truth_class_ids: NDArray[np.int64],
+    detections: Detections,
+    iou_threshold: float = 0.5,
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Who found whom: by falling score, each detection takes the free box of its class that it overlaps most.
+
+    Args:
+        truth_boxes_xyxy_px: (n, 4), pixels.
+        truth_class_ids: (n,), counted as the detections' class ids.
+        detections: m of them.
+        iou_threshold: least overlap that counts as found, 0..1.
+
+    Returns:
+        (n,) bool, whether a true box was found; (m,) bool, whether a detection hit one.
+    """
+    found, hit = np.zeros(len(truth_boxes_xyxy_px), bool), np.zeros(len(detections), bool)
+    overlap = iou(detections.boxes_xyxy_px, truth_boxes_xyxy_px)
+    overlap[detections.class_ids[:, None] != truth_class_ids[None]] = 0
+    for i in np.argsort(-detections.scores, kind="stable"):
+        free = np.where(found, 0, overlap[i])
+        if free.size and free.max() >= iou_threshold:
+            found[free.argmax()] = hit[i] = True
+    return found, hit
+
+
+def draw_truth_and_found(
+    rgb: Rgb,
+    truth_boxes_xyxy_px: NDArray[np.float64],
+    truth_class_ids: NDArray[np.int64],
+    detections: Detections,
+    class_names: Sequence[str],
+) -> Rgb:
+    """Ground truth on the left (found or missed), detections on the right (hit or false alarm), counts above.
+
+    A detection hits at IoU 0.5 with a box of its own class. Choose by score before: all detections given are drawn.
+
+    Args:
+        rgb: (H, W, 3) uint8.
+        truth_boxes_xyxy_px: (n, 4), pixels.
+        truth_class_ids: (n,), counted as the detections' class ids.
+        detections: in the image's pixels.
+        class_names: what the class ids count.
+
+    Returns:
+        (H + header, 2 W + gap, 3) uint8.
+    """
+    found, hit = match_detections(truth_boxes_xyxy_px, truth_class_ids, detections)
+    truth, guesses = _canvas(rgb), _canvas(rgb)
+    truth_colours = [HIT if f else MISS for f in found]
+    draw_boxes(truth, truth_boxes_xyxy_px, truth_colours)
+    draw_labels(truth, truth_boxes_xyxy_px, [(class_names[c],) for c in truth_class_ids], truth_colours)
+    best_first = np.argsort(-detections.scores, kind="stable")
+    guessed = detections.select(best_first)
+    guess_colours = [HIT if h else FALSE_ALARM for h in hit[best_first]]
+    draw_boxes(guesses, guessed.boxes_xyxy_px, guess_colours)
+    draw_labels(guesses, guessed.boxes_xyxy_px, _texts(guessed, class_names), guess_colours)
+
+    gap = max(4, truth.width // 100)
+    keys = (
+        [(HIT, f"{found.sum()} found"), (MISS, f"{(~found).sum()} missed")],
+        [(HIT, f"{hit.sum()} hits"), (FALSE_ALARM, f"{(~hit).sum()} false alarms")],
+    )
+    panels = [
+        _under(_key(truth.width, key, f"{name}:"), panel)
+        for name, key, panel in zip(("ground truth", "detections"), keys, (truth, guesses), strict=True)
+    ]
+    sheet = Image.new("RGB", (2 * truth.width + gap, max(p.height for p in panels)), PAPER)
+    for i, panel in enumerate(panels):
+        sheet.paste(panel, (i * (truth.width + gap), sheet.height - panel.height))
+    return np.array(sheet)
+
+
+def scene_preview(rgb_preview: Rgb, detections: Detections, scale: float, class_names: Sequence[str]) -> Rgb:
+    """A scene's overview with its detections, and under it each class with its colour and count.
+
+    Few detections are labelled; many only coloured.
+
+    Args:
+        rgb_preview: (h, w, 3) uint8, the scene made small.
+        detections: in the scene's own pixels.
+        scale: preview pixels per scene pixel.
+        class_names: what the class ids count.
+
+    Returns:
+        (h + legend, w, 3) uint8.
+    """
+    boxes = detections.boxes_xyxy_px * scale
+    # an object of a pixel or two must still be seen
+    least = max(4.0, max(rgb_preview.shape[:2]) / 250)
+    centres, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, np.maximum(boxes[:, 2:] - boxes[:, :2], least)
+    boxes = np.concatenate([centres - sides / 2, centres + sides / 2], axis=1)
+    visible = Detections(boxes, detections.scores, detections.class_ids)
+    drawn = draw_detections(rgb_preview, visible, class_names, labels=len(visible) <= MOST_LABELS_ON_SCENE)
+    counts = np.bincount(detections.class_ids, minlength=len(class_names))
+    entries = [(class_colour(i), f"{name} {counts[i]}") for i, name in enumerate(class_names) if counts[i]]
+    return np.array(_under(Image.fromarray(drawn), _key(drawn.shape[1], entries, f"{len(detections)} found")))
+
+
+def contact_sheet(images: Sequence[Rgb], captions: Sequence[str], columns: int = 8, cell_px: int = 160) -> Rgb:
+    """Images in a grid, each fitted into a square cell with its caption below.
+
+    Args:
+        images: each (H, W, 3) uint8, of any size, at least one.
+        captions: as many, of one or more lines; each line is shortened to the width of the cell.
+        columns: cells a row, fewer where there are fewer images.
+        cell_px: side of a cell.
+
+    Returns:
+        (height, width, 3) uint8.
+    """
+    if not images or len(images) != len(captions):
+        raise ValueError(f"a contact sheet needs as many captions as images, and one at least: {len(images)} images")
+    font, gap = label_font(max(10, cell_px // 14)), max(4, cell_px // 20)
+    line_px = int(font.size * 1.35)
+    caption_px = line_px * max(caption.count("\n") + 1 for caption in captions)
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
+    sheet = Image.new("RGB", (columns * (cell_px + gap) + gap, rows * (cell_px + caption_px + gap) + gap), PAPER)
+    pen = ImageDraw.Draw(sheet)
+    for i, (rgb, caption) in enumerate(zip(images, captions, strict=True)):
+        left, top = gap + i % columns * (cell_px + gap), gap + i // columns * (cell_px + caption_px + gap)
+        picture = _canvas(rgb)
+        zoom = cell_px / max(picture.size)
+        size = max(1, round(picture.width * zoom)), max(1, round(picture.height * zoom))
+        picture = picture.resize(size, Image.Resampling.BICUBIC)
+        sheet.paste(picture, (left + (cell_px - size[0]) // 2, top + (cell_px - size[1]) // 2))
+        for n, line in enumerate(caption.split("\n")):
+            pen.text((left, top + cell_px + n * line_px), _shorten(line, font, cell_px), INK, font)
+    return np.array(sheet)
+
+
+def write_png(path: Path, rgb: Rgb) -> None:
+    """Writes a picture under a temporary name and renames it, so that a reader never sees half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".part")
+    _canvas(rgb).save(temporary, format="PNG")
+    temporary.replace(path)
+
+
+def _canvas(rgb: Rgb) -> Image.Image:
+    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size:
+        raise ValueError(f"a picture is (H, W, 3) uint8, got {rgb.shape} {rgb.dtype}")
+    return Image.fromarray(rgb.copy())
+
+
+def _texts(detections: Detections, class_names: Sequence[str]) -> list[tuple[str, ...]]:
+    """What a label may say, from long to short."""
+    pairs = zip(detections.class_ids, detections.scores, strict=True)
+    return [(f"{class_names[c]} {score:.2f}", f"{score:.2f}") for c, score in pairs]
+
+
+def _key(width_px: int, entries: Sequence[tuple[Colour, str]], title: str) -> Image.Image:
+    """A strip of that width that explains colours, in as many lines as it takes."""
+    size_px = min(28, max(11, width_px // 50))
+    font, line_px = label_font(size_px), int(size_px * 1.6)
+    pen = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    places, x, y = [], size_px + pen.textlength(title, font), 0
+    for _, text in entries:
+        needed = 2.6 * size_px + pen.textlength(text, font)
+        if x + needed > width_px and x > 0:
+            x, y = 0.0, y + line_px
+        places.append((x, y))
+        x += needed
+    strip = Image.new("RGB", (width_px, y + line_px), PAPER)
+    pen = ImageDraw.Draw(strip)
+    pen.text((size_px // 2, size_px // 5), title, INK, font)
+    for (colour, text), (left, top) in zip(entries, places, strict=True):
+        swatch = left + size_px * 0.6, top + size_px * 0.35, left + size_px * 1.5, top + size_px * 1.25
+        pen.rectangle(swatch, fill=colour, outline=INK)
+        pen.text((left + size_px * 1.8, top + size_px // 5), text, INK, font)
+    return strip
+
+
+def _under(upper: Image.Image, lower: Image.Image) -> Image.Image:
+    sheet = Image.new("RGB", (upper.width, upper.height + lower.height), PAPER)
+    sheet.paste(upper, (0, 0))
+    sheet.paste(lower, (0, upper.height))
+    return sheet
+
+
+def _shorten(text: str, font: ImageFont.FreeTypeFont, width_px: int) -> str:
+    if font.getlength(text) <= width_px:
+        return text
+    while text and font.getlength(text + "…") > width_px:
+        text = text[:-1]
+    return text + "…"
