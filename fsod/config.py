@@ -135,12 +135,17 @@ def load_settings(path: Path, overrides: list[str] | None = None) -> RunSettings
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected keys and values")
-    for override in overrides or []:
+    return override_settings(content, overrides or [], path)
+
+
+def override_settings(content: dict[str, Any], overrides: list[str], origin: Path) -> RunSettings:
+    """Settings from keys and values, with overrides on top; UserError as ``load_settings``, naming ``origin``."""
+    for override in overrides:
         _override(content, override)
     try:
         return RunSettings.model_validate(content)
     except ValidationError as error:
-        raise UserError(f"{path}: {_explain(error)}") from error
+        raise UserError(f"{origin}: {_explain(error)}") from error
 
 
 def _override(content: dict[str, Any], override: str) -> None:

@@ -29,13 +29,14 @@ def episode_loss(
         learned_classes: class ids in the order of the detector's learned rows.
         settings: weights and quotas.
     """
-    vectors = detector.class_vectors(unit_pixels(episode.supports), episode.sides_px)
+    queries, supports = unit_pixels(episode.queries), unit_pixels(episode.supports)
+    maps, vectors = detector.episode(queries, supports, episode.sides_px)
     predicted = detector.predicted_rows(vectors)
     learned = detector.learned_rows()
     if episode.invented:
         learned = learned.select([])
     split = len(learned)
-    predictions = detector(unit_pixels(episode.queries), ClassRows.concatenate([learned, predicted]))
+    predictions = detector.head(maps.raw, maps.unit, ClassRows.concatenate([learned, predicted]))
 
     of_predicted = predictions.of_rows(split, split + len(predicted))
     to_predicted = targets_of(episode, episode.class_ids)

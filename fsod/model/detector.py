@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from fsod.model.meta_head import ClassRows, MetaHead, Predictions
-from fsod.model.support_encoder import ClassVectors, SupportEncoder, encode_size, pool_over_mask
+from fsod.model.support_encoder import ClassVectors, SupportEncoder, UnitFeatures, encode_size, pool_over_mask
 from fsod.model.yolov7 import STRIDES, build_trunk
+
+CANVAS_CROPS = 2  # crops along a canvas's side when there is no query whose size to share
+GREY = 114 / 255
+
+
+@dataclass(frozen=True)
+class Maps:
+    """P3, P4, P5 of a batch, each (B, C_l, H_l, W_l).
+
+    Attributes:
+        raw: what the trunk puts out, in its precision; boxes are read from it.
+        unit: the same as unit features, float32; classes are read from it.
+    """
+
+    raw: list[Tensor]
+    unit: list[Tensor]
 
 
 class Detector(nn.Module):
@@ -30,6 +45,7 @@ class Detector(nn.Module):
         super().__init__()
         self.trunk_dtype = trunk_dtype
         self.trunk = build_trunk(size)
+        self.features = nn.ModuleList(UnitFeatures(c) for c in self.trunk.channels)
         self.encoder = SupportEncoder(self.trunk.channels)
         self.head = MetaHead(self.trunk.channels, STRIDES)
         self.learned = nn.ParameterList(torch.randn(learned_classes, c) for c in self.trunk.channels)
@@ -37,12 +53,32 @@ class Detector(nn.Module):
 
     def forward(self, images: Tensor, rows: ClassRows) -> Predictions:
         """(B, 3, H, W) float in 0..1, sides multiples of 32, and the rows of N classes -> predictions."""
-        return self.head(self.maps(images), rows)
+        maps = self.maps(images)
+        return self.head(maps.raw, maps.unit, rows)
 
-    def maps(self, images: Tensor) -> list[Tensor]:
-        """P3, P4, P5 of (B, 3, H, W) float images: (B, C_l, H_l, W_l) in the trunk's precision."""
+    def episode(self, queries: Tensor, crops: Tensor, sides_px: Tensor) -> tuple[Maps, ClassVectors]:
+        """Maps of the queries and class vectors of the supports, from one pass of the trunk over both.
+
+        Batch norm would normalise a batch of support crops with statistics of its own, which no inference has. So the
+        crops travel in the queries' batch, several to a canvas of a query's size.
+
+        Args:
+            queries: (B, 3, S, S) float in 0..1.
+            crops: (N, k, 4, s, s) float, see ``class_vectors``; s at most S.
+            sides_px: (N, k) float.
+        """
+        canvases = lay_out(crops[:, :, :3].flatten(0, 1), queries.shape[2])
+        maps = self.maps(torch.cat([queries, canvases]))
+        count = len(queries)
+        side = crops.shape[-1] / queries.shape[-1]
+        vectors = self._vectors([m[count:] for m in maps.unit], side, crops[:, :, 3:], sides_px)
+        return Maps([m[:count] for m in maps.raw], [m[:count] for m in maps.unit]), vectors
+
+    def maps(self, images: Tensor) -> Maps:
+        """Maps of (B, 3, H, W) float images."""
         with torch.autocast(images.device.type, self.trunk_dtype, enabled=self.trunk_dtype != torch.float32):
-            return self.trunk(images.contiguous(memory_format=torch.channels_last))
+            raw = self.trunk(images.contiguous(memory_format=torch.channels_last))
+        return Maps(raw, [phi(level) for phi, level in zip(self.features, raw, strict=True)])
 
     def learned_rows(self) -> ClassRows:
         """Rows of the classes that the detector owns."""
@@ -59,27 +95,32 @@ class Detector(nn.Module):
             crops: (N, k, 4, S, S) float: RGB in 0..1 and the mask channel, S a multiple of 32.
             sides_px: (N, k) float, side of the example's box in its image, sqrt(width * height), in pixels.
         """
-        ways, shots = crops.shape[:2]
-        flat = crops.flatten(0, 1)
-        with _running_statistics(self.trunk):
-            maps = self.maps(flat[:, :3])
-        pooled = pool_over_mask(maps, flat[:, 3:])
-        vectors = [p.reshape(ways, shots, -1).mean(1) for p in pooled]
+        canvases = lay_out(crops[:, :, :3].flatten(0, 1), CANVAS_CROPS * crops.shape[-1])
+        return self._vectors(self.maps(canvases).unit, 1 / CANVAS_CROPS, crops[:, :, 3:], sides_px)
+
+    def _vectors(self, canvases: list[Tensor], side: float, masks: Tensor, sides_px: Tensor) -> ClassVectors:
+        """Features of canvases, a crop's share of a canvas's side, masks (N, k, 1, s, s), sides (N, k) -> N vectors."""
+        ways, shots = sides_px.shape
+        features = [take_apart(m, round(m.shape[3] * side), ways * shots) for m in canvases]
+        vectors = [p.reshape(ways, shots, -1).mean(1) for p in pool_over_mask(features, masks.flatten(0, 1))]
         return ClassVectors(vectors, encode_size(sides_px.flatten()).reshape(ways, shots, -1).mean(1))
 
 
-@contextmanager
-def _running_statistics(trunk: nn.Module) -> Iterator[None]:
-    """Batch norm with the queries' running statistics, left as they are.
+def lay_out(crops: Tensor, size_px: int) -> Tensor:
+    """Lays crops (M, 3, s, s) side by side on grey canvases of ``size_px``, row by row: (canvases, 3, size, size)."""
+    side = crops.shape[-1]
+    across = size_px // side
+    canvases = crops.new_full((-(-len(crops) // across**2), 3, size_px, size_px), GREY)
+    for i, crop in enumerate(crops):
+        canvas, place = divmod(i, across**2)
+        y, x = place // across * side, place % across * side
+        canvases[canvas, :, y : y + side, x : x + side] = crop
+    return canvases
 
-    A batch of crops centred on objects has other statistics than a batch of queries. At inference both are normalised
-    with the running ones, so the support pass trains with them too and does not pull them towards itself.
-    """
-    norms = [m for m in trunk.modules() if isinstance(m, nn.BatchNorm2d) and m.training]
-    for norm in norms:
-        norm.eval()
-    try:
-        yield
-    finally:
-        for norm in norms:
-            norm.train()
+
+def take_apart(level_map: Tensor, side: int, count: int) -> Tensor:
+    """Cuts the maps of canvases (canvases, C, H, W) into those of their ``count`` crops: (count, C, side, side)."""
+    across = level_map.shape[3] // side
+    inner = level_map[:, :, : across * side, : across * side]
+    cells = inner.unflatten(3, (across, side)).unflatten(2, (across, side))  # (canvases, C, rows, side, columns, side)
+    return cells.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)[:count]

@@ -1,6 +1,6 @@
 """Meta-detection head: every class is a row of one 1x1 convolution a level.
 
-``z[b, c, l] = <k_c, phi(f[b, :, l])> + b_c`` with phi the unit feature (support_encoder.unit_features) and k_c a kernel
+``z[b, c, l] = <k_c, phi(f[b, :, l])> + b_c`` with phi the unit feature (support_encoder.UnitFeatures) and k_c a kernel
 of the norm that the level has learned. phi does not depend on the classes, so for a fixed bank the rows are computed
 once and the head costs one 1x1 convolution a level, however many classes there are. A background row with its own
 kernel is always last. Boxes are class-agnostic: distances to the four sides, ``stride * exp(t)``.
@@ -13,9 +13,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, logsigmoid, normalize
-
-from fsod.model.support_encoder import unit_features
+from torch.nn.functional import conv2d, logsigmoid, normalize
 
 MAX_LOG_DISTANCE = 5.0  # exp(5) * 8 px = 1187 px at P3: beyond any object a window can hold
 
@@ -100,14 +98,14 @@ class MetaHead(nn.Module):
         """The learned row that every set of classes is compared with."""
         return self.rows(list(self.background), self.background_bias - self.prior)
 
-    def forward(self, maps: list[Tensor], rows: ClassRows) -> Predictions:
-        """Maps P3, P4, P5 (B, C_l, H_l, W_l) and the rows of N classes -> predictions."""
+    def forward(self, maps: list[Tensor], features: list[Tensor], rows: ClassRows) -> Predictions:
+        """Maps P3, P4, P5 and their unit features, (B, C_l, H_l, W_l), and the rows of N classes -> predictions."""
         everything = ClassRows.concatenate([rows, self.background_row()])
         logits, boxes, points, strides = [], [], [], []
-        for level, (level_map, stride) in enumerate(zip(maps, self.strides, strict=True)):
-            z = linear(unit_features(level_map), everything.kernels[level], everything.biases[:, level])
+        for level, (level_map, feature, stride) in enumerate(zip(maps, features, self.strides, strict=True)):
+            kernels = everything.kernels[level][:, :, None, None]
+            logits.append(conv2d(feature, kernels, everything.biases[:, level]).flatten(2))
             grid = grid_points(level_map, stride)
-            logits.append(z.flatten(1, 2).transpose(1, 2))
             boxes.append(self._decode(self.boxes[level](level_map.float()), grid, stride))
             points.append(grid)
             strides.append(torch.full((len(grid),), float(stride), device=grid.device))

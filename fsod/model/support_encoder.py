@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d, layer_norm, linear
+from torch.nn.functional import adaptive_avg_pool2d, linear, normalize
 
 SIZE_BINS = 7  # log2 of the side in pixels: 8, 16, 32, ... 512
 
@@ -29,36 +29,37 @@ class ClassVectors:
     size_code: Tensor
 
 
-def unit_features(level_map: Tensor) -> Tensor:
-    """Phi of the meta-detection head: features centred and scaled to norm 1 at every location.
+class UnitFeatures(nn.Module):
+    """Phi of the meta-detection head: features centred and scaled by channel, then brought to norm 1 at every location.
 
-    Args:
-        level_map: (B, C, H, W) float.
-
-    Returns:
-        (B, H, W, C) float32; layer norm without affine, divided by sqrt(C).
+    Centring comes first because features share a large common part; without it every class vector points along that
+    part and all classes fire everywhere. It is a batch norm without parameters: at inference a fixed affine map.
     """
-    channels = level_map.shape[1]
-    return layer_norm(level_map.permute(0, 2, 3, 1).float(), (channels,)) * channels**-0.5
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.centre = nn.BatchNorm2d(channels, eps=1e-3, momentum=0.03, affine=False)
+
+    def forward(self, level_map: Tensor) -> Tensor:
+        """(B, C, H, W) float -> (B, C, H, W) float32 of norm 1 along C."""
+        return normalize(self.centre(level_map.float()), dim=1)
 
 
-def pool_over_mask(level_maps: list[Tensor], masks: Tensor) -> list[Tensor]:
+def pool_over_mask(features: list[Tensor], masks: Tensor) -> list[Tensor]:
     """Mean unit feature over each example's mask.
 
     Args:
-        level_maps: P3, P4, P5 of M crops, (M, C_l, H_l, W_l).
+        features: unit features of M crops, one (M, C_l, H_l, W_l) tensor a level.
         masks: (M, 1, S, S) float, 1 where the example box is.
 
     Returns:
         One (M, C_l) tensor a level.
     """
     pooled = []
-    for level_map in level_maps:
-        share = adaptive_avg_pool2d(masks, (level_map.shape[2], level_map.shape[3]))[
-            :, 0
-        ]  # (M, H, W): how much of each cell is object
+    for level in features:
+        share = adaptive_avg_pool2d(masks, (level.shape[2], level.shape[3]))[:, 0]  # (M, H, W): object in each cell
         share = share / share.sum((1, 2), keepdim=True).clamp(min=1e-6)
-        pooled.append(torch.einsum("mhwc,mhw->mc", unit_features(level_map), share))
+        pooled.append(torch.einsum("mchw,mhw->mc", level, share))
     return pooled
 
 

@@ -1,0 +1,228 @@
+"""The command ``fsod``: every step of a run as a subcommand."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fsod.config import RunSettings, load_settings
+from fsod.errors import UserError
+
+app = typer.Typer(
+    help="Few-shot object detection in aerial and satellite imagery.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(help="Prepare data sets.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+Config = Annotated[Path, typer.Option("--config", "-c", help="YAML file of the run.")]
+Overrides = Annotated[list[str] | None, typer.Argument(help="Settings to change, section.key=value.")]
+Json = Annotated[Path | None, typer.Option("--json", help="Also write the result to this JSON file.")]
+ShotsK = Annotated[int, typer.Option("--shots-k", "-k", min=1, help="Boxes a class.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the shot list.")]
+
+
+def main() -> None:
+    """Entry point: a user's mistake becomes one line and exit status 2."""
+    try:
+        app()
+    except UserError as error:
+        print(f"fsod: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+@data_app.command("make")
+def data_make(
+    config: Config,
+    source: Annotated[Path | None, typer.Option(help="Folder of the downloaded data set.")] = None,
+    overrides: Overrides = None,
+    json: Json = None,
+) -> None:
+    """Prepare everything that the run of a configuration needs: folder, lists, tiles."""
+    from fsod.steps import prepare_data
+
+    _report(prepare_data(_settings(config, overrides), source), json)
+
+
+@data_app.command("prepare")
+def data_prepare(
+    form: Annotated[str, typer.Argument(metavar="FORMAT", help="nwpu")],
+    source: Annotated[Path, typer.Argument(help="The downloaded data set.")],
+    out: Annotated[Path, typer.Argument(help="The prepared folder to write.")],
+    skip_bad: Annotated[bool, typer.Option(help="Leave out what is damaged instead of stopping.")] = False,
+    json: Json = None,
+) -> None:
+    """Read a data set in its official layout into a prepared folder (COCO)."""
+    from data_prep.nwpu import prepare_nwpu
+
+    if form != "nwpu":
+        raise UserError(f"unknown format {form!r}; known: nwpu")
+    _report(prepare_nwpu(source, out, skip_bad=skip_bad), json)
+
+
+@data_app.command("scenes")
+def data_scenes(
+    specification: Annotated[Path, typer.Argument(help="YAML specification of synthetic scenes.")],
+    out: Annotated[Path, typer.Argument(help="The prepared folder to write.")],
+    json: Json = None,
+) -> None:
+    """Draw synthetic georeferenced scenes."""
+    from data_prep.synthetic import load_spec, make_scenes
+
+    _report(make_scenes(load_spec(specification), out), json)
+
+
+@data_app.command("tile")
+def data_tile(
+    folder: Annotated[Path, typer.Argument(help="A prepared folder.")],
+    out: Annotated[Path, typer.Argument(help="The folder of tiles to write.")],
+    window_px: Annotated[int, typer.Option(help="Side of a tile.")] = 640,
+    overlap_px: Annotated[int, typer.Option(help="What neighbours share.")] = 160,
+    ids: Annotated[Path | None, typer.Option(help="List of image ids; all if not given.")] = None,
+    json: Json = None,
+) -> None:
+    """Cut the images of a prepared folder into tiles."""
+    from data_prep.tile import tile_folder
+    from fsod.data.coco import load_folder, read_ids
+
+    chosen = read_ids(ids) if ids else None
+    _report(tile_folder(load_folder(folder), out, window_px=window_px, overlap_px=overlap_px, ids=chosen), json)
+
+
+@data_app.command("shots")
+def data_shots(
+    folder: Annotated[Path, typer.Argument(help="A prepared folder.")],
+    out: Annotated[Path, typer.Argument(help="The shot list to write.")],
+    k: ShotsK = 10,
+    seed: Seed = 0,
+    ids: Annotated[Path | None, typer.Option(help="Draw from these images only.")] = None,
+) -> None:
+    """Draw K boxes of every class into a shot list."""
+    from fsod.data.coco import load_folder, read_ids
+    from fsod.data.shots import draw_shots
+
+    images = load_folder(folder)
+    if ids:
+        images = images.select(read_ids(ids))
+    draw_shots(images, images.class_names, k, seed).save(out)
+    print(out)
+
+
+@app.command("meta-train")
+def meta_train_command(config: Config, overrides: Overrides = None, json: Json = None) -> None:
+    """Train on the base classes in episodes; goes on from the last checkpoint after an interruption."""
+    from fsod.steps import run_meta_train
+
+    _report(run_meta_train(_settings(config, overrides)), json)
+
+
+@app.command("finetune")
+def finetune_command(
+    config: Config, shots_k: ShotsK = 10, seed: Seed = 0, overrides: Overrides = None, json: Json = None
+) -> None:
+    """Take up the novel classes from K boxes each."""
+    from fsod.steps import run_finetune
+
+    _report(run_finetune(_settings(config, overrides), shots_k, seed), json)
+
+
+@app.command("evaluate")
+def evaluate_command(
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="Evaluate a run's finetuned detector.")] = None,
+    shots_k: ShotsK = 10,
+    seed: Seed = 0,
+    checkpoint: Annotated[Path | None, typer.Option(help="Any checkpoint, instead of the run's.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Any prepared folder, instead of the run's.")] = None,
+    ids: Annotated[Path | None, typer.Option(help="Any list of image ids, instead of the run's test list.")] = None,
+    shots: Annotated[
+        Path | None, typer.Option(help="Shot list for classes that the checkpoint has not learned.")
+    ] = None,
+    overrides: Overrides = None,
+    json: Json = None,
+) -> None:
+    """Measure average precision: of a run (--config), or of any checkpoint on any folder (--checkpoint --data)."""
+    from fsod.steps import evaluate_files, evaluate_run
+
+    if checkpoint is not None and data is not None:
+        _report(evaluate_files(checkpoint, data, ids, shots, overrides or []), json)
+    elif config is not None and checkpoint is None and data is None:
+        _report(evaluate_run(_settings(config, overrides), shots_k, seed, ids), json)
+    else:
+        raise UserError("evaluate needs either --config, or --checkpoint and --data")
+
+
+@app.command("enroll")
+def enroll_command(
+    checkpoint: Annotated[Path, typer.Option(help="The detector's weights.")],
+    scene: Annotated[Path, typer.Option(help="The GeoTIFF that the examples lie on.")],
+    examples: Annotated[Path, typer.Option(help="Vector file of example boxes: GeoJSON, GeoPackage, Shapefile.")],
+    out: Annotated[Path, typer.Option(help="The class bank to write.")],
+    attribute: Annotated[str, typer.Option(help="Attribute that holds the class.")] = "class",
+    learned: Annotated[bool, typer.Option(help="Also put in the classes that the checkpoint has learned.")] = False,
+    json: Json = None,
+) -> None:
+    """Take up classes from example boxes on a GeoTIFF, without training."""
+    from fsod.scene_steps import enroll_scene
+
+    _report(enroll_scene(checkpoint, scene, examples, attribute, out, learned), json)
+
+
+@app.command("predict")
+def predict_command(
+    scene: Annotated[Path, typer.Argument(help="A GeoTIFF.")],
+    checkpoint: Annotated[Path, typer.Option(help="The detector's weights.")],
+    bank: Annotated[Path, typer.Option(help="The class bank.")],
+    out: Annotated[Path, typer.Option(help="The GeoJSON to write; a PNG is written beside it.")],
+    score: Annotated[float, typer.Option(min=0.005, max=1, help="Leave out detections below this.")] = 0.25,
+    window_px: Annotated[int, typer.Option(help="Side of a window.")] = 640,
+    overlap_px: Annotated[
+        int, typer.Option(help="What windows share: the largest object that is sure to be whole.")
+    ] = 160,
+    batch: Annotated[int, typer.Option(min=1, help="Windows that the network sees at once.")] = 4,
+    gsd_m: Annotated[float | None, typer.Option(help="Resample the scene to this ground size of a pixel.")] = None,
+    skip_damaged: Annotated[bool, typer.Option(help="Go on where pixels cannot be read.")] = False,
+    json: Json = None,
+) -> None:
+    """Find the classes of a bank in a GeoTIFF of any size."""
+    from fsod.scene_steps import ScenePlan, predict_file
+
+    plan = ScenePlan(score, window_px, overlap_px, batch, gsd_m, skip_damaged)
+    _report(predict_file(scene, checkpoint, bank, out, plan), json)
+
+
+@app.command("demo")
+def demo_command(overrides: Overrides = None) -> None:
+    """The whole road on synthetic scenes, in minutes, without any download."""
+    from fsod.demo import demo
+
+    demo(overrides or [])
+
+
+@app.command("dashboard")
+def dashboard_command(
+    database: Annotated[Path, typer.Option(help="The MLflow database.")] = Path("runs/mlflow.db"),
+    port: Annotated[int, typer.Option(min=1024, max=65535)] = 5000,
+) -> None:
+    """Show all runs in the browser (MLflow on 127.0.0.1)."""
+    from fsod.engine.tracking import serve_dashboard
+
+    serve_dashboard(database, port)
+
+
+def _settings(config: Path, overrides: list[str] | None) -> RunSettings:
+    return load_settings(config, overrides)
+
+
+def _report(result: dict[str, Any], json: Path | None) -> None:
+    """Prints a result, a line a key, and writes it to a file if one was asked for."""
+    from fsod.data.coco import write_json
+
+    for key, value in result.items():
+        print(f"{key}: {value:.3f}" if isinstance(value, float) else f"{key}: {value}")
+    if json is not None:
+        write_json(json, result)

@@ -1,0 +1,144 @@
+"""Steps on scenes: enroll classes from examples marked on a GeoTIFF, and find a bank's classes in another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fsod.config import RunSettings
+from fsod.data.support import SupportCrop, support_crop
+from fsod.draw import contact_sheet, scene_preview, write_png
+from fsod.engine.device import choose_machine
+from fsod.engine.enroll import Examples
+from fsod.errors import UserError
+from fsod.geo.labels import LabelledBoxes, read_boxes
+from fsod.geo.predict import SceneResult, predict_scene
+from fsod.geo.scene import Scene, open_scene
+from fsod.geo.vector import write_geojson
+from fsod.geo.windows import Window
+from fsod.progress import console, progress_bar
+from fsod.steps import batch_detector, enrolled_bank
+from fsod.store.checkpoint import load_checkpoint
+from fsod.store.class_bank import load_bank, save_bank
+
+PREVIEW_PX = 2048
+
+
+@dataclass(frozen=True)
+class ScenePlan:
+    """How a scene is looked at.
+
+    Attributes:
+        score: detections below this are left out.
+        window_px: side of a window.
+        overlap_px: what neighbouring windows share.
+        batch: windows that the network sees at once.
+        gsd_m: ground GSD to resample to; the bank's own, where both are known, if None.
+        skip_damaged: go on where pixels cannot be read.
+    """
+
+    score: float
+    window_px: int
+    overlap_px: int
+    batch: int
+    gsd_m: float | None
+    skip_damaged: bool
+
+
+def enroll_scene(
+    checkpoint: Path, scene: Path, examples: Path, attribute: str, out: Path, learned: bool
+) -> dict[str, Any]:
+    """Makes a class bank from example boxes in a vector file.
+
+    Args:
+        checkpoint: the weights.
+        scene: the raster that the examples lie on.
+        examples: vector file in any CRS.
+        attribute: of the vector file, holds the class.
+        out: the bank; a contact sheet of the examples is written beside it.
+        learned: also put in the classes that the checkpoint has learned.
+    """
+    machine = choose_machine()
+    loaded = load_checkpoint(checkpoint, machine.trunk_dtype)
+    settings = RunSettings.model_validate(loaded.settings)
+    with open_scene(scene) as raster:
+        boxes = read_boxes(examples, attribute, raster)
+        crops = _crops(raster, boxes, settings.episodes.support_px)
+        gsd_m = raster.georeference.gsd_m
+    bank = enrolled_bank(loaded, crops, machine, {"scene": scene.name, "gsd_m": gsd_m}, gsd_m, learned=learned)
+    save_bank(out, bank)
+    sheet = out.with_suffix(".png")
+    pairs = [(crop.rgb, name) for name, found in crops.items() for crop in found]
+    write_png(sheet, contact_sheet([rgb for rgb, _ in pairs], [name for _, name in pairs]))
+    counts = {name: len(found) for name, found in crops.items()}
+    return {"bank": str(out), "examples": counts, "gsd_m": gsd_m, "contact_sheet": str(sheet), "machine": str(machine)}
+
+
+def _crops(scene: Scene, boxes: LabelledBoxes, support_px: int) -> Examples:
+    """Support crops read window by window: a scene is never in memory whole."""
+    crops: Examples = {}
+    for box, name in zip(boxes.boxes_xyxy_px, boxes.class_names, strict=True):
+        crops.setdefault(name, []).append(_crop(scene, box, support_px))
+    return crops
+
+
+def _crop(scene: Scene, box: np.ndarray[Any, np.dtype[np.float64]], support_px: int) -> SupportCrop:
+    margin = support_px + float((box[2:] - box[:2]).max())
+    x1, y1 = np.maximum(np.floor(box[:2] - margin), 0).astype(int)
+    x2, y2 = np.minimum(np.ceil(box[2:] + margin), [scene.width_px, scene.height_px]).astype(int)
+    rgb, _ = scene.read_window(Window(int(x1), int(y1), int(x2 - x1), int(y2 - y1)))
+    return support_crop(rgb, box - [x1, y1, x1, y1], support_px)
+
+
+def predict_file(scene: Path, checkpoint: Path, bank: Path, out: Path, plan: ScenePlan) -> dict[str, Any]:
+    """Finds a bank's classes in a scene; writes GeoJSON and, beside it, a picture."""
+    if out.suffix.lower() not in (".geojson", ".json"):
+        raise UserError(f"{out}: the layer is written as GeoJSON; give a name that ends in .geojson")
+    machine = choose_machine()
+    loaded = load_checkpoint(checkpoint, machine.trunk_dtype)
+    settings = RunSettings.model_validate(loaded.settings)
+    classes = load_bank(bank, loaded.detector)
+    detect = batch_detector(loaded, classes, machine, settings, plan.score)
+    console.print(f"predict: {machine}, {len(classes.class_names)} classes, windows of {plan.window_px} px")
+    with progress_bar("windows", 0) as bar:
+        result = predict_scene(
+            scene,
+            detect,
+            window_px=plan.window_px,
+            overlap_px=plan.overlap_px,
+            batch=plan.batch,
+            gsd_m=plan.gsd_m,
+            skip_damaged=plan.skip_damaged,
+            iou_threshold=settings.evaluate.nms_iou,
+            on_progress=bar.of,
+        )
+    for warning in result.warnings:
+        console.print(f"warning: {warning}")
+    attributes = {"weights": classes.weights_sha256[:12], "gsd_m": result.gsd_m}
+    write_geojson(out, result.detections, classes.class_names, result.georeference, scene.name, attributes)
+    picture = out.with_suffix(".png")
+    _write_preview(scene, result, classes.class_names, picture)
+    names = [classes.class_names[c] for c in result.detections.class_ids]
+    return {
+        "geojson": str(out),
+        "preview": str(picture),
+        "found": {name: names.count(name) for name in classes.class_names},
+        "windows_run": result.windows_run,
+        "windows_blank": result.windows_blank,
+        "damaged": list(result.damaged),
+        "warnings": list(result.warnings),
+        "gsd_m": result.gsd_m,
+        "seconds": result.seconds,
+        "seconds_detecting": result.seconds_detecting,
+        "machine": str(machine),
+    }
+
+
+def _write_preview(scene: Path, result: SceneResult, class_names: tuple[str, ...], path: Path) -> None:
+    with open_scene(scene) as raster:
+        rgb, _ = raster.read_reduced(PREVIEW_PX)
+    scale = rgb.shape[1] / result.width_px
+    write_png(path, scene_preview(rgb, result.detections, scale, list(class_names)))

@@ -1,0 +1,334 @@
+"""The steps of a run: each reads the files of the step before it, calls the engine, writes its own and tracks itself.
+
+The command line and the demo are made of these.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from data_prep.nwpu import prepare_nwpu
+from data_prep.synthetic import load_spec, make_scenes
+from data_prep.tile import tile_folder
+from fsod.boxes import Detections
+from fsod.config import RunSettings, override_settings
+from fsod.data.coco import CocoFolder, load_folder, read_ids, read_image, write_json
+from fsod.data.shots import ShotList, draw_shots, load_shots
+from fsod.draw import contact_sheet, draw_truth_and_found, write_png
+from fsod.engine.device import Machine, choose_machine
+from fsod.engine.enroll import Examples, encode_examples, shot_examples
+from fsod.engine.evaluate import Scores, average_precision, detect_folder
+from fsod.engine.finetune import finetune
+from fsod.engine.infer import BatchDetector
+from fsod.engine.meta_train import SHAPING, meta_train
+from fsod.engine.run_paths import RunPaths
+from fsod.engine.tracking import Run, open_run
+from fsod.errors import UserError
+from fsod.model.meta_head import ClassRows
+from fsod.progress import console, progress_bar
+from fsod.store.checkpoint import Checkpoint, load_checkpoint, weights_sha256
+from fsod.store.class_bank import ClassBank, save_bank
+
+PICTURES = 12  # test images shown in the tracking store
+PICTURE_SCORE = 0.25
+
+
+def prepare_data(settings: RunSettings, source: Path | None) -> dict[str, Any]:
+    """Makes the prepared folder and the training tiles of a run.
+
+    Args:
+        settings: of the run.
+        source: the downloaded data set; not needed for synthetic scenes.
+    """
+    paths = RunPaths(settings.run_dir)
+    if settings.data.format == "synthetic":
+        if settings.data.scenes is None:
+            raise UserError("data.scenes: name the specification of the synthetic scenes")
+        card = make_scenes(load_spec(settings.data.scenes), paths.data)
+    elif source is None:
+        raise UserError("name the folder of the downloaded data set (--source, or DATA= with make)")
+    else:
+        card = prepare_nwpu(source, paths.data)
+    folder = load_folder(paths.data)
+    split_list = read_ids(paths.data / "splits" / f"{settings.data.train_list}.txt")
+    folder.class_indices(settings.data.novel)
+    tile_folder(
+        folder,
+        paths.tiles,
+        window_px=settings.data.tile_px,
+        overlap_px=settings.data.tile_overlap_px,
+        keep_empty=0.0,
+        ids=split_list,
+    )
+    return card
+
+
+def run_meta_train(settings: RunSettings) -> dict[str, Any]:
+    """Meta-trains, or finds that it has been done with these very settings."""
+    paths, machine = RunPaths(settings.run_dir), choose_machine(settings.meta_train.precision)
+    if paths.meta_checkpoint.is_file():
+        done = RunSettings.model_validate(load_checkpoint(paths.meta_checkpoint).settings)
+        if done.model_dump(include=SHAPING) != settings.model_dump(include=SHAPING):
+            raise UserError(
+                f"{paths.meta_checkpoint}: was trained with other settings; delete it, or give another run_dir"
+            )
+        console.print(f"{paths.meta_checkpoint}: already trained with these settings")
+        return {"checkpoint": str(paths.meta_checkpoint), "seconds": 0.0}
+    tiles = load_folder(paths.tiles)
+    with tracked(settings, "meta-train", paths.run_dir / "meta-train.mlflow") as run:
+        started = time.perf_counter()
+        with progress_bar("meta-train", settings.meta_train.steps) as bar:
+            meta_train(
+                settings,
+                tiles,
+                machine,
+                paths.meta_checkpoint,
+                paths.meta_state,
+                observer(run, bar.advance_to, settings.episodes.queries),
+            )
+        seconds = time.perf_counter() - started
+        run.log_metrics({"seconds": seconds}, settings.meta_train.steps)
+        run.log_artifact(paths.meta_checkpoint)
+    return {"checkpoint": str(paths.meta_checkpoint), "seconds": seconds, "machine": str(machine)}
+
+
+def shot_list(settings: RunSettings, k: int, seed: int) -> tuple[CocoFolder, ShotList]:
+    """The training images and the run's K-shot list over all classes, drawn and kept as a file on first use."""
+    paths = RunPaths(settings.run_dir)
+    folder = load_folder(paths.data)
+    train = folder.select(read_ids(paths.data / "splits" / f"{settings.data.train_list}.txt"))
+    path = paths.shots(k, seed)
+    if not path.is_file():
+        draw_shots(train, train.class_names, k, seed).save(path)
+    return train, load_shots(path, train)
+
+
+def run_finetune(settings: RunSettings, k: int, seed: int) -> dict[str, Any]:
+    """Finetunes the run's meta-trained detector on K shots a class and writes checkpoint and bank."""
+    paths, machine = RunPaths(settings.run_dir), choose_machine(settings.finetune.precision)
+    base = load_checkpoint(paths.meta_checkpoint, machine.trunk_dtype, settings.size)
+    train, shots = shot_list(settings, k, seed)
+    settings = settings.model_copy(update={"seed": seed})
+    with tracked(settings, f"finetune k={k} seed={seed}", paths.shots(k, seed).with_name("finetune.mlflow")) as run:
+        run.log_image(support_sheet(train, shots, settings.episodes.support_px, paths.shots(k, seed).parent))
+        started = time.perf_counter()
+        with progress_bar(f"finetune, {k} shots", settings.finetune.steps) as bar:
+            tuned = finetune(
+                settings,
+                base,
+                train,
+                shots,
+                machine,
+                paths.finetuned(k, seed),
+                paths.finetune_state(k, seed),
+                observer(run, bar.advance_to, settings.episodes.queries),
+            )
+        bank = learned_bank(tuned, gsd_of(train))
+        save_bank(paths.bank(k, seed), bank)
+        run.log_artifact(paths.finetuned(k, seed))
+        run.log_artifact(paths.bank(k, seed))
+        seconds = time.perf_counter() - started
+    return {
+        "checkpoint": str(paths.finetuned(k, seed)),
+        "bank": str(paths.bank(k, seed)),
+        "seconds": seconds,
+        "machine": str(machine),
+    }
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is evaluated on what.
+
+    Attributes:
+        checkpoint: any checkpoint.
+        folder: the images.
+        novel: names of the novel classes.
+        examples: of classes that the checkpoint has not learned; they are enrolled first.
+        label: for messages and the tracking store.
+    """
+
+    checkpoint: Checkpoint
+    folder: CocoFolder
+    novel: tuple[str, ...]
+    examples: Examples
+    label: str
+
+
+def run_evaluate(settings: RunSettings, what: Evaluation, pictures_dir: Path) -> dict[str, Any]:
+    """Scores a checkpoint, all its classes enrolled at once."""
+    machine = choose_machine(settings.finetune.precision)
+    bank = enrolled_bank(what.checkpoint, what.examples, machine, {}, None, learned=True)
+    names = [name for name in bank.class_names if name in what.folder.class_names]
+    if not names:
+        raise UserError(f"{what.folder.root}: has none of the checkpoint's classes ({', '.join(bank.class_names)})")
+    bank = bank.select(names)
+    detect = batch_detector(what.checkpoint, bank, machine, settings, settings.evaluate.score_floor)
+    started = time.perf_counter()
+    with progress_bar("evaluate", len(what.folder.images)) as bar:
+        found = detect_folder(what.folder, detect, bar.advance)
+    seconds = time.perf_counter() - started
+    scores = average_precision(what.folder, found, names, what.novel)
+    with tracked(settings, f"evaluate {what.label}", None) as run:
+        run.log_metrics(flat_metrics(scores), 0)
+        picture = picture_of_results(what.folder, found, names, pictures_dir / "found.png")
+        run.log_image(picture)
+    return {**scores.as_dict(), "seconds": seconds, "machine": str(machine), "picture": str(picture)}
+
+
+def batch_detector(
+    checkpoint: Checkpoint, bank: ClassBank, machine: Machine, settings: RunSettings, score_floor: float
+) -> BatchDetector:
+    """The checkpoint's detector with a bank's classes, on the machine."""
+    detector = checkpoint.detector.to(machine.device).eval()
+    detector.trunk_dtype = machine.trunk_dtype
+    rows = ClassRows([kernel.to(machine.device) for kernel in bank.rows.kernels], bank.rows.biases.to(machine.device))
+    return BatchDetector(detector, rows, machine, score_floor, settings.evaluate)
+
+
+def learned_bank(checkpoint: Checkpoint, gsd_m: float | None) -> ClassBank:
+    """A bank of the classes that a checkpoint has learned."""
+    rows = checkpoint.detector.learned_rows().detach()
+    origins = {name: {"row": "learned", "stage": checkpoint.stage} for name in checkpoint.class_names}
+    return ClassBank(checkpoint.class_names, rows, weights_sha256(checkpoint.detector), origins, gsd_m)
+
+
+def enrolled_bank(
+    checkpoint: Checkpoint,
+    examples: Examples,
+    machine: Machine,
+    origin: dict[str, Any],
+    gsd_m: float | None,
+    *,
+    learned: bool,
+) -> ClassBank:
+    """A bank of classes with rows predicted from examples.
+
+    Args:
+        checkpoint: its detector predicts the rows.
+        examples: of each new class.
+        machine: where to compute.
+        origin: what the bank says of where the examples come from.
+        gsd_m: of the examples' images.
+        learned: put the classes that the checkpoint has learned before the new ones.
+    """
+    bank = learned_bank(checkpoint, gsd_m)
+    if not learned:
+        bank = bank.select([])
+    twice = [name for name in examples if name in bank.class_names]
+    if twice:
+        raise UserError(f"class {twice[0]!r} is already among the learned classes; give the examples another name")
+    if not examples:
+        return bank
+    detector = checkpoint.detector.to(machine.device).eval()
+    with torch.no_grad():
+        predicted = detector.predicted_rows(encode_examples(detector, examples, machine))
+    rows = ClassRows.concatenate([bank.rows, predicted])
+    origins = {name: {"row": "predicted", "examples": len(crops), **origin} for name, crops in examples.items()}
+    return ClassBank((*bank.class_names, *examples), rows, bank.weights_sha256, {**bank.origins, **origins}, gsd_m)
+
+
+def gsd_of(folder: CocoFolder) -> float | None:
+    """The median GSD of a folder's images, None when any is unknown."""
+    known = [image.gsd_m for image in folder.images if image.gsd_m is not None]
+    return float(np.median(known)) if len(known) == len(folder.images) and known else None
+
+
+def observer(run: Run, advance_to: Callable[[int, str], None], queries: int) -> Callable[[int, dict[str, float]], None]:
+    """Tells screen and tracking store how training goes."""
+    last = [time.perf_counter(), 0.0]
+
+    def observe(step: int, values: dict[str, float]) -> None:
+        now = time.perf_counter()
+        rate = (step - last[1]) * queries / (now - last[0]) if last[1] else 0.0
+        last[:] = [now, step]
+        advance_to(step, f"loss {values['total']:.2f}, {rate:.0f} images/s")
+        run.log_metrics({**{f"loss/{name}": value for name, value in values.items()}, "images_per_s": rate}, step)
+
+    return observe
+
+
+def tracked(settings: RunSettings, name: str, id_file: Path | None) -> AbstractContextManager[Run]:
+    """A run in the tracking store, named after the step; ``id_file`` lets an interrupted step go on in the same run."""
+    paths = RunPaths(settings.run_dir)
+    return open_run(
+        database=paths.database,
+        experiment=settings.name,
+        run_name=name,
+        params=settings.model_dump(mode="json"),
+        tags={"stage": name.split()[0], "seed": str(settings.seed)},
+        run_id_file=id_file,
+    )
+
+
+def support_sheet(folder: CocoFolder, shots: ShotList, support_px: int, where: Path) -> Path:
+    """A picture of all shots with their boxes' surroundings."""
+    examples = shot_examples(folder, shots, list(shots.box_ids), support_px)
+    pairs = [(crop.rgb, name) for name, crops in examples.items() for crop in crops]
+    path = where / "support.png"
+    write_png(path, contact_sheet([rgb for rgb, _ in pairs], [name for _, name in pairs], columns=shots.k))
+    return path
+
+
+def picture_of_results(folder: CocoFolder, found: dict[int, Detections], names: list[str], path: Path) -> Path:
+    """Hits, misses and false alarms on a few images, evenly spread over the list."""
+    chosen = folder.images[:: max(len(folder.images) // PICTURES, 1)][:PICTURES]
+    wanted = folder.class_indices(names)
+    pictures = []
+    for image in chosen:
+        enrolled = np.isin(image.class_ids, wanted)
+        classes = np.array([wanted.index(c) for c in image.class_ids[enrolled]], dtype=np.int64)
+        confident = found[image.id].select(found[image.id].scores >= PICTURE_SCORE)
+        pictures.append(
+            draw_truth_and_found(read_image(image), image.boxes_xyxy_px[enrolled], classes, confident, names)
+        )
+    write_png(path, contact_sheet(pictures, [image.path.stem for image in chosen], columns=3, cell_px=640))
+    return path
+
+
+def flat_metrics(scores: Scores) -> dict[str, float]:
+    """Scores as metrics of the tracking store."""
+    metrics = {f"AP/{key}": value for key, value in scores.as_dict().items() if isinstance(value, float)}
+    return metrics | {f"AP50/{name}": ap for name, ap in scores.per_class_ap50.items() if ap is not None}
+
+
+def evaluate_run(settings: RunSettings, k: int, seed: int, ids: Path | None) -> dict[str, Any]:
+    """Scores a run's finetuned detector on its test list, or on another list of image ids."""
+    paths = RunPaths(settings.run_dir)
+    tuned = load_checkpoint(paths.finetuned(k, seed), size=settings.size)
+    folder = load_folder(paths.data)
+    test = folder.select(read_ids(ids or paths.data / "splits" / f"{settings.data.test_list}.txt"))
+    out = paths.finetuned(k, seed).parent
+    what = Evaluation(tuned, test, settings.data.novel, {}, f"k={k} seed={seed}")
+    result = run_evaluate(settings, what, out)
+    write_json(out / "scores.json", result)
+    return result
+
+
+def evaluate_files(
+    checkpoint: Path, data: Path, ids: Path | None, shots: Path | None, overrides: list[str]
+) -> dict[str, Any]:
+    """Scores any checkpoint on any prepared folder; its own settings say which classes are novel.
+
+    Classes of the shot list that the checkpoint has not learned are enrolled from their shots and count as novel.
+    """
+    loaded = load_checkpoint(checkpoint)
+    settings = override_settings(loaded.settings, overrides, checkpoint)
+    folder = load_folder(data)
+    test = folder.select(read_ids(ids)) if ids else folder
+    examples: Examples = {}
+    if shots is not None:
+        drawn = load_shots(shots, folder)
+        new = [name for name in drawn.box_ids if name not in loaded.class_names]
+        examples = shot_examples(folder, drawn, new, settings.episodes.support_px)
+    novel = tuple(dict.fromkeys((*settings.data.novel, *examples)))
+    what = Evaluation(loaded, test, novel, examples, checkpoint.stem)
+    return run_evaluate(settings, what, checkpoint.parent)
