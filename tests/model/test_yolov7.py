@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fsod.model.yolov7 import WIDTHS, Yolov7Tiny, build_trunk
+
+
+def reference_folder() -> Path:
+    path = Path(os.environ.get("FSOD_REFERENCE", "../shared/reference/yolov7"))
+    if not path.is_dir():
+        pytest.skip(f"no reference numbers at {path} (set FSOD_REFERENCE)")
+    return path
+
+
+def formula_weight(key: str, shape: list[int]) -> np.ndarray:
+    """The reference's weights, as its README gives them."""
+    n = np.random.RandomState(zlib.crc32(key.encode())).standard_normal(shape)  # noqa: NPY002 (the formula's own)
+    if key.endswith("running_var"):
+        return 1 + 0.2 * np.abs(n)
+    if len(shape) == 4:
+        return n * np.sqrt(2 / np.prod(shape[1:]))
+    if key.endswith(".weight"):
+        return 1 + 0.1 * n
+    return 0.1 * n
+
+
+def test_tiny_computes_what_the_official_network_computes() -> None:
+    folder = reference_folder()
+    shapes: dict[str, list[int]] = json.loads((folder / "yolov7-tiny.state_dict.json").read_text())["state_dict_shapes"]
+    trunk_keys = [key for key in shapes if not key.startswith("model.77.")]
+    trunk = Yolov7Tiny().eval()
+    weights = {}
+    for (own, value), key in zip(trunk.state_dict().items(), trunk_keys, strict=True):
+        assert list(value.shape) == shapes[key], f"{own} stands where the official {key} does"
+        weights[own] = value if "num_batches" in key else torch.tensor(formula_weight(key, shapes[key])).float()
+    trunk.load_state_dict(weights)
+
+    expected = np.load(folder / "yolov7-tiny.expected.npz")
+    pixels = np.random.RandomState(int(expected["input_seed"])).rand(*expected["input_shape"])  # noqa: NPY002
+    with torch.no_grad():
+        maps = trunk(torch.tensor(pixels, dtype=torch.float32))
+    for name, level_map in zip(("p3", "p4", "p5"), maps, strict=True):
+        assert np.abs(level_map.numpy() - expected[name]).max() < 1e-4 * expected[name].std(), name
+
+
+@pytest.mark.parametrize("size", WIDTHS)
+def test_maps_have_the_announced_channels_and_strides(size: str) -> None:
+    trunk = build_trunk(size).eval()
+    with torch.no_grad():
+        maps = trunk(torch.zeros(1, 3, 64, 96))
+    assert [tuple(m.shape[1:]) for m in maps] == [
+        (c, 64 // s, 96 // s) for c, s in zip(trunk.channels, (8, 16, 32), strict=True)
+    ]
+
+
+def test_nano_is_tiny_at_half_width() -> None:
+    assert [2 * c for c in build_trunk("nano").channels] == list(build_trunk("yolov7-tiny").channels)
