@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from fsod.errors import UserError
+from fsod.model.detector import Detector
+from fsod.store.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, weights_sha256
+from fsod.store.class_bank import ClassBank, load_bank, save_bank
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("store") / "weights.safetensors"
+    save_checkpoint(path, Checkpoint(Detector("nano", 2), "nano", ("a", "b"), "meta-train", {"seed": 3}))
+    return path
+
+
+def bank_of(detector: Detector) -> ClassBank:
+    return ClassBank(
+        ("a", "b"), detector.learned_rows().detach(), weights_sha256(detector), {"a": {"row": "learned"}}, 0.5
+    )
+
+
+def test_a_checkpoint_comes_back_as_it_was(saved: Path) -> None:
+    one, two = load_checkpoint(saved), load_checkpoint(saved, size="nano")
+    assert (one.class_names, one.stage, one.settings) == (("a", "b"), "meta-train", {"seed": 3})
+    for a, b in zip(one.detector.state_dict().values(), two.detector.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+    assert not one.detector.training
+
+
+def test_another_size_is_refused(saved: Path) -> None:
+    with pytest.raises(UserError, match="size 'nano', but yolov7-tiny is needed"):
+        load_checkpoint(saved, size="yolov7-tiny")
+
+
+def test_what_is_no_checkpoint_is_refused(tmp_path: Path, saved: Path) -> None:
+    with pytest.raises(UserError, match="no such file"):
+        load_checkpoint(tmp_path / "nothing.safetensors")
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(saved.read_bytes()[:5000])
+    with pytest.raises(UserError, match=r"cut\.safetensors: not a checkpoint"):
+        load_checkpoint(cut)
+    foreign = tmp_path / "foreign.safetensors"
+    save_file({"x": torch.zeros(1)}, foreign)
+    with pytest.raises(UserError, match="not a checkpoint"):
+        load_checkpoint(foreign)
+
+
+def test_a_bank_comes_back_as_it_was(tmp_path: Path, saved: Path) -> None:
+    detector = load_checkpoint(saved).detector
+    bank = bank_of(detector)
+    save_bank(tmp_path / "bank.safetensors", bank)
+    got = load_bank(tmp_path / "bank.safetensors", detector)
+    assert (got.class_names, got.gsd_m, got.origins) == (bank.class_names, 0.5, bank.origins)
+    for a, b in zip(got.rows.kernels, bank.rows.kernels, strict=True):
+        assert torch.equal(a, b)
+    assert torch.equal(got.rows.biases, bank.rows.biases)
+
+
+def test_a_bank_for_other_weights_is_refused(tmp_path: Path, saved: Path) -> None:
+    detector = load_checkpoint(saved).detector
+    save_bank(tmp_path / "bank.safetensors", bank_of(detector))
+    torch.manual_seed(1)
+    with pytest.raises(UserError, match="made for weights"):
+        load_bank(tmp_path / "bank.safetensors", Detector("nano", 2))
+
+
+def test_rows_of_classes_do_not_change_the_hash_and_weights_do(saved: Path) -> None:
+    detector = load_checkpoint(saved).detector
+    before = weights_sha256(detector)
+    with torch.no_grad():
+        detector.learned[0].add_(1)
+    assert weights_sha256(detector) == before
+    with torch.no_grad():
+        detector.head.background[0].add_(1)
+    assert weights_sha256(detector) != before
+
+
+def test_select_orders_and_names_what_is_missing(saved: Path) -> None:
+    bank = bank_of(load_checkpoint(saved).detector)
+    assert torch.equal(bank.select(["b"]).rows.kernels[0], bank.rows.kernels[0][1:])
+    with pytest.raises(UserError, match="no class 'c' in the bank"):
+        bank.select(["c"])
