@@ -158,26 +158,32 @@ def evaluate_command(
 
 @app.command("enroll")
 def enroll_command(
-    checkpoint: Annotated[Path, typer.Option(help="The detector's weights.")],
     scene: Annotated[Path, typer.Option(help="The GeoTIFF that the examples lie on.")],
     examples: Annotated[Path, typer.Option(help="Vector file of example boxes: GeoJSON, GeoPackage, Shapefile.")],
     out: Annotated[Path, typer.Option(help="The class bank to write.")],
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="Take a run's meta-trained weights.")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="Any weights, instead of a run's.")] = None,
     attribute: Annotated[str, typer.Option(help="Attribute that holds the class.")] = "class",
     learned: Annotated[bool, typer.Option(help="Also put in the classes that the checkpoint has learned.")] = False,
     json: Json = None,
 ) -> None:
     """Take up classes from example boxes on a GeoTIFF, without training."""
+    from fsod.engine.run_paths import RunPaths
     from fsod.scene_steps import enroll_scene
 
+    if checkpoint is None:
+        if config is None:
+            raise UserError("enroll needs weights: --config of a trained run, or --checkpoint")
+        checkpoint = RunPaths(_settings(config, None).run_dir).meta_checkpoint
     _report(enroll_scene(checkpoint, scene, examples, attribute, out, learned), json)
 
 
 @app.command("predict")
 def predict_command(
     scene: Annotated[Path, typer.Argument(help="A GeoTIFF.")],
-    checkpoint: Annotated[Path, typer.Option(help="The detector's weights.")],
     bank: Annotated[Path, typer.Option(help="The class bank.")],
     out: Annotated[Path, typer.Option(help="The GeoJSON to write; a PNG is written beside it.")],
+    checkpoint: Annotated[Path | None, typer.Option(help="The weights, if not where the bank says.")] = None,
     score: Annotated[float, typer.Option(min=0.005, max=1, help="Leave out detections below this.")] = 0.25,
     window_px: Annotated[int, typer.Option(help="Side of a window.")] = 640,
     overlap_px: Annotated[
@@ -209,7 +215,7 @@ def dashboard_command(
     port: Annotated[int, typer.Option(min=1024, max=65535)] = 5000,
 ) -> None:
     """Show all runs in the browser (MLflow on 127.0.0.1)."""
-    from fsod.engine.tracking import serve_dashboard
+    from fsod.engine.dashboard import serve_dashboard
 
     serve_dashboard(database, port)
 

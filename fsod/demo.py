@@ -43,9 +43,7 @@ def demo(overrides: list[str]) -> dict[str, Any]:
         gsd_m=None,
         skip_damaged=False,
     )
-    layer = predict_file(
-        scene, Path(tuned["checkpoint"]), Path(tuned["bank"]), settings.run_dir / "scene.geojson", plan
-    )
+    layer = predict_file(scene, None, Path(tuned["bank"]), settings.run_dir / "scene.geojson", plan)
     summary = {
         "base_map50": scores["base_map50"],
         "novel_map50": scores["novel_map50"],

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fsod.config import RunSettings
 from fsod.data.support import SupportCrop, support_crop
@@ -18,11 +19,10 @@ from fsod.geo.labels import LabelledBoxes, read_boxes
 from fsod.geo.predict import SceneResult, predict_scene
 from fsod.geo.scene import Scene, open_scene
 from fsod.geo.vector import write_geojson
-from fsod.geo.windows import Window
 from fsod.progress import console, progress_bar
 from fsod.steps import batch_detector, enrolled_bank
 from fsod.store.checkpoint import load_checkpoint
-from fsod.store.class_bank import load_bank, save_bank
+from fsod.store.class_bank import checkpoint_of, load_bank, save_bank
 
 PREVIEW_PX = 2048
 
@@ -69,7 +69,7 @@ def enroll_scene(
         crops = _crops(raster, boxes, settings.episodes.support_px)
         gsd_m = raster.georeference.gsd_m
     bank = enrolled_bank(loaded, crops, machine, {"scene": scene.name, "gsd_m": gsd_m}, gsd_m, learned=learned)
-    save_bank(out, bank)
+    save_bank(out, bank, checkpoint)
     sheet = out.with_suffix(".png")
     pairs = [(crop.rgb, name) for name, found in crops.items() for crop in found]
     write_png(sheet, contact_sheet([rgb for rgb, _ in pairs], [name for _, name in pairs]))
@@ -85,20 +85,20 @@ def _crops(scene: Scene, boxes: LabelledBoxes, support_px: int) -> Examples:
     return crops
 
 
-def _crop(scene: Scene, box: np.ndarray[Any, np.dtype[np.float64]], support_px: int) -> SupportCrop:
+def _crop(scene: Scene, box: NDArray[np.float64], support_px: int) -> SupportCrop:
     margin = support_px + float((box[2:] - box[:2]).max())
     x1, y1 = np.maximum(np.floor(box[:2] - margin), 0).astype(int)
     x2, y2 = np.minimum(np.ceil(box[2:] + margin), [scene.width_px, scene.height_px]).astype(int)
-    rgb, _ = scene.read_window(Window(int(x1), int(y1), int(x2 - x1), int(y2 - y1)))
+    rgb, _ = scene.read_rectangle((int(x1), int(y1), int(x2), int(y2)))
     return support_crop(rgb, box - [x1, y1, x1, y1], support_px)
 
 
-def predict_file(scene: Path, checkpoint: Path, bank: Path, out: Path, plan: ScenePlan) -> dict[str, Any]:
-    """Finds a bank's classes in a scene; writes GeoJSON and, beside it, a picture."""
+def predict_file(scene: Path, checkpoint: Path | None, bank: Path, out: Path, plan: ScenePlan) -> dict[str, Any]:
+    """Finds a bank's classes in a scene with the bank's own weights; writes GeoJSON and, beside it, a picture."""
     if out.suffix.lower() not in (".geojson", ".json"):
         raise UserError(f"{out}: the layer is written as GeoJSON; give a name that ends in .geojson")
     machine = choose_machine()
-    loaded = load_checkpoint(checkpoint, machine.trunk_dtype)
+    loaded = load_checkpoint(checkpoint or checkpoint_of(bank), machine.trunk_dtype)
     settings = RunSettings.model_validate(loaded.settings)
     classes = load_bank(bank, loaded.detector)
     detect = batch_detector(loaded, classes, machine, settings, plan.score)

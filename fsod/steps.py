@@ -132,7 +132,7 @@ def run_finetune(settings: RunSettings, k: int, seed: int) -> dict[str, Any]:
                 observer(run, bar.advance_to, settings.episodes.queries),
             )
         bank = learned_bank(tuned, gsd_of(train))
-        save_bank(paths.bank(k, seed), bank)
+        save_bank(paths.bank(k, seed), bank, paths.finetuned(k, seed))
         run.log_artifact(paths.finetuned(k, seed))
         run.log_artifact(paths.bank(k, seed))
         seconds = time.perf_counter() - started

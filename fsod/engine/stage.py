@@ -9,7 +9,6 @@ import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -22,13 +21,8 @@ from fsod.errors import UserError
 from fsod.model.detector import Detector
 
 LossOf = Callable[[Detector, Episode], dict[str, Tensor]]
-
-
-class Observer(Protocol):
-    """Who is told how training goes."""
-
-    def __call__(self, step: int, values: dict[str, float]) -> None:
-        """Called every ``log_every`` steps with means since the last call."""
+Observer = Callable[[int, dict[str, float]], None]
+"""Told every ``log_every`` steps: the step, and means since the last call."""
 
 
 @dataclass(frozen=True)

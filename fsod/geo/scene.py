@@ -73,7 +73,12 @@ class Scene:
         Raises:
             UserError: the pixels cannot be read; names the scene and the window in scene pixels.
         """
-        raw, valid = self._read(window.xyxy_px, (window.height_px, window.width_px))
+        return self.read_rectangle(window.xyxy_px)
+
+    def read_rectangle(self, xyxy_px: tuple[int, int, int, int]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """Pixels of any rectangle inside the grid (left, top, right, bottom), as ``read_window``."""
+        left, top, right, bottom = xyxy_px
+        raw, valid = self._read(xyxy_px, (bottom - top, right - left))
         return self.rule.to_rgb(raw, valid), valid
 
     def read_reduced(self, longest_px: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:

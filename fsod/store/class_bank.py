@@ -5,7 +5,8 @@ A bank belongs to the weights it was made with and is refused by hash for others
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import os
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ class ClassBank:
         weights_sha256: hash of the weights that the rows are for.
         origins: class name -> where its row comes from (learned, predicted, refined; examples, their GSD).
         gsd_m: ground size of a pixel in the examples' images, None when unknown.
+        checkpoint: the file of these weights as seen from the bank's folder; only the hash decides whether they fit.
     """
 
     class_names: tuple[str, ...]
@@ -34,6 +36,7 @@ class ClassBank:
     weights_sha256: str
     origins: dict[str, dict[str, Any]] = field(default_factory=dict)
     gsd_m: float | None = None
+    checkpoint: str | None = None
 
     def select(self, class_names: list[str]) -> ClassBank:
         """The same bank with these classes only, in this order; UserError for one it does not have."""
@@ -41,11 +44,11 @@ class ClassBank:
             if name not in self.class_names:
                 raise UserError(f"no class {name!r} in the bank; it has {', '.join(self.class_names)}")
         rows = self.rows.select([self.class_names.index(name) for name in class_names])
-        return ClassBank(tuple(class_names), rows, self.weights_sha256, self.origins, self.gsd_m)
+        return replace(self, class_names=tuple(class_names), rows=rows)
 
 
-def save_bank(path: Path, bank: ClassBank) -> None:
-    """Writes under a temporary name and renames."""
+def save_bank(path: Path, bank: ClassBank, checkpoint: Path) -> None:
+    """Writes under a temporary name and renames; ``checkpoint`` is the file of the weights, which the bank points to."""
     tensors = {f"kernels.{level}": kernel.detach().cpu().contiguous() for level, kernel in enumerate(bank.rows.kernels)}
     tensors["biases"] = bank.rows.biases.detach().cpu().contiguous()
     header = {
@@ -54,6 +57,7 @@ def save_bank(path: Path, bank: ClassBank) -> None:
         "weights_sha256": bank.weights_sha256,
         "origins": bank.origins,
         "gsd_m": bank.gsd_m,
+        "checkpoint": os.path.relpath(checkpoint, path.parent),
     }
     write_safetensors(path, tensors, header)
 
@@ -73,4 +77,13 @@ def load_bank(path: Path, detector: Detector) -> ClassBank:
         )
     levels = len(tensors) - 1
     rows = ClassRows([tensors[f"kernels.{level}"] for level in range(levels)], tensors["biases"])
-    return ClassBank(tuple(header["class_names"]), rows, own, header["origins"], header["gsd_m"])
+    return ClassBank(tuple(header["class_names"]), rows, own, header["origins"], header["gsd_m"], header["checkpoint"])
+
+
+def checkpoint_of(path: Path) -> Path:
+    """The file of the weights that a bank was made for; UserError if the bank does not say or it is not there."""
+    _, header = read_safetensors(path, FORMAT, "a class bank")
+    name = header.get("checkpoint")
+    if not name or not (path.parent / name).is_file():
+        raise UserError(f"{path}: the weights it was made for ({name}) are not there; name them with --checkpoint")
+    return path.parent / name

@@ -85,9 +85,9 @@ def test_workers_emit_what_one_process_emits(folder: CocoFolder) -> None:
 
 
 def test_a_class_without_boxes_is_named(folder: CocoFolder) -> None:
+    squares = only_shots(folder, draw_shots(folder, ["square"], 2, 0))
     with pytest.raises(UserError, match="no box of class 'disc'"):
-        shots = draw_shots(folder, ["square"], 2, 0)
-        RealEpisodes(only_shots(folder, shots), [0, 1], SETTINGS, 1, seed=0)
+        RealEpisodes(squares, [0, 1], SETTINGS, 1, seed=0)
 
 
 def test_with_shots_only_the_shots_are_known(folder: CocoFolder) -> None:

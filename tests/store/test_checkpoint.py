@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from fsod.errors import UserError
 from fsod.model.detector import Detector
 from fsod.store.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, weights_sha256
-from fsod.store.class_bank import ClassBank, load_bank, save_bank
+from fsod.store.class_bank import ClassBank, checkpoint_of, load_bank, save_bank
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path, saved: Path) -> None:
 def test_a_bank_comes_back_as_it_was(tmp_path: Path, saved: Path) -> None:
     detector = load_checkpoint(saved).detector
     bank = bank_of(detector)
-    save_bank(tmp_path / "bank.safetensors", bank)
+    save_bank(tmp_path / "bank.safetensors", bank, saved)
     got = load_bank(tmp_path / "bank.safetensors", detector)
     assert (got.class_names, got.gsd_m, got.origins) == (bank.class_names, 0.5, bank.origins)
     for a, b in zip(got.rows.kernels, bank.rows.kernels, strict=True):
@@ -63,9 +63,18 @@ def test_a_bank_comes_back_as_it_was(tmp_path: Path, saved: Path) -> None:
     assert torch.equal(got.rows.biases, bank.rows.biases)
 
 
+def test_a_bank_knows_its_weights(tmp_path: Path, saved: Path) -> None:
+    bank = bank_of(load_checkpoint(saved).detector)
+    save_bank(tmp_path / "bank.safetensors", bank, saved)
+    assert checkpoint_of(tmp_path / "bank.safetensors").resolve() == saved.resolve()
+    save_bank(tmp_path / "bank.safetensors", bank, tmp_path / "gone.safetensors")
+    with pytest.raises(UserError, match="--checkpoint"):
+        checkpoint_of(tmp_path / "bank.safetensors")
+
+
 def test_a_bank_for_other_weights_is_refused(tmp_path: Path, saved: Path) -> None:
     detector = load_checkpoint(saved).detector
-    save_bank(tmp_path / "bank.safetensors", bank_of(detector))
+    save_bank(tmp_path / "bank.safetensors", bank_of(detector), saved)
     torch.manual_seed(1)
     with pytest.raises(UserError, match="made for weights"):
         load_bank(tmp_path / "bank.safetensors", Detector("nano", 2))
