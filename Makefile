@@ -4,8 +4,9 @@ CONFIG ?= configs/demo.yaml
 DATA ?=
 SCENE ?=
 EXAMPLES ?=
-BANK ?=
-OUT ?=
+CHECKPOINT ?=
+BANK ?= runs/bank.safetensors
+OUT ?= runs/found.geojson
 SHOTS ?=
 SEED ?=
 PORT ?= 5000
@@ -17,7 +18,9 @@ PYTHON ?= python3
 ## DATA=FOLDER                 the data set as it was downloaded (data)
 ## SHOTS=10 SEED=1             boxes a novel class, and which draw of them (finetune, evaluate)
 ## SCENE=FILE EXAMPLES=FILE    a raster; a GeoJSON of labelled boxes on it (enroll, predict)
-## BANK=FILE OUT=PATH          the class bank; where detections go (enroll, predict)
+## CHECKPOINT=FILE             other weights than those of CONFIG or BANK (enroll, predict)
+## BANK=FILE                   the class bank (default runs/bank.safetensors)
+## OUT=FILE                    the layer of detections (default runs/found.geojson)
 ## PORT=5000                   of the dashboard
 ## TORCH_INDEX=URL             where torch comes from (install); without a CUDA GPU take the small CPU build:
 ##                             make install TORCH_INDEX=https://download.pytorch.org/whl/cpu
@@ -38,6 +41,7 @@ endif
 
 # Stops with one line where a variable that a step needs is empty: $(call need,SCENE BANK)
 need = $(foreach v,$(1),$(if $($(v)),,$(error make $@ needs $(v)=..., see `make help`)))
+weights = $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)")
 shots = $(if $(SHOTS),--shots-k $(SHOTS)) $(if $(SEED),--seed $(SEED))
 
 .DEFAULT_GOAL := help
@@ -53,7 +57,7 @@ install: $(INSTALLED) ## make .venv (every other target does it too)
 	@echo "Ready: $(FSOD) --help"
 
 demo: $(INSTALLED) ## the whole road on drawn scenes, in minutes, without any download
-	$(FSOD) demo
+	$(FSOD) demo $(SET)
 
 data: $(INSTALLED) ## prepare a data set: CONFIG, DATA
 	$(FSOD) data make --config "$(CONFIG)" $(if $(DATA),--source "$(DATA)") $(SET)
@@ -67,13 +71,13 @@ finetune: $(INSTALLED) ## take up the novel classes from a few boxes each: CONFI
 evaluate: $(INSTALLED) ## average precision on the test images: CONFIG, SHOTS, SEED
 	$(FSOD) evaluate --config "$(CONFIG)" $(shots) $(SET)
 
-enroll: $(INSTALLED) ## classes from example boxes on a raster into a class bank: CONFIG, EXAMPLES, SCENE, BANK
-	$(call need,EXAMPLES SCENE BANK)
-	$(FSOD) enroll --config "$(CONFIG)" --examples "$(EXAMPLES)" --scene "$(SCENE)" --out "$(BANK)"
+enroll: $(INSTALLED) ## classes from example boxes on a GeoTIFF into a class bank: CONFIG, EXAMPLES, SCENE, BANK
+	$(call need,EXAMPLES SCENE)
+	$(FSOD) enroll --config "$(CONFIG)" $(weights) --examples "$(EXAMPLES)" --scene "$(SCENE)" --out "$(BANK)"
 
-predict: $(INSTALLED) ## detect in a GeoTIFF: SCENE, BANK, OUT
-	$(call need,SCENE BANK OUT)
-	$(FSOD) predict "$(SCENE)" --bank "$(BANK)" --out "$(OUT)"
+predict: $(INSTALLED) ## find a bank's classes in a GeoTIFF: SCENE, BANK, OUT
+	$(call need,SCENE)
+	$(FSOD) predict "$(SCENE)" --bank "$(BANK)" $(weights) --out "$(OUT)"
 
 dashboard: $(INSTALLED) ## all runs in MLflow on 127.0.0.1: PORT
 	$(FSOD) dashboard --port $(PORT)

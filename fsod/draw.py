@@ -147,13 +147,13 @@ def scene_preview(rgb_preview: Rgb, detections: Detections, scale: float, class_
 
 
 def contact_sheet(images: Sequence[Rgb], captions: Sequence[str], columns: int = 8, cell_px: int = 160) -> Rgb:
-    """Images in a grid, each fitted into a square cell with its caption below.
+    """Images in a grid, each fitted to one cell's width or height, with its caption below.
 
     Args:
         images: each (H, W, 3) uint8, of any size, at least one.
         captions: as many, of one or more lines; each line is shortened to the width of the cell.
         columns: cells a row, fewer where there are fewer images.
-        cell_px: side of a cell.
+        cell_px: the longer side of every image on the sheet.
 
     Returns:
         (height, width, 3) uint8.
@@ -162,21 +162,27 @@ def contact_sheet(images: Sequence[Rgb], captions: Sequence[str], columns: int =
         raise ValueError(f"a contact sheet needs as many captions as images, and one at least: {len(images)} images")
     font, gap = label_font(max(10, cell_px // 14)), max(4, cell_px // 20)
     line_px = int(font.size * 1.35)
-    caption_px = line_px * max(caption.count("\n") + 1 for caption in captions)
+    pictures = [_fitted(rgb, cell_px) for rgb in images]
+    cell_height_px = max(picture.height for picture in pictures)
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
-    sheet = Image.new("RGB", (columns * (cell_px + gap) + gap, rows * (cell_px + caption_px + gap) + gap), PAPER)
+    step_x = cell_px + gap
+    step_y = cell_height_px + line_px * max(caption.count("\n") + 1 for caption in captions) + gap
+    sheet = Image.new("RGB", (columns * step_x + gap, rows * step_y + gap), PAPER)
     pen = ImageDraw.Draw(sheet)
-    for i, (rgb, caption) in enumerate(zip(images, captions, strict=True)):
-        left, top = gap + i % columns * (cell_px + gap), gap + i // columns * (cell_px + caption_px + gap)
-        picture = _canvas(rgb)
-        zoom = cell_px / max(picture.size)
-        size = max(1, round(picture.width * zoom)), max(1, round(picture.height * zoom))
-        picture = picture.resize(size, Image.Resampling.BICUBIC)
-        sheet.paste(picture, (left + (cell_px - size[0]) // 2, top + (cell_px - size[1]) // 2))
+    for i, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
+        left, top = gap + i % columns * step_x, gap + i // columns * step_y
+        sheet.paste(picture, (left + (cell_px - picture.width) // 2, top + (cell_height_px - picture.height) // 2))
         for n, line in enumerate(caption.split("\n")):
-            pen.text((left, top + cell_px + n * line_px), _shorten(line, font, cell_px), INK, font)
+            pen.text((left, top + cell_height_px + n * line_px), _shorten(line, font, cell_px), INK, font)
     return np.array(sheet)
+
+
+def _fitted(rgb: Rgb, side_px: int) -> Image.Image:
+    picture = _canvas(rgb)
+    zoom = side_px / max(picture.size)
+    size = max(1, round(picture.width * zoom)), max(1, round(picture.height * zoom))
+    return picture.resize(size, Image.Resampling.BICUBIC)
 
 
 def write_png(path: Path, rgb: Rgb) -> None:
