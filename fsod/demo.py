@@ -60,8 +60,8 @@ def demo(overrides: list[str]) -> dict[str, Any]:
     write_json(settings.run_dir / "summary.json", summary)
     console.print(_table(scores["per_class_ap50"], settings.data.novel, summary))
     for key in ("bank", "geojson", "preview", "checkpoint", "mlflow_database"):
-        console.print(f"{key:>16}: {summary[key]}", soft_wrap=True)
-    console.print(f"         summary: {settings.run_dir / 'summary.json'}", soft_wrap=True)
+        console.print(f"{key:>16}: {summary[key]}")
+    console.print(f"         summary: {settings.run_dir / 'summary.json'}")
     console.print("look at all runs with: make dashboard")
     return summary
 

@@ -245,7 +245,7 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
         with Image.open(path) as image:
             if image.mode.startswith(("I", "F")):  # convert would cut off at 255 and say nothing
                 raise UserError(f"{path}: is not an 8-bit image (mode {image.mode}); scale it to 8 bits first")
-            return np.asarray(image.convert("RGB"))
+            return np.array(image.convert("RGB"))
     # Pillow raises SyntaxError for a broken PNG, and DecompressionBombError for a header that claims a huge image
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"{path}: not a readable image: {error}") from error

@@ -42,7 +42,7 @@ def serve_dashboard(database: Path, port: int) -> None:
     # a session of its own, so that all its processes can be told to stop at once
     server = subprocess.Popen(
         _command(uri, database, free),
-        env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"},
         start_new_session=True,
     )
     for ending in (signal.SIGTERM, signal.SIGHUP):

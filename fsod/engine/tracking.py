@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 # what MLflow takes in one call
 _METRICS_A_CALL, _PARAMS_A_CALL, _PARAM_LENGTH = 1000, 100, 6000
+# opens the pages on training, not those on language models
+_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
 
 @dataclass(frozen=True)
@@ -133,8 +135,10 @@ def create_store(database: Path) -> None:
         UserError: the store cannot be used.
     """
     uri = tracking_uri(database)
-    with _mlflow_errors(uri):
-        _connect(uri)
+    file = _sqlite_file(uri)
+    if file is None or not _has_tables(file):
+        with _mlflow_errors(uri):
+            _connect(uri)
 
 
 def metric_name(text: str) -> str:
@@ -149,7 +153,7 @@ def _mlflow_errors(uri: str) -> Iterator[None]:
 
     try:
         yield
-    except (MlflowException, OSError, sqlite3.Error) as error:
+    except (MlflowException, OSError) as error:
         raise UserError(f"{uri}: cannot keep runs there: {' '.join(str(error).split())}") from error
 
 
@@ -161,17 +165,21 @@ def _connect(uri: str) -> MlflowClient:
     for name in ("alembic", "mlflow.store.db.utils"):
         logging.getLogger(name).setLevel(logging.WARNING)
     database = _sqlite_file(uri)
-    if database is None:
+    fresh = database is not None and not _has_tables(database)
+    with _lock(database) if database and fresh else nullcontext():
         client = MlflowClient(tracking_uri=uri)
-        client.search_experiments(max_results=1)
-        return client
-    with _lock(database):
-        # MLflow tries a file that is no database again and again, for minutes
-        with closing(sqlite3.connect(database)) as connection:
-            connection.execute("PRAGMA schema_version")
-        client = MlflowClient(tracking_uri=uri)
-        client.search_experiments(max_results=1)
+        client.search_experiments(max_results=1)  # the first call makes the tables, and tells whether the store answers
     return client
+
+
+def _has_tables(database: Path) -> bool:
+    """Whether MLflow has been here. Asked without it: it tries a file that is no database again and again."""
+    try:
+        with _lock(database), closing(sqlite3.connect(database)) as connection:
+            tables = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'experiments'").fetchone()
+    except (OSError, sqlite3.Error) as error:
+        raise UserError(f"{database}: cannot keep runs there: {error}") from error
+    return bool(tables[0])
 
 
 def _sqlite_file(uri: str) -> Path | None:
@@ -219,14 +227,14 @@ def _experiment_id(client: MlflowClient, uri: str, name: str) -> str:
     database = _sqlite_file(uri)
     if database is None:
         found = client.get_experiment_by_name(name)
-        return found.experiment_id if found else client.create_experiment(name)
+        return found.experiment_id if found else client.create_experiment(name, tags=_EXPERIMENT_TAGS)
     with _lock(database):
         found = client.get_experiment_by_name(name)
         if found:
             return found.experiment_id
         # MLflow's own choice would be the folder that the command happens to run in
         folder = database.parent / "mlartifacts" / (re.sub(r"[^\w-]+", "_", name))
-        return client.create_experiment(name, artifact_location=folder.as_uri())
+        return client.create_experiment(name, artifact_location=folder.as_uri(), tags=_EXPERIMENT_TAGS)
 
 
 def _origin() -> dict[str, str]:

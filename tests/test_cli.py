@@ -1,0 +1,217 @@
+"""The road through the front door, on miniatures: every command as a user types it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pytest
+import rasterio
+import torch
+from rasterio.transform import from_origin
+
+from fsod.cli import main
+from tests.nwpu_miniature import make_miniature
+
+CONFIG = """
+name: miniature
+run_dir: {run_dir}
+data:
+  format: nwpu
+  novel: [airplane, baseball diamond, tennis court]
+  tile_px: 96
+  tile_overlap_px: 32
+episodes: {{ways: 3, shots: 1, queries: 2, query_px: 64, support_px: 64}}
+meta_train: {{steps: 4, workers: 0, warmup_steps: 1, checkpoint_every: 2}}
+finetune: {{steps: 2, workers: 0, warmup_steps: 1}}
+"""
+
+
+def fsod(*arguments: str | Path) -> int:
+    """Runs the command in this process; its exit status."""
+    before = sys.argv
+    sys.argv = ["fsod", *map(str, arguments)]
+    try:
+        main()
+    except SystemExit as done:
+        return int(done.code or 0)
+    finally:
+        sys.argv = before
+    return 0
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("road")
+    make_miniature(place / "nwpu")
+    (place / "run.yaml").write_text(CONFIG.format(run_dir=place / "runs" / "mini"))
+    return place
+
+
+@pytest.fixture(scope="module")
+def trained(place: Path) -> Path:
+    config = place / "run.yaml"
+    assert fsod("data", "make", "--config", config, "--source", place / "nwpu") == 0
+    assert fsod("meta-train", "--config", config) == 0
+    assert fsod("finetune", "--config", config, "--shots-k", "2", "--json", place / "tuned.json") == 0
+    return place
+
+
+@pytest.fixture(scope="module")
+def scene(place: Path) -> Path:
+    """A GeoTIFF in UTM with one marked square in each of two classes, and a GeoJSON of them."""
+    rgb = np.full((3, 200, 300), 90, np.uint8)
+    rgb[:, 40:60, 50:70] = np.array([230, 40, 40])[:, None, None]
+    rgb[:, 140:160, 200:220] = np.array([40, 230, 40])[:, None, None]
+    rgb += np.random.default_rng(0).integers(0, 9, rgb.shape).astype(np.uint8)
+    path = place / "scene.tif"
+    transform = from_origin(500000, 5000000, 0.5, 0.5)
+    with rasterio.open(path, "w", driver="GTiff", width=300, height=200, count=3, dtype="uint8",
+                       crs="EPSG:32633", transform=transform) as file:  # fmt: skip
+        file.write(rgb)
+    features = []
+    for name, (x, y) in {"red roof": (50, 40), "green roof": (200, 140)}.items():
+        corners = [(x, y), (x + 20, y), (x + 20, y + 20), (x, y + 20), (x, y)]
+        ring = [[500000 + 0.5 * cx, 5000000 - 0.5 * cy] for cx, cy in corners]
+        features.append(
+            {"type": "Feature", "properties": {"class": name}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+        )
+    crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32633"}}
+    (place / "examples.geojson").write_text(json.dumps({"type": "FeatureCollection", "crs": crs, "features": features}))
+    return path
+
+
+def test_help_is_quick_and_lists_the_steps(capsys: pytest.CaptureFixture[str]) -> None:
+    assert fsod("--help") == 0
+    shown = capsys.readouterr().out
+    for step in ("data", "meta-train", "finetune", "evaluate", "enroll", "predict", "demo", "dashboard"):
+        assert step in shown
+
+
+def test_evaluate_a_run(trained: Path) -> None:
+    out = trained / "scores.json"
+    assert fsod("evaluate", "--config", trained / "run.yaml", "--shots-k", "2", "--json", out) == 0
+    scores = json.loads(out.read_text())
+    assert scores["images"] == 2
+    assert scores["objects"] == 40
+    assert set(scores["per_class_ap50"]) >= {"airplane", "vehicle"}
+    assert Path(scores["picture"]).is_file()
+
+
+def test_evaluate_any_checkpoint_folder_list_and_shots(trained: Path) -> None:
+    """The meta-trained checkpoint has not learned the airplane; its shots enroll it."""
+    run = trained / "runs" / "mini"
+    out = trained / "enrolled.json"
+    status = fsod(
+        "evaluate", "--checkpoint", run / "meta-train.safetensors", "--data", run / "data",
+        "--ids", run / "data" / "splits" / "test.txt", "--shots", run / "k2-seed0" / "shots.json", "--json", out,
+    )  # fmt: skip
+    assert status == 0
+    scores = json.loads(out.read_text())
+    assert scores["novel_map50"] is not None
+    assert "airplane" in scores["per_class_ap50"]
+
+
+def test_meta_train_again_does_nothing_and_other_settings_are_refused(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fsod("meta-train", "--config", trained / "run.yaml") == 0
+    assert "already trained" in capsys.readouterr().err
+    assert fsod("meta-train", "--config", trained / "run.yaml", "meta_train.steps=9") == 2
+    assert "trained with other settings" in capsys.readouterr().err
+
+
+def test_enroll_and_predict(trained: Path, scene: Path) -> None:
+    bank, layer = trained / "bank.safetensors", trained / "found.geojson"
+    status = fsod(
+        "enroll", "--checkpoint", trained / "runs" / "mini" / "meta-train.safetensors", "--scene", scene,
+        "--examples", trained / "examples.geojson", "--out", bank, "--json", trained / "enroll.json",
+    )  # fmt: skip
+    assert status == 0
+    enrolled = json.loads((trained / "enroll.json").read_text())
+    assert enrolled["examples"] == {"red roof": 1, "green roof": 1}
+    assert enrolled["gsd_m"] == pytest.approx(0.5, rel=0.01)
+    assert Path(enrolled["contact_sheet"]).is_file()
+    status = fsod(
+        "predict", scene, "--bank", bank, "--out", layer, "--score", "0.005", "--window-px", "128", "--overlap-px", "32"
+    )
+    assert status == 0
+    assert layer.with_suffix(".png").is_file()
+    content = json.loads(layer.read_text())
+    assert content["type"] == "FeatureCollection"
+    if content["features"]:
+        west, south, east, north = geopandas.read_file(layer).total_bounds
+        assert 14.99 < west < east < 15.01
+        assert 45.1 < south < north < 45.2
+
+
+BAD = [
+    (("meta-train", "--config", "nowhere.yaml"), "nowhere.yaml"),
+    (("meta-train", "--config", "{place}/run.yaml", "meta_train.stepz=1"), "meta_train.steps"),
+    (("data", "make", "--config", "{place}/run.yaml"), "--source"),
+    (("data", "make", "--config", "{place}/run.yaml", "--source", "{place}/empty"), "empty"),
+    (("data", "make", "--config", "{place}/run.yaml", "--source", "{place}/nwpu", "data.novel=[airplain]"), "airplane"),
+    (("data", "prepare", "tfrecord", "a", "b"), "tfrecord"),
+    (("finetune", "--config", "{place}/run.yaml", "--shots-k", "99"), "99 shots"),
+    (("finetune", "--config", "{place}/run.yaml", "size=yolov7-tiny"), "size 'nano'"),
+    (("evaluate",), "--checkpoint and --data"),
+    (("evaluate", "--checkpoint", "{place}/run.yaml", "--data", "{place}"), "run.yaml"),
+    (("predict", "nowhere.tif", "--bank", "nowhere.bank", "--out", "a.geojson"), "nowhere.bank"),
+    (("predict", "nowhere.tif", "--bank", "nowhere.bank", "--out", "a.shp"), "GeoJSON"),
+    (("enroll", "--scene", "a.tif", "--examples", "b.geojson", "--out", "c"), "--checkpoint"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD, ids=[" ".join(a)[:60] for a, _ in BAD])
+def test_a_mistake_is_one_clear_line(
+    trained: Path, arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    assert fsod(*(argument.format(place=trained) for argument in arguments)) == 2
+    error = capsys.readouterr().err.strip()
+    assert message in error
+    assert error.splitlines()[-1].startswith("fsod: ")
+    assert "Traceback" not in error
+
+
+def test_wrong_usage_is_status_2() -> None:
+    assert fsod("meta-train") == 2
+    assert fsod("fly") == 2
+
+
+def test_a_killed_meta_training_goes_on(place: Path, trained: Path, tmp_path: Path) -> None:
+    """SIGKILL after the first checkpoint; the second call starts from it and finishes."""
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("data", "tiles"):
+        (run / name).symlink_to(place / "runs" / "mini" / name)
+    command = [
+        sys.executable, "-m", "fsod", "meta-train", "--config", str(place / "run.yaml"), f"run_dir={run}",
+        "meta_train.steps=60", "meta_train.log_every=1",
+    ]  # fmt: skip
+    process = subprocess.Popen(command, env={**os.environ}, stderr=subprocess.PIPE)
+    state = run / "meta-train.state.pt"
+    deadline = time.monotonic() + 120
+    while not state.is_file():
+        assert process.poll() is None, "the training ended before its first checkpoint"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (run / "meta-train.safetensors").exists()
+    killed_at = torch.load(state, weights_only=True)["done"]
+    assert 0 < killed_at < 60
+    shorter = [argument.replace("=60", "=4") for argument in command[3:]]
+    assert fsod(*shorter) == 2  # these are other settings than the state's
+    seen = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    first = int(seen.split("meta-train: ")[1].split("/")[0]) if "meta-train: " in seen else killed_at
+    assert first >= killed_at
+    assert (run / "meta-train.safetensors").is_file()
+    assert not state.exists()
