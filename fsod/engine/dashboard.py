@@ -16,6 +16,7 @@ from fsod.engine.tracking import create_store, tracking_uri
 from fsod.errors import UserError
 
 _HOST = "127.0.0.1"
+_PAGE = "#/experiments?workflowType=machine_learning"  # else the pages are about language models
 _PORTS_TRIED = 50
 _START_S = 120.0
 
@@ -49,7 +50,7 @@ def serve_dashboard(database: Path, port: int) -> None:
         signal.signal(ending, signal.default_int_handler)
     try:
         _wait_until_up(server, address)
-        print(f"dashboard: {address}   (Ctrl-C stops it)", flush=True)
+        print(f"dashboard: {address}/{_PAGE}   (Ctrl-C stops it)", flush=True)
         status = server.wait()
     except KeyboardInterrupt:
         return

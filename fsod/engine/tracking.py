@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 # what MLflow takes in one call
 _METRICS_A_CALL, _PARAMS_A_CALL, _PARAM_LENGTH = 1000, 100, 6000
-# opens the pages on training, not those on language models
-_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
 
 @dataclass(frozen=True)
@@ -227,14 +225,14 @@ def _experiment_id(client: MlflowClient, uri: str, name: str) -> str:
     database = _sqlite_file(uri)
     if database is None:
         found = client.get_experiment_by_name(name)
-        return found.experiment_id if found else client.create_experiment(name, tags=_EXPERIMENT_TAGS)
+        return found.experiment_id if found else client.create_experiment(name)
     with _lock(database):
         found = client.get_experiment_by_name(name)
         if found:
             return found.experiment_id
         # MLflow's own choice would be the folder that the command happens to run in
         folder = database.parent / "mlartifacts" / (re.sub(r"[^\w-]+", "_", name))
-        return client.create_experiment(name, artifact_location=folder.as_uri(), tags=_EXPERIMENT_TAGS)
+        return client.create_experiment(name, artifact_location=folder.as_uri())
 
 
 def _origin() -> dict[str, str]:

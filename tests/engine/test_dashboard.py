@@ -57,7 +57,7 @@ def test_the_dashboard_shows_runs_and_takes_its_processes_with_it(database: Path
                 said += line
                 if line.startswith("dashboard:"):
                     break
-            address = re.search(r"^dashboard: (http://127\.0\.0\.1:(\d+)) ", said, re.MULTILINE)
+            address = re.search(r"^dashboard: (http://127\.0\.0\.1:(\d+))/#/experiments", said, re.MULTILINE)
             assert address, said
             assert f"port {port} is taken" in said
             with urllib.request.urlopen(f"{address[1]}/api/2.0/mlflow/runs/get?run_id={run.id}") as reply:
