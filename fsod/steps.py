@@ -290,7 +290,7 @@ def picture_of_results(folder: CocoFolder, found: dict[int, Detections], names: 
         pictures.append(
             draw_truth_and_found(read_image(image), image.boxes_xyxy_px[enrolled], classes, confident, names)
         )
-    write_png(path, contact_sheet(pictures, [image.path.stem for image in chosen], columns=3, cell_px=640))
+    write_png(path, contact_sheet(pictures, [image.path.stem for image in chosen], columns=2, cell_px=960))
     return path
 
 
