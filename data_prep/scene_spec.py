@@ -8,8 +8,8 @@ from typing import Annotated, Self
 import pyproj
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from fsod.data.coco import nearest
 from fsod.data.procedural.named import named_families
+from fsod.errors import nearest
 
 DRAWING = 1
 """Raised whenever the drawing changes what an unchanged specification looks like, so that old folders are not taken."""

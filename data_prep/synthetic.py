@@ -23,10 +23,9 @@ from rich.progress import track
 from data_prep.folder import console, count_classes, finished_card, folder_under_construction, write_folder
 from data_prep.scene_spec import DRAWING, SceneSpec
 from fsod.boxes import Detections
-from fsod.data.coco import nearest
 from fsod.data.procedural.named import common_clutter, named_families
 from fsod.data.procedural.scene import DrawnScene, draw_scene
-from fsod.errors import UserError
+from fsod.errors import UserError, nearest
 from fsod.geo.georeference import Georeference
 from fsod.geo.vector import write_geojson
 

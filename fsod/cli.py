@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fsod.config import RunSettings, load_settings
+from fsod.config import PredictSettings, RunSettings, load_settings
 from fsod.errors import UserError
 
 app = typer.Typer(
@@ -185,19 +185,23 @@ def predict_command(
     out: Annotated[Path, typer.Option(help="The GeoJSON to write; a PNG is written beside it.")],
     checkpoint: Annotated[Path | None, typer.Option(help="The weights, if not where the bank says.")] = None,
     score: Annotated[float, typer.Option(min=0.005, max=1, help="Leave out detections below this.")] = 0.25,
-    window_px: Annotated[int, typer.Option(help="Side of a window.")] = 640,
+    window_px: Annotated[int, typer.Option(min=64, help="Side of a window, a multiple of 32.")] = 640,
     overlap_px: Annotated[
         int, typer.Option(help="What windows share: the largest object that is sure to be whole.")
     ] = 160,
     batch: Annotated[int, typer.Option(min=1, help="Windows that the network sees at once.")] = 4,
-    gsd_m: Annotated[float | None, typer.Option(help="Resample the scene to this ground size of a pixel.")] = None,
+    gsd_m: Annotated[
+        float | None, typer.Option(min=0.001, help="Resample the scene to this ground size of a pixel.")
+    ] = None,
     skip_damaged: Annotated[bool, typer.Option(help="Go on where pixels cannot be read.")] = False,
     json: Json = None,
 ) -> None:
     """Find the classes of a bank in a GeoTIFF of any size."""
-    from fsod.scene_steps import ScenePlan, predict_file
+    from fsod.scene_steps import predict_file
 
-    plan = ScenePlan(score, window_px, overlap_px, batch, gsd_m, skip_damaged)
+    plan = PredictSettings.model_construct(
+        score=score, window_px=window_px, overlap_px=overlap_px, batch=batch, gsd_m=gsd_m, skip_damaged=skip_damaged
+    )
     _report(predict_file(scene, checkpoint, bank, out, plan), json)
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fsod.errors import UserError
+from fsod.errors import UserError, nearest
 
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -102,6 +101,8 @@ class PredictSettings(Settings):
     overlap_px: Annotated[int, Field(ge=0)] = 160
     batch: Positive = 4
     score: Share = Field(0.25, description="detections below this are not written")
+    gsd_m: Annotated[float, Field(gt=0)] | None = Field(None, description="resample scenes to this ground GSD")
+    skip_damaged: bool = Field(False, description="go on where pixels cannot be read")
 
 
 class RunSettings(Settings):
@@ -169,8 +170,7 @@ def _explain(error: ValidationError) -> str:
     for problem in error.errors():
         key = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
-            close = get_close_matches(key, list(_keys(RunSettings)), 1)
-            problems.append(f"unknown key {key!r}" + (f" (did you mean {close[0]!r}?)" if close else ""))
+            problems.append(f"unknown key {key!r}{nearest(key, _keys(RunSettings))}")
         else:
             problems.append(f"{key}: {problem['msg']}, got {problem['input']!r}"[:200])
     return "; ".join(problems)

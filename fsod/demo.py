@@ -12,7 +12,7 @@ from fsod.config import load_settings
 from fsod.data.coco import load_folder, read_ids, write_json
 from fsod.engine.run_paths import RunPaths
 from fsod.progress import console
-from fsod.scene_steps import ScenePlan, predict_file
+from fsod.scene_steps import predict_file
 from fsod.steps import evaluate_run, prepare_data, run_finetune, run_meta_train
 
 CONFIG = Path("configs/demo.yaml")
@@ -35,15 +35,7 @@ def demo(overrides: list[str]) -> dict[str, Any]:
     console.rule("5/5 find everything in a large scene")
     folder = load_folder(paths.data)
     scene = folder.select(read_ids(paths.data / "splits" / "scene.txt")).images[0].path
-    plan = ScenePlan(
-        settings.predict.score,
-        settings.predict.window_px,
-        settings.predict.overlap_px,
-        settings.predict.batch,
-        gsd_m=None,
-        skip_damaged=False,
-    )
-    layer = predict_file(scene, None, Path(tuned["bank"]), settings.run_dir / "scene.geojson", plan)
+    layer = predict_file(scene, None, Path(tuned["bank"]), settings.run_dir / "scene.geojson", settings.predict)
     summary = {
         "base_map50": scores["base_map50"],
         "novel_map50": scores["novel_map50"],

@@ -1,5 +1,10 @@
 """The one exception that is meant for the person at the keyboard."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class UserError(Exception):
     """Something a user can mend: bad input, a wrong setting, a missing file.
@@ -7,3 +12,9 @@ class UserError(Exception):
     The message is one line that says what was wrong, in which file, line or key, and what to do. The command line
     prints it without a traceback and exits with status 2.
     """
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`` (did you mean 'x'?)`` for an error message, or nothing where no known name is close."""
+    close = get_close_matches(name, list(known), 1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

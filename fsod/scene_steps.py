@@ -2,50 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fsod.config import RunSettings
+from fsod.config import PredictSettings, RunSettings
 from fsod.data.support import SupportCrop, support_crop
 from fsod.draw import contact_sheet, scene_preview, write_png
 from fsod.engine.device import choose_machine
-from fsod.engine.enroll import Examples
+from fsod.engine.enroll import Examples, enrolled_bank
+from fsod.engine.infer import batch_detector
 from fsod.errors import UserError
 from fsod.geo.labels import LabelledBoxes, read_boxes
 from fsod.geo.predict import SceneResult, predict_scene
 from fsod.geo.scene import Scene, open_scene
 from fsod.geo.vector import write_geojson
 from fsod.progress import console, progress_bar
-from fsod.steps import batch_detector, enrolled_bank
 from fsod.store.checkpoint import load_checkpoint
 from fsod.store.class_bank import checkpoint_of, load_bank, save_bank
 
 PREVIEW_PX = 2048
-
-
-@dataclass(frozen=True)
-class ScenePlan:
-    """How a scene is looked at.
-
-    Attributes:
-        score: detections below this are left out.
-        window_px: side of a window.
-        overlap_px: what neighbouring windows share.
-        batch: windows that the network sees at once.
-        gsd_m: ground GSD to resample to; the bank's own, where both are known, if None.
-        skip_damaged: go on where pixels cannot be read.
-    """
-
-    score: float
-    window_px: int
-    overlap_px: int
-    batch: int
-    gsd_m: float | None
-    skip_damaged: bool
 
 
 def enroll_scene(
@@ -93,7 +71,7 @@ def _crop(scene: Scene, box: NDArray[np.float64], support_px: int) -> SupportCro
     return support_crop(rgb, box - [x1, y1, x1, y1], support_px)
 
 
-def predict_file(scene: Path, checkpoint: Path | None, bank: Path, out: Path, plan: ScenePlan) -> dict[str, Any]:
+def predict_file(scene: Path, checkpoint: Path | None, bank: Path, out: Path, plan: PredictSettings) -> dict[str, Any]:
     """Finds a bank's classes in a scene with the bank's own weights; writes GeoJSON and, beside it, a picture."""
     if out.suffix.lower() not in (".geojson", ".json"):
         raise UserError(f"{out}: the layer is written as GeoJSON; give a name that ends in .geojson")
@@ -101,7 +79,7 @@ def predict_file(scene: Path, checkpoint: Path | None, bank: Path, out: Path, pl
     loaded = load_checkpoint(checkpoint or checkpoint_of(bank), machine.trunk_dtype)
     settings = RunSettings.model_validate(loaded.settings)
     classes = load_bank(bank, loaded.detector)
-    detect = batch_detector(loaded, classes, machine, settings, plan.score)
+    detect = batch_detector(loaded, classes, machine, settings.evaluate, plan.score)
     console.print(f"predict: {machine}, {len(classes.class_names)} classes, windows of {plan.window_px} px")
     with progress_bar("windows", 0) as bar:
         result = predict_scene(

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from data_prep.nwpu import prepare_nwpu
 from data_prep.synthetic import load_spec, make_scenes
@@ -23,19 +22,18 @@ from fsod.config import RunSettings, override_settings
 from fsod.data.coco import CocoFolder, load_folder, read_ids, read_image, write_json
 from fsod.data.shots import ShotList, draw_shots, load_shots
 from fsod.draw import contact_sheet, draw_truth_and_found, write_png
-from fsod.engine.device import Machine, choose_machine
-from fsod.engine.enroll import Examples, encode_examples, shot_examples
+from fsod.engine.device import choose_machine
+from fsod.engine.enroll import Examples, enrolled_bank, learned_bank, shot_examples
 from fsod.engine.evaluate import Scores, average_precision, detect_folder
 from fsod.engine.finetune import finetune
-from fsod.engine.infer import BatchDetector
+from fsod.engine.infer import batch_detector
 from fsod.engine.meta_train import SHAPING, meta_train
 from fsod.engine.run_paths import RunPaths
 from fsod.engine.tracking import Run, open_run
 from fsod.errors import UserError
-from fsod.model.meta_head import ClassRows
 from fsod.progress import console, progress_bar
-from fsod.store.checkpoint import Checkpoint, load_checkpoint, weights_sha256
-from fsod.store.class_bank import ClassBank, save_bank
+from fsod.store.checkpoint import Checkpoint, load_checkpoint
+from fsod.store.class_bank import save_bank
 
 PICTURES = 12  # test images shown in the tracking store
 PICTURE_SCORE = 0.25
@@ -171,7 +169,7 @@ def run_evaluate(settings: RunSettings, what: Evaluation, pictures_dir: Path) ->
     if not names:
         raise UserError(f"{what.folder.root}: has none of the checkpoint's classes ({', '.join(bank.class_names)})")
     bank = bank.select(names)
-    detect = batch_detector(what.checkpoint, bank, machine, settings, settings.evaluate.score_floor)
+    detect = batch_detector(what.checkpoint, bank, machine, settings.evaluate, settings.evaluate.score_floor)
     started = time.perf_counter()
     with progress_bar("evaluate", len(what.folder.images)) as bar:
         found = detect_folder(what.folder, detect, bar.advance)
@@ -182,58 +180,6 @@ def run_evaluate(settings: RunSettings, what: Evaluation, pictures_dir: Path) ->
         picture = picture_of_results(what.folder, found, names, pictures_dir / "found.png")
         run.log_image(picture)
     return {**scores.as_dict(), "seconds": seconds, "machine": str(machine), "picture": str(picture)}
-
-
-def batch_detector(
-    checkpoint: Checkpoint, bank: ClassBank, machine: Machine, settings: RunSettings, score_floor: float
-) -> BatchDetector:
-    """The checkpoint's detector with a bank's classes, on the machine."""
-    detector = checkpoint.detector.to(machine.device).eval()
-    detector.trunk_dtype = machine.trunk_dtype
-    rows = ClassRows([kernel.to(machine.device) for kernel in bank.rows.kernels], bank.rows.biases.to(machine.device))
-    return BatchDetector(detector, rows, machine, score_floor, settings.evaluate)
-
-
-def learned_bank(checkpoint: Checkpoint, gsd_m: float | None) -> ClassBank:
-    """A bank of the classes that a checkpoint has learned."""
-    rows = checkpoint.detector.learned_rows().detach()
-    origins = {name: {"row": "learned", "stage": checkpoint.stage} for name in checkpoint.class_names}
-    return ClassBank(checkpoint.class_names, rows, weights_sha256(checkpoint.detector), origins, gsd_m)
-
-
-def enrolled_bank(
-    checkpoint: Checkpoint,
-    examples: Examples,
-    machine: Machine,
-    origin: dict[str, Any],
-    gsd_m: float | None,
-    *,
-    learned: bool,
-) -> ClassBank:
-    """A bank of classes with rows predicted from examples.
-
-    Args:
-        checkpoint: its detector predicts the rows.
-        examples: of each new class.
-        machine: where to compute.
-        origin: what the bank says of where the examples come from.
-        gsd_m: of the examples' images.
-        learned: put the classes that the checkpoint has learned before the new ones.
-    """
-    bank = learned_bank(checkpoint, gsd_m)
-    if not learned:
-        bank = bank.select([])
-    twice = [name for name in examples if name in bank.class_names]
-    if twice:
-        raise UserError(f"class {twice[0]!r} is already among the learned classes; give the examples another name")
-    if not examples:
-        return bank
-    detector = checkpoint.detector.to(machine.device).eval()
-    with torch.no_grad():
-        predicted = detector.predicted_rows(encode_examples(detector, examples, machine))
-    rows = ClassRows.concatenate([bank.rows, predicted])
-    origins = {name: {"row": "predicted", "examples": len(crops), **origin} for name, crops in examples.items()}
-    return ClassBank((*bank.class_names, *examples), rows, bank.weights_sha256, {**bank.origins, **origins}, gsd_m)
 
 
 def gsd_of(folder: CocoFolder) -> float | None:

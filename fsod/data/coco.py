@@ -13,7 +13,6 @@ also selects their tiles, and no original is ever spread over two lists.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from collections import Counter
@@ -27,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fsod.errors import UserError
+from fsod.errors import UserError, nearest
 
 ANNOTATIONS = "annotations.json"
 
@@ -127,12 +126,6 @@ def _index(images: tuple[ImageRecord, ...]) -> tuple[dict[str, list[ImageRecord]
         by_source.setdefault(image.source, []).append(image)
         by_id.setdefault(str(image.id), []).append(image)
     return by_stem, by_source, by_id
-
-
-def nearest(name: str, known: list[str] | tuple[str, ...]) -> str:
-    """`` (did you mean 'x'?)`` for an error message, or nothing where no known name is close."""
-    close = difflib.get_close_matches(name, known, 1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def load_folder(root: Path) -> CocoFolder:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -11,8 +13,12 @@ from fsod.data.shots import ShotList
 from fsod.data.support import SupportCrop, support_crop
 from fsod.engine.device import Machine
 from fsod.engine.episode_loss import unit_pixels
+from fsod.errors import UserError
 from fsod.model.detector import Detector
+from fsod.model.meta_head import ClassRows
 from fsod.model.support_encoder import ClassVectors
+from fsod.store.checkpoint import Checkpoint, weights_sha256
+from fsod.store.class_bank import ClassBank
 
 Examples = dict[str, list[SupportCrop]]
 """Class name -> its examples; classes may have different numbers of them."""
@@ -57,3 +63,45 @@ def _turns(crop: SupportCrop) -> list[SupportCrop]:
         rgb, mask = np.rot90(crop.rgb, quarter), np.rot90(crop.mask, quarter)
         turns += [SupportCrop(rgb, mask, crop.side_px), SupportCrop(rgb[:, ::-1], mask[:, ::-1], crop.side_px)]
     return turns
+
+
+def learned_bank(checkpoint: Checkpoint, gsd_m: float | None) -> ClassBank:
+    """A bank of the classes that a checkpoint has learned."""
+    rows = checkpoint.detector.learned_rows().detach()
+    origins = {name: {"row": "learned", "stage": checkpoint.stage} for name in checkpoint.class_names}
+    return ClassBank(checkpoint.class_names, rows, weights_sha256(checkpoint.detector), origins, gsd_m)
+
+
+def enrolled_bank(
+    checkpoint: Checkpoint,
+    examples: Examples,
+    machine: Machine,
+    origin: dict[str, Any],
+    gsd_m: float | None,
+    *,
+    learned: bool,
+) -> ClassBank:
+    """A bank of classes with rows predicted from examples.
+
+    Args:
+        checkpoint: its detector predicts the rows.
+        examples: of each new class.
+        machine: where to compute.
+        origin: what the bank says of where the examples come from.
+        gsd_m: of the examples' images.
+        learned: put the classes that the checkpoint has learned before the new ones.
+    """
+    bank = learned_bank(checkpoint, gsd_m)
+    if not learned:
+        bank = bank.select([])
+    twice = [name for name in examples if name in bank.class_names]
+    if twice:
+        raise UserError(f"class {twice[0]!r} is already among the learned classes; give the examples another name")
+    if not examples:
+        return bank
+    detector = checkpoint.detector.to(machine.device).eval()
+    with torch.no_grad():
+        predicted = detector.predicted_rows(encode_examples(detector, examples, machine))
+    rows = ClassRows.concatenate([bank.rows, predicted])
+    origins = {name: {"row": "predicted", "examples": len(crops), **origin} for name, crops in examples.items()}
+    return ClassBank((*bank.class_names, *examples), rows, bank.weights_sha256, {**bank.origins, **origins}, gsd_m)

@@ -14,6 +14,8 @@ from fsod.config import EvaluateSettings
 from fsod.engine.device import Machine
 from fsod.model.detector import Detector
 from fsod.model.meta_head import ClassRows
+from fsod.store.checkpoint import Checkpoint
+from fsod.store.class_bank import ClassBank
 
 GREY = 114 / 255
 BEFORE_NMS = 3000  # boxes an image that go into non-maximum suppression, best first
@@ -63,3 +65,13 @@ class BatchDetector:
         found = nms(found, self.settings.rival_iou, across_classes=True)
         order = np.argsort(-found.scores, kind="stable")[: self.settings.max_detections]
         return found.select(order)
+
+
+def batch_detector(
+    checkpoint: Checkpoint, bank: ClassBank, machine: Machine, settings: EvaluateSettings, score_floor: float
+) -> BatchDetector:
+    """The checkpoint's detector with a bank's classes, on the machine."""
+    detector = checkpoint.detector.to(machine.device).eval()
+    detector.trunk_dtype = machine.trunk_dtype
+    rows = ClassRows([kernel.to(machine.device) for kernel in bank.rows.kernels], bank.rows.biases.to(machine.device))
+    return BatchDetector(detector, rows, machine, score_floor, settings)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ import shapely
 from geopandas import GeoDataFrame
 from numpy.typing import NDArray
 
-from fsod.errors import UserError
+from fsod.errors import UserError, nearest
 from fsod.geo.scene import Scene
 
 NAMED = 3
@@ -55,9 +54,8 @@ def read_boxes(path: Path, class_attribute: str, scene: Scene, *, layer: str | N
         raise UserError(f"{path}: holds no features; mark at least one example")
     attributes = [str(column) for column in frame.columns if column != "geometry"]
     if class_attribute not in attributes:
-        close = difflib.get_close_matches(class_attribute, attributes, 1)
         raise UserError(
-            f"{path}: no attribute {class_attribute!r}{f' (did you mean {close[0]!r}?)' if close else ''}; "
+            f"{path}: no attribute {class_attribute!r}{nearest(class_attribute, attributes)}; "
             f"it has {', '.join(attributes) or 'none'}"
         )
     names = frame[class_attribute]
