@@ -28,12 +28,12 @@ Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the shot list.
 
 
 def main() -> None:
-    """Entry point: a user's mistake becomes one line and exit status 2."""
+    """Entry point: a user's mistake becomes one line and exit status 2, a full disk or the like one line and 1."""
     try:
         app()
-    except UserError as error:
+    except (UserError, OSError) as error:
         print(f"fsod: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(2 if isinstance(error, UserError) else 1)
 
 
 @data_app.command("make")

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -277,4 +278,7 @@ def evaluate_files(
         examples = shot_examples(folder, drawn, new, settings.episodes.support_px)
     novel = tuple(dict.fromkeys((*settings.data.novel, *examples)))
     what = Evaluation(loaded, test, novel, examples, checkpoint.stem)
-    return run_evaluate(settings, what, checkpoint.parent)
+    with TemporaryDirectory() as pictures:
+        result = run_evaluate(settings, what, Path(pictures))
+    del result["picture"]  # the tracking store keeps it
+    return result
