@@ -111,7 +111,7 @@ class RunSettings(Settings):
     name: str
     run_dir: Path
     seed: Annotated[int, Field(ge=0)] = 0
-    size: Literal["nano", "yolov7-tiny"] = "nano"
+    size: Literal["nano", "yolov7-tiny", "yolov7"] = "nano"
     data: DataSettings
     episodes: EpisodeSettings = EpisodeSettings()
     loss: LossSettings = LossSettings()

@@ -1,7 +1,7 @@
 """YOLOv7 backbones with their ELAN-PAN necks, built from the published graph.
 
 Wang, Bochkovskiy, Liao: "YOLOv7: Trainable bag-of-freebies sets new state-of-the-art for real-time object detectors"
-(2022), and the layer tables of its release. Sizes: ``yolov7-tiny`` and ``nano``, which is tiny at half width.
+(2022), and the layer tables of its release. Sizes: ``yolov7``, ``yolov7-tiny`` and ``nano``, which is tiny at half width.
 """
 
 from __future__ import annotations
@@ -9,11 +9,53 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
+from ultralytics.nn.modules.conv import Conv, RepConv
 
-from fsod.model.blocks import ElanTiny, SppcspcTiny, tiny_conv
+from fsod.model.blocks import MP, Elan, ElanTiny, ElanWide, Sppcspc, SppcspcTiny, tiny_conv
 
 STRIDES = (8, 16, 32)
-WIDTHS = {"nano": 0.5, "yolov7-tiny": 1.0}
+SIZES = ("nano", "yolov7-tiny", "yolov7")
+
+
+class Yolov7(nn.Module):
+    """YOLOv7 up to the three maps that enter its detection layer.
+
+    Attributes:
+        channels: channels of P3, P4, P5.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.channels = (256, 512, 1024)
+
+        self.stem = nn.Sequential(Conv(3, 32, 3), Conv(32, 64, 3, 2), Conv(64, 64, 3), Conv(64, 128, 3, 2))
+        self.stage2 = Elan(128, 64, 256)
+        self.stage3 = nn.Sequential(MP(256, 128), Elan(256, 128, 512))
+        self.stage4 = nn.Sequential(MP(512, 256), Elan(512, 256, 1024))
+        self.stage5 = nn.Sequential(MP(1024, 512), Elan(1024, 256, 1024))
+
+        self.spp = Sppcspc(1024, 512)
+        self.from5 = Conv(512, 256)
+        self.lateral4 = Conv(1024, 256)
+        self.down_elan4 = ElanWide(512, 256)
+        self.from4 = Conv(256, 128)
+        self.lateral3 = Conv(512, 128)
+        self.down_elan3 = ElanWide(256, 128)
+        self.halve3 = MP(128, 128)
+        self.up_elan4 = ElanWide(512, 256)
+        self.halve4 = MP(256, 256)
+        self.up_elan5 = ElanWide(1024, 512)
+        self.out3 = RepConv(128, 256)
+        self.out4 = RepConv(256, 512)
+        self.out5 = RepConv(512, 1024)
+        _set_norms(self)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) float in 0..1, sides multiples of 32 -> P3, P4, P5: (B, channels[l], H/stride, W/stride)."""
+        x3 = self.stage3(self.stage2(self.stem(images)))  # stride 8
+        x4 = self.stage4(x3)
+        x5 = self.spp(self.stage5(x4))
+        return _aggregate_paths(self, x3, x4, x5)
 
 
 class Yolov7Tiny(nn.Module):
@@ -49,28 +91,41 @@ class Yolov7Tiny(nn.Module):
         self.out3 = tiny_conv(c[64], c[128], 3)
         self.out4 = tiny_conv(c[128], c[256], 3)
         self.out5 = tiny_conv(c[256], c[512], 3)
-
-        for module in self.modules():
-            if isinstance(module, nn.BatchNorm2d):  # as the official model sets them after building
-                module.eps, module.momentum = 1e-3, 0.03
+        _set_norms(self)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """(B, 3, H, W) float in 0..1, sides multiples of 32 -> P3, P4, P5: (B, channels[l], H/stride, W/stride)."""
         x3 = self.stage3(self.halve(self.stage2(self.stem(images))))  # stride 8
         x4 = self.stage4(self.halve(x3))
         x5 = self.spp(self.stage5(self.halve(x4)))
+        return _aggregate_paths(self, x3, x4, x5)
 
-        n4 = self.down_elan4(torch.cat([self.lateral4(x4), _double(self.from5(x5))], 1))
-        n3 = self.down_elan3(torch.cat([self.lateral3(x3), _double(self.from4(n4))], 1))
-        n4 = self.up_elan4(torch.cat([self.halve3(n3), n4], 1))
-        n5 = self.up_elan5(torch.cat([self.halve4(n4), x5], 1))
-        return [self.out3(n3), self.out4(n4), self.out5(n5)]
+
+Trunk = Yolov7 | Yolov7Tiny
+
+
+def build_trunk(size: str) -> Trunk:
+    """Backbone and neck of one of ``SIZES``."""
+    if size == "yolov7":
+        return Yolov7()
+    return Yolov7Tiny({"yolov7-tiny": 1.0, "nano": 0.5}[size])
+
+
+def _aggregate_paths(neck: Trunk, x3: Tensor, x4: Tensor, x5: Tensor) -> list[Tensor]:
+    """The ELAN-PAN neck of both sizes: coarse maps are handed down to fine ones, then fine ones up to coarse ones."""
+    n4 = neck.down_elan4(torch.cat([neck.lateral4(x4), _double(neck.from5(x5))], 1))
+    n3 = neck.down_elan3(torch.cat([neck.lateral3(x3), _double(neck.from4(n4))], 1))
+    n4 = neck.up_elan4(torch.cat([neck.halve3(n3), n4], 1))
+    n5 = neck.up_elan5(torch.cat([neck.halve4(n4), x5], 1))
+    return [neck.out3(n3), neck.out4(n4), neck.out5(n5)]
 
 
 def _double(x: Tensor) -> Tensor:
     return interpolate(x, scale_factor=2.0, mode="nearest")
 
 
-def build_trunk(size: str) -> Yolov7Tiny:
-    """Backbone and neck of a size named in ``WIDTHS``."""
-    return Yolov7Tiny(WIDTHS[size])
+def _set_norms(trunk: Trunk) -> None:
+    """Batch norm as the official model sets it after building."""
+    for module in trunk.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eps, module.momentum = 1e-3, 0.03

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from fsod.errors import UserError
 from fsod.model.detector import Detector
-from fsod.model.yolov7 import WIDTHS
+from fsod.model.yolov7 import SIZES
 
 FORMAT = "fsod-checkpoint-1"
 
@@ -28,7 +28,7 @@ class Checkpoint:
 
     Attributes:
         detector: in evaluation mode on the CPU.
-        size: a key of ``yolov7.WIDTHS``.
+        size: one of ``yolov7.SIZES``.
         class_names: of the learned rows, in order.
         stage: what made it: meta-train, finetune.
         settings: of the run that made it.
@@ -79,8 +79,8 @@ def load_checkpoint(path: Path, trunk_dtype: torch.dtype = torch.float32, size: 
         UserError: not a checkpoint, damaged, or of another size.
     """
     tensors, header = read_safetensors(path, FORMAT, "a checkpoint")
-    if header["size"] not in WIDTHS or (size is not None and header["size"] != size):
-        wanted = size or " or ".join(WIDTHS)
+    if header["size"] not in SIZES or (size is not None and header["size"] != size):
+        wanted = size or " or ".join(SIZES)
         raise UserError(f"{path}: a checkpoint of size {header['size']!r}, but {wanted} is needed")
     detector = Detector(header["size"], len(header["class_names"]), trunk_dtype)
     try:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from fsod.model.yolov7 import WIDTHS, Yolov7Tiny, build_trunk
+from fsod.model.yolov7 import SIZES, build_trunk
 
 
 def reference_folder() -> Path:
@@ -31,18 +31,26 @@ def formula_weight(key: str, shape: list[int]) -> np.ndarray:
     return 0.1 * n
 
 
-def test_tiny_computes_what_the_official_network_computes() -> None:
+def official_shapes(folder: Path, size: str) -> dict[str, list[int]]:
+    """Keys and shapes of the official state dict, in order, without the detection layer, which is the last."""
+    content = json.loads((folder / f"{size}.state_dict.json").read_text())
+    shapes: dict[str, list[int]] = content["state_dict_shapes"]
+    last = max(int(key.split(".")[1]) for key in shapes)
+    return {key: shape for key, shape in shapes.items() if not key.startswith(f"model.{last}.")}
+
+
+@pytest.mark.parametrize("size", ["yolov7-tiny", "yolov7"])
+def test_trunk_computes_what_the_official_network_computes(size: str) -> None:
     folder = reference_folder()
-    shapes: dict[str, list[int]] = json.loads((folder / "yolov7-tiny.state_dict.json").read_text())["state_dict_shapes"]
-    trunk_keys = [key for key in shapes if not key.startswith("model.77.")]
-    trunk = Yolov7Tiny().eval()
+    shapes = official_shapes(folder, size)
+    trunk = build_trunk(size).eval()
     weights = {}
-    for (own, value), key in zip(trunk.state_dict().items(), trunk_keys, strict=True):
-        assert list(value.shape) == shapes[key], f"{own} stands where the official {key} does"
-        weights[own] = value if "num_batches" in key else torch.tensor(formula_weight(key, shapes[key])).float()
+    for (own, value), (key, shape) in zip(trunk.state_dict().items(), shapes.items(), strict=True):
+        assert list(value.shape) == shape, f"{own} stands where the official {key} does"
+        weights[own] = value if "num_batches" in key else torch.tensor(formula_weight(key, shape)).float()
     trunk.load_state_dict(weights)
 
-    expected = np.load(folder / "yolov7-tiny.expected.npz")
+    expected = np.load(folder / f"{size}.expected.npz")
     pixels = np.random.RandomState(int(expected["input_seed"])).rand(*expected["input_shape"])
     with torch.no_grad():
         maps = trunk(torch.tensor(pixels, dtype=torch.float32))
@@ -50,7 +58,7 @@ def test_tiny_computes_what_the_official_network_computes() -> None:
         assert np.abs(level_map.numpy() - expected[name]).max() < 1e-4 * expected[name].std(), name
 
 
-@pytest.mark.parametrize("size", WIDTHS)
+@pytest.mark.parametrize("size", SIZES)
 def test_maps_have_the_announced_channels_and_strides(size: str) -> None:
     trunk = build_trunk(size).eval()
     with torch.no_grad():
@@ -62,3 +70,15 @@ def test_maps_have_the_announced_channels_and_strides(size: str) -> None:
 
 def test_nano_is_tiny_at_half_width() -> None:
     assert [2 * c for c in build_trunk("nano").channels] == list(build_trunk("yolov7-tiny").channels)
+
+
+@pytest.mark.parametrize(("size", "official_count"), [("yolov7", 37_622_682), ("yolov7-tiny", 6_228_762)])
+def test_with_a_plain_80_class_head_the_parameters_are_as_many_as_the_official_ones(
+    size: str, official_count: int
+) -> None:
+    with torch.device("meta"):
+        trunk = build_trunk(size)
+    outputs = 3 * (4 + 1 + 80)  # three anchors a level: box, objectness, classes
+    convolutions = sum(c * outputs + outputs for c in trunk.channels)
+    implicit = sum(c + outputs for c in trunk.channels)  # one added before each convolution, one multiplied after it
+    assert sum(p.numel() for p in trunk.parameters()) + convolutions + implicit == official_count
