@@ -19,6 +19,8 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Prepare data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+weights_app = typer.Typer(help="Bring in weights.", no_args_is_help=True)
+app.add_typer(weights_app, name="weights")
 
 Config = Annotated[Path, typer.Option("--config", "-c", help="YAML file of the run.")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="Settings to change, section.key=value.")]
@@ -111,6 +113,18 @@ def data_shots(
         images = images.select(read_ids(ids))
     draw_shots(images, images.class_names, k, seed).save(out)
     print(out)
+
+
+@weights_app.command("import")
+def weights_import(
+    file: Annotated[Path, typer.Argument(help="yolov7.pt, yolov7-tiny.pt, a state dict, or safetensors.")],
+    out: Annotated[Path, typer.Option(help="The safetensors file to write; name it as init= of a run.")],
+    json: Json = None,
+) -> None:
+    """Take backbone and neck out of an official YOLOv7 checkpoint, without executing what its pickle says."""
+    from fsod.store.official import import_official
+
+    _report(import_official(file, out), json)
 
 
 @app.command("meta-train")

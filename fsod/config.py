@@ -112,6 +112,7 @@ class RunSettings(Settings):
     run_dir: Path
     seed: Annotated[int, Field(ge=0)] = 0
     size: Literal["nano", "yolov7-tiny", "yolov7"] = "nano"
+    init: Path | None = Field(None, description="trunk weights to start from (`fsod weights import`); None: chance")
     data: DataSettings
     episodes: EpisodeSettings = EpisodeSettings()
     loss: LossSettings = LossSettings()

@@ -21,6 +21,7 @@ from fsod.engine.stage import Observer, Stage, run_stage
 from fsod.errors import UserError
 from fsod.model.detector import Detector
 from fsod.store.checkpoint import Checkpoint, save_checkpoint
+from fsod.store.official import initialise_trunk
 
 
 def meta_train(
@@ -39,7 +40,7 @@ def meta_train(
         observe: told how it goes.
 
     Raises:
-        UserError: see ``split_classes``, ``RealEpisodes`` and ``run_stage``; or no tile is left.
+        UserError: see ``split_classes``, ``RealEpisodes``, ``initialise_trunk`` and ``run_stage``; or no tile is left.
     """
     split = split_classes(tiles, settings.data.novel)
     seen = images_without(tiles, split.novel)
@@ -51,23 +52,33 @@ def meta_train(
     invented = ProceduralEpisodes(episodes, optim.steps, settings.seed, motifs_of(episodes.procedural_without))
     real = RealEpisodes(seen, base, episodes, optim.steps, settings.seed)
     torch.manual_seed(settings.seed)
+    detector = Detector(settings.size, len(base), machine.trunk_dtype)
+    if settings.init is not None:
+        initialise_trunk(detector.trunk, settings.size, settings.init)
     stage = Stage(
         name="meta-train",
         episodes=MixedEpisodes(real, invented, episodes.procedural_first, episodes.procedural_share, settings.seed),
         loss_of=lambda detector, episode: episode_loss(detector, episode, base, settings.loss),
         settings=optim,
         state_path=state,
-        fingerprint=fingerprint(tiles.sha256, settings.model_dump_json(include=SHAPING)),
+        fingerprint=fingerprint(
+            tiles.sha256, settings.model_dump_json(include=SHAPING - {"init"}), *init_sha256(settings)
+        ),
     )
-    detector = run_stage(stage, Detector(settings.size, len(base), machine.trunk_dtype), machine, observe)
+    detector = run_stage(stage, detector, machine, observe)
     result = Checkpoint(detector.cpu(), settings.size, split.base, "meta-train", settings.model_dump(mode="json"))
     save_checkpoint(checkpoint, result)
     state.unlink(missing_ok=True)
     return result
 
 
-SHAPING = {"seed", "size", "data", "episodes", "loss", "meta_train"}
+SHAPING = {"seed", "size", "init", "data", "episodes", "loss", "meta_train"}
 """Sections of the settings that shape a meta-trained detector."""
+
+
+def init_sha256(settings: RunSettings) -> list[str]:
+    """Hash of the weights that training starts from, none where it starts from chance; their file's name is no matter."""
+    return [] if settings.init is None else [hashlib.sha256(settings.init.read_bytes()).hexdigest()]
 
 
 def motifs_of(kinds: tuple[str, ...]) -> frozenset[str]:

@@ -1,0 +1,216 @@
+"""Reads tensors out of a file of ``torch.save`` without executing it.
+
+A pickle is a program: it names functions and calls them. This reader obeys the part of the program that builds data. It
+knows the few functions by which PyTorch rebuilds a tensor and has its own for them; every other name becomes an inert
+class that holds what is put into it, and calling one ends the reading. No module is imported, no code of the file's
+author runs, and tensors are only descriptions until somebody who knows the shape he wants asks for their numbers.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn, Self
+from zipfile import ZIP_STORED, BadZipFile, ZipFile, is_zipfile
+
+import torch
+from torch import Tensor
+
+from fsod.errors import UserError
+
+DTYPES = {
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "FloatStorage": torch.float32,
+    "DoubleStorage": torch.float64,
+    "LongStorage": torch.int64,
+    "IntStorage": torch.int32,
+    "ShortStorage": torch.int16,
+    "CharStorage": torch.int8,
+    "ByteStorage": torch.uint8,
+    "BoolStorage": torch.bool,
+}
+# Called in honest checkpoints for things beside the weights (a best score, a device); the result is never looked at.
+IGNORED_CALLS = {
+    "_codecs.encode",
+    "numpy.core.multiarray._reconstruct",
+    "numpy.core.multiarray.scalar",
+    "numpy._core.multiarray._reconstruct",
+    "numpy._core.multiarray.scalar",
+    "numpy.dtype",
+    "torch.Size",
+    "torch.device",
+}
+
+
+class StoredTensor(NamedTuple):
+    """Where a tensor's numbers lie; what the file says, unchecked.
+
+    Attributes:
+        key: of the storage in the archive.
+        dtype: of the storage.
+        offset: of the first number, in numbers.
+        shape: of the tensor.
+        strides: of the tensor, in numbers.
+    """
+
+    key: str
+    dtype: torch.dtype
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+class Inert:
+    """Stands for an object of a class that is not known here: holds its state, can do nothing."""
+
+    __slots__ = ("state",)
+    state: object
+
+    def __new__(cls, *_: object, **__: object) -> Self:
+        """Whatever the constructor's arguments are."""
+        held = object.__new__(cls)
+        held.state = {}
+        return held
+
+    def __setstate__(self, state: object) -> None:
+        self.state = state
+
+    def attribute(self, name: str) -> object:
+        """What the object's ``__dict__`` would hold under ``name``, None if nothing."""
+        return self.state.get(name) if isinstance(self.state, dict) else None
+
+
+class Archive:
+    """A file that ``torch.save`` wrote since PyTorch 1.6: a zip of one pickle and raw storages.
+
+    Args:
+        path: the file.
+
+    Raises:
+        UserError: no such file, or one of another form.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise UserError(f"{path}: no such file")
+        if not is_zipfile(path):
+            raise UserError(
+                f"{path}: not a zip archive of torch.save; files from before PyTorch 1.6 are not read "
+                "(load and save it again with a newer PyTorch, where you trust it)"
+            )
+        self.path = path
+        try:
+            with ZipFile(path) as file:
+                entries = file.infolist()
+        except BadZipFile as error:
+            raise UserError(f"{path}: damaged: {error}") from error
+        pickles = [entry.filename for entry in entries if entry.filename.split("/")[1:] == ["data.pkl"]]
+        if len(pickles) != 1:
+            raise UserError(f"{path}: a zip archive, but not one of torch.save (no data.pkl in it)")
+        if any(entry.compress_type != ZIP_STORED for entry in entries):
+            # torch never compresses; so nothing in here is larger than the file itself
+            raise UserError(f"{path}: has compressed entries, which torch.save does not write")
+        self.root = pickles[0].removesuffix("data.pkl")
+        if any(entry.filename == self.root + "byteorder" for entry in entries) and self._read("byteorder") != b"little":
+            raise UserError(f"{path}: written on a big-endian machine; save it again on another")
+
+    def load(self) -> object:
+        """The pickled object: plain data, ``StoredTensor`` and ``Inert``.
+
+        Raises:
+            UserError: it calls a function that is not on the list (the message names it), or is damaged.
+        """
+        try:
+            return _InertUnpickler(self.path, self._read("data.pkl")).load()
+        except UserError:
+            raise
+        except Exception as error:  # a damaged pickle can fail in any way there is
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"{self.path}: not a readable pickle: {type(error).__name__} {reason}") from error
+
+    def tensor(self, stored: StoredTensor) -> Tensor:
+        """The numbers of a tensor, whose shape the caller has found to be reasonable.
+
+        Raises:
+            UserError: they are not in the file.
+        """
+        try:
+            numbers = torch.frombuffer(bytearray(self._read(f"data/{stored.key}")), dtype=stored.dtype)
+            return numbers.as_strided(stored.shape, stored.strides, stored.offset).clone()
+        except (KeyError, ValueError, TypeError, RuntimeError, BadZipFile) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"{self.path}: storage {stored.key!r} is damaged: {reason}") from error
+
+    def _read(self, name: str) -> bytes:
+        with ZipFile(self.path) as file:
+            return file.read(self.root + name)
+
+
+class _InertUnpickler(pickle.Unpickler):
+    """Builds what a pickle describes from data alone.
+
+    ``find_class`` and ``persistent_load`` are the only ways from a pickle to the world outside it. It can call what they
+    return, or set attributes of it, so both must be harmless. That is why the known functions are bound methods: code
+    and defaults of a plain function can be set.
+    """
+
+    def __init__(self, path: Path, program: bytes) -> None:
+        super().__init__(io.BytesIO(program), encoding="utf-8")
+        self._path = path
+        self._known: dict[str, object] = {
+            "torch._utils._rebuild_tensor_v2": self._rebuild_tensor,
+            "torch._utils._rebuild_parameter": self._rebuild_parameter,
+            "collections.OrderedDict": _Ordered,
+            "builtins.set": set,
+            "__builtin__.set": set,
+            **{f"torch.{name}": dtype for name, dtype in DTYPES.items()},
+            **dict.fromkeys(IGNORED_CALLS, Inert),
+        }
+
+    def find_class(self, module: str, name: str) -> object:
+        """Our own stand-in for a name; nothing is ever imported."""
+        dotted = f"{module}.{name}"
+        if dotted in self._known:
+            return self._known[dotted]
+        return _Uncallable("Foreign", (Inert,), {"__slots__": (), "path": self._path, "dotted": dotted})
+
+    def persistent_load(self, pid: object) -> StoredTensor:
+        """Torch's reference to a storage, ("storage", type, key, location, count), as a tensor of one dimension."""
+        if not isinstance(pid, tuple) or len(pid) != 5:
+            raise pickle.UnpicklingError("a reference to something that is no storage")
+        kind, dtype, key, _, count = pid
+        if kind != "storage" or not isinstance(dtype, torch.dtype) or not isinstance(key, str):
+            raise pickle.UnpicklingError("a storage of an unknown kind")
+        return StoredTensor(key, dtype, 0, (count,), (1,))
+
+    def _rebuild_tensor(
+        self, storage: object, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: object
+    ) -> StoredTensor:
+        if not isinstance(storage, StoredTensor):
+            raise pickle.UnpicklingError("a tensor without a storage")
+        return storage._replace(offset=offset, shape=tuple(shape), strides=tuple(strides))
+
+    def _rebuild_parameter(self, data: object, *_: object) -> object:
+        return data
+
+
+class _Ordered(dict[Any, Any]):
+    """An OrderedDict without attributes: pickles of state dicts set one, and one could hide a method."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+class _Uncallable(type):
+    """The class of classes that are not known here: filling an object of one is data, calling one is refused by name."""
+
+    path: Path
+    dotted: str
+
+    def __call__(cls, *_: object, **__: object) -> NoReturn:
+        name = ascii(cls.dotted[:200])[1:-1]
+        raise UserError(f"{cls.path}: refused: the file wants to call {name}, which no weights need; nothing was run")
