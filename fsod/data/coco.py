@@ -240,7 +240,8 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
                 raise UserError(f"{path}: is not an 8-bit image (mode {image.mode}); scale it to 8 bits first")
             return np.array(image.convert("RGB"))
     # Pillow raises SyntaxError for a broken PNG, and DecompressionBombError for a header that claims a huge image
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    # and ultralytics, once imported, makes Pillow look for a HEIF plugin when it does not know an image
+    except (OSError, SyntaxError, ValueError, ModuleNotFoundError, Image.DecompressionBombError) as error:
         raise UserError(f"{path}: not a readable image: {error}") from error
 
 
