@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fsod.config import PredictSettings, RunSettings, load_settings
+from fsod.config import PredictSettings, load_settings
 from fsod.errors import UserError
 
 app = typer.Typer(
@@ -48,7 +48,7 @@ def data_make(
     """Prepare everything that the run of a configuration needs: folder, lists, tiles."""
     from fsod.steps import prepare_data
 
-    _report(prepare_data(_settings(config, overrides), source), json)
+    _report(prepare_data(load_settings(config, overrides), source), json)
 
 
 @data_app.command("prepare")
@@ -132,7 +132,7 @@ def meta_train_command(config: Config, overrides: Overrides = None, json: Json =
     """Train on the base classes in episodes; goes on from the last checkpoint after an interruption."""
     from fsod.steps import run_meta_train
 
-    _report(run_meta_train(_settings(config, overrides)), json)
+    _report(run_meta_train(load_settings(config, overrides)), json)
 
 
 @app.command("finetune")
@@ -142,7 +142,7 @@ def finetune_command(
     """Take up the novel classes from K boxes each."""
     from fsod.steps import run_finetune
 
-    _report(run_finetune(_settings(config, overrides), shots_k, seed), json)
+    _report(run_finetune(load_settings(config, overrides), shots_k, seed), json)
 
 
 @app.command("evaluate")
@@ -165,7 +165,7 @@ def evaluate_command(
     if checkpoint is not None and data is not None:
         _report(evaluate_files(checkpoint, data, ids, shots, overrides or []), json)
     elif config is not None and checkpoint is None and data is None:
-        _report(evaluate_run(_settings(config, overrides), shots_k, seed, ids), json)
+        _report(evaluate_run(load_settings(config, overrides), shots_k, seed, ids), json)
     else:
         raise UserError("evaluate needs either --config, or --checkpoint and --data")
 
@@ -188,7 +188,7 @@ def enroll_command(
     if checkpoint is None:
         if config is None:
             raise UserError("enroll needs weights: --config of a trained run, or --checkpoint")
-        checkpoint = RunPaths(_settings(config, None).run_dir).meta_checkpoint
+        checkpoint = RunPaths(load_settings(config).run_dir).meta_checkpoint
     _report(enroll_scene(checkpoint, scene, examples, attribute, out, learned), json)
 
 
@@ -236,10 +236,6 @@ def dashboard_command(
     from fsod.engine.dashboard import serve_dashboard
 
     serve_dashboard(database, port)
-
-
-def _settings(config: Path, overrides: list[str] | None) -> RunSettings:
-    return load_settings(config, overrides)
 
 
 def _report(result: dict[str, Any], json: Path | None) -> None:

@@ -34,7 +34,7 @@ def demo(overrides: list[str]) -> dict[str, Any]:
     scores = evaluate_run(settings, SHOTS, settings.seed, None)
     console.rule("5/5 find everything in a large scene")
     folder = load_folder(paths.data)
-    scene = folder.select(read_ids(paths.data / "splits" / "scene.txt")).images[0].path
+    scene = folder.select(read_ids(paths.id_list("scene"))).images[0].path
     layer = predict_file(scene, None, Path(tuned["bank"]), settings.run_dir / "scene.geojson", settings.predict)
     summary = {
         "base_map50": scores["base_map50"],

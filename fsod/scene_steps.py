@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fsod.config import PredictSettings, RunSettings
 from fsod.data.support import SupportCrop, support_crop
-from fsod.draw import contact_sheet, scene_preview, write_png
+from fsod.draw import scene_preview, write_png
 from fsod.engine.device import choose_machine
 from fsod.engine.enroll import Examples, enrolled_bank
 from fsod.engine.infer import batch_detector
@@ -20,6 +20,7 @@ from fsod.geo.predict import SceneResult, predict_scene
 from fsod.geo.scene import Scene, open_scene
 from fsod.geo.vector import write_geojson
 from fsod.progress import console, progress_bar
+from fsod.steps import write_examples
 from fsod.store.checkpoint import load_checkpoint
 from fsod.store.class_bank import checkpoint_of, load_bank, save_bank
 
@@ -49,8 +50,7 @@ def enroll_scene(
     bank = enrolled_bank(loaded, crops, machine, {"scene": scene.name, "gsd_m": gsd_m}, gsd_m, learned=learned)
     save_bank(out, bank, checkpoint)
     sheet = out.with_suffix(".png")
-    pairs = [(crop.rgb, name) for name, found in crops.items() for crop in found]
-    write_png(sheet, contact_sheet([rgb for rgb, _ in pairs], [name for _, name in pairs]))
+    write_examples(sheet, crops, columns=8)
     counts = {name: len(found) for name, found in crops.items()}
     return {"bank": str(out), "examples": counts, "gsd_m": gsd_m, "contact_sheet": str(sheet), "machine": str(machine)}
 

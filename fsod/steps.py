@@ -57,7 +57,7 @@ def prepare_data(settings: RunSettings, source: Path | None) -> dict[str, Any]:
     else:
         card = prepare_nwpu(source, paths.data)
     folder = load_folder(paths.data)
-    split_list = read_ids(paths.data / "splits" / f"{settings.data.train_list}.txt")
+    split_list = read_ids(paths.id_list(settings.data.train_list))
     folder.class_indices(settings.data.novel)
     tile_folder(
         folder,
@@ -103,7 +103,7 @@ def shot_list(settings: RunSettings, k: int, seed: int) -> tuple[CocoFolder, Sho
     """The training images and the run's K-shot list over all classes, drawn and kept as a file on first use."""
     paths = RunPaths(settings.run_dir)
     folder = load_folder(paths.data)
-    train = folder.select(read_ids(paths.data / "splits" / f"{settings.data.train_list}.txt"))
+    train = folder.select(read_ids(paths.id_list(settings.data.train_list)))
     path = paths.shots(k, seed)
     if not path.is_file():
         draw_shots(train, train.class_names, k, seed).save(path)
@@ -219,10 +219,15 @@ def tracked(settings: RunSettings, name: str, id_file: Path | None) -> AbstractC
 def support_sheet(folder: CocoFolder, shots: ShotList, support_px: int, where: Path) -> Path:
     """A picture of all shots with their boxes' surroundings."""
     examples = shot_examples(folder, shots, list(shots.box_ids), support_px)
-    pairs = [(crop.rgb, name) for name, crops in examples.items() for crop in crops]
     path = where / "support.png"
-    write_png(path, contact_sheet([rgb for rgb, _ in pairs], [name for _, name in pairs], columns=shots.k))
+    write_examples(path, examples, columns=shots.k)
     return path
+
+
+def write_examples(path: Path, examples: Examples, columns: int) -> None:
+    """A contact sheet of support crops, each under its class."""
+    pairs = [(crop.rgb, name) for name, crops in examples.items() for crop in crops]
+    write_png(path, contact_sheet([rgb for rgb, _ in pairs], [name for _, name in pairs], columns=columns))
 
 
 def picture_of_results(folder: CocoFolder, found: dict[int, Detections], names: list[str], path: Path) -> Path:
@@ -252,7 +257,7 @@ def evaluate_run(settings: RunSettings, k: int, seed: int, ids: Path | None) -> 
     paths = RunPaths(settings.run_dir)
     tuned = load_checkpoint(paths.finetuned(k, seed), size=settings.size)
     folder = load_folder(paths.data)
-    test = folder.select(read_ids(ids or paths.data / "splits" / f"{settings.data.test_list}.txt"))
+    test = folder.select(read_ids(ids or paths.id_list(settings.data.test_list)))
     out = paths.finetuned(k, seed).parent
     what = Evaluation(tuned, test, settings.data.novel, {}, f"k={k} seed={seed}")
     result = run_evaluate(settings, what, out)

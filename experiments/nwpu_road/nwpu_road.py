@@ -24,7 +24,7 @@ KS, SEEDS = (3, 5, 10), (0, 1)
 def main(overrides: list[str]) -> None:
     settings = load_settings(Path("configs/nwpu.yaml"), overrides)
     paths = RunPaths(settings.run_dir)
-    test = paths.data / "splits" / f"{settings.data.test_list}.txt"
+    test = paths.id_list(settings.data.test_list)
     records: list[dict[str, Any]] = []
     for seed in SEEDS:
         for k in KS:

@@ -47,7 +47,7 @@ def finetune(
         for name, parameter in detector.named_parameters():
             parameter.requires_grad_(name.startswith("learned"))
     taught = [name for name in class_names if name in shots.box_ids]
-    class_ids = folder.class_indices(taught)
+    class_ids, rows = folder.class_indices(taught), row_classes(class_names, folder)
     episodes = settings.episodes.model_copy(update={"ways": len(taught), "shots": 1})
     stage = Stage(
         name="finetune",
@@ -59,7 +59,7 @@ def finetune(
             settings.seed,
             known_margin=settings.finetune.known_margin,
         ),
-        loss_of=lambda model, episode: shots_loss(model, episode, row_classes(class_names, folder), settings.loss),
+        loss_of=lambda model, episode: shots_loss(model, episode, rows, settings.loss),
         settings=settings.finetune,
         state_path=state,
         fingerprint=fingerprint(

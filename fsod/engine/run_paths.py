@@ -37,6 +37,10 @@ class RunPaths:
         """The MLflow store, shared by the runs beside this one."""
         return self.run_dir.parent / "mlflow.db"
 
+    def id_list(self, name: str) -> Path:
+        """A list of image ids of the prepared folder."""
+        return self.data / "splits" / f"{name}.txt"
+
     def shots(self, k: int, seed: int) -> Path:
         """The shot list."""
         return self.run_dir / f"k{k}-seed{seed}" / "shots.json"
