@@ -1,0 +1,107 @@
+"""The detector as it runs at inference: fused, with the rows of fixed classes folded into it.
+
+The unit feature of a location is u / |u| with u the centred and scaled map. So a class's logit is <k, u> / |u| + b: one
+1x1 convolution over u, divided by a length that does not depend on the classes. The box distances are affine in the raw
+map, so they are affine in u too and come from the same convolution.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from fsod.model.detector import Detector
+from fsod.model.fuse import fuse
+from fsod.model.meta_head import MAX_LOG_DISTANCE, ClassRows, grid_points
+from fsod.model.support_encoder import UnitFeatures
+from fsod.model.yolov7 import STRIDES, Trunk
+
+BOX_ROWS = 4
+
+
+class BakedLevel(nn.Module):
+    """Unit features, class rows and boxes of one level.
+
+    Args:
+        features: of the level.
+        kernels: (N + 1, C) of the classes and, last, the background.
+        biases: (N + 1,).
+        boxes: the level's 1x1 convolution for boxes.
+        stride: of the level, in pixels.
+    """
+
+    scale: Tensor
+    shift: Tensor
+    rows: Tensor
+    offsets: Tensor
+    biases: Tensor
+
+    def __init__(self, features: UnitFeatures, kernels: Tensor, biases: Tensor, boxes: nn.Conv2d, stride: int) -> None:
+        super().__init__()
+        mean, variance, _ = features.centre.buffers()
+        deviation = (variance + features.centre.eps).sqrt()
+        weight, offsets = boxes.parameters()
+        distances = weight[:, :, 0, 0]
+        self.stride = stride
+        self.register_buffer("scale", 1 / deviation)
+        self.register_buffer("shift", -mean / deviation)
+        self.register_buffer("rows", torch.cat([distances * deviation, kernels]))
+        self.register_buffer("offsets", torch.cat([offsets + distances @ mean, torch.zeros_like(biases)]))
+        self.register_buffer("biases", biases)
+
+    def forward(self, level_map: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, C, H, W) in any precision -> boxes (B, H*W, 4) in pixels, logits (B, H*W, N + 1); both float32."""
+        centred = level_map.flatten(2).transpose(1, 2) * self.scale + self.shift
+        rows = linear(centred, self.rows, self.offsets)  # a 1x1 convolution
+        length = torch.linalg.vector_norm(centred, dim=2, keepdim=True).clamp(min=1e-12)
+        logits = rows[..., BOX_ROWS:] / length + self.biases
+        distances = rows[..., :BOX_ROWS].clamp(max=MAX_LOG_DISTANCE).exp() * self.stride
+        points = grid_points(level_map, self.stride)
+        return torch.cat([points - distances[..., :2], points + distances[..., 2:]], 2), logits
+
+
+class BakedDetector(nn.Module):
+    """A plain network for N fixed classes, decoding included; see ``bake``."""
+
+    def __init__(self, trunk: Trunk, levels: list[BakedLevel]) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.levels = nn.ModuleList(levels)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Boxes and scores of B images at L locations, P3 first, then P4 and P5, row by row.
+
+        Args:
+            images: (B, 3, H, W) float in 0..1, sides multiples of 32.
+
+        Returns:
+            boxes_xyxy_px (B, L, 4) float32, and scores (B, N, L) float32: a class's own confidence times its share
+            among all rows, background among them.
+        """
+        precision = next(self.trunk.parameters()).dtype
+        maps = self.trunk(images.to(precision, memory_format=torch.channels_last))
+        parts = [level(level_map) for level, level_map in zip(self.levels, maps, strict=True)]
+        boxes, logits = torch.cat([p[0] for p in parts], 1), torch.cat([p[1] for p in parts], 1)
+        scores = logits.sigmoid() * logits.softmax(2)
+        return boxes, scores[..., :-1].transpose(1, 2)
+
+
+@torch.no_grad()
+def bake(detector: Detector, rows: ClassRows, trunk_dtype: torch.dtype = torch.float32) -> BakedDetector:
+    """The inference form of a detector for the classes of ``rows``; the detector itself stays as it is.
+
+    Args:
+        detector: on the device of ``rows``.
+        rows: of the N classes.
+        trunk_dtype: precision of the trunk's weights and maps; everything after the maps is float32.
+    """
+    everything = ClassRows.concatenate([rows, detector.head.background_row()])
+    levels = []
+    for level, (features, boxes) in enumerate(zip(detector.features, detector.head.boxes, strict=True)):
+        kernels, biases = everything.kernels[level], everything.biases[:, level]
+        parts = cast(UnitFeatures, features), kernels, biases, cast(nn.Conv2d, boxes)
+        levels.append(BakedLevel(*parts, STRIDES[level]))
+    return BakedDetector(fuse(detector.trunk).to(trunk_dtype), levels).eval()
