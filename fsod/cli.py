@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from fsod.cli_data import data_app
+from fsod.cli_options import Config, Json, Overrides, Seed, ShotsK, report
 from fsod.config import PredictSettings, load_settings
 from fsod.errors import UserError
 
@@ -17,16 +19,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-data_app = typer.Typer(help="Prepare data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 weights_app = typer.Typer(help="Bring in weights.", no_args_is_help=True)
 app.add_typer(weights_app, name="weights")
-
-Config = Annotated[Path, typer.Option("--config", "-c", help="YAML file of the run.")]
-Overrides = Annotated[list[str] | None, typer.Argument(help="Settings to change, section.key=value.")]
-Json = Annotated[Path | None, typer.Option("--json", help="Also write the result to this JSON file.")]
-ShotsK = Annotated[int, typer.Option("--shots-k", "-k", min=1, help="Boxes a class.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the shot list.")]
 
 
 def main() -> None:
@@ -38,83 +33,6 @@ def main() -> None:
         sys.exit(2 if isinstance(error, UserError) else 1)
 
 
-@data_app.command("make")
-def data_make(
-    config: Config,
-    source: Annotated[Path | None, typer.Option(help="Folder of the downloaded data set.")] = None,
-    overrides: Overrides = None,
-    json: Json = None,
-) -> None:
-    """Prepare everything that the run of a configuration needs: folder, lists, tiles."""
-    from fsod.steps import prepare_data
-
-    _report(prepare_data(load_settings(config, overrides), source), json)
-
-
-@data_app.command("prepare")
-def data_prepare(
-    form: Annotated[str, typer.Argument(metavar="FORMAT", help="nwpu")],
-    source: Annotated[Path, typer.Argument(help="The downloaded data set.")],
-    out: Annotated[Path, typer.Argument(help="The prepared folder to write.")],
-    skip_bad: Annotated[bool, typer.Option(help="Leave out what is damaged instead of stopping.")] = False,
-    json: Json = None,
-) -> None:
-    """Read a data set in its official layout into a prepared folder (COCO)."""
-    from data_prep.nwpu import prepare_nwpu
-
-    if form != "nwpu":
-        raise UserError(f"unknown format {form!r}; known: nwpu")
-    _report(prepare_nwpu(source, out, skip_bad=skip_bad), json)
-
-
-@data_app.command("scenes")
-def data_scenes(
-    specification: Annotated[Path, typer.Argument(help="YAML specification of synthetic scenes.")],
-    out: Annotated[Path, typer.Argument(help="The prepared folder to write.")],
-    json: Json = None,
-) -> None:
-    """Draw synthetic georeferenced scenes."""
-    from data_prep.synthetic import load_spec, make_scenes
-
-    _report(make_scenes(load_spec(specification), out), json)
-
-
-@data_app.command("tile")
-def data_tile(
-    folder: Annotated[Path, typer.Argument(help="A prepared folder.")],
-    out: Annotated[Path, typer.Argument(help="The folder of tiles to write.")],
-    window_px: Annotated[int, typer.Option(help="Side of a tile.")] = 640,
-    overlap_px: Annotated[int, typer.Option(help="What neighbours share.")] = 160,
-    ids: Annotated[Path | None, typer.Option(help="List of image ids; all if not given.")] = None,
-    json: Json = None,
-) -> None:
-    """Cut the images of a prepared folder into tiles."""
-    from data_prep.tile import tile_folder
-    from fsod.data.coco import load_folder, read_ids
-
-    chosen = read_ids(ids) if ids else None
-    _report(tile_folder(load_folder(folder), out, window_px=window_px, overlap_px=overlap_px, ids=chosen), json)
-
-
-@data_app.command("shots")
-def data_shots(
-    folder: Annotated[Path, typer.Argument(help="A prepared folder.")],
-    out: Annotated[Path, typer.Argument(help="The shot list to write.")],
-    k: ShotsK = 10,
-    seed: Seed = 0,
-    ids: Annotated[Path | None, typer.Option(help="Draw from these images only.")] = None,
-) -> None:
-    """Draw K boxes of every class into a shot list."""
-    from fsod.data.coco import load_folder, read_ids
-    from fsod.data.shots import draw_shots
-
-    images = load_folder(folder)
-    if ids:
-        images = images.select(read_ids(ids))
-    draw_shots(images, images.class_names, k, seed).save(out)
-    print(out)
-
-
 @weights_app.command("import")
 def weights_import(
     file: Annotated[Path, typer.Argument(help="yolov7.pt, yolov7-tiny.pt, a state dict, or safetensors.")],
@@ -124,7 +42,7 @@ def weights_import(
     """Take backbone and neck out of an official YOLOv7 checkpoint, without executing what its pickle says."""
     from fsod.store.official import import_official
 
-    _report(import_official(file, out), json)
+    report(import_official(file, out), json)
 
 
 @app.command("meta-train")
@@ -132,7 +50,7 @@ def meta_train_command(config: Config, overrides: Overrides = None, json: Json =
     """Train on the base classes in episodes; goes on from the last checkpoint after an interruption."""
     from fsod.steps import run_meta_train
 
-    _report(run_meta_train(load_settings(config, overrides)), json)
+    report(run_meta_train(load_settings(config, overrides)), json)
 
 
 @app.command("finetune")
@@ -142,7 +60,7 @@ def finetune_command(
     """Take up the novel classes from K boxes each."""
     from fsod.steps import run_finetune
 
-    _report(run_finetune(load_settings(config, overrides), shots_k, seed), json)
+    report(run_finetune(load_settings(config, overrides), shots_k, seed), json)
 
 
 @app.command("evaluate")
@@ -163,9 +81,9 @@ def evaluate_command(
     from fsod.steps import evaluate_files, evaluate_run
 
     if checkpoint is not None and data is not None:
-        _report(evaluate_files(checkpoint, data, ids, shots, overrides or []), json)
+        report(evaluate_files(checkpoint, data, ids, shots, overrides or []), json)
     elif config is not None and checkpoint is None and data is None:
-        _report(evaluate_run(load_settings(config, overrides), shots_k, seed, ids), json)
+        report(evaluate_run(load_settings(config, overrides), shots_k, seed, ids), json)
     else:
         raise UserError("evaluate needs either --config, or --checkpoint and --data")
 
@@ -189,7 +107,7 @@ def enroll_command(
         if config is None:
             raise UserError("enroll needs weights: --config of a trained run, or --checkpoint")
         checkpoint = RunPaths(load_settings(config).run_dir).meta_checkpoint
-    _report(enroll_scene(checkpoint, scene, examples, attribute, out, learned), json)
+    report(enroll_scene(checkpoint, scene, examples, attribute, out, learned), json)
 
 
 @app.command("predict")
@@ -216,7 +134,7 @@ def predict_command(
     plan = PredictSettings.model_construct(
         score=score, window_px=window_px, overlap_px=overlap_px, batch=batch, gsd_m=gsd_m, skip_damaged=skip_damaged
     )
-    _report(predict_file(scene, checkpoint, bank, out, plan), json)
+    report(predict_file(scene, checkpoint, bank, out, plan), json)
 
 
 @app.command("demo")
@@ -236,13 +154,3 @@ def dashboard_command(
     from fsod.engine.dashboard import serve_dashboard
 
     serve_dashboard(database, port)
-
-
-def _report(result: dict[str, Any], json: Path | None) -> None:
-    """Prints a result, a line a key, and writes it to a file if one was asked for."""
-    from fsod.data.coco import write_json
-
-    for key, value in result.items():
-        print(f"{key}: {value:.3f}" if isinstance(value, float) else f"{key}: {value}")
-    if json is not None:
-        write_json(json, result)

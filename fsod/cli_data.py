@@ -1,0 +1,91 @@
+"""The command ``fsod data``: data sets in, prepared folders, tiles and shot lists out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fsod.cli_options import Config, Json, Overrides, Seed, ShotsK, report
+from fsod.config import load_settings
+from fsod.errors import UserError
+
+data_app = typer.Typer(help="Prepare data sets.", no_args_is_help=True)
+
+
+@data_app.command("make")
+def data_make(
+    config: Config,
+    source: Annotated[Path | None, typer.Option(help="Folder of the downloaded data set.")] = None,
+    overrides: Overrides = None,
+    json: Json = None,
+) -> None:
+    """Prepare everything that the run of a configuration needs: folder, lists, tiles."""
+    from fsod.steps import prepare_data
+
+    report(prepare_data(load_settings(config, overrides), source), json)
+
+
+@data_app.command("prepare")
+def data_prepare(
+    form: Annotated[str, typer.Argument(metavar="FORMAT", help="nwpu")],
+    source: Annotated[Path, typer.Argument(help="The downloaded data set.")],
+    out: Annotated[Path, typer.Argument(help="The prepared folder to write.")],
+    skip_bad: Annotated[bool, typer.Option(help="Leave out what is damaged instead of stopping.")] = False,
+    json: Json = None,
+) -> None:
+    """Read a data set in its official layout into a prepared folder (COCO)."""
+    from data_prep.nwpu import prepare_nwpu
+
+    if form != "nwpu":
+        raise UserError(f"unknown format {form!r}; known: nwpu")
+    report(prepare_nwpu(source, out, skip_bad=skip_bad), json)
+
+
+@data_app.command("scenes")
+def data_scenes(
+    specification: Annotated[Path, typer.Argument(help="YAML specification of synthetic scenes.")],
+    out: Annotated[Path, typer.Argument(help="The prepared folder to write.")],
+    json: Json = None,
+) -> None:
+    """Draw synthetic georeferenced scenes."""
+    from data_prep.synthetic import load_spec, make_scenes
+
+    report(make_scenes(load_spec(specification), out), json)
+
+
+@data_app.command("tile")
+def data_tile(
+    folder: Annotated[Path, typer.Argument(help="A prepared folder.")],
+    out: Annotated[Path, typer.Argument(help="The folder of tiles to write.")],
+    window_px: Annotated[int, typer.Option(help="Side of a tile.")] = 640,
+    overlap_px: Annotated[int, typer.Option(help="What neighbours share.")] = 160,
+    ids: Annotated[Path | None, typer.Option(help="List of image ids; all if not given.")] = None,
+    json: Json = None,
+) -> None:
+    """Cut the images of a prepared folder into tiles."""
+    from data_prep.tile import tile_folder
+    from fsod.data.coco import load_folder, read_ids
+
+    chosen = read_ids(ids) if ids else None
+    report(tile_folder(load_folder(folder), out, window_px=window_px, overlap_px=overlap_px, ids=chosen), json)
+
+
+@data_app.command("shots")
+def data_shots(
+    folder: Annotated[Path, typer.Argument(help="A prepared folder.")],
+    out: Annotated[Path, typer.Argument(help="The shot list to write.")],
+    k: ShotsK = 10,
+    seed: Seed = 0,
+    ids: Annotated[Path | None, typer.Option(help="Draw from these images only.")] = None,
+) -> None:
+    """Draw K boxes of every class into a shot list."""
+    from fsod.data.coco import load_folder, read_ids
+    from fsod.data.shots import draw_shots
+
+    images = load_folder(folder)
+    if ids:
+        images = images.select(read_ids(ids))
+    draw_shots(images, images.class_names, k, seed).save(out)
+    print(out)

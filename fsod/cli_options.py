@@ -1,0 +1,24 @@
+"""Options that several commands share, and how a command reports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Config = Annotated[Path, typer.Option("--config", "-c", help="YAML file of the run.")]
+Overrides = Annotated[list[str] | None, typer.Argument(help="Settings to change, section.key=value.")]
+Json = Annotated[Path | None, typer.Option("--json", help="Also write the result to this JSON file.")]
+ShotsK = Annotated[int, typer.Option("--shots-k", "-k", min=1, help="Boxes a class.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the shot list.")]
+
+
+def report(result: dict[str, Any], json: Path | None) -> None:
+    """Prints a result, a line a key, and writes it to a file if one was asked for."""
+    from fsod.data.coco import write_json
+
+    for key, value in result.items():
+        print(f"{key}: {value:.3f}" if isinstance(value, float) else f"{key}: {value}")
+    if json is not None:
+        write_json(json, result)
