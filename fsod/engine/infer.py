@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn.functional import pad
 
 from fsod.boxes import Detections, nms
 from fsod.config import EvaluateSettings
 from fsod.engine.device import Machine
-from fsod.model.detector import Detector
+from fsod.model.baked import BakedDetector, bake
 from fsod.model.meta_head import ClassRows
 from fsod.store.checkpoint import Checkpoint
 from fsod.store.class_bank import ClassBank
@@ -26,15 +28,13 @@ class BatchDetector:
     """A detector with its classes, ready to be shown batches of images.
 
     Attributes:
-        detector: in evaluation mode, on the machine's device.
-        rows: of the enrolled classes; a detection's class id is a position in them.
+        network: on the machine's device; a detection's class id is the position of a row in it.
         machine: device and precision.
         score_floor: detections below this are dropped.
         settings: suppression thresholds and the most detections an image.
     """
 
-    detector: Detector
-    rows: ClassRows
+    network: BakedDetector
     machine: Machine
     score_floor: float
     settings: EvaluateSettings
@@ -42,36 +42,66 @@ class BatchDetector:
     @torch.inference_mode()
     def __call__(self, images: NDArray[np.uint8]) -> list[Detections]:
         """(B, H, W, 3) uint8 RGB of any size -> one Detections an image, in its pixel frame, best first."""
-        height, width = images.shape[1:3]
-        batch = torch.from_numpy(images).to(self.machine.device).permute(0, 3, 1, 2).float() / 255
-        batch = pad(batch, (0, -width % 32, 0, -height % 32), value=GREY)
-        predictions = self.detector(batch, self.rows)
-        scores = predictions.log_scores().exp()
-        boxes = predictions.boxes_xyxy_px
-        size = boxes.new_tensor([width, height, width, height])
-        return [self._settle(s, b.clamp(min=0).minimum(size)) for s, b in zip(scores, boxes, strict=True)]
+        boxes, scores = self.network(to_batch(images, self.machine.device))
+        return settle(boxes, scores, images.shape[1:3], self.score_floor, self.settings)
 
-    def _settle(self, scores: torch.Tensor, boxes: torch.Tensor) -> Detections:
-        """Scores (N, L) and boxes (L, 4) of one image -> what remains after all suppression."""
-        scores = scores * ((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]))
-        best = scores.flatten().topk(min(BEFORE_NMS, scores.numel()))
-        best_index = best.indices[best.values >= self.score_floor]
-        class_id, location = best_index // scores.shape[1], best_index % scores.shape[1]
-        found = Detections(
-            boxes[location].double().cpu().numpy(), scores[class_id, location].cpu().numpy(), class_id.cpu().numpy()
-        )
-        found = nms(found, self.settings.nms_iou)
-        # meta-cross category decision: where boxes of two classes overlap almost wholly, the better supported stays
-        found = nms(found, self.settings.rival_iou, across_classes=True)
-        order = np.argsort(-found.scores, kind="stable")[: self.settings.max_detections]
-        return found.select(order)
+    def warm_up(self, batch: int, window_px: int) -> float:
+        """Seconds a window once memory is there and kernels are chosen; all windows to come must have this shape."""
+        torch.backends.cudnn.benchmark = True
+        windows = np.zeros((batch, window_px, window_px, 3), np.uint8)
+        self(windows)
+        started = time.perf_counter()
+        self(windows)
+        return (time.perf_counter() - started) / batch
+
+
+def to_batch(images: NDArray[np.uint8], device: torch.device) -> Tensor:
+    """(B, H, W, 3) uint8 RGB -> (B, 3, H', W') float32 in 0..1 on the device, padded with grey to multiples of 32."""
+    pixels = torch.from_numpy(images)
+    if device.type == "cuda":
+        pixels = pixels.pin_memory()
+    batch = pixels.to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255  # bytes travel, floats do not
+    height, width = images.shape[1:3]
+    return pad(batch, (0, -width % 32, 0, -height % 32), value=GREY)
+
+
+def settle(
+    boxes_xyxy_px: Tensor, scores: Tensor, size_px: tuple[int, int], score_floor: float, settings: EvaluateSettings
+) -> list[Detections]:
+    """What remains of a network's output after all suppression, one Detections an image, best first.
+
+    Args:
+        boxes_xyxy_px: (B, L, 4) float32.
+        scores: (B, N, L) float32.
+        size_px: height and width of the images; boxes are cut to them.
+        score_floor: detections below this are dropped.
+        settings: suppression thresholds and the most detections an image.
+    """
+    height, width = size_px
+    boxes = boxes_xyxy_px.clamp(min=0).minimum(boxes_xyxy_px.new_tensor([width, height, width, height]))
+    return [_settle(b, s, score_floor, settings) for b, s in zip(boxes, scores, strict=True)]
+
+
+def _settle(boxes: Tensor, scores: Tensor, score_floor: float, settings: EvaluateSettings) -> Detections:
+    """The same for boxes (L, 4) and scores (N, L) of one image."""
+    scores = scores * ((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]))
+    best = scores.flatten().topk(min(BEFORE_NMS, scores.numel()))
+    best_index = best.indices[best.values >= score_floor]
+    class_id, location = best_index // scores.shape[1], best_index % scores.shape[1]
+    found = Detections(
+        boxes[location].double().cpu().numpy(), scores[class_id, location].cpu().numpy(), class_id.cpu().numpy()
+    )
+    found = nms(found, settings.nms_iou)
+    # meta-cross category decision: where boxes of two classes overlap almost wholly, the better supported stays
+    found = nms(found, settings.rival_iou, across_classes=True)
+    order = np.argsort(-found.scores, kind="stable")[: settings.max_detections]
+    return found.select(order)
 
 
 def batch_detector(
     checkpoint: Checkpoint, bank: ClassBank, machine: Machine, settings: EvaluateSettings, score_floor: float
 ) -> BatchDetector:
-    """The checkpoint's detector with a bank's classes, on the machine."""
-    detector = checkpoint.detector.to(machine.device).eval()
-    detector.trunk_dtype = machine.trunk_dtype
+    """The inference form of the checkpoint's detector with a bank's classes, on the machine."""
+    detector = checkpoint.detector.to(machine.device)
     rows = ClassRows([kernel.to(machine.device) for kernel in bank.rows.kernels], bank.rows.biases.to(machine.device))
-    return BatchDetector(detector, rows, machine, score_floor, settings)
+    return BatchDetector(bake(detector, rows, machine.trunk_dtype), machine, score_floor, settings)

@@ -12,6 +12,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
+from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from fsod.model.detector import Detector
 from fsod.model.fuse import fuse
@@ -104,4 +105,5 @@ def bake(detector: Detector, rows: ClassRows, trunk_dtype: torch.dtype = torch.f
         kernels, biases = everything.kernels[level], everything.biases[:, level]
         parts = cast(UnitFeatures, features), kernels, biases, cast(nn.Conv2d, boxes)
         levels.append(BakedLevel(*parts, STRIDES[level]))
-    return BakedDetector(fuse(detector.trunk).to(trunk_dtype), levels).eval()
+    trunk = convert_conv2d_weight_memory_format(fuse(detector.trunk).to(trunk_dtype), torch.channels_last)
+    return BakedDetector(trunk, levels).eval()

@@ -12,6 +12,7 @@ from fsod.data.coco import CocoFolder
 from fsod.engine.device import Machine
 from fsod.engine.evaluate import average_precision, detect_folder
 from fsod.engine.infer import BatchDetector
+from fsod.model.baked import bake
 from fsod.model.detector import Detector
 from tests.made_folder import NAMES, make_folder
 
@@ -81,7 +82,7 @@ def test_a_batch_detector_gives_tidy_detections(folder: CocoFolder) -> None:
     torch.manual_seed(0)
     detector = Detector("nano", 3).eval()
     settings = EvaluateSettings(max_detections=100)
-    detect = BatchDetector(detector, detector.learned_rows().detach(), CPU, 1e-6, settings)
+    detect = BatchDetector(bake(detector, detector.learned_rows()), CPU, 1e-6, settings)
     found = detect(np.random.default_rng(0).integers(0, 255, (2, 100, 70, 3)).astype(np.uint8))
     assert len(found) == 2
     for d in found:
