@@ -73,7 +73,7 @@ def test_everything_is_read_to_the_box(source: Path, out: Path) -> None:
         [],
         [],
     ]
-    assert (card["images"], card["negative_images"], card["boxes"], card["refused"]) == (6, 2, 6, [])
+    assert (card["images"], card["images_without_boxes"], card["boxes"], card["refused"]) == (6, 2, 6, [])
     assert card["classes"]["storage tank"] == {"boxes": 2, "images": 1}
     assert card["classes"]["ship"] == {"boxes": 0, "images": 0}
     assert json.loads((out / "card.json").read_text()) == card
@@ -169,7 +169,7 @@ def truncate(path: Path) -> None:
     [
         (f"{POSITIVE}/003.jpg", truncate, "not a readable image", 5),
         (f"{NEGATIVE}/001.jpg", truncate, "not a readable image", 5),
-        (f"{POSITIVE}/003.jpg", lambda p: p.write_bytes(b""), "not a readable image", 5),
+        (f"{POSITIVE}/003.jpg", lambda p: p.write_bytes(b""), "cannot be opened as a raster", 5),
         (f"{POSITIVE}/003.jpg", lambda p: p.rename(p.with_name("three.jpg")), "is not named by a number", 5),
         (f"{POSITIVE}/003.jpg", lambda p: p.unlink(), "has no image", 5),
         (f"{TRUTH}/003.txt", lambda p: p.unlink(), "has no ground truth", 5),
@@ -233,12 +233,13 @@ def test_killed_half_way_and_run_again(source: Path, out: Path, tmp_path: Path) 
 import os, signal
 from pathlib import Path
 import data_prep.nwpu as nwpu
-place, count = nwpu.place_file, []
+import data_prep.pictures as pictures
+place, count = pictures.place_file, []
 def kill_at_third(*args):
     count.append(place(*args))
     if len(count) == 3:
         os.kill(os.getpid(), signal.SIGKILL)
-nwpu.place_file = kill_at_third
+pictures.place_file = kill_at_third
 nwpu.prepare_nwpu(Path({str(source)!r}), Path({str(out)!r}))
 """
     killed = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)

@@ -1,0 +1,159 @@
+"""From what a reader found to a prepared folder: the part that all readers share.
+
+A reader looks over a data set without opening an image and returns a :class:`data_prep.source.Source`. Here every image is
+opened, the reader is asked for its boxes, and the folder is written. The first problem is raised, or with ``skip_bad`` all
+are left out and listed in the card. Nothing is repaired.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data_prep.folder import count_classes, finished_card, folder_under_construction, in_threads, write_folder
+from data_prep.pictures import Picture, open_picture
+from data_prep.source import Box, Item, Problem, Source
+from fsod.errors import UserError
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What an item gave; ``entry`` is its COCO image record, None if it was left out."""
+
+    entry: dict[str, Any] | None
+    boxes: list[Box]
+    problems: list[Problem]
+
+
+def write_source(source: Source, out: Path, *, skip_bad: bool) -> dict[str, Any]:
+    """Writes a prepared folder. All or nothing: ``out`` appears when it is complete.
+
+    If ``out`` is there already, made from the same content, nothing is done. Image files are hard-linked, or copied where
+    they cannot be; see :mod:`data_prep.pictures` for those that must be encoded anew.
+
+    Args:
+        source: what a reader found.
+        out: the folder to write.
+        skip_bad: leave out what cannot be used and list it in the card instead of raising at the first.
+
+    Returns:
+        The card, as written to ``out/card.json``.
+
+    Raises:
+        UserError: nothing to read; unless ``skip_bad``, the first problem, with file and line.
+    """
+    fingerprint = _fingerprint(source, skip_bad)
+    if card := finished_card(out, fingerprint):
+        return card
+    _raise_first(source.problems, skip_bad)
+    if not source.items:
+        raise UserError(f"{source.root}: holds no image that can be used as {source.format}")
+    with folder_under_construction(out) as folder:
+        images = folder / "images"
+        readings = in_threads(lambda i: _read(source, i, images, skip_bad), source.items, f"reading {source.format}")
+        good = [reading for reading in readings if reading.entry is not None]
+        problems = [*source.problems, *(problem for reading in readings for problem in reading.problems)]
+        coco = _coco(good, source.class_names)
+        stems = {item.stem for item, reading in zip(source.items, readings, strict=True) if reading.entry is not None}
+        lists = {name: [i for i in ids if i in stems] for name, ids in source.lists.items()}
+        card = {
+            "format": source.format,
+            "source": str(source.root),
+            "fingerprint": fingerprint,
+            "images": len(coco["images"]),
+            "images_without_boxes": sum(not reading.boxes for reading in good),
+            "images_scaled_to_png": sum("pixels" in image for image in coco["images"]),
+            "boxes": len(coco["annotations"]),
+            "boxes_clipped": sum(box.clipped for reading in good for box in reading.boxes),
+            "boxes_difficult": sum(box.difficult for reading in good for box in reading.boxes),
+            "classes": count_classes(coco),
+            "refused": [{"where": problem.place(source.root), "why": problem.why} for problem in problems],
+            "lists": _list_counts(source.lists, lists, stems),
+            **source.card,
+        }
+        write_folder(folder, coco, lists, card)
+    return card
+
+
+def _fingerprint(source: Source, skip_bad: bool) -> str:
+    """Hash of the boxes' files, the images' names and sizes, and what else decides the result."""
+    problems = [(problem.place(source.root), problem.why) for problem in source.problems]
+    content = hashlib.sha256(f"{source.format} 2 {skip_bad} {problems} {source.card}".encode())
+    try:
+        for item in source.items:
+            truth = item.truth.read_bytes() if item.truth else b""
+            content.update(f"{item.id} {item.stem} {item.image.stat().st_size} {len(truth)} ".encode() + truth)
+        for path in source.deciding:
+            content.update(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{error.filename}: cannot be read: {error.strerror}") from error
+    return content.hexdigest()
+
+
+def _raise_first(problems: list[Problem], skip_bad: bool) -> None:
+    if problems and not skip_bad:
+        raise UserError(f"{problems[0].place()}: {problems[0].why}; mend it, or leave such items out with skip_bad")
+
+
+def _read(source: Source, item: Item, images: Path, skip_bad: bool) -> _Reading:
+    """Opens the whole image, checks its boxes and puts it into the folder."""
+    found: list[Box | Problem] = []
+    picture: Picture | None = None
+    try:
+        picture = open_picture(item.image)
+        found += source.read(item, (picture.width_px, picture.height_px))
+    except UserError as error:
+        found.append(Problem(item.image, str(error).removeprefix(f"{item.image}: "), loses_image=True))
+    problems = [entry for entry in found if isinstance(entry, Problem)]
+    _raise_first(problems, skip_bad)
+    boxes = [entry for entry in found if isinstance(entry, Box)]
+    if picture is None or any(problem.loses_image for problem in problems):
+        return _Reading(None, [], problems)
+    return _Reading(_entry(item, picture, images), boxes, problems)
+
+
+def _entry(item: Item, picture: Picture, images: Path) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "id": item.id,
+        "file_name": picture.place(images, item.stem),
+        "width": picture.width_px,
+        "height": picture.height_px,
+    }
+    if (gsd_m := item.gsd_m or picture.gsd_m) is not None:
+        entry["gsd_m"] = gsd_m
+    if picture.scaling is not None:
+        entry["pixels"] = picture.scaling
+    return entry
+
+
+def _coco(readings: list[_Reading], class_names: tuple[str, ...] | None) -> dict[str, Any]:
+    names = class_names or sorted({box.class_name for reading in readings for box in reading.boxes})
+    ids = {name: i for i, name in enumerate(names, 1)}
+    images, annotations = [], []
+    for reading in readings:
+        assert reading.entry is not None
+        images.append(reading.entry)
+        for box in reading.boxes:
+            x1, y1, x2, y2 = box.xyxy_px
+            annotation = {
+                "id": len(annotations) + 1,
+                "image_id": reading.entry["id"],
+                "category_id": ids[box.class_name],
+                "bbox": [x1, y1, x2 - x1, y2 - y1],
+                "area": (x2 - x1) * (y2 - y1),
+                "iscrowd": 0,
+            }
+            annotations.append({**annotation, "difficult": 1} if box.difficult else annotation)
+    categories = [{"id": i, "name": name} for name, i in ids.items()]
+    return {"images": images, "categories": categories, "annotations": annotations}
+
+
+def _list_counts(asked: dict[str, list[str]], written: dict[str, list[str]], stems: set[str]) -> dict[str, Any]:
+    counts: dict[str, Any] = {
+        name: {"listed": len(asked[name]), "written": len(ids), "absent": len(asked[name]) - len(ids)}
+        for name, ids in written.items()
+    }
+    counts["images_in_no_list"] = len(stems.difference(*written.values()))
+    return counts
