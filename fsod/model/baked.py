@@ -11,7 +11,6 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from fsod.model.detector import Detector
@@ -50,18 +49,18 @@ class BakedLevel(nn.Module):
         self.register_buffer("scale", 1 / deviation)
         self.register_buffer("shift", -mean / deviation)
         self.register_buffer("rows", torch.cat([distances * deviation, kernels]))
-        self.register_buffer("offsets", torch.cat([offsets + distances @ mean, torch.zeros_like(biases)]))
+        self.register_buffer("offsets", offsets + distances @ mean)
         self.register_buffer("biases", biases)
 
     def forward(self, level_map: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, C, H, W) in any precision -> boxes (B, H*W, 4) in pixels, logits (B, H*W, N + 1); both float32."""
-        centred = level_map.flatten(2).transpose(1, 2) * self.scale + self.shift
-        rows = linear(centred, self.rows, self.offsets)  # a 1x1 convolution
-        length = torch.linalg.vector_norm(centred, dim=2, keepdim=True).clamp(min=1e-12)
-        logits = rows[..., BOX_ROWS:] / length + self.biases
-        distances = rows[..., :BOX_ROWS].clamp(max=MAX_LOG_DISTANCE).exp() * self.stride
-        points = grid_points(level_map, self.stride)
-        return torch.cat([points - distances[..., :2], points + distances[..., 2:]], 2), logits
+        """(B, C, H, W) in any precision -> boxes (B, 4, H*W) in pixels, logits (B, N + 1, H*W); both float32."""
+        centred = torch.addcmul(self.shift, level_map.float().flatten(2).transpose(1, 2), self.scale)  # (B, H*W, C)
+        length = torch.linalg.vector_norm(centred, dim=2)[:, None].clamp(min=1e-12)
+        rows = self.rows @ centred.transpose(1, 2)  # a 1x1 convolution
+        logits = torch.addcdiv(self.biases[:, None], rows[:, BOX_ROWS:], length)
+        distances = (rows[:, :BOX_ROWS] + self.offsets[:, None]).clamp(max=MAX_LOG_DISTANCE).exp() * self.stride
+        points = grid_points(level_map, self.stride).T
+        return torch.cat([points - distances[:, :2], points + distances[:, 2:]], 1), logits
 
 
 class BakedDetector(nn.Module):
@@ -85,9 +84,9 @@ class BakedDetector(nn.Module):
         precision = next(self.trunk.parameters()).dtype
         maps = self.trunk(images.to(precision, memory_format=torch.channels_last))
         parts = [level(level_map) for level, level_map in zip(self.levels, maps, strict=True)]
-        boxes, logits = torch.cat([p[0] for p in parts], 1), torch.cat([p[1] for p in parts], 1)
-        scores = logits.sigmoid() * logits.softmax(2)
-        return boxes, scores[..., :-1].transpose(1, 2)
+        boxes, logits = torch.cat([p[0] for p in parts], 2), torch.cat([p[1] for p in parts], 2)
+        scores = logits.sigmoid() * logits.softmax(1)
+        return boxes.transpose(1, 2), scores[:, :-1]
 
 
 @torch.no_grad()
