@@ -27,6 +27,24 @@ def data_make(
     report(prepare_data(load_settings(config, overrides), source), json)
 
 
+@data_app.command("download")
+def data_download(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="nwpu or dior")],
+    out: Annotated[Path | None, typer.Option(help="Where to; data/downloads/NAME if not given.")] = None,
+    from_files: Annotated[
+        list[Path] | None, typer.Option(help="A file fetched by hand, under any name; repeat it for each.")
+    ] = None,
+    json: Json = None,
+) -> None:
+    """Fetch a data set from the mirrors that torchgeo uses, or take its files as fetched by hand."""
+    from data_prep.download import DATA_SETS, download
+
+    data_set = next((known for known in DATA_SETS if known.name == name), None)
+    if data_set is None:
+        raise UserError(f"unknown data set {name!r}; known: {', '.join(known.name for known in DATA_SETS)}")
+    report(download(data_set, out or Path("data") / "downloads" / name, from_files or ()), json)
+
+
 @data_app.command("prepare")
 def data_prepare(
     form: Annotated[str, typer.Argument(metavar="FORMAT", help="nwpu")],
