@@ -131,7 +131,8 @@ def _entry(item: Item, picture: Picture, images: Path) -> dict[str, Any]:
 def _coco(readings: list[_Reading], class_names: tuple[str, ...] | None) -> dict[str, Any]:
     names = class_names or sorted({box.class_name for reading in readings for box in reading.boxes})
     ids = {name: i for i, name in enumerate(names, 1)}
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for reading in readings:
         assert reading.entry is not None
         images.append(reading.entry)

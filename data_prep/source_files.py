@@ -71,16 +71,42 @@ def unique_stems(paths: list[Path], root: Path, problems: list[Problem]) -> dict
     return stems
 
 
+def inside(path: Path, root: Path) -> Path | None:
+    """The path, if it is there and inside ``root``."""
+    try:
+        return path if path.exists() and path.resolve().is_relative_to(root.resolve()) else None
+    except (OSError, ValueError):  # a name too long, or with a zero byte in it
+        return None
+
+
 def read_list(path: Path, known: Iterable[str], problems: list[Problem]) -> list[str]:
-    """The first word of each line that is one of ``known``; the others are problems. None where there is no file."""
+    """The first word of each line, where it is one of ``known``; the others are problems."""
     known, ids = set(known), []
-    for number, line in numbered_lines(path) if path.is_file() else ():
+    for number, line in numbered_lines(path):
         stem = line.split()[0]
         if stem in known:
             ids.append(stem)
         else:
             problems.append(Problem(path, f"names {stem[:60]!r}, but there is no such image with boxes", number))
     return ids
+
+
+def split_lists(
+    folder: Path, known: Iterable[str], problems: list[Problem]
+) -> tuple[dict[str, list[str]], tuple[Path, ...]]:
+    """The lists train, val, trainval and test of a folder, and their files."""
+    paths = {name: folder / f"{name}.txt" for name in ("train", "val", "trainval", "test")}
+    there = {name: path for name, path in paths.items() if path.is_file()}
+    known = set(known)
+    lists = {name: read_list(path, known, problems) for name, path in there.items()}
+    return with_trainval(lists), tuple(there.values())
+
+
+def with_trainval(lists: dict[str, list[str]]) -> dict[str, list[str]]:
+    """The lists, and a ``trainval`` made of ``train`` and ``val`` where it is missing."""
+    if "trainval" in lists or not {"train", "val"} <= lists.keys():
+        return lists
+    return {**lists, "trainval": sorted({*lists["train"], *lists["val"]})}
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:

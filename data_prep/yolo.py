@@ -1,0 +1,196 @@
+"""YOLO: a ``data.yaml`` and a text file an image, as Ultralytics and the labelling tools write them.
+
+::
+
+    SOURCE/data.yaml              names (a list, or number: name), train, val, test, and path, which may be missing
+    SOURCE/images/train/NAME.jpg  or SOURCE/train/images/NAME.jpg, as data.yaml says
+    SOURCE/labels/train/NAME.txt  the same way with the last "images" replaced by "labels"
+
+train, val and test are each a folder (with all folders in it), a text file that lists images, or several of them, and become
+lists. They are sought in ``path``, else beside data.yaml, also where a ``../`` leads out of the data set by mistake, as in files
+of Roboflow. Nothing outside SOURCE is read, and ``download`` is not looked at.
+
+A line is ``class x y width height``, the centre and size of a box as shares of the image. A line with more points, ``class x1 y1
+x2 y2 x3 y3 ...``, is an outline or an oriented box and becomes its axis-aligned hull. An image without a label file, or with
+an empty one, shows no object. Names that several images share are preceded by their folders.
+
+Coordinates: shares become edges by multiplication with the width and height in pixels: 0 is the left edge of the first
+pixel, 1 the right edge of the last. Up to a pixel of rounding beyond the image is clipped.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from data_prep.pictures import SUFFIXES
+from data_prep.reading import write_source
+from data_prep.source import Box, Item, Problem, Source, checked_box
+from data_prep.source_files import files, image_files, inside, number, numbered_lines, unique_stems
+from fsod.errors import UserError
+
+SPLITS = ("train", "val", "test")
+_SLACK_PX = 1.0
+
+
+def prepare_yolo(source: Path, out: Path, *, skip_bad: bool = False) -> dict[str, Any]:
+    """Reads a data set in the form of YOLO and writes a prepared folder.
+
+    Args:
+        source: the folder that holds ``data.yaml``, or that file under any name.
+        out: the folder to write.
+        skip_bad: leave out what cannot be used and list it in the card instead of raising at the first.
+
+    Returns:
+        The card; see :func:`data_prep.reading.write_source`.
+
+    Raises:
+        UserError: no or a malformed data.yaml; unless ``skip_bad``, the first thing that cannot be used, with file and line.
+    """
+    settings_path = source if source.is_file() else source / "data.yaml"
+    root = settings_path.parent
+    settings = _load(settings_path)
+    names = _class_names(settings, settings_path)
+    problems: list[Problem] = []
+    splits = {name: _images(settings, name, settings_path, problems) for name in SPLITS if settings.get(name)}
+    if not splits:
+        raise UserError(f"{settings_path}: names no train, val or test images")
+    stems = unique_stems(sorted({path for paths in splits.values() for path in paths}), root, problems)
+    labels = {path: label for path in stems if (label := _label_file(path, root)).is_file()}
+    if stems and not labels:
+        raise UserError(f"{_label_file(next(iter(stems)), root)}: no such file, and no other image has labels either")
+    problems += _orphans(stems, root)
+    items = [Item(i, path, stem, labels.get(path)) for i, (path, stem) in enumerate(stems.items(), 1)]
+    found = Source(
+        "yolo",
+        root,
+        items,
+        partial(_read, names),
+        problems,
+        class_names=tuple(names.values()),
+        lists={name: [stems[path] for path in paths if path in stems] for name, paths in splits.items()},
+        deciding=(settings_path,),
+    )
+    return write_source(found, out, skip_bad=skip_bad)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; give the folder that holds data.yaml, or the file itself")
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())[:200]}") from error
+    if not isinstance(settings, dict):
+        raise UserError(f"{path}: expected keys and values")
+    if settings.get("kpt_shape"):
+        raise UserError(f"{path}: kpt_shape says that its labels are key points, which are not read")
+    return settings
+
+
+def _class_names(settings: dict[str, Any], path: Path) -> dict[int, str]:
+    """Class number -> name, in the order of the numbers."""
+    names = settings.get("names")
+    if isinstance(names, list):
+        names = dict(enumerate(names))
+    if not isinstance(names, dict) or not names or not all(type(key) is int and key >= 0 for key in names):
+        raise UserError(f"{path}: names: expected a list of class names, or a name for each number")
+    ordered = {key: str(names[key]).strip() for key in sorted(names)}
+    if len(set(ordered.values())) < len(ordered) or not all(ordered.values()):
+        raise UserError(f"{path}: names: a class name is there twice, or is empty")
+    if settings.get("nc", len(ordered)) != len(ordered):
+        raise UserError(f"{path}: nc is {settings['nc']!r}, but there are {len(ordered)} names")
+    return ordered
+
+
+def _images(settings: dict[str, Any], split: str, path: Path, problems: list[Problem]) -> list[Path]:
+    """The images of a split, sorted, each once."""
+    entries = settings[split] if isinstance(settings[split], list) else [settings[split]]
+    images: set[Path] = set()
+    for entry in entries:
+        place = _place(str(entry), settings, path)
+        if place is None:
+            raise UserError(f"{path}: {split}: there is no {str(entry)[:200]!r} in {path.parent}")
+        if place.is_dir():
+            folders = [place, *(p for p in place.rglob("*") if p.is_dir())]
+            images.update(image for folder in folders for image in image_files(folder))
+        else:
+            images.update(_listed(place, path.parent, problems))
+    return sorted(images)
+
+
+def _place(entry: str, settings: dict[str, Any], path: Path) -> Path | None:
+    root = path.parent
+    bases = (root / str(settings.get("path") or "."), root)
+    ways = (entry, re.sub(r"^(\.\./)+", "", entry))
+    return next((place for base in bases for way in ways if (place := inside(base / way, root))), None)
+
+
+def _listed(path: Path, root: Path, problems: list[Problem]) -> list[Path]:
+    """The images that a text file lists, relative to itself or to ``root``."""
+    images = []
+    for n, line in numbered_lines(path):
+        image = inside(path.parent / line, root) or inside(root / line, root)
+        if image is None or image.suffix.lower() not in SUFFIXES:
+            problems.append(Problem(path, f"names {line[:60]!r}, but there is no such image in {root}", n))
+        else:
+            images.append(Path(os.path.normpath(image)))
+    return images
+
+
+def _label_file(image: Path, root: Path) -> Path:
+    """Where the labels of an image are, if it has any."""
+    parts = list(image.relative_to(root).parts)
+    if "images" in parts[:-1]:
+        parts[len(parts) - 1 - parts[::-1].index("images")] = "labels"
+    return root.joinpath(*parts).with_suffix(".txt")
+
+
+def _orphans(images: Iterable[Path], root: Path) -> list[Problem]:
+    """Label files without an image in the folders where the images' labels are."""
+    folders = {image.parent: _label_file(image, root).parent for image in images}
+    return [
+        Problem(label, "has no image")
+        for place, labels in sorted(folders.items())
+        if place != labels
+        for label in files(labels, ".txt")
+        if label.name != "classes.txt" and label.stem not in {image.stem for image in image_files(place)}
+    ]
+
+
+def _read(names: dict[int, str], item: Item, size_px: tuple[int, int]) -> Iterator[Box | Problem]:
+    if item.truth is None:
+        return
+    for n, line in numbered_lines(item.truth):
+        box = _parse(line, names, size_px)
+        yield box if isinstance(box, Box) else Problem(item.truth, box, n)
+
+
+def _parse(line: str, names: dict[int, str], size_px: tuple[int, int]) -> Box | str:
+    """A box, or what is wrong with the line."""
+    words = line.split()
+    values = [value for word in words[1:] if (value := number(word)) is not None]
+    outline = len(values) >= 6 and len(values) % 2 == 0
+    if (
+        not re.fullmatch(r"\d{1,6}", words[0], re.ASCII)
+        or len(values) != len(words) - 1
+        or not (len(values) == 4 or outline)
+    ):
+        return f"malformed line {line[:60]!r}, expected class x y width height"
+    if int(words[0]) not in names:
+        return f"unknown class number {words[0]}, expected {min(names)} to {max(names)}"
+    width, height = size_px
+    if outline:
+        xs, ys = values[::2], values[1::2]
+        edges = min(xs), min(ys), max(xs), max(ys)
+    else:
+        x, y, w, h = values
+        edges = x - w / 2, y - h / 2, x + w / 2, y + h / 2
+    xyxy_px = (edges[0] * width, edges[1] * height, edges[2] * width, edges[3] * height)
+    return checked_box(names[int(words[0])], xyxy_px, size_px, slack_px=_SLACK_PX)
