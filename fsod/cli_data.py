@@ -9,7 +9,7 @@ import typer
 
 from fsod.cli_options import Config, Json, Overrides, Seed, ShotsK, report
 from fsod.config import load_settings
-from fsod.errors import UserError
+from fsod.errors import UserError, nearest
 
 data_app = typer.Typer(help="Prepare data sets.", no_args_is_help=True)
 
@@ -47,18 +47,18 @@ def data_download(
 
 @data_app.command("prepare")
 def data_prepare(
-    form: Annotated[str, typer.Argument(metavar="FORMAT", help="nwpu")],
+    form: Annotated[str, typer.Argument(metavar="FORMAT", help="nwpu, nwpu-v2, dior, voc, voc-edges, yolo, coco, dota")],
     source: Annotated[Path, typer.Argument(help="The downloaded data set.")],
     out: Annotated[Path, typer.Argument(help="The prepared folder to write.")],
     skip_bad: Annotated[bool, typer.Option(help="Leave out what is damaged instead of stopping.")] = False,
     json: Json = None,
 ) -> None:
     """Read a data set in its official layout into a prepared folder (COCO)."""
-    from data_prep.nwpu import prepare_nwpu
+    from data_prep.formats import FORMATS
 
-    if form != "nwpu":
-        raise UserError(f"unknown format {form!r}; known: nwpu")
-    report(prepare_nwpu(source, out, skip_bad=skip_bad), json)
+    if form not in FORMATS:
+        raise UserError(f"unknown format {form!r}{nearest(form, FORMATS)}; known: {', '.join(FORMATS)}")
+    report(FORMATS[form](source, out, skip_bad=skip_bad), json)
 
 
 @data_app.command("scenes")

@@ -25,7 +25,8 @@ class Settings(BaseModel):
 class DataSettings(Settings):
     """Which data, and which of its classes are novel."""
 
-    format: Literal["nwpu", "synthetic"]
+    format: Literal["synthetic", "nwpu", "nwpu-v2", "dior", "voc", "voc-edges", "yolo", "coco", "dota"]
+    skip_bad: bool = Field(False, description="leave out what cannot be used of the data set, and say so in its card")
     novel: tuple[str, ...]
     scenes: Path | None = Field(None, description="specification of synthetic scenes (format synthetic)")
     train_list: str = Field("train", description="name of the list of training images under splits/")

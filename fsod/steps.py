@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.nwpu import prepare_nwpu
+from data_prep.formats import FORMATS
 from data_prep.synthetic import load_spec, make_scenes
 from data_prep.tile import tile_folder
 from fsod.boxes import Detections
@@ -55,7 +55,7 @@ def prepare_data(settings: RunSettings, source: Path | None) -> dict[str, Any]:
     elif source is None:
         raise UserError("name the folder of the downloaded data set (--source, or DATA= with make)")
     else:
-        card = prepare_nwpu(source, paths.data)
+        card = FORMATS[settings.data.format](source, paths.data, skip_bad=settings.data.skip_bad)
     folder = load_folder(paths.data)
     split_list = read_ids(paths.id_list(settings.data.train_list))
     folder.class_indices(settings.data.novel)
