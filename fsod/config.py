@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
+from fsod.class_splits import novel_classes
 from fsod.errors import UserError, nearest
 
 Positive = Annotated[int, Field(ge=1)]
@@ -27,12 +28,22 @@ class DataSettings(Settings):
 
     format: Literal["synthetic", "nwpu", "nwpu-v2", "dior", "voc", "voc-edges", "yolo", "coco", "dota"]
     skip_bad: bool = Field(False, description="leave out what cannot be used of the data set, and say so in its card")
-    novel: tuple[str, ...]
+    novel: tuple[str, ...] = Field(description="classes, or the name of a split of the data set, as S1 or B2")
     scenes: Path | None = Field(None, description="specification of synthetic scenes (format synthetic)")
     train_list: str = Field("train", description="name of the list of training images under splits/")
     test_list: str = Field("test", description="name of the list of test images under splits/")
     tile_px: SidePx = 640
     tile_overlap_px: Annotated[int, Field(ge=0)] = 160
+
+    @field_validator("novel", mode="before")
+    @classmethod
+    def _named_split(cls, novel: object, info: ValidationInfo) -> object:
+        if not isinstance(novel, str):
+            return novel
+        try:
+            return novel_classes(info.data.get("format", ""), novel)
+        except UserError as error:
+            raise ValueError(str(error)) from error
 
 
 class EpisodeSettings(Settings):

@@ -1,0 +1,53 @@
+"""Base/novel splits by the names that papers give them.
+
+``data_prep/splits/<data set>/`` holds a file of novel classes for each split, one a line, and ``classes.txt`` with all
+classes of the data set in the spelling of fsod's reader. Lines that start with # say where a split comes from.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+from fsod.errors import UserError, nearest
+
+FOLDERS = {"nwpu": "nwpu_vhr10", "nwpu-v2": "nwpu_vhr10", "dior": "dior"}
+"""Format of a data set -> its folder of splits."""
+
+_SUFFIX = "_novel.txt"
+
+
+def split_names(data_format: str) -> list[str]:
+    """Names of the splits of a data set, as S1 or B2; none for a format that is no one data set."""
+    if data_format not in FOLDERS:
+        return []
+    return sorted(f.name.removesuffix(_SUFFIX).upper() for f in _folder(data_format).iterdir() if _SUFFIX in f.name)
+
+
+def novel_classes(data_format: str, name: str) -> tuple[str, ...]:
+    """The novel classes of a named split, in the order of its file.
+
+    Raises:
+        UserError: there is no such split, or its file names a class twice or one that the data set does not have.
+    """
+    known = split_names(data_format)
+    if name.upper() not in known:
+        names = f"the splits of {data_format} are {', '.join(known)}" if known else f"{data_format} has no named splits"
+        raise UserError(f"no split {name!r}; {names}; or give a list of classes")
+    file = _folder(data_format) / f"{name.lower()}{_SUFFIX}"
+    classes, novel = _lines(_folder(data_format) / "classes.txt"), _lines(file)
+    for line in novel:
+        if line not in classes:
+            raise UserError(f"{file}: {line!r} is no class of {data_format}{nearest(line, classes)}")
+    if len(set(novel)) != len(novel) or not novel:
+        raise UserError(f"{file}: must name at least one class, and each once")
+    return novel
+
+
+def _folder(data_format: str) -> Traversable:
+    return files("data_prep") / "splits" / FOLDERS[data_format]
+
+
+def _lines(file: Traversable) -> tuple[str, ...]:
+    lines = (line.strip() for line in file.read_text(encoding="utf-8").splitlines())
+    return tuple(line for line in lines if line and not line.startswith("#"))
