@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,14 +45,11 @@ class BatchDetector:
         boxes, scores = self.network(to_batch(images, self.machine.device))
         return settle(boxes, scores, images.shape[1:3], self.score_floor, self.settings)
 
-    def warm_up(self, batch: int, window_px: int) -> float:
-        """Seconds a window once memory is there and kernels are chosen; all windows to come must have this shape."""
-        torch.backends.cudnn.benchmark = True
-        windows = np.zeros((batch, window_px, window_px, 3), np.uint8)
-        self(windows)
-        started = time.perf_counter()
-        self(windows)
-        return (time.perf_counter() - started) / batch
+
+def warm_up(detect: Callable[[NDArray[np.uint8]], list[Detections]], batch: int, window_px: int) -> None:
+    """Has memory taken and kernels chosen for one shape of batches, the only one to come."""
+    torch.backends.cudnn.benchmark = True
+    detect(np.zeros((batch, window_px, window_px, 3), np.uint8))
 
 
 def to_batch(images: NDArray[np.uint8], device: torch.device) -> Tensor:

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from fsod.boxes import Detections
+from fsod.config import EvaluateSettings
+from fsod.engine.device import Machine
+from fsod.engine.enroll import learned_bank
+from fsod.engine.infer import batch_detector, settle, to_batch, warm_up
+from fsod.model.detector import Detector
+from fsod.store.checkpoint import Checkpoint
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def checkpoint() -> Checkpoint:
+    torch.manual_seed(0)
+    return Checkpoint(Detector("nano", 2).eval(), "nano", ("a", "b"), "meta-train")
+
+
+def test_pixels_become_a_padded_batch() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (2, 50, 64, 3)).astype(np.uint8)
+    batch = to_batch(images, CPU)
+    assert batch.shape == (2, 3, 64, 64)
+    assert batch.dtype == torch.float32
+    torch.testing.assert_close(batch[:, :, :50], torch.from_numpy(images).permute(0, 3, 1, 2) / 255)
+    assert (batch[:, :, 50:] == 114 / 255).all()
+
+
+def test_settling_drops_what_is_weak_empty_double_or_a_rival() -> None:
+    square = [10.0, 10, 30, 30]
+    boxes = torch.tensor([[square, [11.0, 10, 31, 30], [-20.0, 50, 20, 200], [70.0, 10, 90, 30], [60.0, 60, 80, 80]]])
+    scores = torch.tensor([[[0.9, 0.8, 0.3, 0.9, 0.001], [0.7, 0.0, 0.0, 0.0, 0.4]]])
+    (found,) = settle(boxes, scores, (100, 64), 0.01, EvaluateSettings())
+    assert found.boxes_xyxy_px.tolist() == [square, [60, 60, 64, 80], [0, 50, 20, 100]]
+    assert found.scores == pytest.approx([0.9, 0.4, 0.3])
+    assert found.class_ids.tolist() == [0, 1, 0]
+
+
+def test_a_bank_is_found_as_the_detector_itself_finds_it(checkpoint: Checkpoint) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (1, 64, 96, 3)).astype(np.uint8)
+    settings = EvaluateSettings(max_detections=100)
+    bank = learned_bank(checkpoint, None)
+    detect = batch_detector(checkpoint, bank, Machine(CPU, torch.float32), settings, 1e-6)
+    with torch.no_grad():
+        predictions = checkpoint.detector(to_batch(images, CPU), bank.rows)
+    expected = settle(predictions.boxes_xyxy_px, predictions.log_scores().exp(), (64, 96), 1e-6, settings)
+    assert len(expected[0]) > 0
+    np.testing.assert_allclose(detect(images)[0].boxes_xyxy_px, expected[0].boxes_xyxy_px, atol=1e-3)
+    np.testing.assert_allclose(detect(images)[0].scores, expected[0].scores, atol=1e-6)
+
+
+def test_the_machine_says_how_the_trunk_computes(checkpoint: Checkpoint) -> None:
+    for dtype in (torch.float32, torch.bfloat16):
+        bank = learned_bank(checkpoint, None)
+        detect = batch_detector(checkpoint, bank, Machine(CPU, dtype), EvaluateSettings(), 0.001)
+        assert {p.dtype for p in detect.network.trunk.parameters()} == {dtype}
+
+
+def test_warming_up_shows_one_batch_of_the_shape_to_come() -> None:
+    shapes = []
+
+    def detect(images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> list[Detections]:
+        shapes.append(images.shape)
+        return [Detections.empty()] * len(images)
+
+    warm_up(detect, 4, 64)
+    assert shapes == [(4, 64, 64, 3)]
