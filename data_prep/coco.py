@@ -8,15 +8,16 @@
     SOURCE/annotations/*.json, SOURCE/*.json
     SOURCE/annotations.json                 a prepared folder of fsod: images in SOURCE/images/
 
-The first of these patterns that finds files with ``images``, ``annotations`` and ``categories`` is read. Where it finds several
-files, each becomes a list of the name above (``instances_train2017.json``: ``train2017``), and classes are joined by their
-names. The images are sought beside the JSON, in ``images``, ``NAME`` and ``images/NAME`` there, and the same one folder up;
-never outside SOURCE. Image ids are kept, unless two files use the same; categories are numbered from 1 in the order of their ids.
+The first of these patterns that finds files with ``images``, ``annotations`` and ``categories`` is read. Where it finds
+several files, each becomes a list of the name above (``instances_train2017.json``: ``train2017``), and classes are joined by
+their names. The images are sought beside the JSON, in ``images``, ``NAME`` and ``images/NAME`` there, and the same one folder
+up; never outside SOURCE. Image ids are kept, unless two files use the same. Categories are numbered from 1 in the order of
+their ids.
 
 Only boxes are read, no masks or key points. A crowd (``iscrowd``: 1) is no object; it is left out and counted in the card.
 
-Coordinates: ``bbox`` is x, y, width, height in pixels, with fractions; 0 is the left edge of the first pixel. Up to a pixel
-beyond the image is clipped. There are no lines in such a file: problems name the annotation's id.
+Coordinates: ``bbox`` is x, y, width, height in pixels, with fractions; 0 is the left edge of the first pixel. Up to a
+pixel beyond the image is clipped. There are no lines in such a file: problems name the annotation's id.
 """
 
 from __future__ import annotations

@@ -5,12 +5,12 @@
     SOURCE/Annotations/NNNNN.xml                             old
     SOURCE/Annotations/Horizontal Bounding Boxes/NNNNN.xml   new; "Oriented Bounding Boxes" beside it is not read
     SOURCE/Annotations/trainval/NNNNN.xml                    torchgeo
-    SOURCE/JPEGImages-trainval/, SOURCE/JPEGImages-test/     images; torchgeo: SOURCE/Images/trainval/, SOURCE/Images/test/
+    SOURCE/JPEGImages-trainval/, SOURCE/JPEGImages-test/     images; torchgeo: SOURCE/Images/{trainval,test}/
     SOURCE/ImageSets/Main/{train,val,test}.txt, or Main/     lists; torchgeo: SOURCE/sample_df.csv
 
-Class names are read in any spelling (``Expressway-Service-area``, ``expresswayservicearea``, ``Expressway Service Area``) and
-written as the official ones. Torchgeo's repack has no labels for the test images: as nobody knows what they show they are left
-out, and the card says how many. Train on its ``train`` and test on its ``val`` list then.
+Class names are read in any spelling (``Expressway-Service-area``, ``expresswayservicearea``, ``Expressway Service Area``)
+and written as the official ones. Torchgeo's repack has no labels for the test images: as nobody knows what they show they are
+left out, and the card says how many. Train on its ``train`` and test on its ``val`` list then.
 
 Coordinates: numbers are edges and count from 0. The official text does not say where they count from and no copy could be
 looked at; this is how torchgeo reads them, and how the NWPU VHR-10 of the same authors was measured to be. If they counted from
