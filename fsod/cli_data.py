@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fsod.cli_options import Config, Json, Overrides, Seed, ShotsK, report
+from fsod.cli_options import Config, Json, Overrides, report
 from fsod.config import load_settings
 from fsod.errors import UserError, nearest
 
@@ -93,17 +93,31 @@ def data_tile(
 @data_app.command("shots")
 def data_shots(
     folder: Annotated[Path, typer.Argument(help="A prepared folder.")],
-    out: Annotated[Path, typer.Argument(help="The shot list to write.")],
-    k: ShotsK = 10,
-    seed: Seed = 0,
+    out: Annotated[Path, typer.Argument(help="A .json file for one list; else a folder for lists kK-seedS.json.")],
+    k: Annotated[int | None, typer.Option("--shots-k", "-k", min=1, help="Boxes a class [10; folder: all K]")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the draw [0; folder: all seeds]")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from 0, in a folder of lists.")] = 10,
     ids: Annotated[Path | None, typer.Option(help="Draw from these images only.")] = None,
 ) -> None:
-    """Draw K boxes of every class into a shot list."""
+    """Draw K boxes of every class into shot lists: K = 1, 2, 3, 5, 10, 20, 30, each a part of the next."""
     from fsod.data.coco import load_folder, read_ids
-    from fsod.data.shots import draw_shots
+    from fsod.data.shots import USUAL_K, draw_shot_lists
 
     images = load_folder(folder)
     if ids:
         images = images.select(read_ids(ids))
-    draw_shots(images, images.class_names, k, seed).save(out)
-    print(out)
+    one = out.suffix == ".json"
+    ks = USUAL_K if k is None and not one else (k or 10,)
+    chosen = range(seeds) if seed is None and not one else (seed or 0,)
+    lists = draw_shot_lists(images, images.class_names, ks, chosen, leave_out_rare=leave_out_rare)
+    for shots in lists:
+        shots.save(out if one else out / f"k{shots.k}-seed{shots.seed}.json")
+    drawn = {shots.k: set(shots.box_ids) for shots in lists}
+    left_out = {n: sorted(set(images.class_names) - drawn.get(n, set())) for n in ks}
+    report(
+        {"out": str(out), "lists": len(lists), "left_out": {n: names for n, names in left_out.items() if names}}, json
+    )
+    leave_out_rare: Annotated[
+        bool, typer.Option("--leave-out-rare", help="Leave a class out of lists whose K it does not reach.")
+    ] = False,
+    json: Json = None,

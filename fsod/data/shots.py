@@ -14,6 +14,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,9 @@ import numpy as np
 from fsod.boxes import area_px
 from fsod.data.coco import CocoFolder, write_json
 from fsod.errors import UserError
+
+USUAL_K = (1, 2, 3, 5, 10, 20, 30)
+"""The numbers of shots that published tables have."""
 
 
 @dataclass(frozen=True)
@@ -45,32 +49,55 @@ class ShotList:
 
 
 def draw_shots(folder: CocoFolder, class_names: Sequence[str], k: int, seed: int) -> ShotList:
-    """Draws K objects of each class from the folder's images.
+    """One shot list; see :func:`draw_shot_lists`."""
+    return draw_shot_lists(folder, class_names, (k,), (seed,))[0]
+
+
+def draw_shot_lists(
+    folder: CocoFolder,
+    class_names: Sequence[str],
+    ks: Sequence[int],
+    seeds: Sequence[int],
+    *,
+    leave_out_rare: bool = False,
+) -> list[ShotList]:
+    """Draws K objects of each class from the folder's images, for every K and every seed.
 
     In a folder of overlapping tiles an object that several tiles show counts once, with the tile that shows most of it.
 
     Args:
         folder: the images to draw from, as a rule the training list's.
         class_names: classes to draw for; their order does not matter.
-        k: boxes a class, at least 1.
-        seed: any whole number.
+        ks: boxes a class, at least 1.
+        seeds: any whole numbers.
+        leave_out_rare: leave a class out of the lists whose K it does not reach instead of raising, and lists that this
+            leaves without a class. A list never has fewer than K boxes of a class.
 
     Raises:
-        UserError: a class is not in the folder or has fewer than K objects.
+        UserError: a class is not in the folder or has fewer than K objects; with ``leave_out_rare``, every class has fewer
+            than the least K.
     """
-    if k < 1:
-        raise UserError(f"{k} shots a class asked for; at least 1 is needed")
-    wanted = dict(zip(class_names, folder.class_indices(tuple(class_names)), strict=True))
-    drawn: dict[str, tuple[int, ...]] = {}
-    for name, class_id in sorted(wanted.items()):
-        objects = _objects(folder, class_id)
-        if k > len(objects):
+    if min(ks) < 1:
+        raise UserError(f"{min(ks)} shots a class asked for; at least 1 is needed")
+    wanted = sorted(zip(class_names, folder.class_indices(tuple(class_names)), strict=True))
+    objects = {name: _objects(folder, class_id) for name, class_id in wanted}
+    for name, found in objects.items():
+        too_many = [k for k in ks if k > len(found)]
+        if too_many and not leave_out_rare:
             raise UserError(
-                f"{folder.root}: {k} shots of {name!r} asked for, but only {len(objects)} are among the images"
+                f"{folder.root}: {too_many[0]} shots of {name!r} asked for, but only {len(found)} are among the images; "
+                "leave such classes out of such lists with leave_out_rare"
             )
-        order = sorted((_draw_key(seed, name, object_id), object_id) for object_id in objects)
-        drawn[name] = tuple(objects[object_id] for _, object_id in order[:k])
-    return ShotList(k, seed, folder.sha256, drawn)
+    if not any(len(found) >= min(ks) for found in objects.values()):
+        raise UserError(f"{folder.root}: {min(ks)} shots a class asked for, but no class has that many")
+    lists = []
+    for seed in seeds:
+        orders = {name: sorted(found, key=partial(_draw_key, seed, name)) for name, found in objects.items()}
+        for k in ks:
+            drawn = {n: tuple(objects[n][i] for i in order[:k]) for n, order in orders.items() if len(order) >= k}
+            if drawn:
+                lists.append(ShotList(k, seed, folder.sha256, drawn))
+    return lists
 
 
 def _draw_key(seed: int, class_name: str, object_id: int) -> bytes:

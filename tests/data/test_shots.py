@@ -1,6 +1,7 @@
 import json
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fsod.data.coco import CocoFolder, ImageRecord
-from fsod.data.shots import ShotList, draw_shots, load_shots
+from fsod.data.shots import USUAL_K, ShotList, draw_shot_lists, draw_shots, load_shots
 from fsod.errors import UserError
 
 NAMES = ("ship", "bridge", "vehicle")
@@ -59,6 +60,32 @@ def test_seeds_differ_and_every_box_has_the_same_chance() -> None:
     # 300 expected each, standard deviation 16
     assert min(drawn.values()) > 220
     assert max(drawn.values()) < 380
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    seeds=st.lists(st.integers(0, 2**40), min_size=1, max_size=3, unique=True), names=st.sets(st.sampled_from(NAMES))
+)
+def test_the_lists_of_all_k_nest(seeds: list[int], names: set[str]) -> None:
+    lists = draw_shot_lists(FOLDER, sorted({"ship", *names}), USUAL_K, seeds, leave_out_rare=True)
+    assert [(shots.k, shots.seed) for shots in lists] == [(k, seed) for seed in seeds for k in USUAL_K]
+    for smaller, larger in pairwise(lists):
+        if smaller.seed == larger.seed:
+            assert set(larger.box_ids) <= set(smaller.box_ids)
+            assert all(larger.box_ids[name][: smaller.k] == smaller.box_ids[name] for name in larger.box_ids)
+    for shots in lists:
+        enough = {"ship": 30, "bridge": 20, "vehicle": 10}
+        assert set(shots.box_ids) == {name for name in {"ship", *names} if enough[name] >= shots.k}
+        assert all(len(set(ids)) == shots.k for ids in shots.box_ids.values())
+        assert shots == draw_shots(FOLDER, list(shots.box_ids), shots.k, shots.seed)
+
+
+def test_classes_with_too_few_boxes() -> None:
+    with pytest.raises(UserError, match=r"30 shots of 'bridge' asked for, but only 20 .* leave_out_rare"):
+        draw_shot_lists(FOLDER, NAMES, USUAL_K, (0,))
+    with pytest.raises(UserError, match="31 shots a class asked for, but no class has that many"):
+        draw_shot_lists(FOLDER, NAMES, (31, 40), (0,), leave_out_rare=True)
+    assert [shots.k for shots in draw_shot_lists(FOLDER, NAMES, (1, 31), (0,), leave_out_rare=True)] == [1]
 
 
 def test_draw_is_the_same_on_every_machine() -> None:
