@@ -1,7 +1,8 @@
 """Writing a prepared folder: all of it or nothing, and only once.
 
 A folder is built beside its final place under a hidden name and renamed at the end. So a folder that exists is
-complete, a killed run leaves nothing that looks like one, and the next run starts the same work afresh.
+complete, and a killed run leaves nothing that looks like one. The next run starts the same work afresh, or goes on with it
+where the writer can tell what is done.
 """
 
 from __future__ import annotations
@@ -53,23 +54,33 @@ def finished_card(out: Path, fingerprint: str) -> dict[str, Any] | None:
 
 
 @contextmanager
-def folder_under_construction(out: Path) -> Iterator[Path]:
-    """A new empty folder beside ``out`` with ``images/`` in it, renamed to ``out`` when the block ends well.
+def folder_under_construction(out: Path, *, resume: str | None = None) -> Iterator[Path]:
+    """A folder beside ``out`` with ``images/`` in it, renamed to ``out`` when the block ends well, removed when it fails.
+
+    Args:
+        out: where the prepared folder is to be.
+        resume: fingerprint of what is made. What a killed run of the same fingerprint left is handed out again, for
+            those who write every file under a temporary name and rename it; None starts with an empty folder.
 
     Raises:
         UserError: the place cannot be written to.
     """
     building = out.absolute().with_name(f".{out.absolute().name}.fsod-part")
-    shutil.rmtree(building, ignore_errors=True)  # what a killed run left
-    try:
-        (building / "images").mkdir(parents=True)
-    except OSError as error:
-        raise UserError(f"{out}: cannot be written: {error.strerror}") from error
+    marker = building / "fingerprint"
+    if resume is None or not marker.is_file() or marker.read_text(encoding="utf-8") != resume:
+        shutil.rmtree(building, ignore_errors=True)
+        try:
+            (building / "images").mkdir(parents=True)
+            marker.write_text(resume or "", encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"{out}: cannot be written: {error.strerror}") from error
     try:
         yield building
+        marker.unlink()
         building.replace(out)
-    finally:
+    except Exception:  # an interrupt is not one: it leaves what a kill leaves
         shutil.rmtree(building, ignore_errors=True)
+        raise
 
 
 def write_folder(folder: Path, coco: dict[str, Any], lists: dict[str, list[str]], card: dict[str, Any]) -> None:

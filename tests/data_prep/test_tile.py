@@ -1,146 +1,25 @@
 import json
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
-from data_prep.tile import cut_tiles, starts_px, tile_folder
-from fsod.boxes import area_px
-from fsod.data.coco import ImageRecord, load_folder, read_ids, read_image, write_json
+from data_prep.tile import tile_folder
+from fsod.data.coco import load_folder, read_ids, read_image, write_json
 from fsod.data.shots import draw_shots
 from fsod.data.splits import images_without
 from fsod.errors import UserError
-
-NAMES = ("ship", "bridge")
-
-
-def image_record(width_px: int, height_px: int, boxes_xyxy_px: list[tuple[float, ...]]) -> ImageRecord:
-    n = len(boxes_xyxy_px)
-    return ImageRecord(
-        id=4,
-        path=Path("scene.png"),
-        source="scene",
-        width_px=width_px,
-        height_px=height_px,
-        boxes_xyxy_px=np.array(boxes_xyxy_px, dtype=np.float64).reshape(-1, 4),
-        class_ids=np.arange(n) % len(NAMES),
-        box_ids=np.arange(n) + 50,
-    )
-
-
-@st.composite
-def grids(draw: st.DrawFn) -> tuple[int, int]:
-    """Window and overlap."""
-    window_px = draw(st.integers(1, 50))
-    return window_px, draw(st.integers(0, window_px - 1))
-
-
-@st.composite
-def images(draw: st.DrawFn) -> ImageRecord:
-    width, height = draw(st.integers(1, 60)), draw(st.integers(1, 60))
-
-    def side(length: int) -> tuple[float, float]:
-        # quarters of a pixel are exact in binary, so that tile and back can be compared exactly
-        start = draw(st.integers(0, 4 * length - 1))
-        return start / 4, draw(st.integers(start + 1, 4 * length)) / 4
-
-    boxes: list[tuple[float, ...]] = []
-    for _ in range(draw(st.integers(0, 6))):
-        (x1, x2), (y1, y2) = side(width), side(height)
-        boxes.append((x1, y1, x2, y2))
-    return image_record(width, height, boxes)
-
-
-@settings(max_examples=200, deadline=None)
-@given(length_px=st.integers(1, 500), grid=grids())
-def test_tiles_cover_a_side_without_slivers(length_px: int, grid: tuple[int, int]) -> None:
-    window_px, overlap_px = grid
-    starts = starts_px(length_px, window_px, overlap_px)
-    assert starts[0] == 0
-    assert starts[-1] + min(window_px, length_px) == length_px
-    steps = np.diff(starts)
-    assert (steps > 0).all()
-    assert (steps <= window_px - overlap_px).all()
-
-
-@settings(max_examples=120, deadline=None)
-@given(image=images(), grid=grids(), min_kept_area=st.sampled_from([0.05, 0.3, 0.5, 0.75, 1.0]))
-def test_no_object_is_lost_and_every_box_is_right(
-    image: ImageRecord, grid: tuple[int, int], min_kept_area: float
-) -> None:
-    window_px, overlap_px = grid
-    tiles = cut_tiles(image, window_px, overlap_px, min_kept_area)
-    areas = area_px(image.boxes_xyxy_px)
-    seen: set[int] = set()
-    for tile in tiles:
-        x, y, width, height = tile.xywh_px
-        assert (width, height) == (min(window_px, image.width_px), min(window_px, image.height_px))
-        assert x >= 0
-        assert y >= 0
-        assert x + width <= image.width_px
-        assert y + height <= image.height_px
-        for boxes in (tile.boxes_xyxy_px, tile.cut_xyxy_px):
-            assert (boxes >= 0).all()
-            assert (boxes <= [width, height, width, height]).all()
-            assert (boxes[:, :2] < boxes[:, 2:]).all()
-        # every box that reaches into the tile is told of, once
-        told = [*tile.kept, *tile.cut]
-        assert len(set(told)) == len(told)
-        x1, y1, x2, y2 = image.boxes_xyxy_px.T
-        reaches_in = (x1 < x + width) & (x2 > x) & (y1 < y + height) & (y2 > y)
-        assert set(np.flatnonzero(reaches_in)) == set(told)
-        # the rule, worked out the other way round
-        shares = area_px(tile.boxes_xyxy_px) / areas[tile.kept]
-        assert (shares >= min_kept_area - 1e-6).all()
-        assert (area_px(tile.cut_xyxy_px) / areas[tile.cut] < min_kept_area).all()
-        # a whole box and back is the box itself
-        whole = area_px(tile.boxes_xyxy_px) == areas[tile.kept]
-        back = tile.boxes_xyxy_px + np.array([x, y, x, y])
-        np.testing.assert_array_equal(back[whole], image.boxes_xyxy_px[tile.kept][whole])
-        seen |= set(tile.kept[whole].tolist())
-    sides = (image.boxes_xyxy_px[:, 2:] - image.boxes_xyxy_px[:, :2]).max(axis=1, initial=0)
-    small = np.flatnonzero(sides <= overlap_px)
-    assert set(small) <= seen, "an object no larger than the overlap is whole in some tile"
+from tests.images_to_cut import NAMES, all_bytes, make_three_images
 
 
 @pytest.fixture
 def prepared(tmp_path: Path) -> Path:
-    """Scene a of 100x70 px with five boxes, small image b of 20x10 px, empty image c, lists of stems and of COCO ids."""
-    root = tmp_path / "prepared"
-    (root / "images").mkdir(parents=True)
-    (root / "splits").mkdir()
-    sizes = {"a": (100, 70), "b": (20, 10), "c": (50, 50)}
-    for i, (stem, (width, height)) in enumerate(sizes.items()):
-        pixels = np.random.default_rng(i).integers(0, 256, (height, width, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(root / "images" / f"{stem}.png")
-    boxes = [
-        (1, 1, [5, 5, 10, 10]),  # whole in the first tile
-        (1, 2, [38, 2, 4, 4]),  # whole in the overlap of two tiles
-        (1, 1, [48, 30, 8, 8]),  # a quarter in the first tile
-        (1, 2, [10, 44, 10, 10]),  # six tenths in the first tile
-        (2, 2, [0, 0, 20, 10]),
-    ]
-    coco: dict[str, Any] = {
-        "images": [
-            {"id": i, "file_name": f"{stem}.png", "width": width, "height": height, "gsd_m": 0.5 * i}
-            for i, (stem, (width, height)) in enumerate(sizes.items(), 1)
-        ],
-        "categories": [{"id": 1, "name": "ship"}, {"id": 2, "name": "bridge"}],
-        "annotations": [
-            {"id": i, "image_id": image, "category_id": c, "bbox": bbox} for i, (image, c, bbox) in enumerate(boxes, 7)
-        ],
-    }
-    write_json(root / "annotations.json", coco)
-    (root / "splits" / "train.txt").write_text("a\nc\n")
-    (root / "splits" / "test.txt").write_text("2\n")
-    return root
+    return make_three_images(tmp_path / "prepared")
 
 
 @pytest.fixture
@@ -190,6 +69,18 @@ def test_lists_select_the_tiles_of_the_same_originals(prepared: Path, out: Path)
     assert {i.source for i in train.images} == {"a", "c"}
     assert {i.source for i in test.images} == {"b"}
     assert len(train.images) + len(test.images) == len(tiles.images)
+
+
+def test_tiles_of_tiles_stay_on_the_side_of_their_original(prepared: Path, tmp_path: Path) -> None:
+    tile_folder(load_folder(prepared), tmp_path / "once", window_px=50, overlap_px=20)
+    tile_folder(load_folder(tmp_path / "once"), tmp_path / "twice", window_px=30, overlap_px=10)
+    tiles = load_folder(tmp_path / "twice")
+    train, test = (tiles.select(read_ids(tmp_path / "twice" / "splits" / f"{n}.txt")) for n in ("train", "test"))
+    assert {i.source for i in train.images} == {"a", "c"}
+    assert {i.source for i in test.images} == {"b"}
+    assert {i.id for i in train.images} | {i.id for i in test.images} == {i.id for i in tiles.images}
+    # what the first cut left of an object is still told of
+    assert (tiles.select(["a_0_0_20_20"]).images[0].cut_boxes_xyxy_px == [28, 10, 30, 18]).all(axis=1).any()
 
 
 def test_an_original_number_selects_no_tile(prepared: Path, out: Path) -> None:
@@ -259,8 +150,15 @@ def test_jpeg_tiles_are_nearly_the_same_pixels(tmp_path: Path, out: Path) -> Non
     assert np.abs(read_image(tile).astype(int)[..., 0] - ramp[8:40, 28:60]).max() <= 4
 
 
-def all_bytes(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize("bands", [1, 3])
+def test_16_bit_images_are_refused_not_cut_off(prepared: Path, out: Path, suffix: str, bands: int) -> None:
+    cv2.imwrite(str(prepared / "images" / f"c.{suffix}"), np.full((50, 50, bands), 3000, np.uint16))
+    coco = json.loads((prepared / "annotations.json").read_text())
+    coco["images"][2]["file_name"] = f"c.{suffix}"
+    write_json(prepared / "annotations.json", coco)
+    with pytest.raises(UserError, match=rf"c\.{suffix}: is not an 8-bit image"):
+        tile_folder(load_folder(prepared), out, window_px=50, overlap_px=20)
 
 
 def test_the_second_run_does_nothing_and_other_settings_are_refused(
@@ -306,6 +204,10 @@ def test_a_bad_image_leaves_nothing_behind(
         ({"window_px": 50, "overlap_px": 0, "min_kept_area": 0.0}, "min_kept_area is 0"),
         ({"window_px": 50, "overlap_px": 0, "min_kept_area": 1.5}, "min_kept_area is 1.5"),
         ({"window_px": 50, "overlap_px": 0, "keep_empty": 2.0}, "keep_empty is 2"),
+        (
+            {"window_px": 50, "overlap_px": 0, "image_format": "gif"},
+            "image_format is 'gif'; it must be one of png, jpg",
+        ),
         ({"window_px": 50, "overlap_px": 0, "ids": ["d"]}, "no image with id 'd'"),
     ],
 )
@@ -321,31 +223,3 @@ def test_two_images_of_one_name_are_refused(prepared: Path, out: Path) -> None:
     write_json(prepared / "annotations.json", coco)
     with pytest.raises(UserError, match="2 images are named 'a'"):
         tile_folder(load_folder(prepared), out, window_px=50, overlap_px=20)
-
-
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(image=images(), grid=grids(), min_kept_area=st.sampled_from([0.3, 0.5, 1.0]))
-def test_every_object_is_in_the_folder_or_in_the_card(
-    tmp_path: Path, image: ImageRecord, grid: tuple[int, int], min_kept_area: float
-) -> None:
-    root = Path(tempfile.mkdtemp(dir=tmp_path))
-    (root / "images").mkdir()
-    Image.new("RGB", (image.width_px, image.height_px)).save(root / "images" / "scene.png")
-    annotations = [
-        {"id": i, "image_id": 4, "category_id": c + 1, "bbox": [x1, y1, x2 - x1, y2 - y1]}
-        for i, c, (x1, y1, x2, y2) in zip(
-            image.box_ids.tolist(), image.class_ids.tolist(), image.boxes_xyxy_px.tolist(), strict=True
-        )
-    ]
-    entry = {"id": 4, "file_name": "scene.png", "width": image.width_px, "height": image.height_px}
-    categories = [{"id": i, "name": name} for i, name in enumerate(NAMES, 1)]
-    write_json(root / "annotations.json", {"images": [entry], "categories": categories, "annotations": annotations})
-    window_px, overlap_px = max(grid[0], 20), min(grid[1], 15)
-    card = tile_folder(
-        load_folder(root), root / "out", window_px=window_px, overlap_px=overlap_px, min_kept_area=min_kept_area
-    )
-    tiles = load_folder(root / "out")
-    kept = {int(i) for tile in tiles.images for i in tile.source_box_ids}
-    lost = set(card["objects_in_no_tile"])
-    assert kept | lost == set(image.box_ids.tolist())
-    assert not kept & lost
