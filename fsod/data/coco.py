@@ -236,7 +236,8 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
     try:
         # Pillow, not OpenCV: OpenCV fills what is missing of a truncated JPEG with grey and says nothing
         with Image.open(path) as image:
-            if image.mode.startswith(("I", "F")):  # convert would cut off at 255 and say nothing
+            # convert would cut off at 255, and 16-bit RGB is read as its high bytes, without a word
+            if image.mode.startswith(("I", "F")) or ";16" in str(image.tile):
                 raise UserError(f"{path}: is not an 8-bit image (mode {image.mode}); scale it to 8 bits first")
             return np.array(image.convert("RGB"))
     # Pillow raises SyntaxError for a broken PNG, and DecompressionBombError for a header that claims a huge image
