@@ -47,7 +47,9 @@ def data_download(
 
 @data_app.command("prepare")
 def data_prepare(
-    form: Annotated[str, typer.Argument(metavar="FORMAT", help="nwpu, nwpu-v2, dior, voc, voc-edges, yolo, coco, dota")],
+    form: Annotated[
+        str, typer.Argument(metavar="FORMAT", help="nwpu, nwpu-v2, dior, voc, voc-edges, yolo, coco, dota")
+    ],
     source: Annotated[Path, typer.Argument(help="The downloaded data set.")],
     out: Annotated[Path, typer.Argument(help="The prepared folder to write.")],
     skip_bad: Annotated[bool, typer.Option(help="Leave out what is damaged instead of stopping.")] = False,
@@ -80,14 +82,32 @@ def data_tile(
     window_px: Annotated[int, typer.Option(help="Side of a tile.")] = 640,
     overlap_px: Annotated[int, typer.Option(help="What neighbours share.")] = 160,
     ids: Annotated[Path | None, typer.Option(help="List of image ids; all if not given.")] = None,
+    min_kept_area: Annotated[float, typer.Option(help="A box that an edge cuts stays if this share is inside.")] = 0.5,
+    keep_empty: Annotated[float, typer.Option(help="Share of the tiles without a box to keep.")] = 1.0,
+    image_format: Annotated[str, typer.Option(help="png, or jpg for a tenth of the bytes.")] = "png",
+    gsd_m: Annotated[float | None, typer.Option(help="Resample to this ground size of a pixel in metres.")] = None,
+    keep_unknown_gsd: Annotated[
+        bool, typer.Option("--keep-unknown-gsd", help="With --gsd-m: cut images of unknown GSD as they are.")
+    ] = False,
     json: Json = None,
 ) -> None:
     """Cut the images of a prepared folder into tiles."""
     from data_prep.tile import tile_folder
     from fsod.data.coco import load_folder, read_ids
 
-    chosen = read_ids(ids) if ids else None
-    report(tile_folder(load_folder(folder), out, window_px=window_px, overlap_px=overlap_px, ids=chosen), json)
+    card = tile_folder(
+        load_folder(folder),
+        out,
+        window_px=window_px,
+        overlap_px=overlap_px,
+        min_kept_area=min_kept_area,
+        keep_empty=keep_empty,
+        ids=read_ids(ids) if ids else None,
+        image_format=image_format,
+        gsd_m=gsd_m,
+        keep_unknown_gsd=keep_unknown_gsd,
+    )
+    report(card, json)
 
 
 @data_app.command("shots")
@@ -98,6 +118,10 @@ def data_shots(
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the draw [0; folder: all seeds]")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from 0, in a folder of lists.")] = 10,
     ids: Annotated[Path | None, typer.Option(help="Draw from these images only.")] = None,
+    leave_out_rare: Annotated[
+        bool, typer.Option("--leave-out-rare", help="Leave a class out of lists whose K it does not reach.")
+    ] = False,
+    json: Json = None,
 ) -> None:
     """Draw K boxes of every class into shot lists: K = 1, 2, 3, 5, 10, 20, 30, each a part of the next."""
     from fsod.data.coco import load_folder, read_ids
@@ -117,7 +141,3 @@ def data_shots(
     report(
         {"out": str(out), "lists": len(lists), "left_out": {n: names for n, names in left_out.items() if names}}, json
     )
-    leave_out_rare: Annotated[
-        bool, typer.Option("--leave-out-rare", help="Leave a class out of lists whose K it does not reach.")
-    ] = False,
-    json: Json = None,
