@@ -47,7 +47,7 @@ shots = $(if $(SHOTS),--shots-k $(SHOTS)) $(if $(SEED),--seed $(SEED))
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # `make data meta-train finetune` is a sequence, whatever -j says
-.PHONY: help install demo data meta-train finetune evaluate enroll predict dashboard test lint clean FORCE
+.PHONY: help install demo data meta-train finetune evaluate enroll predict dashboard bench-model test lint clean FORCE
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -81,6 +81,9 @@ predict: $(INSTALLED) ## find a bank's classes in a GeoTIFF: SCENE, BANK, OUT
 
 dashboard: $(INSTALLED) ## all runs in MLflow on 127.0.0.1: PORT
 	$(FSOD) dashboard --port $(PORT)
+
+bench-model: $(INSTALLED) ## what the detector costs beside plain ones; writes runs/bench/model.json
+	.venv/bin/python -m experiments.bench_model.bench
 
 test: lint ## lint, types and tests
 	.venv/bin/pytest

@@ -22,6 +22,7 @@ STEPS = [
     "enroll",
     "predict",
     "dashboard",
+    "bench-model",
     "test",
     "lint",
     "clean",

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from fsod.boxes import Detections, nms
 from fsod.config import EvaluateSettings
 from fsod.engine.device import Machine
-from fsod.model.baked import BakedDetector, bake
+from fsod.model.baked import bake
 from fsod.model.meta_head import ClassRows
 from fsod.store.checkpoint import Checkpoint
 from fsod.store.class_bank import ClassBank
@@ -28,13 +28,14 @@ class BatchDetector:
     """A detector with its classes, ready to be shown batches of images.
 
     Attributes:
-        network: on the machine's device; a detection's class id is the position of a row in it.
+        network: from images to boxes and scores as ``BakedDetector``, on the machine's device; a detection's class id is
+            the position of a row in it.
         machine: device and precision.
         score_floor: detections below this are dropped.
         settings: suppression thresholds and the most detections an image.
     """
 
-    network: BakedDetector
+    network: nn.Module
     machine: Machine
     score_floor: float
     settings: EvaluateSettings

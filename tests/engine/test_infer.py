@@ -57,7 +57,7 @@ def test_the_machine_says_how_the_trunk_computes(checkpoint: Checkpoint) -> None
     for dtype in (torch.float32, torch.bfloat16):
         bank = learned_bank(checkpoint, None)
         detect = batch_detector(checkpoint, bank, Machine(CPU, dtype), EvaluateSettings(), 0.001)
-        assert {p.dtype for p in detect.network.trunk.parameters()} == {dtype}
+        assert {p.dtype for p in detect.network.get_submodule("trunk").parameters()} == {dtype}
 
 
 def test_warming_up_shows_one_batch_of_the_shape_to_come() -> None:
