@@ -60,7 +60,6 @@ _ANNOTATIONS = ("Annotations/Horizontal Bounding Boxes", "Annotations/trainval",
 _TRAINVAL = ("JPEGImages-trainval", "Images/trainval", "JPEGImages")
 _TEST = ("JPEGImages-test", "Images/test")
 _LISTS = ("ImageSets/Main", "Main")
-_TABLE = "sample_df.csv"
 
 
 def _key(name: str) -> str:
@@ -94,7 +93,7 @@ def prepare_dior(source: Path, out: Path, *, skip_bad: bool = False) -> dict[str
     unlabelled = [] if labelled & {path.stem for path in test_images} else test_images
     items, problems = pair([*image_files(images), *(test_images if not unlabelled else [])], truths)
     stems = {item.stem for item in items}
-    lists, list_files = _lists(source, stems, {path.stem for path in unlabelled}, problems)
+    lists = _lists(source, stems, {path.stem for path in unlabelled}, problems)
     found = Source(
         "dior",
         source,
@@ -103,24 +102,18 @@ def prepare_dior(source: Path, out: Path, *, skip_bad: bool = False) -> dict[str
         problems,
         class_names=CLASS_NAMES,
         lists=lists,
-        deciding=list_files,
         card={"unlabelled_test_images_left_out": len(unlabelled)},
     )
     return write_source(found, out, skip_bad=skip_bad)
 
 
-def _lists(
-    source: Path, stems: set[str], unlabelled: set[str], problems: list[Problem]
-) -> tuple[dict[str, list[str]], tuple[Path, ...]]:
-    """The lists less the unlabelled images, and the files that they are from."""
-    table = source / _TABLE
-    paths: tuple[Path, ...] = (table,)
-    if table.is_file():
-        lists = _table(table, stems | unlabelled, problems)
-    else:
-        folder = next((source / name for name in _LISTS if (source / name).is_dir()), source / _LISTS[0])
-        lists, paths = split_lists(folder, stems | unlabelled, problems)
-    return {name: [stem for stem in ids if stem not in unlabelled] for name, ids in lists.items()}, paths
+def _lists(source: Path, stems: set[str], unlabelled: set[str], problems: list[Problem]) -> dict[str, list[str]]:
+    """The lists less the unlabelled images."""
+    table = source / "sample_df.csv"
+    folder = next((source / name for name in _LISTS if (source / name).is_dir()), source / _LISTS[0])
+    known = stems | unlabelled
+    lists = _table(table, known, problems) if table.is_file() else split_lists(folder, known, problems)
+    return {name: [stem for stem in ids if stem not in unlabelled] for name, ids in lists.items()}
 
 
 def _table(path: Path, known: set[str], problems: list[Problem]) -> dict[str, list[str]]:

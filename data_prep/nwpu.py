@@ -74,7 +74,6 @@ def prepare_nwpu(source: Path, out: Path, *, skip_bad: bool = False) -> dict[str
             image or without area, damaged image, image without ground truth or the reverse; names file and line.
     """
     items, problems = _find_items(source)
-    lists = {name: SPLITS / f"{name}.txt" for name in ("train", "test")}
     found = Source(
         "nwpu_vhr10",
         source,
@@ -82,8 +81,7 @@ def prepare_nwpu(source: Path, out: Path, *, skip_bad: bool = False) -> dict[str
         _read,
         problems,
         class_names=CLASS_NAMES,
-        lists={name: read_ids(path) for name, path in lists.items()},
-        deciding=tuple(lists.values()),
+        lists={name: read_ids(SPLITS / f"{name}.txt") for name in ("train", "test")},
     )
     return write_source(found, out, skip_bad=skip_bad)
 

@@ -53,7 +53,7 @@ def prepare_nwpu_v2(source: Path, out: Path, *, skip_bad: bool = False) -> dict[
     """
     annotations, images = require_folders(source, "NWPU VHR-10.v2", ("Annotations",), ("JPEGImages",))
     items, problems = pair(image_files(images), files(annotations, ".xml"))
-    lists, list_files = split_lists(source / "ImageSets" / "Main", (item.stem for item in items), problems)
+    lists = split_lists(source / "ImageSets" / "Main", (item.stem for item in items), problems)
     found = Source(
         "nwpu_vhr10_v2",
         source,
@@ -62,7 +62,6 @@ def prepare_nwpu_v2(source: Path, out: Path, *, skip_bad: bool = False) -> dict[
         problems,
         class_names=CLASS_NAMES,
         lists=lists,
-        deciding=list_files,
         card={"renamed_classes": RENAMED},
     )
     return write_source(found, out, skip_bad=skip_bad)

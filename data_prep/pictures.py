@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from data_prep.folder import place_file
-from fsod.data.coco import read_rgb
 from fsod.errors import UserError
 from fsod.geo.scene import open_scene
 
@@ -67,41 +67,40 @@ def open_picture(path: Path) -> Picture:
         UserError: it is missing, damaged or too large, or its header asks to turn it, which labelling tools do or do
             not do, so that nobody can know where its boxes are.
     """
-    kind = _check_header(path)
-    if kind in ("JPEG", "MPO"):
-        height, width = read_rgb(path).shape[:2]
+    plain = _read_plainly(path)
+    if plain is not None and plain.kind in ("JPEG", "MPO"):
+        height, width = plain.rgb.shape[:2]
         return Picture(path, width, height)
     with open_scene(path) as scene:
-        if scene.width_px * scene.height_px > MAX_PX:
-            raise UserError(
-                f"{path}: {scene.width_px}x{scene.height_px} px are too many for one image; cut it up first"
-            )
         width, height, gsd_m = scene.width_px, scene.height_px, scene.georeference.gsd_m
+        if width * height > MAX_PX:
+            raise UserError(f"{path}: {width}x{height} px are too many for one image; cut it up first")
         rgb, _ = scene.read_rectangle((0, 0, width, height))
         scaling = str(scene.rule)
-    if kind is not None and _reads_plainly(path, rgb):
+    if plain is not None and np.array_equal(plain.rgb, rgb):
         return Picture(path, width, height, gsd_m)
     return Picture(path, width, height, gsd_m, scaling, rgb)
 
 
-def _check_header(path: Path) -> str | None:
-    """Pillow's name of the format, None where Pillow does not know it."""
+class _Plain(NamedTuple):
+    kind: str | None
+    rgb: NDArray[np.uint8]
+
+
+def _read_plainly(path: Path) -> _Plain | None:
+    """The format and the pixels (H, W, 3) that Pillow sees; None where it cannot say, which is no fault of the file."""
     if not path.is_file():
         raise UserError(f"{path}: no such image")
+    kind = None
     try:
         with Image.open(path) as image:
-            turned = image.getexif().get(_ORIENTATION, _UPRIGHT) != _UPRIGHT
             kind = image.format
-    # as fsod.data.coco.read_rgb; what is wrong is said by those who read the pixels
-    except (OSError, SyntaxError, ValueError, ModuleNotFoundError, Image.DecompressionBombError):
-        return None
-    if turned:
-        raise UserError(f"{path}: its EXIF orientation says to turn it; save it upright, and check its boxes")
-    return kind
-
-
-def _reads_plainly(path: Path, rgb: NDArray[np.uint8]) -> bool:
-    try:
-        return np.array_equal(read_rgb(path), rgb)
-    except UserError:  # 16-bit, or a layout of bands that Pillow does not know
-        return False
+            if image.getexif().get(_ORIENTATION, _UPRIGHT) != _UPRIGHT:
+                raise UserError(f"{path}: its EXIF orientation says to turn it; save it upright, and check its boxes")
+            image.load()  # the whole of it: GDAL takes half a PNG for a whole one
+            return None if image.mode.startswith(("I", "F")) else _Plain(kind, np.array(image.convert("RGB")))
+    # as fsod.data.coco.read_rgb
+    except (OSError, SyntaxError, ValueError, ModuleNotFoundError, Image.DecompressionBombError) as error:
+        if kind in (None, "TIFF"):  # not its kind, or bands in an order that it does not know: GDAL will say
+            return None
+        raise UserError(f"{path}: not a readable image: {error}") from error

@@ -8,9 +8,12 @@ are left out and listed in the card. Nothing is repaired.
 from __future__ import annotations
 
 import hashlib
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from rasterio.errors import NotGeoreferencedWarning
 
 from data_prep.folder import count_classes, finished_card, folder_under_construction, in_threads, write_folder
 from data_prep.pictures import Picture, open_picture
@@ -51,10 +54,11 @@ def write_source(source: Source, out: Path, *, skip_bad: bool) -> dict[str, Any]
     if not source.items:
         raise UserError(f"{source.root}: holds no image that can be used as {source.format}")
     with folder_under_construction(out) as folder:
-        images = folder / "images"
-        readings = in_threads(lambda i: _read(source, i, images, skip_bad), source.items, f"reading {source.format}")
+        readings = _read_all(source, folder / "images", skip_bad)
         good = [reading for reading in readings if reading.entry is not None]
         problems = [*source.problems, *(problem for reading in readings for problem in reading.problems)]
+        if not good:
+            raise UserError(f"{problems[0].place()}: {problems[0].why}; and no other image can be used either")
         coco = _coco(good, source.class_names)
         stems = {item.stem for item, reading in zip(source.items, readings, strict=True) if reading.entry is not None}
         lists = {name: [i for i in ids if i in stems] for name, ids in source.lists.items()}
@@ -80,7 +84,8 @@ def write_source(source: Source, out: Path, *, skip_bad: bool) -> dict[str, Any]
 def _fingerprint(source: Source, skip_bad: bool) -> str:
     """Hash of the boxes' files, the images' names and sizes, and what else decides the result."""
     problems = [(problem.place(source.root), problem.why) for problem in source.problems]
-    content = hashlib.sha256(f"{source.format} 2 {skip_bad} {problems} {source.card}".encode())
+    found = (source.format, 2, skip_bad, problems, source.class_names, source.lists, source.card)
+    content = hashlib.sha256(repr(found).encode())
     try:
         for item in source.items:
             truth = item.truth.read_bytes() if item.truth else b""
@@ -95,6 +100,13 @@ def _fingerprint(source: Source, skip_bad: bool) -> str:
 def _raise_first(problems: list[Problem], skip_bad: bool) -> None:
     if problems and not skip_bad:
         raise UserError(f"{problems[0].place()}: {problems[0].why}; mend it, or leave such items out with skip_bad")
+
+
+def _read_all(source: Source, images: Path, skip_bad: bool) -> list[_Reading]:
+    with warnings.catch_warnings():
+        # scenes silence it themselves, each its own, but threads undo that of one another
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        return in_threads(lambda i: _read(source, i, images, skip_bad), source.items, f"reading {source.format}")
 
 
 def _read(source: Source, item: Item, images: Path, skip_bad: bool) -> _Reading:

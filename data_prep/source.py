@@ -81,7 +81,7 @@ class Source:
         problems: what did not fit the layout.
         class_names: in the order of the categories; None: those that the boxes have, sorted.
         lists: name of a list -> stems of its images, which need not be there.
-        deciding: other files whose content decides what the folder will hold.
+        deciding: files whose content is read later and decides what the folder will hold, beside the items' own.
         card: what else the card shall say.
     """
 

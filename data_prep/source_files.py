@@ -91,15 +91,11 @@ def read_list(path: Path, known: Iterable[str], problems: list[Problem]) -> list
     return ids
 
 
-def split_lists(
-    folder: Path, known: Iterable[str], problems: list[Problem]
-) -> tuple[dict[str, list[str]], tuple[Path, ...]]:
-    """The lists train, val, trainval and test of a folder, and their files."""
+def split_lists(folder: Path, known: Iterable[str], problems: list[Problem]) -> dict[str, list[str]]:
+    """The lists train, val, trainval and test of a folder, as far as they are there."""
     paths = {name: folder / f"{name}.txt" for name in ("train", "val", "trainval", "test")}
-    there = {name: path for name, path in paths.items() if path.is_file()}
     known = set(known)
-    lists = {name: read_list(path, known, problems) for name, path in there.items()}
-    return with_trainval(lists), tuple(there.values())
+    return with_trainval({name: read_list(path, known, problems) for name, path in paths.items() if path.is_file()})
 
 
 def with_trainval(lists: dict[str, list[str]]) -> dict[str, list[str]]:

@@ -52,7 +52,7 @@ def prepare_voc_edges(source: Path, out: Path, *, skip_bad: bool = False) -> dic
 def _prepare(name: str, source: Path, out: Path, skip_bad: bool, first_px: Literal[0, 1]) -> dict[str, Any]:
     annotations, images = require_folders(source, "Pascal VOC", ("Annotations",), ("JPEGImages",))
     items, problems = pair(image_files(images), files(annotations, ".xml"))
-    lists, list_files = split_lists(source / "ImageSets" / "Main", (item.stem for item in items), problems)
+    lists = split_lists(source / "ImageSets" / "Main", (item.stem for item in items), problems)
     found = Source(
         name,
         source,
@@ -60,6 +60,5 @@ def _prepare(name: str, source: Path, out: Path, skip_bad: bool, first_px: Liter
         lambda item, size_px: voc_boxes(item, size_px, str, first_px=first_px),
         problems,
         lists=lists,
-        deciding=list_files,
     )
     return write_source(found, out, skip_bad=skip_bad)

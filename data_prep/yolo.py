@@ -75,7 +75,6 @@ def prepare_yolo(source: Path, out: Path, *, skip_bad: bool = False) -> dict[str
         problems,
         class_names=tuple(names.values()),
         lists={name: [stems[path] for path in paths if path in stems] for name, paths in splits.items()},
-        deciding=(settings_path,),
     )
     return write_source(found, out, skip_bad=skip_bad)
 

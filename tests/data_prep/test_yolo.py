@@ -1,0 +1,186 @@
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from data_prep.yolo import prepare_yolo
+from fsod.data.coco import load_folder, read_ids
+from fsod.errors import UserError
+from tests.painted import (
+    BOTTOM,
+    HEIGHT,
+    LEFT,
+    RIGHT,
+    TOP,
+    WIDTH,
+    assert_boxes_cover_the_paint,
+    paint,
+    read_or_refused,
+    write,
+)
+
+
+def row(class_number: int, left: float, top: float, right: float, bottom: float) -> str:
+    """A line as Ultralytics' converters write it: centre and size as shares, six decimals."""
+    shares = ((left + right) / 2 / WIDTH, (top + bottom) / 2 / HEIGHT, (right - left) / WIDTH, (bottom - top) / HEIGHT)
+    return f"{class_number} " + " ".join(f"{share:.6f}" for share in shares)
+
+
+PAINTED_ROW = row(1, LEFT, TOP, RIGHT, BOTTOM)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Ultralytics' layout: the same name in both splits, an image without and one with an empty label file."""
+    root = tmp_path / "ships"
+    for way in ("train/a", "train/b", "train/deep/c", "val/a", "val/d"):
+        shown = way.endswith("a")
+        paint(root / "images" / f"{way}.png", [(LEFT, TOP, RIGHT, BOTTOM)] if shown else [])
+        if shown:
+            write(root / "labels" / f"{way}.txt", f"{PAINTED_ROW}\r\n")
+    write(root / "labels" / "train" / "b.txt", "\n")
+    write(root / "labels" / "train" / "classes.txt", "boat\nship\n")
+    write(
+        root / "data.yaml", "path: ../datasets/ships\ntrain: images/train\nval: images/val\nnames: {0: boat, 1: ship}\n"
+    )
+    return root
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "prepared" / "yolo"
+
+
+def test_round_trip(source: Path, out: Path) -> None:
+    card = prepare_yolo(source, out)
+    folder = load_folder(out)
+    assert folder.class_names == ("boat", "ship")
+    names = ["images__train__a.png", "b.png", "c.png", "images__val__a.png", "d.png"]
+    assert [i.path.name for i in folder.images] == names
+    assert [len(i.class_ids) for i in folder.images] == [1, 0, 0, 1, 0]
+    assert_boxes_cover_the_paint(folder)
+    assert (card["images_without_boxes"], card["boxes_clipped"], card["refused"]) == (3, 0, [])
+    assert read_ids(out / "splits" / "train.txt") == ["images__train__a", "b", "c"]
+    assert read_ids(out / "splits" / "val.txt") == ["images__val__a", "d"]
+
+
+def test_roboflows_layout_and_its_wrong_way_out(source: Path, out: Path) -> None:
+    root = source.parent / "export"
+    for split, name in (("train", "train"), ("val", "valid")):
+        shutil.move(source / "images" / split, root / name / "images")
+        shutil.move(source / "labels" / split, root / name / "labels")
+    yaml = "train: ../train/images\nval: ../valid/images\ntest: ''\nnc: 2\nnames: ['boat', 'ship']\n"
+    write(root / "data.yaml", yaml)
+    card = prepare_yolo(root / "data.yaml", out)
+    assert (card["images"], card["boxes"]) == (5, 2)
+    assert_boxes_cover_the_paint(load_folder(out))
+    assert read_ids(out / "splits" / "val.txt") == ["valid__images__a", "d"]
+
+
+def test_a_list_of_images(source: Path, out: Path) -> None:
+    write(source / "train.txt", f"./images/train/a.png\n{source / 'images/val/d.png'}\n")
+    write(source / "data.yaml", "train: [train.txt, images/train/deep]\nnames: [boat, ship]\n")
+    prepare_yolo(source, out)
+    assert sorted(read_ids(out / "splits" / "train.txt")) == ["a", "c", "d"]
+    write(source / "train.txt", "images/train/a.png\n\nimages/train/x.png\n../outside.png\n")
+    paint(source.parent / "outside.png")
+    card = read_or_refused(prepare_yolo, source, out.with_name("again"))
+    assert card is not None
+    assert [r["where"] for r in card["refused"]] == ["train.txt:3", "train.txt:4"]
+
+
+def test_outlines_and_oriented_boxes_become_their_hull(source: Path, out: Path) -> None:
+    write(source / "labels" / "val" / "d.txt", "0 0.5 0.25 0.75 0.5 0.5 0.75 0.25 0.5\n0 0.1 0.1 0.2 0.1 0.2 0.2\n")
+    prepare_yolo(source, out)
+    boxes = load_folder(out).images[4].boxes_xyxy_px
+    np.testing.assert_allclose(boxes, [[15, 10, 45, 30], [6, 4, 12, 8]])
+
+
+def test_rounding_beyond_the_image_is_clipped_and_more_is_counted(source: Path, out: Path) -> None:
+    write(source / "labels" / "val" / "d.txt", "0 0.500004 0.5 1.0 1.0\n0 0.51 0.5 1.0 1.0\n")
+    card = prepare_yolo(source, out)
+    assert load_folder(out).images[4].boxes_xyxy_px[:, 2:].tolist() == [[60, 40], [60, 40]]
+    assert card["boxes_clipped"] == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("0 0.5 0.5 0.1", "malformed line"),
+        ("0 0.5 0.5 0.1 0.1 0.9", "malformed line"),
+        ("0 0.5 0.5 nan 0.1", "malformed line"),
+        ("0.0 0.5 0.5 0.1 0.1", "malformed line"),
+        ("-1 0.5 0.5 0.1 0.1", "malformed line"),
+        ("2 0.5 0.5 0.1 0.1", "unknown class number 2, expected 0 to 1"),
+        ("0 0.5 0.5 0 0.1", "has no area"),
+        ("0 0.5 0.5 -0.1 0.1", "has no area"),
+        ("0 30 20 10 10", "lies outside its image of 60x40 px"),
+    ],
+)
+def test_a_bad_line_names_file_and_line(source: Path, out: Path, line: str, why: str) -> None:
+    write(source / "labels" / "val" / "d.txt", f"{row(0, 1, 1, 9, 9)}\n\n{line}\n")
+    card = read_or_refused(prepare_yolo, source, out)
+    assert card is not None
+    assert [(r["where"], why in r["why"]) for r in card["refused"]] == [("labels/val/d.txt:3", True)]
+    assert card["boxes"] == 3
+
+
+@pytest.mark.parametrize(
+    ("yaml", "why"),
+    [
+        ("train: images/train", "names: expected a list of class names"),
+        ("train: images/train\nnames: {a: b}", "names: expected a list of class names"),
+        ("train: images/train\nnames: [a, a]", "a class name is there twice"),
+        ("train: images/train\nnames: [a, b]\nnc: 3", "nc is 3, but there are 2 names"),
+        ("names: [a, b]", "names no train, val or test images"),
+        ("train: images/training\nnames: [a, b]", "train: there is no 'images/training'"),
+        ("train: /etc\nnames: [a, b]", "train: there is no '/etc'"),
+        ('train: "a\\0b"\nnames: [a, b]', "train: there is no"),
+        ("train: [", "not valid YAML"),
+        ("- a", "expected keys and values"),
+        ("!!python/object/apply:os.system ['true']", "not valid YAML"),
+        ("train: images/train\nnames: [a, b]\nkpt_shape: [17, 3]", "key points, which are not read"),
+    ],
+)
+def test_a_bad_data_yaml(source: Path, out: Path, yaml: str, why: str) -> None:
+    write(source / "data.yaml", yaml)
+    with pytest.raises(UserError, match=why) as caught:
+        prepare_yolo(source, out, skip_bad=True)
+    assert str(caught.value).startswith(str(source / "data.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda s: (s / "images" / "val" / "a.png").unlink(), "a.txt: has no image"),
+        (lambda s: paint(s / "images" / "val" / "a.jpg"), "a.png: has the name of"),
+    ],
+)
+def test_what_does_not_fit_together(source: Path, out: Path, change: Callable[[Path], object], why: str) -> None:
+    change(source)
+    card = read_or_refused(prepare_yolo, source, out)
+    assert card is not None
+    assert any(why in f"{r['where']}: {r['why']}" for r in card["refused"])
+
+
+def test_no_label_at_all_is_no_set_of_empty_images(source: Path, out: Path) -> None:
+    shutil.rmtree(source / "labels")
+    with pytest.raises(UserError, match=r"labels/train/a\.txt: no such file, and no other image has labels either"):
+        prepare_yolo(source, out)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    labels=st.binary(max_size=60) | st.text("01. -e\n", max_size=60).map(str.encode),
+    yaml=st.just(b"train: images/train\nval: images/val\nnames: [boat, ship]\n")
+    | st.text("train:mges/[]{}0, \n'", max_size=40).map(lambda text: f"val: images/val\n{text}".encode())
+    | st.binary(max_size=40),
+)
+def test_fuzzed_files_are_read_or_refused_by_name(source: Path, out: Path, labels: bytes, yaml: bytes) -> None:
+    write(source / "labels" / "val" / "d.txt", labels)
+    write(source / "data.yaml", yaml)
+    read_or_refused(prepare_yolo, source, out)
