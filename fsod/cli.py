@@ -113,11 +113,13 @@ def enroll_command(
 @app.command("predict")
 def predict_command(
     scene: Annotated[Path, typer.Argument(help="A GeoTIFF.")],
-    bank: Annotated[Path, typer.Option(help="The class bank.")],
+    bank: Annotated[Path, typer.Option(help="The class bank, or the .onnx file that `fsod export` made of one.")],
     out: Annotated[Path, typer.Option(help="The GeoJSON to write; a PNG is written beside it.")],
     checkpoint: Annotated[Path | None, typer.Option(help="The weights, if not where the bank says.")] = None,
     score: Annotated[float, typer.Option(min=0.005, max=1, help="Leave out detections below this.")] = 0.25,
-    window_px: Annotated[int, typer.Option(min=64, help="Side of a window, a multiple of 32.")] = 640,
+    window_px: Annotated[
+        int | None, typer.Option(min=64, help="Side of a window, a multiple of 32; 640, or what an .onnx is meant for.")
+    ] = None,
     overlap_px: Annotated[
         int, typer.Option(help="What windows share: the largest object that is sure to be whole.")
     ] = 160,
@@ -135,6 +137,27 @@ def predict_command(
         score=score, window_px=window_px, overlap_px=overlap_px, batch=batch, gsd_m=gsd_m, skip_damaged=skip_damaged
     )
     report(predict_file(scene, checkpoint, bank, out, plan), json)
+
+
+@app.command("export")
+def export_command(
+    bank: Annotated[Path, typer.Option(help="The class bank, enrolled or finetuned.")],
+    out: Annotated[Path, typer.Option(help="The .onnx file to write; `fsod predict` takes it as its --bank.")],
+    form: Annotated[str, typer.Option("--format", help="onnx")] = "onnx",
+    checkpoint: Annotated[Path | None, typer.Option(help="The weights, if not where the bank says.")] = None,
+    window_px: Annotated[int, typer.Option(min=64, help="Side of the windows it is meant for.")] = 640,
+    json: Json = None,
+) -> None:
+    """Write a bank and its weights as one plain network, for any number and size of windows.
+
+    Input: images (B, 3, H, W), float32 RGB in 0..1, sides multiples of 32. Outputs: boxes_xyxy_px (B, L, 4) and scores
+    (B, classes, L). Names of classes and hashes are in the metadata.
+    """
+    from fsod.engine.export import export_bank
+
+    if form != "onnx":
+        raise UserError(f"unknown format {form!r}; known: onnx")
+    report(export_bank(bank, checkpoint, out, window_px), json)
 
 
 @app.command("demo")

@@ -109,7 +109,7 @@ class EvaluateSettings(Settings):
 class PredictSettings(Settings):
     """Inference on scenes."""
 
-    window_px: SidePx = 640
+    window_px: SidePx | None = Field(None, description="None: what an exported bank is meant for, else 640")
     overlap_px: Annotated[int, Field(ge=0)] = 160
     batch: Positive = 4
     score: Share = Field(0.25, description="detections below this are not written")

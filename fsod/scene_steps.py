@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from fsod.draw import scene_preview, write_png
 from fsod.engine.device import choose_machine
 from fsod.engine.enroll import Examples, enrolled_bank
 from fsod.engine.infer import batch_detector
+from fsod.engine.onnx_infer import load_onnx
 from fsod.errors import UserError
 from fsod.geo.labels import LabelledBoxes, read_boxes
-from fsod.geo.predict import SceneResult, predict_scene
+from fsod.geo.predict import Detect, SceneResult, predict_scene
 from fsod.geo.scene import Scene, open_scene
 from fsod.geo.vector import write_geojson
 from fsod.progress import console, progress_bar
@@ -25,6 +27,7 @@ from fsod.store.checkpoint import load_checkpoint
 from fsod.store.class_bank import checkpoint_of, load_bank, save_bank
 
 PREVIEW_PX = 2048
+WINDOW_PX = 640
 
 
 def enroll_scene(
@@ -71,39 +74,74 @@ def _crop(scene: Scene, box: NDArray[np.float64], support_px: int) -> SupportCro
     return support_crop(rgb, box - [x1, y1, x1, y1], support_px)
 
 
+@dataclass(frozen=True)
+class _Searcher:
+    """Classes that are ready to be found, whatever computes."""
+
+    detect: Detect
+    class_names: tuple[str, ...]
+    weights_sha256: str
+    nms_iou: float
+    window_px: int
+    machine: str
+
+
+def _searcher(bank: Path, checkpoint: Path | None, score: float) -> _Searcher:
+    """A bank and its weights through torch, or both in one exported file through onnxruntime."""
+    if bank.suffix.lower() == ".onnx":
+        if checkpoint is not None:
+            raise UserError(f"{bank}: an exported bank carries its weights; leave out --checkpoint")
+        exported = load_onnx(bank, score)
+        known = exported.header
+        nms_iou = known.suppression.nms_iou
+        return _Searcher(exported, known.class_names, known.weights_sha256, nms_iou, known.window_px, str(exported))
+    machine = choose_machine()
+    loaded = load_checkpoint(checkpoint or checkpoint_of(bank))
+    settings = RunSettings.model_validate(loaded.settings).evaluate
+    classes = load_bank(bank, loaded.detector)
+    detect = batch_detector(loaded, classes, machine, settings, score)
+    return _Searcher(detect, classes.class_names, classes.weights_sha256, settings.nms_iou, WINDOW_PX, str(machine))
+
+
 def predict_file(scene: Path, checkpoint: Path | None, bank: Path, out: Path, plan: PredictSettings) -> dict[str, Any]:
-    """Finds a bank's classes in a scene with the bank's own weights; writes GeoJSON and, beside it, a picture."""
+    """Finds a bank's classes in a scene with the bank's own weights; writes GeoJSON and, beside it, a picture.
+
+    Args:
+        scene: a raster.
+        checkpoint: the weights, where the bank says if None.
+        bank: a class bank, or what ``fsod export`` made of one (.onnx).
+        out: the GeoJSON to write.
+        plan: how to go over the scene.
+    """
     if out.suffix.lower() not in (".geojson", ".json"):
         raise UserError(f"{out}: the layer is written as GeoJSON; give a name that ends in .geojson")
-    machine = choose_machine()
-    loaded = load_checkpoint(checkpoint or checkpoint_of(bank), machine.trunk_dtype)
-    settings = RunSettings.model_validate(loaded.settings)
-    classes = load_bank(bank, loaded.detector)
-    detect = batch_detector(loaded, classes, machine, settings.evaluate, plan.score)
-    console.print(f"predict: {machine}, {len(classes.class_names)} classes, windows of {plan.window_px} px")
+    searcher = _searcher(bank, checkpoint, plan.score)
+    names = searcher.class_names
+    window_px = plan.window_px or searcher.window_px
+    console.print(f"predict: {searcher.machine}, {len(names)} classes, windows of {window_px} px")
     with progress_bar("windows", 0) as bar:
         result = predict_scene(
             scene,
-            detect,
-            window_px=plan.window_px,
+            searcher.detect,
+            window_px=window_px,
             overlap_px=plan.overlap_px,
             batch=plan.batch,
             gsd_m=plan.gsd_m,
             skip_damaged=plan.skip_damaged,
-            iou_threshold=settings.evaluate.nms_iou,
+            iou_threshold=searcher.nms_iou,
             on_progress=bar.of,
         )
     for warning in result.warnings:
         console.print(f"warning: {warning}")
-    attributes = {"weights": classes.weights_sha256[:12], "gsd_m": result.gsd_m}
-    write_geojson(out, result.detections, classes.class_names, result.georeference, scene.name, attributes)
+    attributes = {"weights": searcher.weights_sha256[:12], "gsd_m": result.gsd_m}
+    write_geojson(out, result.detections, names, result.georeference, scene.name, attributes)
     picture = out.with_suffix(".png")
-    _write_preview(scene, result, classes.class_names, picture)
-    names = [classes.class_names[c] for c in result.detections.class_ids]
+    _write_preview(scene, result, names, picture)
+    found = [names[c] for c in result.detections.class_ids]
     return {
         "geojson": str(out),
         "preview": str(picture),
-        "found": {name: names.count(name) for name in classes.class_names},
+        "found": {name: found.count(name) for name in names},
         "windows_run": result.windows_run,
         "windows_blank": result.windows_blank,
         "damaged": list(result.damaged),
@@ -111,7 +149,7 @@ def predict_file(scene: Path, checkpoint: Path | None, bank: Path, out: Path, pl
         "gsd_m": result.gsd_m,
         "seconds": result.seconds,
         "seconds_detecting": result.seconds_detecting,
-        "machine": str(machine),
+        "machine": searcher.machine,
     }
 
 

@@ -1,0 +1,117 @@
+"""Detection through onnxruntime with a network of ``fsod export``, and what such a file says of itself."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from fsod.boxes import Detections
+from fsod.config import EvaluateSettings, Settings, SidePx
+from fsod.engine.infer import settle, to_batch
+from fsod.errors import UserError
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+METADATA_KEY = "fsod"
+INPUT = "images"
+OUTPUTS = ("boxes_xyxy_px", "scores")
+PROVIDERS = {"CUDAExecutionProvider": "cuda", "CPUExecutionProvider": "cpu"}  # best first
+
+
+class OnnxHeader(Settings):
+    """What an exported network says of itself: JSON in the model's metadata, under ``METADATA_KEY``.
+
+    Attributes:
+        format: tells the files of ``fsod export`` from others.
+        class_names: a detection's class id is a position in them.
+        weights_sha256: hash of the weights, as class banks name it.
+        bank_sha256: hash of the class bank's file.
+        gsd_m: ground size of a pixel in the examples' images, None when unknown.
+        window_px: side of the windows that the network is meant for; it takes any multiple of 32.
+        suppression: what follows the network.
+    """
+
+    format: Literal["fsod-onnx-1"] = "fsod-onnx-1"
+    class_names: tuple[str, ...]
+    weights_sha256: str
+    bank_sha256: str
+    gsd_m: float | None
+    window_px: SidePx
+    suppression: EvaluateSettings
+
+
+@dataclass(frozen=True)
+class OnnxDetector:
+    """An exported network, ready to be shown batches of images.
+
+    Attributes:
+        session: holds the network.
+        header: what the file says of it.
+        score_floor: detections below this are dropped.
+    """
+
+    session: InferenceSession
+    header: OnnxHeader
+    score_floor: float
+
+    def __call__(self, images: NDArray[np.uint8]) -> list[Detections]:
+        """(B, H, W, 3) uint8 RGB of any size -> one Detections an image, in its pixel frame, best first."""
+        batch = to_batch(images, torch.device("cpu")).numpy()
+        boxes, scores = self.session.run(OUTPUTS, {INPUT: batch})
+        size_px = images.shape[1:3]
+        return settle(
+            torch.from_numpy(boxes), torch.from_numpy(scores), size_px, self.score_floor, self.header.suppression
+        )
+
+    def __str__(self) -> str:
+        return f"{PROVIDERS[self.session.get_providers()[0]]} float32, onnxruntime"
+
+
+def load_onnx(path: Path, score_floor: float) -> OnnxDetector:
+    """Opens an exported network, on a GPU where onnxruntime has one, else on the CPU.
+
+    Raises:
+        UserError: onnxruntime is not installed, or the file is damaged or not of ``fsod export``.
+    """
+    need_extra("onnxruntime")
+    from onnxruntime import get_available_providers
+
+    session = open_session(path, [name for name in PROVIDERS if name in get_available_providers()])
+    content = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY, "")
+    try:
+        header = OnnxHeader.model_validate_json(content)
+    except ValidationError as error:
+        raise UserError(
+            f"{path}: an ONNX file, but not of this version's `fsod export`; export the bank again"
+        ) from error
+    return OnnxDetector(session, header, score_floor)
+
+
+def open_session(path: Path, providers: list[str]) -> InferenceSession:
+    """A session with as many threads as torch has; UserError if the file is not there or not ONNX."""
+    from onnxruntime import InferenceSession, SessionOptions
+
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; expected a network of `fsod export`")
+    options = SessionOptions()
+    options.intra_op_num_threads = int(os.environ["OMP_NUM_THREADS"])
+    try:
+        return InferenceSession(path, options, providers)
+    except Exception as error:  # onnxruntime's errors have no other base
+        raise UserError(f"{path}: not a readable ONNX file: {' '.join(str(error).split())[:200]}") from error
+
+
+def need_extra(*packages: str) -> None:
+    """UserError where one of these packages of the extra ``onnx`` is not installed."""
+    for package in packages:
+        if find_spec(package) is None:
+            raise UserError(f"ONNX needs the package {package!r}, which is not installed: pip install 'fsod[onnx]'")
