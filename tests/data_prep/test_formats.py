@@ -1,0 +1,59 @@
+import json
+import sys
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from data_prep.formats import FORMATS
+from fsod.cli import main
+from fsod.config import DataSettings, load_settings
+from fsod.data.coco import load_folder
+from fsod.errors import UserError
+from fsod.steps import prepare_data
+from tests.painted import PAINTED, paint, voc_xml, write
+
+
+@pytest.fixture
+def dior(tmp_path: Path) -> Path:
+    root = tmp_path / "DIOR"
+    for stem, name in (("00001", "airplane"), ("00002", "ship"), ("11726", "dam")):
+        paint(root / ("JPEGImages-test" if stem > "1" else "JPEGImages-trainval") / f"{stem}.jpg")
+        write(root / "Annotations" / f"{stem}.xml", voc_xml([(name, *PAINTED)]))
+    for name, ids in (("train", "00001"), ("val", "00002"), ("test", "11726")):
+        write(root / "Main" / f"{name}.txt", ids)
+    return root
+
+
+def test_configurations_know_the_formats_that_the_command_line_knows() -> None:
+    assert set(get_args(DataSettings.model_fields["format"].annotation)) == {"synthetic", *FORMATS}
+
+
+def test_a_run_of_dior_is_prepared_by_its_shipped_configuration(dior: Path, tmp_path: Path) -> None:
+    settings = load_settings(Path("configs/dior.yaml"), [f"run_dir={tmp_path / 'run'}"])
+    card = prepare_data(settings, dior)
+    assert card["lists"]["trainval"] == {"listed": 2, "written": 2, "absent": 0}
+    assert [i.source for i in load_folder(tmp_path / "run" / "tiles").images] == ["00001", "00002"]
+    write(dior / "Annotations" / "00002.xml", voc_xml([("ship", 1, 1, 9, 9), ("ship", 9, 9, 9, 9)]))
+    with pytest.raises(UserError, match=r"00002\.xml:8: box \(9,9\),\(9,9\) has no area"):
+        prepare_data(load_settings(Path("configs/dior.yaml"), [f"run_dir={tmp_path / 'b'}"]), dior)
+    clean = load_settings(Path("configs/dior.yaml"), [f"run_dir={tmp_path / 'c'}", "data.skip_bad=true"])
+    assert len(prepare_data(clean, dior)["refused"]) == 1
+
+
+def test_the_command(dior: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [str(dior), str(tmp_path / "out"), "--json", str(tmp_path / "card.json")]
+    monkeypatch.setattr(sys, "argv", ["fsod", "data", "prepare", "dior", *paths])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert not caught.value.code
+    assert json.loads((tmp_path / "card.json").read_text())["boxes"] == 3
+
+
+def test_an_unknown_format(dior: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["fsod", "data", "prepare", "dior-r", str(dior), "out"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert "unknown format 'dior-r' (did you mean 'dior'?); known: nwpu, nwpu-v2, dior" in error
