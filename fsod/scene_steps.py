@@ -14,7 +14,7 @@ from fsod.data.support import SupportCrop, support_crop
 from fsod.draw import scene_preview, write_png
 from fsod.engine.device import choose_machine
 from fsod.engine.enroll import Examples, enrolled_bank
-from fsod.engine.infer import batch_detector
+from fsod.engine.infer import batch_detector, warm_up
 from fsod.engine.onnx_infer import load_onnx
 from fsod.errors import UserError
 from fsod.geo.labels import LabelledBoxes, read_boxes
@@ -119,6 +119,7 @@ def predict_file(scene: Path, checkpoint: Path | None, bank: Path, out: Path, pl
     names = searcher.class_names
     window_px = plan.window_px or searcher.window_px
     console.print(f"predict: {searcher.machine}, {len(names)} classes, windows of {window_px} px")
+    warm_up(searcher.detect, plan.batch, window_px)
     with progress_bar("windows", 0) as bar:
         result = predict_scene(
             scene,

@@ -83,9 +83,10 @@ def write_onnx(network: BakedDetector, header: OnnxHeader, out: Path) -> dict[st
             verbose=False,
         )
     assert program is not None  # it is None for the exporter before dynamo
-    graph = program.model.graph
-    for part in (graph, *graph.all_nodes(), *graph.inputs, *graph.outputs):
-        part.metadata_props.clear()  # the exporter's notes, stack traces with paths of this machine among them
+    # the exporter's notes, stack traces with paths of this machine among them
+    program.model.graph.metadata_props.clear()
+    for node in program.model.graph.all_nodes():
+        node.metadata_props.clear()
     program.model.metadata_props[METADATA_KEY] = header.model_dump_json()
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(out.name + ".part")

@@ -218,8 +218,8 @@ def test_mistakes_in_exporting_leave_no_file(bank: Path, tmp_path: Path) -> None
 
 
 def test_an_exported_bank_has_its_weights_inside(exported: Path, scene: Path, tmp_path: Path) -> None:
-    arguments = ["predict", scene, "--bank", exported, "--checkpoint", exported, "--out", tmp_path / "found.geojson"]
-    assert fsod(*arguments) == 2
+    out = tmp_path / "found.geojson"
+    assert fsod("predict", scene, "--bank", exported, "--checkpoint", exported, "--out", out) == 2
 
 
 def test_a_file_that_computes_something_else_is_not_kept(exported: Path, tmp_path: Path) -> None:
