@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import os
 import re
+import reprlib
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -100,11 +101,14 @@ def _class_names(settings: dict[str, Any], path: Path) -> dict[int, str]:
         names = dict(enumerate(names))
     if not isinstance(names, dict) or not names or not all(type(key) is int and key >= 0 for key in names):
         raise UserError(f"{path}: names: expected a list of class names, or a name for each number")
+    # nested aliases of YAML can stand for more text than memory holds: nothing but plain values is made a string
+    if not all(isinstance(name, str | int | float) and not isinstance(name, bool) for name in names.values()):
+        raise UserError(f"{path}: names: each must be a text; put quotes around those that YAML reads as yes or no")
     ordered = {key: str(names[key]).strip() for key in sorted(names)}
     if len(set(ordered.values())) < len(ordered) or not all(ordered.values()):
         raise UserError(f"{path}: names: a class name is there twice, or is empty")
     if settings.get("nc", len(ordered)) != len(ordered):
-        raise UserError(f"{path}: nc is {settings['nc']!r}, but there are {len(ordered)} names")
+        raise UserError(f"{path}: nc is not {len(ordered)}, the number of names")
     return ordered
 
 
@@ -113,9 +117,9 @@ def _images(settings: dict[str, Any], split: str, path: Path, problems: list[Pro
     entries = settings[split] if isinstance(settings[split], list) else [settings[split]]
     images: set[Path] = set()
     for entry in entries:
-        place = _place(str(entry), settings, path)
+        place = _place(entry, settings.get("path"), path.parent) if isinstance(entry, str) else None
         if place is None:
-            raise UserError(f"{path}: {split}: there is no {str(entry)[:200]!r} in {path.parent}")
+            raise UserError(f"{path}: {split}: there is no {reprlib.repr(entry)} in {path.parent}")
         if place.is_dir():
             folders = [place, *(p for p in place.rglob("*") if p.is_dir())]
             images.update(image for folder in folders for image in image_files(folder))
@@ -124,9 +128,8 @@ def _images(settings: dict[str, Any], split: str, path: Path, problems: list[Pro
     return sorted(images)
 
 
-def _place(entry: str, settings: dict[str, Any], path: Path) -> Path | None:
-    root = path.parent
-    bases = (root / str(settings.get("path") or "."), root)
+def _place(entry: str, base: object, root: Path) -> Path | None:
+    bases = (root / base, root) if isinstance(base, str) else (root,)
     ways = (entry, re.sub(r"^(\.\./)+", "", entry))
     return next((place for base in bases for way in ways if (place := inside(base / way, root))), None)
 
