@@ -128,8 +128,12 @@ def test_a_gsd_within_five_percent_or_unknown_is_left_alone(own_m: float | None,
 
 
 def test_boxes_that_an_earlier_cut_dropped_stay_cut() -> None:
-    cut = {"cut_boxes_xyxy_px": np.array([[45.0, 5, 50, 15]]), "cut_class_ids": np.array([1])}
-    image = replace(image_record(50, 20, [(2, 2, 8, 8)]), **cut, gsd_m=0.5)
+    image = replace(
+        image_record(50, 20, [(2, 2, 8, 8)]),
+        cut_boxes_xyxy_px=np.array([[45.0, 5, 50, 15]]),
+        cut_class_ids=np.array([1]),
+        gsd_m=0.5,
+    )
     left, right = cut_tiles(image, 30, 10, 0.5)
     assert len(left.cut_class_ids) == 0
     np.testing.assert_array_equal(right.cut_xyxy_px, [[25, 5, 30, 15]])

@@ -1,49 +1,71 @@
-import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from PIL import Image
 
-import data_prep.tile
 from data_prep.folder import folder_under_construction
 from data_prep.tile import tile_folder
-from fsod.data.coco import load_folder
+from fsod.data.coco import load_folder, read_image
 from tests.images_to_cut import all_bytes, make_three_images
 from tests.made_folder import make_folder
 
-WINDOW = {"window_px": 16, "overlap_px": 8}
+WINDOW_PX, OVERLAP_PX = 32, 16
+
+
+def cut(root: Path, out: Path, overlap_px: int = OVERLAP_PX) -> None:
+    tile_folder(load_folder(root), out, window_px=WINDOW_PX, overlap_px=overlap_px)
 
 
 def part(out: Path) -> Path:
     return out.with_name(f".{out.name}.fsod-part")
 
 
-def test_killed_half_way_and_run_again_gives_the_bytes_of_an_undisturbed_run(tmp_path: Path) -> None:
-    folder = make_folder(tmp_path / "prepared", images=4, size_px=256)
-    out = tmp_path / "tiles"
-    tiles = 4 * 31**2
-    command = [sys.executable, "-m", "fsod", "data", "tile", str(folder.root), str(out)]
-    command += [f"--{name.replace('_', '-')}={value}" for name, value in WINDOW.items()]
-    process = subprocess.Popen(command, env={**os.environ}, stderr=subprocess.DEVNULL)
-    while len(finished := sorted((part(out) / "images").glob("*.png"))) < 50:
-        assert process.poll() is None, "it ended before it could be killed"
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    finished = sorted((part(out) / "images").glob("*.png"))
-    assert len(finished) < tiles
+THREADS, DIES_AT_TILE = 2, 160  # an image is 49 tiles, so that some images are finished by then
+KILLED = f"""
+import itertools, os, signal, sys
+from pathlib import Path
+from PIL import Image
+from data_prep.tile import tile_folder
+from fsod.data.coco import load_folder
+
+save, number = Image.Image.save, itertools.count(1)
+
+def save_or_die(image, path, **options):
+    if next(number) == {DIES_AT_TILE}:
+        path.write_bytes(b"half a tile")
+        os.kill(os.getpid(), signal.SIGKILL)
+    save(image, path, **options)
+
+os.cpu_count = lambda: {THREADS}
+Image.Image.save = save_or_die
+tile_folder(load_folder(Path(sys.argv[1])), Path(sys.argv[2]), window_px={WINDOW_PX}, overlap_px={OVERLAP_PX})
+"""
+
+
+def test_killed_half_way_and_run_again_gives_the_bytes_of_an_undisturbed_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, out = make_folder(tmp_path / "prepared").root, tmp_path / "tiles"
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(root), str(out)], check=False, stderr=subprocess.DEVNULL)
+    assert killed.returncode == -signal.SIGKILL
     assert not out.exists()
+    finished = sorted((part(out) / "images").glob("*.png"))
+    assert abs(len(finished) - DIES_AT_TILE) <= THREADS
+    assert list((part(out) / "images").glob("*.part"))
     written_at = {path.name: path.stat().st_mtime_ns for path in finished}
 
-    tile_folder(load_folder(folder.root), out, **WINDOW)
+    reads = Mock(wraps=read_image)
+    with monkeypatch.context() as patch:
+        patch.setattr("data_prep.tile.read_image", reads)
+        cut(root, out)
+    assert reads.call_count < 8, "an image whose tiles are all there is not read"
     assert {name: (out / "images" / name).stat().st_mtime_ns for name in written_at} == written_at
-    tile_folder(load_folder(folder.root), tmp_path / "undisturbed", **WINDOW)
-    assert len(all_bytes(out)) == tiles + 4
+    cut(root, tmp_path / "undisturbed")
     assert all_bytes(out) == all_bytes(tmp_path / "undisturbed")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["prepared", "tiles", "undisturbed"]
 
@@ -55,37 +77,20 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, root: Path, out: Path) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(data_prep.tile, "write_folder", stop)
+        patch.setattr("data_prep.tile.write_folder", stop)
         with pytest.raises(KeyboardInterrupt):
-            tile_folder(load_folder(root), out, **WINDOW)
-
-
-def test_a_half_written_tile_is_written_anew_and_no_finished_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    root, out = make_three_images(tmp_path / "prepared"), tmp_path / "tiles"
-    tile_folder(load_folder(root), tmp_path / "undisturbed", **WINDOW)
-    interrupt(monkeypatch, root, out)
-    torn = part(out) / "images" / "a_8_16.png"
-    torn.replace(torn.with_suffix(".part"))
-    torn.with_suffix(".part").write_bytes(torn.with_suffix(".part").read_bytes()[:100])
-    read: list[str] = []
-    read_image = data_prep.tile.read_image
-    monkeypatch.setattr(data_prep.tile, "read_image", lambda image: read.append(image.source) or read_image(image))
-    tile_folder(load_folder(root), out, **WINDOW)
-    assert read == ["a"]
-    assert all_bytes(out) == all_bytes(tmp_path / "undisturbed")
+            cut(root, out)
 
 
 @pytest.mark.parametrize("change", ["settings", "content"])
 def test_what_other_work_left_is_not_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
     root, out = make_three_images(tmp_path / "prepared"), tmp_path / "tiles"
     interrupt(monkeypatch, root, out)
-    overlap = {"overlap_px": 4} if change == "settings" else {}
+    overlap_px = OVERLAP_PX // 2 if change == "settings" else OVERLAP_PX
     if change == "content":
         Image.fromarray(np.zeros((70, 100, 3), np.uint8)).save(root / "images" / "a.png")
-    tile_folder(load_folder(root), out, **(WINDOW | overlap))
-    tile_folder(load_folder(root), tmp_path / "undisturbed", **(WINDOW | overlap))
+    cut(root, out, overlap_px)
+    cut(root, tmp_path / "undisturbed", overlap_px)
     assert all_bytes(out) == all_bytes(tmp_path / "undisturbed")
 
 
