@@ -10,7 +10,7 @@ import typer
 
 from fsod.cli_data import data_app
 from fsod.cli_options import Config, Json, Overrides, Seed, ShotsK, report
-from fsod.config import PredictSettings, load_settings
+from fsod.config import Precision, PredictSettings, load_settings
 from fsod.errors import UserError
 
 app = typer.Typer(
@@ -128,13 +128,20 @@ def predict_command(
         float | None, typer.Option(min=0.001, help="Resample the scene to this ground size of a pixel.")
     ] = None,
     skip_damaged: Annotated[bool, typer.Option(help="Go on where pixels cannot be read.")] = False,
+    precision: Annotated[Precision, typer.Option(help="auto takes bfloat16 where the hardware has it.")] = "auto",
     json: Json = None,
 ) -> None:
     """Find the classes of a bank in a GeoTIFF of any size."""
     from fsod.scene_steps import predict_file
 
     plan = PredictSettings.model_construct(
-        score=score, window_px=window_px, overlap_px=overlap_px, batch=batch, gsd_m=gsd_m, skip_damaged=skip_damaged
+        score=score,
+        window_px=window_px,
+        overlap_px=overlap_px,
+        batch=batch,
+        gsd_m=gsd_m,
+        skip_damaged=skip_damaged,
+        precision=precision,
     )
     report(predict_file(scene, checkpoint, bank, out, plan), json)
 

@@ -14,6 +14,7 @@ from fsod.errors import UserError, nearest
 
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Precision = Literal["auto", "float32", "bfloat16"]
 SidePx = Annotated[int, Field(ge=64, multiple_of=32)]
 
 
@@ -85,7 +86,7 @@ class OptimSettings(Settings):
     checkpoint_every: Positive = 250
     log_every: Positive = 20
     workers: Annotated[int, Field(ge=0)] = 1
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Precision = "auto"
 
 
 class FinetuneSettings(OptimSettings):
@@ -115,6 +116,7 @@ class PredictSettings(Settings):
     score: Share = Field(0.25, description="detections below this are not written")
     gsd_m: Annotated[float, Field(gt=0)] | None = Field(None, description="resample scenes to this ground GSD")
     skip_damaged: bool = Field(False, description="go on where pixels cannot be read")
+    precision: Precision = Field("auto", description="auto: bfloat16 where the hardware multiplies it natively")
 
 
 class RunSettings(Settings):

@@ -86,20 +86,22 @@ class _Searcher:
     machine: str
 
 
-def _searcher(bank: Path, checkpoint: Path | None, score: float) -> _Searcher:
+def _searcher(bank: Path, checkpoint: Path | None, plan: PredictSettings) -> _Searcher:
     """A bank and its weights through torch, or both in one exported file through onnxruntime."""
     if bank.suffix.lower() == ".onnx":
         if checkpoint is not None:
             raise UserError(f"{bank}: an exported bank carries its weights; leave out --checkpoint")
-        exported = load_onnx(bank, score)
+        if plan.precision == "bfloat16":
+            raise UserError(f"{bank}: an exported bank computes in float32; leave out --precision")
+        exported = load_onnx(bank, plan.score)
         known = exported.header
         nms_iou = known.suppression.nms_iou
         return _Searcher(exported, known.class_names, known.weights_sha256, nms_iou, known.window_px, str(exported))
-    machine = choose_machine()
+    machine = choose_machine(plan.precision)
     loaded = load_checkpoint(checkpoint or checkpoint_of(bank))
     settings = RunSettings.model_validate(loaded.settings).evaluate
     classes = load_bank(bank, loaded.detector)
-    detect = batch_detector(loaded, classes, machine, settings, score)
+    detect = batch_detector(loaded, classes, machine, settings, plan.score)
     return _Searcher(detect, classes.class_names, classes.weights_sha256, settings.nms_iou, WINDOW_PX, str(machine))
 
 
@@ -115,7 +117,7 @@ def predict_file(scene: Path, checkpoint: Path | None, bank: Path, out: Path, pl
     """
     if out.suffix.lower() not in (".geojson", ".json"):
         raise UserError(f"{out}: the layer is written as GeoJSON; give a name that ends in .geojson")
-    searcher = _searcher(bank, checkpoint, plan.score)
+    searcher = _searcher(bank, checkpoint, plan)
     names = searcher.class_names
     window_px = plan.window_px or searcher.window_px
     console.print(f"predict: {searcher.machine}, {len(names)} classes, windows of {window_px} px")

@@ -128,7 +128,7 @@ def test_meta_train_again_does_nothing_and_other_settings_are_refused(
     assert "trained with other settings" in capsys.readouterr().err
 
 
-def test_enroll_and_predict(trained: Path, scene: Path) -> None:
+def test_enroll_and_predict(trained: Path, scene: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bank, layer = trained / "bank.safetensors", trained / "found.geojson"
     status = fsod(
         "enroll", "--checkpoint", trained / "runs" / "mini" / "meta-train.safetensors", "--scene", scene,
@@ -140,9 +140,11 @@ def test_enroll_and_predict(trained: Path, scene: Path) -> None:
     assert enrolled["gsd_m"] == pytest.approx(0.5, rel=0.01)
     assert Path(enrolled["contact_sheet"]).is_file()
     status = fsod(
-        "predict", scene, "--bank", bank, "--out", layer, "--score", "0.005", "--window-px", "128", "--overlap-px", "32"
-    )
+        "predict", scene, "--bank", bank, "--out", layer, "--score", "0.005", "--window-px", "128",
+        "--overlap-px", "32", "--precision", "float32",
+    )  # fmt: skip
     assert status == 0
+    assert " float32, " in capsys.readouterr().err
     assert layer.with_suffix(".png").is_file()
     content = json.loads(layer.read_text())
     assert content["type"] == "FeatureCollection"
@@ -165,6 +167,7 @@ BAD = [
     (("evaluate", "--checkpoint", "{place}/run.yaml", "--data", "{place}"), "run.yaml"),
     (("predict", "nowhere.tif", "--bank", "nowhere.bank", "--out", "a.geojson"), "nowhere.bank"),
     (("predict", "nowhere.tif", "--bank", "nowhere.bank", "--out", "a.shp"), "GeoJSON"),
+    (("predict", "a.tif", "--bank", "b.onnx", "--out", "a.geojson", "--precision", "bfloat16"), "float32"),
     (("enroll", "--scene", "a.tif", "--examples", "b.geojson", "--out", "c"), "--checkpoint"),
 ]
 
