@@ -63,6 +63,31 @@ def data_prepare(
     report(FORMATS[form](source, out, skip_bad=skip_bad), json)
 
 
+@data_app.command("labels")
+def data_labels(
+    scenes: Annotated[Path, typer.Argument(help="A georeferenced raster, or a folder of them.")],
+    labels: Annotated[Path, typer.Argument(help="A vector file for all, or a folder with one for each, of its stem.")],
+    out: Annotated[Path, typer.Argument(help="The prepared folder to write.")],
+    attribute: Annotated[str, typer.Option(help="Attribute that holds the class.")] = "class",
+    point_size_m: Annotated[
+        float | None, typer.Option(help="Take points as boxes of this many metres on the ground.")
+    ] = None,
+    layer: Annotated[str | None, typer.Option(help="Of the vector file, where it has several.")] = None,
+    window_px: Annotated[int, typer.Option(help="Larger scenes are cut into images of this side.")] = 2048,
+    overlap_px: Annotated[int, typer.Option(help="What such images share.")] = 256,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out what cannot be used instead of stopping.")
+    ] = False,
+    json: Json = None,
+) -> None:
+    """Read your own labels: scenes with boxes as GeoJSON, GeoPackage or Shapefile in any coordinate system."""
+    from data_prep.label_files import LabelSettings
+    from data_prep.vector import prepare_labels
+
+    settings = LabelSettings(attribute, point_size_m, layer, window_px, overlap_px, skip_bad)
+    report(prepare_labels(scenes, labels, out, settings), json)
+
+
 @data_app.command("scenes")
 def data_scenes(
     specification: Annotated[Path, typer.Argument(help="YAML specification of synthetic scenes.")],

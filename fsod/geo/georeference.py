@@ -56,6 +56,14 @@ class Georeference:
         xy = self.to_crs(xy_px)
         return np.stack(self._to_lonlat.transform(xy[:, 0], xy[:, 1]), axis=1)
 
+    def pixel_sizes_m(self, xy_px: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Metres on the ground of one pixel along a row and along a column at pixel positions (n, 2): (n, 2).
+
+        NaN where the CRS has no longitude and latitude; needs a CRS.
+        """
+        assert self.crs is not None
+        return _pixel_sizes_m(self.crs, self.transform, xy_px)
+
 
 def _apply(transform: Affine, xy: NDArray[np.float64]) -> NDArray[np.float64]:
     matrix = np.array(transform).reshape(3, 3)
@@ -111,13 +119,19 @@ def _ground_size(crs: pyproj.CRS, transform: Affine, width_px: int, height_px: i
     Raises:
         ProjError: the centre has no longitude and latitude in this CRS.
     """
+    x_m, y_m = _pixel_sizes_m(crs, transform, np.array([[width_px / 2, height_px / 2]]))[0].tolist()
+    if not (0 < x_m < np.inf and 0 < y_m < np.inf):
+        raise pyproj.exceptions.ProjError("its pixels have no size on the ground")
+    return x_m, y_m
+
+
+def _pixel_sizes_m(crs: pyproj.CRS, transform: Affine, xy_px: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Metres on the ground of one pixel along a row and along a column, at places (n, 2) of the scene: (n, 2)."""
     # ten pixels, not one: a pixel of a few centimetres is close to what degrees in float64 resolve
     half_px = 5.0
-    centre = np.array([width_px / 2, height_px / 2])
-    ends_px = centre + np.array([[-half_px, 0], [half_px, 0], [0, -half_px], [0, half_px]])
-    xy = _apply(transform, ends_px)
-    lon, lat = pyproj.Transformer.from_crs(crs, WGS84, always_xy=True).transform(xy[:, 0], xy[:, 1], errcheck=True)
+    ends_px = xy_px[:, None] + np.array([[-half_px, 0], [half_px, 0], [0, -half_px], [0, half_px]])
+    xy = _apply(transform, ends_px.reshape(-1, 2))
+    lon, lat = pyproj.Transformer.from_crs(crs, WGS84, always_xy=True).transform(xy[:, 0], xy[:, 1])
+    lon, lat = (np.where(np.isfinite(degrees), degrees, np.nan) for degrees in (lon, lat))
     _, _, metres = pyproj.Geod(ellps="WGS84").inv(lon[::2], lat[::2], lon[1::2], lat[1::2])
-    if not (np.isfinite(metres).all() and (metres > 0).all()):
-        raise pyproj.exceptions.ProjError("its pixels have no size on the ground")
-    return float(metres[0]) / (2 * half_px), float(metres[1]) / (2 * half_px)
+    return np.asarray(metres).reshape(-1, 2) / (2 * half_px)

@@ -11,7 +11,7 @@ from affine import Affine
 
 from fsod.boxes import Detections
 from fsod.errors import UserError
-from fsod.geo.labels import read_boxes
+from fsod.geo.labels import read_boxes, read_layer
 from fsod.geo.scene import Scene, open_scene
 from fsod.geo.vector import corners_px, write_geojson
 
@@ -126,3 +126,38 @@ def test_pixels_counted_downwards_negative_get_a_hint(make_raster: MakeRaster, t
             UserError, match="has no usable CRS: coordinates must be its pixels, with y downwards from 0"
         ):
             read_boxes(path, "kind", scene)
+
+
+def test_points_become_boxes_of_a_size_on_the_ground(make_raster: MakeRaster, tmp_path: Path) -> None:
+    with open_made(make_raster, crs="EPSG:32633", transform=STRAIGHT) as scene:
+        frame = geopandas.read_file(save(tmp_path / "a.gpkg", scene))
+        points = frame.geometry.centroid
+        one, two = shapely.MultiPoint([points[2]]), shapely.MultiPoint([points[2], points[0]])
+        mixed = geopandas.GeoSeries([frame.geometry[0], points[1], one, two], crs=frame.crs)
+        geopandas.GeoDataFrame({"kind": [1, 2, 3, 4]}, geometry=mixed).to_crs(4326).to_file(tmp_path / "mixed.gpkg")
+        layer = read_layer(tmp_path / "mixed.gpkg", "kind", point_size_m=10)
+        assert layer.refused == {4: "no polygon"}
+        placed = layer.place(scene)
+    # 20 px of 0.5 m, less the 0.04 % by which the grid is short here
+    np.testing.assert_allclose(placed.boxes_xyxy_px, [BOXES[0], [70, 5, 90, 25], [100, 70, 120, 90]], atol=0.02)
+    assert placed.class_names == ("1", "2", "3")
+    np.testing.assert_array_equal(placed.features, [1, 2, 3])
+
+
+def test_features_that_cannot_be_labels_are_told_apart(tmp_path: Path) -> None:
+    line = shapely.LineString([(0, 0), (5, 5)])
+    flat = shapely.Polygon([(0, 0), (5, 0), (9, 0)])
+    shapes = [shapely.box(0, 0, 5, 5), line, None, shapely.Polygon(), flat, shapely.box(-5, 0, 5, 8)]
+    frame = geopandas.GeoDataFrame({"kind": [1, 1, 1, 1, 1, None]}, geometry=shapes, crs="EPSG:32633")
+    frame.to_file(tmp_path / "a.gpkg")
+    layer = read_layer(tmp_path / "a.gpkg", "kind")
+    no = "no polygon"
+    assert layer.refused == {6: "no class in kind", 2: no, 3: no, 4: no, 5: "no area"}
+    assert layer.class_names == ("1",)
+
+
+def test_a_share_of_a_box_is_visible(make_raster: MakeRaster, tmp_path: Path) -> None:
+    with open_made(make_raster, crs="EPSG:32633", transform=STRAIGHT) as scene:
+        boxes = np.array([[-30, 10, 10, 20], [0, 0, 20, 20], [110, 80, 130, 100.0]])
+        placed = read_boxes(save(tmp_path / "a.gpkg", scene, boxes), "kind", scene)
+    np.testing.assert_allclose(placed.visible, [0.25, 1, 0.25], atol=1e-6)
