@@ -135,6 +135,30 @@ def data_tile(
     report(card, json)
 
 
+@data_app.command("check")
+def data_check(
+    folder: Annotated[Path, typer.Argument(help="A prepared folder.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for the report [FOLDER/check].")] = None,
+    fix: Annotated[Path | None, typer.Option(help="Write a corrected copy, with a log of every change, here.")] = None,
+    json: Json = None,
+) -> None:
+    """Look a prepared folder over: wrong boxes, damaged images, the same ground on two lists; pictures to judge by."""
+    from data_prep.check import check_folder
+    from data_prep.fix import write_fixed
+    from data_prep.report import write_report
+    from fsod.data.coco import write_json
+
+    check = check_folder(folder)
+    summary = check.summary()
+    if json is not None:
+        write_json(json, summary)
+    written = write_report(check, out or folder / "check")
+    report({key: summary[key] for key in ("images", "boxes", "problems")} | {"report": str(written)}, None)
+    if fix is not None:
+        card = write_fixed(check, fix)
+        report({"fixed": str(fix), "changes": card["changes"], "findings_left": card["findings_left"]}, None)
+
+
 @data_app.command("shots")
 def data_shots(
     folder: Annotated[Path, typer.Argument(help="A prepared folder.")],
