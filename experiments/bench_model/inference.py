@@ -134,9 +134,11 @@ def plot_by_classes(seconds: dict[str, dict[int, float]], machine: str, path: Pa
     axes.set(
         xlabel="classes",
         ylabel="ms per image",
+        xscale="log",
         yscale="log",
         title=f"YOLOv7-tiny, 640 x 640, batch 1, boxes decoded\n{machine}",
     )
+    axes.set_xticks(CLASS_COUNTS, [str(n) for n in CLASS_COUNTS])
     axes.yaxis.set_major_formatter("{x:g}")
     axes.grid(which="both", alpha=0.25)
     axes.legend(frameon=False)
