@@ -18,7 +18,6 @@ import torch
 from onnx import TensorProto, helper
 from rasterio.transform import from_origin
 
-from fsod import scene_steps
 from fsod.boxes import Detections, iou
 from fsod.cli import main
 from fsod.config import RunSettings
@@ -142,14 +141,13 @@ def scene(bank: Path) -> Path:
 
 
 def test_predict_takes_an_exported_bank_as_it_takes_the_bank(
-    exported: Path, bank: Path, scene: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    exported: Path, bank: Path, scene: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(scene_steps, "choose_machine", lambda: FLOAT32)
     layers = []
     for source in (bank, exported):
         out = bank.parent / f"{source.suffix[1:]}.geojson"
         window = [] if source is exported else ["--window-px", "96"]
-        options = ["--score", str(FLOOR), "--overlap-px", "32", *window]
+        options = ["--score", str(FLOOR), "--overlap-px", "32", "--precision", "float32", *window]
         assert fsod("predict", scene, "--bank", source, "--out", out, *options) == 0
         assert "windows of 96 px" in capsys.readouterr().err
         layers.append(geopandas.read_file(out).sort_values("score", ascending=False))

@@ -1,0 +1,96 @@
+"""An exported bank through onnxruntime against the same bank through torch, float32, on the NWPU test images.
+
+    make data meta-train finetune CONFIG=configs/nwpu.yaml DATA=/path/to/nwpu_vhr10
+    .venv/bin/python experiments/onnx_parity/onnx_parity.py
+
+Writes results.json beside this file. Settings of the run can be changed: run_dir=runs/mine.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+
+from fsod.boxes import Detections, iou
+from fsod.config import load_settings
+from fsod.data.coco import load_folder, read_ids, read_image, write_json
+from fsod.engine.device import Machine
+from fsod.engine.evaluate import average_precision
+from fsod.engine.export import export_bank
+from fsod.engine.infer import batch_detector
+from fsod.engine.onnx_infer import load_onnx
+from fsod.engine.run_paths import RunPaths
+from fsod.store.checkpoint import load_checkpoint
+from fsod.store.class_bank import load_bank
+
+HERE = Path(__file__).parent
+SHOTS, SEED = 10, 0
+WINDOW_PX = 640
+SAME_IOU, SAME_SCORE = 0.99, 1e-3
+
+
+def main(overrides: list[str]) -> None:
+    settings = load_settings(Path("configs/nwpu.yaml"), overrides)
+    paths = RunPaths(settings.run_dir)
+    bank_file = paths.bank(SHOTS, SEED)
+    for needed in (bank_file, paths.finetuned(SHOTS, SEED), paths.data):
+        if not needed.exists():
+            sys.exit(f"skipped: {needed} is not there; the first lines of this script say how to make it")
+    loaded = load_checkpoint(paths.finetuned(SHOTS, SEED))
+    bank = load_bank(bank_file, loaded.detector)
+    floor = settings.evaluate.score_floor
+    machine = Machine(torch.device("cpu"), torch.float32)
+    by_torch = batch_detector(loaded, bank, machine, settings.evaluate, floor)
+    with tempfile.TemporaryDirectory() as place:
+        proof = export_bank(bank_file, None, Path(place) / "bank.onnx", WINDOW_PX)
+        by_onnx = load_onnx(Path(proof["onnx"]), floor)
+
+    folder = load_folder(paths.data)
+    test = folder.select(read_ids(paths.id_list(settings.data.test_list)))
+    found: dict[str, dict[int, Detections]] = {"torch": {}, "onnx": {}}
+    for image in test.images:
+        pixels = read_image(image)[None]
+        found["torch"][image.id], found["onnx"][image.id] = by_torch(pixels)[0], by_onnx(pixels)[0]
+    pairs = [(found["torch"][image.id], found["onnx"][image.id]) for image in test.images]
+    names = list(bank.class_names)
+    result = {
+        "images": len(pairs),
+        "score_floor": floor,
+        "detections": {key: sum(map(len, of_images.values())) for key, of_images in found.items()},
+        **compare(pairs),
+        "map50": {k: average_precision(test, f, names, settings.data.novel).all_map50 for k, f in found.items()},
+        "machine": f"{platform.machine()}, {machine}",
+        "versions": {"torch": torch.__version__, "onnxruntime": onnxruntime.__version__},
+    }
+    print(result)
+    write_json(HERE / "results.json", result)
+
+
+def compare(pairs: list[tuple[Detections, Detections]]) -> dict[str, float]:
+    """Counts detections of either side without the same one on the other; how far those of torch are from their like."""
+    ious, differences, missing = [], [], 0
+    for ours, theirs in pairs:
+        same_class = ours.class_ids[:, None] == theirs.class_ids[None]
+        overlap = np.where(same_class, iou(ours.boxes_xyxy_px, theirs.boxes_xyxy_px), 0)
+        difference = np.abs(ours.scores[:, None] - theirs.scores[None])
+        same = (overlap > SAME_IOU) & (difference < SAME_SCORE)
+        missing += int((~same.any(1)).sum() + (~same.any(0)).sum())
+        like = np.where(same, difference, np.inf).argmin(1)[same.any(1)]
+        rows = np.flatnonzero(same.any(1))
+        ious.append(overlap[rows, like])
+        differences.append(difference[rows, like])
+    return {
+        "without_same": missing,
+        "smallest_iou": float(np.concatenate(ious).min()),
+        "largest_score_difference": float(np.concatenate(differences).max()),
+    }
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
