@@ -1,9 +1,12 @@
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from data_prep.overlap import Ground, connected, describe_ground, find_overlaps
+from fsod.data.coco import read_rgb
 
 Rgb = NDArray[np.uint8]
 SIDE_PX = 320
@@ -84,6 +87,19 @@ def _alike(grounds: list[Ground]) -> int:
         grounds[0].descriptors, grounds[1].descriptors, cv2.CV_32S, normType=cv2.NORM_HAMMING, K=1
     )
     return int((distances <= 20).sum())
+
+
+def test_the_overlapping_scenes_of_nwpu(shared: Path) -> None:
+    root = shared / "data" / "nwpu_vhr10"
+    groups = [set(line.split()) for line in (root / "splits" / "overlapping_scenes.txt").read_text().splitlines()]
+    listed = set().union(*groups)
+    paths = sorted((root / "positive image set").glob("*.jpg"))
+    paths = [path for i, path in enumerate(paths) if path.stem in listed or i % 25 == 0]
+    grounds = [describe_ground(read_rgb(path)) for path in paths]
+    found = find_overlaps(grounds, [path.stem for path in paths])
+    together = [{paths[i].stem for i in group} for group in connected([(o.first, o.second) for o in found])]
+    assert all(any(group <= other for other in together) for group in groups)
+    assert max(map(len, together)) < 10, "and not because all hangs together"
 
 
 def test_tiles_of_one_original_are_not_compared() -> None:
