@@ -78,8 +78,10 @@ def folder_under_construction(out: Path, *, resume: str | None = None) -> Iterat
         yield building
         marker.unlink()
         building.replace(out)
-    except Exception:  # an interrupt is not one: it leaves what a kill leaves
-        shutil.rmtree(building, ignore_errors=True)
+    except BaseException as error:
+        # an interrupt, which is no Exception, leaves to the next run what a kill leaves
+        if resume is None or isinstance(error, Exception):
+            shutil.rmtree(building, ignore_errors=True)
         raise
 
 

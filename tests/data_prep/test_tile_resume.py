@@ -94,16 +94,19 @@ def test_what_other_work_left_is_not_taken_over(tmp_path: Path, monkeypatch: pyt
     assert all_bytes(out) == all_bytes(tmp_path / "undisturbed")
 
 
-def test_without_a_fingerprint_every_run_starts_with_an_empty_folder(tmp_path: Path) -> None:
+def test_other_work_starts_with_an_empty_folder_and_only_an_interrupt_leaves_one(tmp_path: Path) -> None:
     def build(error: type[BaseException], resume: str | None) -> None:
         with folder_under_construction(tmp_path / "out", resume=resume) as building:
             assert not list((building / "images").iterdir())
             (building / "images" / "left").touch()
             raise error
 
-    for resume in (None, "a", None):
-        with pytest.raises(KeyboardInterrupt):
-            build(KeyboardInterrupt, resume)
-    with pytest.raises(ZeroDivisionError):
-        build(ZeroDivisionError, None)
-    assert not list(tmp_path.iterdir())
+    for error, resume, stays in (
+        (KeyboardInterrupt, "a", True),
+        (KeyboardInterrupt, "b", True),
+        (KeyboardInterrupt, None, False),
+        (ZeroDivisionError, "a", False),
+    ):
+        with pytest.raises(error):
+            build(error, resume)
+        assert part(tmp_path / "out").exists() == stays
