@@ -91,8 +91,11 @@ def write_onnx(network: BakedDetector, header: OnnxHeader, out: Path) -> dict[st
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(out.name + ".part")
     program.save(temporary, external_data=False)
-    differences = _prove(network, temporary)
-    temporary.replace(out)
+    try:
+        differences = _prove(network, temporary)
+        temporary.replace(out)
+    finally:
+        temporary.unlink(missing_ok=True)
     return differences
 
 
