@@ -15,8 +15,10 @@ the objects 0.46 +- 0.08 px right of and below the centre of (x1, y1, x2, y2). C
 from 0 with x2 the last pixel inside +0.5. Widening boxes by that last pixel would gain half a pixel and part from the
 x2 - x1 that published results use, so it is not done.
 
-The lists ``train`` and ``test`` are ours, not official: NWPU VHR-10 overlaps itself, and they keep images that show the
-same ground on one side. They cover the 517 positive images that we could look at; the others are in neither list.
+The lists are ours, not official: NWPU VHR-10 overlaps itself, and a random split leaks. ``train`` and ``test`` cover the 517
+positive images that we could look at and keep images that show the same ground on one side, as far as an earlier search
+found them. ``train_strict`` is ``train`` without the 17 images whose ground is also in ``test`` (`fsod data check` found them,
+experiments/nwpu_overlap).
 """
 
 from __future__ import annotations
@@ -81,7 +83,7 @@ def prepare_nwpu(source: Path, out: Path, *, skip_bad: bool = False) -> dict[str
         _read,
         problems,
         class_names=CLASS_NAMES,
-        lists={name: read_ids(SPLITS / f"{name}.txt") for name in ("train", "test")},
+        lists={name: read_ids(SPLITS / f"{name}.txt") for name in ("train", "train_strict", "test")},
     )
     return write_source(found, out, skip_bad=skip_bad)
 

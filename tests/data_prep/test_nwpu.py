@@ -277,6 +277,11 @@ def test_shipped_lists_are_consistent() -> None:
     train, test = read_ids(SPLITS / "train.txt"), read_ids(SPLITS / "test.txt")
     assert (len(set(train)), len(set(test))) == (371, 146)
     assert not set(train) & set(test)
+    strict = read_ids(SPLITS / "train_strict.txt")
+    assert len(set(strict)) == 354
+    assert set(strict) < set(train)
+    groups = json.loads((SPLITS.parents[2] / "experiments/nwpu_overlap/results.json").read_text())["groups"]
+    assert [group for group in groups if set(group) & set(strict) and set(group) & set(test)] == []
     for name in ("s1_novel", "s2_novel"):
         assert set(read_ids(SPLITS / f"{name}.txt")) < set(CLASS_NAMES)
 
