@@ -1,28 +1,31 @@
 """Runs a detector over a scene, window by window, and merges what it finds.
 
-Windows are read ahead of the network by one thread with a handle of its own. At no time are more than a few windows in
-memory. What a detector is, this file does not know: a function from a batch of windows to boxes.
+Windows are read ahead of the network. At no time are more than a few windows in memory. What a detector is, this file
+does not know: a function from a batch of windows to boxes.
+
+With a journal a killed run goes on. Finished windows are left out, the rest come in the same order, and so in the same
+batches as in an undisturbed run.
 """
 
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Generator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
 
 from fsod.boxes import Detections, area_px
-from fsod.errors import UserError
-from fsod.geo.blank import is_blank, shows_something
+from fsod.geo.blank import shows_something
 from fsod.geo.georeference import Georeference
+from fsod.geo.journal import Finished, Journal, files_fingerprint
 from fsod.geo.merge import SeamMerger
+from fsod.geo.read_ahead import WindowRead, read_ahead
 from fsod.geo.scene import Scene, open_scene
 from fsod.geo.windows import Grid, Window, window_grid
 
@@ -31,6 +34,12 @@ Detect = Callable[[NDArray[np.uint8]], list[Detections]]
 
 OnProgress = Callable[[int, int], None]
 """Called with windows done and windows in all."""
+
+OnOpen = Callable[[Scene], None]
+"""Called with the open scene before the first window."""
+
+BLANKS_A_LINE = 1000
+"""Blank windows that the journal takes note of at once: in an empty part of a scene no batch ever fills."""
 
 CACHE_BYTES = 512 * 2**20
 """GDAL's cache of decoded blocks. It holds a row of windows of a scene 250,000 px wide, so that strips are decoded once;
@@ -51,6 +60,7 @@ class SceneResult:
         pixels: how raw pixels became RGB, in words.
         windows_run: windows the network saw.
         windows_blank: windows skipped because they show nothing.
+        windows_resumed: windows of both kinds that an earlier, killed run had finished.
         damaged: windows skipped because they could not be read, one message each.
         warnings: what the user should know, one line each.
         seconds: wall time of everything.
@@ -66,19 +76,11 @@ class SceneResult:
     pixels: str
     windows_run: int
     windows_blank: int
+    windows_resumed: int
     damaged: tuple[str, ...]
     warnings: tuple[str, ...]
     seconds: float
     seconds_detecting: float
-
-
-@dataclass(frozen=True)
-class _Read:
-    """A window's pixels, (h, w, 3) and (h, w); none where it is blank, or damaged, which then says how."""
-
-    window: Window
-    pixels: tuple[NDArray[np.uint8], NDArray[np.bool_]] | None
-    damage: str | None = None
 
 
 def predict_scene(
@@ -93,6 +95,9 @@ def predict_scene(
     stretch: bool = False,
     iou_threshold: float = 0.5,
     skip_damaged: bool = False,
+    journal: Path | None = None,
+    detector: Mapping[str, Any] | None = None,
+    on_open: OnOpen | None = None,
     on_progress: OnProgress | None = None,
 ) -> SceneResult:
     """Detections of a whole scene, each object once.
@@ -111,21 +116,44 @@ def predict_scene(
         iou_threshold: boxes of one class from two windows that overlap more are one object.
         skip_damaged: go on where pixels cannot be read, instead of stopping there; what the damaged window answers for
             is then missing, up to the seams with its neighbours.
+        journal: file to keep what is finished in, and to go on from if it is there. It stays: who has written the result
+            removes it.
+        detector: what decides what ``detect`` finds (weights, classes, thresholds), as JSON values for the journal.
+        on_open: told of the scene before the first window.
         on_progress: told after each window.
 
     Raises:
-        UserError: the scene cannot be read, or a setting does not fit; see ``open_scene`` and ``window_grid``.
+        UserError: the scene cannot be read, or a setting does not fit; see ``open_scene`` and ``window_grid``; a journal
+            of another run.
     """
     started = time.perf_counter()
     with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), open_scene(path, gsd_m=gsd_m, bands=bands, stretch=stretch) as scene:
         grid = window_grid(scene.grid_width_px, scene.grid_height_px, window_px, overlap_px)
-        run = _Run(detect, SeamMerger(iou_threshold), (batch, window_px, window_px, 3))
-        with closing(_read_ahead(scene, grid, 2 * batch, skip_damaged)) as reads:
-            for done, read in enumerate(reads, start=1):
+        if on_open is not None:
+            on_open(scene)
+        # neither batch nor skip_damaged: who ran out of memory or into a damaged block may go on with another
+        settings = {
+            "scene": files_fingerprint(scene.files),
+            "gsd_m": scene.grid_gsd_m,
+            "pixels": str(scene.rule),
+            "window_px": window_px,
+            "overlap_px": overlap_px,
+            "iou_threshold": iou_threshold,
+        }
+        kept = None if journal is None else Journal(journal, {**settings, **(detector or {})})
+        run = _Run(detect, SeamMerger(iou_threshold), (batch, window_px, window_px, 3), kept)
+        todo = np.ones(len(grid), np.bool_)
+        if kept is not None:
+            for finished in kept.read():
+                run.resume(grid, finished)
+                todo[[*finished.found, *finished.blank]] = False
+        resumed = run.windows_run + run.windows_blank
+        with closing(read_ahead(scene, grid, todo, 2 * batch, skip_damaged)) as reads:
+            for done, read in enumerate(reads, start=1 + resumed):
                 run.take(read)
                 if on_progress is not None:
                     on_progress(done, len(grid))
-        run.flush()
+        run.finish()
         return SceneResult(
             scene=scene.name,
             width_px=scene.width_px,
@@ -136,6 +164,7 @@ def predict_scene(
             pixels=str(scene.rule),
             windows_run=run.windows_run,
             windows_blank=run.windows_blank,
+            windows_resumed=resumed,
             damaged=tuple(run.damaged),
             warnings=scene.warnings,
             seconds=time.perf_counter() - started,
@@ -144,44 +173,70 @@ def predict_scene(
 
 
 class _Run:
-    """Gathers windows into batches of one shape, has them looked at, and hands the boxes to the merger."""
+    """Gathers windows into batches of one shape, has them looked at, and hands the boxes to merger and journal."""
 
-    def __init__(self, detect: Detect, merger: SeamMerger, shape: tuple[int, int, int, int]) -> None:
+    def __init__(
+        self, detect: Detect, merger: SeamMerger, shape: tuple[int, int, int, int], journal: Journal | None
+    ) -> None:
         self.merger = merger
         self.windows_run = self.windows_blank = 0
         self.damaged: list[str] = []
         self.seconds_detecting = 0.0
         self._detect = detect
         self._shape = shape
-        self._waiting: list[tuple[Window, NDArray[np.uint8], NDArray[np.bool_]]] = []
+        self._journal = journal
+        self._waiting: list[tuple[int, Window, NDArray[np.uint8], NDArray[np.bool_]]] = []
+        self._blank: list[int] = []
 
-    def take(self, read: _Read) -> None:
+    def resume(self, grid: Grid, finished: Finished) -> None:
+        """Takes what an earlier run has finished, instead of running it."""
+        for index, detections in finished.found.items():
+            self.merger.add(grid[index], detections)
+        self.windows_run += len(finished.found)
+        self.windows_blank += len(finished.blank)
+
+    def take(self, read: WindowRead) -> None:
         """Takes one window; the detector runs whenever a batch is full."""
         if read.damage is not None:
             self.damaged.append(read.damage)
         elif read.pixels is None:
             self.windows_blank += 1
+            self._blank.append(read.index)
+            if len(self._blank) == BLANKS_A_LINE:
+                self._record({})
         else:
-            self._waiting.append((read.window, *read.pixels))
+            self._waiting.append((read.index, read.window, *read.pixels))
             if len(self._waiting) == self._shape[0]:
-                self.flush()
+                self._flush()
 
-    def flush(self) -> None:
+    def finish(self) -> None:
         """Runs the detector on what is waiting."""
-        if not self._waiting:
-            return
+        if self._waiting:
+            self._flush()
+        elif self._blank:
+            self._record({})
+
+    def _flush(self) -> None:
         images = np.zeros(self._shape, np.uint8)
-        for image, (window, rgb, _) in zip(images, self._waiting, strict=False):
+        for image, (_, window, rgb, _) in zip(images, self._waiting, strict=False):
             image[: window.height_px, : window.width_px] = rgb
         started = time.perf_counter()
         found = self._detect(images)
         self.seconds_detecting += time.perf_counter() - started
         if len(found) != len(images):
             raise ValueError(f"the detector gave {len(found)} results for {len(images)} windows")
-        for (window, rgb, valid), detections in zip(self._waiting, found, strict=False):
-            self.merger.add(window, _visible(detections, rgb, valid))
-        self.windows_run += len(self._waiting)
+        kept: dict[int, Detections] = {}
+        for (index, window, rgb, valid), detections in zip(self._waiting, found, strict=False):
+            kept[index] = _visible(detections, rgb, valid)
+            self.merger.add(window, kept[index])
+        self.windows_run += len(kept)
         self._waiting.clear()
+        self._record(kept)
+
+    def _record(self, found: dict[int, Detections]) -> None:
+        if self._journal is not None:
+            self._journal.append(Finished(found, self._blank))
+        self._blank = []
 
 
 def _visible(detections: Detections, rgb: NDArray[np.uint8], valid: NDArray[np.bool_]) -> Detections:
@@ -196,28 +251,3 @@ def _visible(detections: Detections, rgb: NDArray[np.uint8], valid: NDArray[np.b
 def _to_scene(detections: Detections, grid_to_scene: tuple[float, float]) -> Detections:
     scale = np.tile(np.array(grid_to_scene, dtype=np.float64), 2)
     return Detections(detections.boxes_xyxy_px * scale, detections.scores, detections.class_ids)
-
-
-def _read_ahead(scene: Scene, grid: Grid, depth: int, skip_damaged: bool) -> Generator[_Read, None, None]:
-    """The windows in order, ``depth`` of them read or being read while the caller is busy with an earlier one."""
-    with scene.reopen() as own, ThreadPoolExecutor(1, "fsod-read") as thread:
-
-        def read(window: Window) -> _Read:
-            try:
-                rgb, valid = own.read_window(window)
-            except UserError as error:
-                if not skip_damaged:
-                    raise
-                return _Read(window, None, str(error))
-            return _Read(window, None if is_blank(rgb, valid) else (rgb, valid))
-
-        pending: deque[Future[_Read]] = deque()
-        try:
-            for window in grid:
-                pending.append(thread.submit(read, window))
-                if len(pending) > depth:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            thread.shutdown(cancel_futures=True)

@@ -57,6 +57,11 @@ class Scene:
     _dataset: DatasetReader
 
     @property
+    def files(self) -> tuple[str, ...]:
+        """The files that the raster consists of: itself, sidecars, and for a VRT its sources."""
+        return tuple(self._dataset.files)
+
+    @property
     def grid_to_scene(self) -> tuple[float, float]:
         """Scene pixels per grid pixel, along rows and along columns; exact at the scene's edges."""
         return self.width_px / self.grid_width_px, self.height_px / self.grid_height_px

@@ -1,0 +1,134 @@
+"""What a run over a scene has finished, kept beside its output, so that a killed run goes on where it stopped.
+
+One line of JSON each: a header that says which run it is, then what was finished since the line before. Lines are only
+ever appended, so that a kill can tear the last one at most; whatever follows the last good line is run again. Windows
+that could not be read are not finished: they are tried again.
+
+Numbers are written so that they read back bit by bit, and in the order in which they were found. So a run that goes on
+gives exactly what an undisturbed one does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fsod.boxes import Detections
+from fsod.errors import UserError
+
+FORMAT = "fsod-journal-1"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Windows that need not be looked at again, by their number in the grid.
+
+    Attributes:
+        found: window -> its detections, in its own pixel frame; in the order in which they were found.
+        blank: windows that show nothing.
+    """
+
+    found: dict[int, Detections]
+    blank: list[int]
+
+
+@dataclass(frozen=True)
+class Journal:
+    """The journal of one run.
+
+    Attributes:
+        path: its file; made with the first entry.
+        run: what decides the result, as JSON values: scene, weights, settings. A journal of another run is refused.
+    """
+
+    path: Path
+    run: Mapping[str, Any]
+
+    def read(self) -> Iterator[Finished]:
+        """What an earlier run has finished; cuts off a torn end, so that ``append`` can go on there.
+
+        Raises:
+            UserError: a journal of another run, or no journal.
+        """
+        if not self.path.exists():
+            return
+        with self.path.open("rb+") as file:
+            good, line = 0, b""
+            for line in file:
+                entry = _parse(line)
+                if entry is None:
+                    break
+                if good:
+                    yield _finished(entry)
+                else:
+                    self._check(entry)
+                good += len(line)
+            if not good and line.endswith(b"\n"):
+                raise UserError(f"{self.path}: in the way of this run's journal, and not one; move it elsewhere")
+            file.truncate(good)
+
+    def append(self, finished: Finished) -> None:
+        """Adds a line. It outlives this process at once, but not a power cut until the system has written it."""
+        entry = {
+            "found": [
+                [i, d.boxes_xyxy_px.tolist(), d.scores.tolist(), d.class_ids.tolist()]
+                for i, d in finished.found.items()
+            ],
+            "blank": finished.blank,
+        }
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("ab") as file:
+            head = b"" if file.tell() else _line({"format": FORMAT, **self.run})
+            file.write(head + _line(entry))
+
+    def _check(self, header: dict[str, Any]) -> None:
+        own = json.loads(_line({"format": FORMAT, **self.run}))
+        other = [key for key in {**own, **header} if own.get(key) != header.get(key)]
+        if other:
+            raise UserError(
+                f"{self.path}: of an unfinished run with another {', '.join(other)}; "
+                "repeat that run's options to go on with it, or begin anew with --restart"
+            )
+
+
+def files_fingerprint(files: tuple[str, ...]) -> str:
+    """Hash of names, sizes and times of the local files that a raster consists of; remote ones count by name only.
+
+    Sidecars ``.aux.xml`` are left out: to look at a raster in QGIS writes one.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(name for name in files if not name.endswith(".aux.xml")):
+        path = Path(name)
+        stat = path.stat() if path.is_file() else None
+        state = (str(path.resolve()), stat.st_size, stat.st_mtime_ns) if stat else (name, 0, 0)
+        digest.update(json.dumps(state).encode())
+    return digest.hexdigest()
+
+
+def _line(content: Mapping[str, Any]) -> bytes:
+    return json.dumps(content, separators=(",", ":")).encode() + b"\n"
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    """The content of a line, None if it is torn."""
+    try:
+        content = json.loads(line)
+    except ValueError:
+        return None
+    return content if line.endswith(b"\n") and isinstance(content, dict) else None
+
+
+def _finished(entry: dict[str, Any]) -> Finished:
+    found = {
+        index: Detections(
+            np.array(boxes, np.float64).reshape(-1, 4), np.array(scores, np.float32), np.array(ids, np.int64)
+        )
+        for index, boxes, scores, ids in entry["found"]
+    }
+    return Finished(found, entry["blank"])

@@ -1,0 +1,186 @@
+"""A run that is killed goes on, and gives what an undisturbed one gives."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from affine import Affine
+from numpy.typing import NDArray
+
+from fsod.boxes import Detections
+from fsod.errors import UserError
+from fsod.geo.journal import Finished, Journal
+from fsod.geo.predict import SceneResult, predict_scene
+
+MakeRaster = Callable[..., Path]
+
+UTM = {"crs": "EPSG:32633", "transform": Affine(0.5, 0, 500_000, 0, -0.5, 5_000_000)}
+SETTINGS = {"window_px": 64, "overlap_px": 32, "batch": 3}
+WEIGHTS = {"weights": "a1", "score": 0.25}
+
+
+def odd_boxes(images: NDArray[np.uint8]) -> list[Detections]:
+    """Boxes with fractions that hang on the pixels of the window and on its place in the batch."""
+    found = []
+    for place, image in enumerate(images):
+        random_ = np.random.default_rng([place, int(image.sum(dtype=np.int64))])
+        starts = random_.uniform(0, 50, (9, 2))
+        boxes = np.concatenate([starts, starts + random_.uniform(4, 30, (9, 2))], axis=1)
+        found.append(Detections(boxes, random_.random(9, np.float32), random_.integers(0, 3, 9)))
+    return found
+
+
+def slow(images: NDArray[np.uint8]) -> list[Detections]:
+    time.sleep(0.01)
+    return odd_boxes(images)
+
+
+def content(result: SceneResult) -> str:
+    detections = result.detections
+    arrays = (detections.boxes_xyxy_px, detections.scores, detections.class_ids)
+    counts = (result.windows_run, result.windows_blank, result.damaged)
+    return json.dumps([*(a.tolist() for a in arrays), *counts])
+
+
+@pytest.fixture
+def scene(make_raster: MakeRaster) -> Path:
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 500, 700)).astype(np.uint8)
+    pixels[:, 100:300, 50:400] = 0  # windows that show nothing, in the middle
+    return make_raster(pixels, tiled=True, blockxsize=128, blockysize=128, **UTM)
+
+
+def run_and_write(scene: Path, journal: Path, out: Path) -> None:
+    out.write_text(content(predict_scene(scene, slow, journal=journal, detector=WEIGHTS, **SETTINGS)))
+
+
+def test_a_run_killed_at_random_moments_gives_the_same(scene: Path, tmp_path: Path) -> None:
+    whole = predict_scene(scene, odd_boxes, **SETTINGS)
+    assert len(whole.detections) > 300
+    journal, out = tmp_path / "out.journal", tmp_path / "out.json"
+    moments = random.Random(int(os.environ.get("FSOD_KILL_SEED", "3")))
+    sizes = [0]
+    for _ in range(4):
+        process = multiprocessing.get_context("fork").Process(target=run_and_write, args=(scene, journal, out))
+        process.start()
+        while process.is_alive() and (not journal.exists() or journal.stat().st_size <= sizes[-1]):
+            time.sleep(0.002)
+        time.sleep(moments.uniform(0, 0.12))
+        assert process.is_alive(), "it ended before it could be killed"
+        process.kill()
+        process.join()
+        assert not out.exists()
+        sizes.append(journal.stat().st_size)
+    assert sizes == sorted(set(sizes))
+    resumed = predict_scene(scene, odd_boxes, journal=journal, detector=WEIGHTS, **SETTINGS)
+    assert 0 < resumed.windows_resumed < resumed.windows_run
+    assert content(resumed) == content(whole)
+
+
+def interrupt_after(calls: int) -> Callable[[NDArray[np.uint8]], list[Detections]]:
+    left = calls
+
+    def detect(images: NDArray[np.uint8]) -> list[Detections]:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise KeyboardInterrupt
+        return odd_boxes(images)
+
+    return detect
+
+
+def interrupt(scene: Path, journal: Path, calls: int) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        predict_scene(scene, interrupt_after(calls), journal=journal, detector=WEIGHTS, **SETTINGS)
+
+
+@pytest.mark.parametrize("cut", [1, 40, 400])
+def test_a_torn_end_is_run_again(scene: Path, tmp_path: Path, cut: int) -> None:
+    journal = tmp_path / "out.journal"
+    interrupt(scene, journal, 5)
+    with journal.open("rb+") as file:
+        file.truncate(journal.stat().st_size - cut)
+    interrupt(scene, journal, 2)  # what it appends must stand on a line of its own
+    resumed = predict_scene(scene, odd_boxes, journal=journal, detector=WEIGHTS, **SETTINGS)
+    assert resumed.windows_resumed >= 6 * 3
+    assert content(resumed) == content(predict_scene(scene, odd_boxes, **SETTINGS))
+
+
+def test_a_torn_header_is_a_new_beginning(scene: Path, tmp_path: Path) -> None:
+    journal = tmp_path / "out.journal"
+    interrupt(scene, journal, 1)
+    for torn in (b"", journal.read_bytes()[:20]):
+        journal.write_bytes(torn)
+        resumed = predict_scene(scene, odd_boxes, journal=journal, detector=WEIGHTS, **SETTINGS)
+        assert resumed.windows_resumed == 0
+    assert predict_scene(scene, interrupt_after(0), journal=journal, detector=WEIGHTS, **SETTINGS).windows_resumed > 200
+
+
+def test_a_journal_of_another_run_is_refused(scene: Path, tmp_path: Path) -> None:
+    journal = tmp_path / "out.journal"
+    interrupt(scene, journal, 2)
+    before = journal.read_bytes()
+
+    def refused(match: str, detector: dict[str, object] = WEIGHTS, **other: object) -> None:
+        with pytest.raises(UserError, match=match):
+            predict_scene(scene, odd_boxes, journal=journal, detector=detector, **{**SETTINGS, **other})
+
+    refused("out.journal: of an unfinished run with another window_px; .*--restart", window_px=96)
+    refused("another gsd_m", gsd_m=1.0)
+    refused("another pixels", bands=(3, 2, 1))
+    refused("another weights, score", {"weights": "b2", "score": 0.5})
+    os.utime(scene, (1, 1))
+    refused("another scene")
+    assert journal.read_bytes() == before
+    journal.write_text('{"type": "FeatureCollection"}\n')
+    refused("another format")
+    journal.write_text("my notes\nof the flight")
+    refused("not one; move it elsewhere")
+    assert journal.read_text() == "my notes\nof the flight"
+
+
+def test_batch_and_skipping_may_change(make_raster: MakeRaster, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 256, 256)).astype(np.uint8)
+    path = make_raster(pixels, tiled=True, blockxsize=128, blockysize=128, **UTM)
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size - 128 * 128 * 3)
+    journal = tmp_path / "out.journal"
+    with pytest.raises(UserError, match=r"damaged or cut short: pixels of columns \d+"):
+        predict_scene(path, odd_boxes, journal=journal, **SETTINGS)
+    result = predict_scene(path, odd_boxes, journal=journal, skip_damaged=True, **{**SETTINGS, "batch": 1})
+    assert result.windows_resumed > 0
+    assert (len(result.damaged), result.windows_run) == (16, 49 - 16)
+    # damaged windows are not finished: without the permission it stops there again
+    with pytest.raises(UserError, match="damaged or cut short"):
+        predict_scene(path, odd_boxes, journal=journal, **SETTINGS)
+
+
+def test_nothing_is_written_before_something_is_finished(tmp_path: Path, make_raster: MakeRaster) -> None:
+    journal = tmp_path / "out.journal"
+    with pytest.raises(UserError):
+        predict_scene(tmp_path / "missing.tif", odd_boxes, journal=journal)
+    interrupt(make_raster(np.random.default_rng(0).integers(0, 9, (3, 90, 90)).astype(np.uint8)), journal, 0)
+    assert not journal.exists()
+
+
+def test_numbers_come_back_bit_by_bit(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "a" / "out.journal", {"scene": "x"})
+    found = odd_boxes(np.ones((2, 64, 64, 3), np.uint8))
+    journal.append(Finished({7: found[0], 5: Detections.empty()}, []))
+    journal.append(Finished({1: found[1]}, [2, 3]))
+    first, second = journal.read()
+    assert list(first.found) == [7, 5]
+    assert second.blank == [2, 3]
+    assert len(first.found[5]) == 0
+    for read, written in ((first.found[7], found[0]), (second.found[1], found[1])):
+        for kind in ("boxes_xyxy_px", "scores", "class_ids"):
+            np.testing.assert_array_equal(getattr(read, kind), getattr(written, kind))
+            assert getattr(read, kind).dtype == getattr(written, kind).dtype
