@@ -27,7 +27,8 @@ from fsod.data.procedural.named import common_clutter, named_families
 from fsod.data.procedural.scene import DrawnScene, draw_scene
 from fsod.errors import UserError, nearest
 from fsod.geo.georeference import Georeference
-from fsod.geo.vector import write_geojson
+from fsod.geo.layer_files import write_layer
+from fsod.geo.vector import Layer
 
 SCENE = "scene_000"
 _SPREAD = 6  # boxes by which a class may be ahead and still be drawn next: keeps the company of classes varied
@@ -233,4 +234,5 @@ def _record(coco: dict[str, Any], spec: SceneSpec, plan: Plan, drawn: DrawnScene
 def _write_truth(path: Path, spec: SceneSpec, drawn: DrawnScene, transform: Affine) -> None:
     truth = Detections(drawn.boxes_xyxy_px, np.ones(len(drawn.class_ids), np.float32), drawn.class_ids)
     georeference = Georeference(pyproj.CRS(spec.crs), transform, (spec.gsd_m, spec.gsd_m))
-    write_geojson(path, truth, spec.classes, georeference, path.stem, {"truth": True})
+    height, width = drawn.image.shape[:2]
+    write_layer(path, Layer(truth, spec.classes, georeference, path.stem, (width, height), {"truth": True}))

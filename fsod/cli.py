@@ -114,7 +114,13 @@ def enroll_command(
 def predict_command(
     scene: Annotated[Path, typer.Argument(help="A GeoTIFF.")],
     bank: Annotated[Path, typer.Option(help="The class bank, or the .onnx file that `fsod export` made of one.")],
-    out: Annotated[Path, typer.Option(help="The GeoJSON to write; a PNG is written beside it.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="The layer to write: .geojson (WGS84), .gpkg, .fgb, .parquet (the scene's CRS), .json (COCO) or .csv; "
+            "beside it a picture and a style for QGIS."
+        ),
+    ],
     checkpoint: Annotated[Path | None, typer.Option(help="The weights, if not where the bank says.")] = None,
     score: Annotated[float, typer.Option(min=0.005, max=1, help="Leave out detections below this.")] = 0.25,
     window_px: Annotated[

@@ -41,7 +41,7 @@ def demo(overrides: list[str]) -> dict[str, Any]:
         "novel_map50": scores["novel_map50"],
         "seconds": time.perf_counter() - started,
         "bank": tuned["bank"],
-        "geojson": layer["geojson"],
+        "geojson": layer["layer"],
         "preview": layer["preview"],
         "checkpoint": tuned["checkpoint"],
         "mlflow_database": str(paths.database),

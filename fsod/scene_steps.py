@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,12 @@ from fsod.engine.infer import batch_detector, warm_up
 from fsod.engine.onnx_infer import load_onnx
 from fsod.errors import UserError
 from fsod.geo.labels import LabelledBoxes, read_boxes
+from fsod.geo.layer_files import ON_A_MAP, check_layer_path, write_layer
 from fsod.geo.predict import Detect, SceneResult, predict_scene
+from fsod.geo.qgis_style import write_style
 from fsod.geo.scene import Scene, open_scene
-from fsod.geo.vector import write_geojson
+from fsod.geo.vector import Layer
+from fsod.marks import class_colour
 from fsod.progress import console, progress_bar
 from fsod.steps import write_examples
 from fsod.store.checkpoint import load_checkpoint
@@ -81,6 +86,7 @@ class _Searcher:
     detect: Detect
     class_names: tuple[str, ...]
     weights_sha256: str
+    bank_sha256: str
     nms_iou: float
     window_px: int
     machine: str
@@ -96,27 +102,34 @@ def _searcher(bank: Path, checkpoint: Path | None, plan: PredictSettings) -> _Se
         exported = load_onnx(bank, plan.score)
         known = exported.header
         nms_iou = known.suppression.nms_iou
-        return _Searcher(exported, known.class_names, known.weights_sha256, nms_iou, known.window_px, str(exported))
+        hashes = known.weights_sha256, _sha256(bank)
+        return _Searcher(exported, known.class_names, *hashes, nms_iou, known.window_px, str(exported))
     machine = choose_machine(plan.precision)
     loaded = load_checkpoint(checkpoint or checkpoint_of(bank))
     settings = RunSettings.model_validate(loaded.settings).evaluate
     classes = load_bank(bank, loaded.detector)
     detect = batch_detector(loaded, classes, machine, settings, plan.score)
-    return _Searcher(detect, classes.class_names, classes.weights_sha256, settings.nms_iou, WINDOW_PX, str(machine))
+    hashes = classes.weights_sha256, _sha256(bank)
+    return _Searcher(detect, classes.class_names, *hashes, settings.nms_iou, WINDOW_PX, str(machine))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def predict_file(scene: Path, checkpoint: Path | None, bank: Path, out: Path, plan: PredictSettings) -> dict[str, Any]:
-    """Finds a bank's classes in a scene with the bank's own weights; writes GeoJSON and, beside it, a picture.
+    """Finds a bank's classes in a scene with the bank's own weights; writes a layer and, beside it, style and picture.
 
     Args:
         scene: a raster.
         checkpoint: the weights, where the bank says if None.
         bank: a class bank, or what ``fsod export`` made of one (.onnx).
-        out: the GeoJSON to write.
+        out: the layer to write; its extension says in which format.
         plan: how to go over the scene.
     """
-    if out.suffix.lower() not in (".geojson", ".json"):
-        raise UserError(f"{out}: the layer is written as GeoJSON; give a name that ends in .geojson")
+    check_layer_path(out)
+    started = datetime.now(UTC)
     searcher = _searcher(bank, checkpoint, plan)
     names = searcher.class_names
     window_px = plan.window_px or searcher.window_px
@@ -136,13 +149,21 @@ def predict_file(scene: Path, checkpoint: Path | None, bank: Path, out: Path, pl
         )
     for warning in result.warnings:
         console.print(f"warning: {warning}")
-    attributes = {"weights": searcher.weights_sha256[:12], "gsd_m": result.gsd_m}
-    write_geojson(out, result.detections, names, result.georeference, scene.name, attributes)
+    attributes = {
+        "weights": searcher.weights_sha256[:12],
+        "bank": searcher.bank_sha256[:12],
+        "gsd_m": result.gsd_m,
+        "time": f"{started:%Y-%m-%dT%H:%M:%SZ}",
+    }
+    size_px = result.width_px, result.height_px
+    write_layer(out, Layer(result.detections, names, result.georeference, scene.name, size_px, attributes))
+    if out.suffix.lower() in ON_A_MAP:
+        write_style(out.with_suffix(".qml"), {name: class_colour(i) for i, name in enumerate(names)})
     picture = out.with_suffix(".png")
     _write_preview(scene, result, names, picture)
     found = [names[c] for c in result.detections.class_ids]
     return {
-        "geojson": str(out),
+        "layer": str(out),
         "preview": str(picture),
         "found": {name: found.count(name) for name in names},
         "windows_run": result.windows_run,

@@ -12,8 +12,9 @@ from affine import Affine
 from fsod.boxes import Detections
 from fsod.errors import UserError
 from fsod.geo.labels import read_boxes, read_layer
+from fsod.geo.layer_files import write_layer
 from fsod.geo.scene import Scene, open_scene
-from fsod.geo.vector import corners_px, write_geojson
+from fsod.geo.vector import Layer, corners_px
 
 MakeRaster = Callable[..., Path]
 
@@ -61,7 +62,8 @@ def test_any_format_and_crs_comes_back_as_pixels(
 def test_our_own_geojson_reads_back(make_raster: MakeRaster, tmp_path: Path) -> None:
     found = Detections(BOXES, np.ones(3, np.float32), np.array([0, 0, 1]))
     with open_made(make_raster, crs="EPSG:3857", transform=STRAIGHT) as scene:
-        write_geojson(tmp_path / "a.geojson", found, ["tank", "ship"], scene.georeference, "scene.tif", {})
+        layer = Layer(found, ["tank", "ship"], scene.georeference, "scene.tif", (scene.width_px, scene.height_px), {})
+        write_layer(tmp_path / "a.geojson", layer)
         labels = read_boxes(tmp_path / "a.geojson", "class", scene)
     np.testing.assert_allclose(labels.boxes_xyxy_px, BOXES, atol=1e-3)
     assert labels.class_names == tuple(CLASSES)

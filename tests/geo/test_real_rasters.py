@@ -16,9 +16,10 @@ from rasterio.warp import transform as gdal_transform
 
 from fsod.boxes import Detections
 from fsod.errors import UserError
-from fsod.geo.predict import predict_scene
+from fsod.geo.layer_files import write_layer
+from fsod.geo.predict import SceneResult, predict_scene
 from fsod.geo.scene import open_scene
-from fsod.geo.vector import write_geojson
+from fsod.geo.vector import Layer
 
 FOLDER = Path(os.environ.get("FSOD_SHARED", "../shared")) / "data" / "geotiff"
 
@@ -62,13 +63,20 @@ def everywhere(images: NDArray[np.uint8]) -> list[Detections]:
     return [one for _ in images]
 
 
+def layer_of(result: SceneResult) -> Layer:
+    size_px = result.width_px, result.height_px
+    attributes = {"gsd_m": result.gsd_m}
+    return Layer(result.detections, ["thing"], result.georeference, result.scene, size_px, attributes)
+
+
+@pytest.mark.parametrize("suffix", [".geojson", ".gpkg"])
 @pytest.mark.parametrize("name", EXPECTED)
-def test_each_gives_a_layer_in_the_right_place(name: str, tmp_path: Path) -> None:
+def test_each_gives_a_layer_in_the_right_place(name: str, suffix: str, tmp_path: Path) -> None:
     path = FOLDER / f"{name}.tif"
     result = predict_scene(path, everywhere)
     boxes = result.detections.boxes_xyxy_px
-    out = tmp_path / "out.geojson"
-    write_geojson(out, result.detections, ["thing"], result.georeference, path.name, {"gsd_m": result.gsd_m})
+    out = tmp_path / f"out{suffix}"
+    write_layer(out, layer_of(result))
     layer = geopandas.read_file(out)
     assert len(layer) == len(boxes)
     if name in ("mostly_empty_8448px_cog", "rotated_affine"):
@@ -85,10 +93,8 @@ def test_each_gives_a_layer_in_the_right_place(name: str, tmp_path: Path) -> Non
             return
         for geometry, box in zip(layer.geometry, boxes, strict=True):
             # back into the scene by GDAL's own transformation, which had no part in writing it
-            lon, lat = shapely.get_coordinates(geometry).T.tolist()
-            columns, rows = ~dataset.transform @ [
-                np.array(v) for v in gdal_transform("EPSG:4326", dataset.crs, lon, lat)
-            ]
+            x, y = gdal_transform(layer.crs.to_wkt(), dataset.crs, *shapely.get_coordinates(geometry).T.tolist())
+            columns, rows = ~dataset.transform @ [np.array(x), np.array(y)]
             assert np.abs([columns.min(), rows.min(), columns.max(), rows.max()] - box).max() < 0.1
         masks = dataset.read_masks(1) if name != "float_nan" else np.isfinite(dataset.read(1)) * 255
     for x1, y1, x2, y2 in boxes.astype(int):
@@ -120,5 +126,5 @@ def test_an_empty_scene_still_says_what_was_run(tmp_path: Path) -> None:
     result = predict_scene(FOLDER / "mostly_empty_8448px_cog.tif", everywhere)
     assert (result.windows_run, result.windows_blank) == (0, 17 * 17)
     out = tmp_path / "out.geojson"
-    write_geojson(out, result.detections, [], result.georeference, "x.tif", {"gsd_m": result.gsd_m})
+    write_layer(out, layer_of(result))
     assert json.loads(out.read_text())["run"]["gsd_m"] == pytest.approx(59.6, abs=0.1)

@@ -1,0 +1,58 @@
+"""Rings of longitude and latitude as polygons that end at 180 degrees, as RFC 7946 wants."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
+
+Geometries = NDArray[np.object_]
+"""(n,) shapely geometries."""
+
+
+def lonlat_polygons(rings_deg: NDArray[np.float64]) -> Geometries:
+    """Polygons of closed rings, those across 180 degrees cut there into one part on either side.
+
+    A step of a ring is the short way round the globe, so a ring may come with longitudes that jump at 180 degrees or run
+    past it. A ring around a pole holds that pole. A ring with a place that has no longitude and latitude is None.
+
+    Args:
+        rings_deg: (n, corners + 1, 2) longitude and latitude.
+    """
+    finite = np.asarray(np.isfinite(rings_deg).all(axis=(1, 2)))
+    rings = np.where(finite[:, None, None], rings_deg, 0.0)
+    lon = rings[..., 0] = np.asarray(np.unwrap(rings[..., 0], period=360, axis=1), np.float64)
+    polygons = np.asarray(shapely.polygons(rings), dtype=object)
+    for i in np.flatnonzero((lon.min(axis=1) < -180) | (lon.max(axis=1) > 180) | _around_pole(lon)):
+        polygons[i] = _cut(rings[i])
+    polygons[~finite] = None
+    return polygons
+
+
+def _around_pole(lon: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which rings (n, corners + 1) have gone round the globe at their end."""
+    return np.asarray(np.abs(lon[:, -1] - lon[:, 0]) > 180)
+
+
+def _cut(ring_deg: NDArray[np.float64]) -> BaseGeometry:
+    if _around_pole(ring_deg[None, :, 0])[0]:
+        # on the map of longitudes such a ring is an open line; the pole itself closes it
+        first, last = ring_deg[0], ring_deg[-1]
+        pole = math.copysign(90, ring_deg[:, 1].mean())
+        ring_deg = np.vstack([ring_deg, [last[0], pole], [first[0], pole], first])
+    polygon, lon = shapely.Polygon(ring_deg), ring_deg[:, 0]
+    parts = []
+    for turn in range(math.floor((lon.min() + 180) / 360), math.ceil((lon.max() + 180) / 360)):
+        shift = np.array([360 * turn, 0])
+        clipped = shapely.clip_by_rect(polygon, shift[0] - 180, -90, shift[0] + 180, 90)
+        parts += [shapely.Polygon(ring.coords - shift) for ring in _exteriors(clipped)]
+    # around a pole the two parts also meet where the ring began
+    return shapely.union_all(parts)
+
+
+def _exteriors(clipped: BaseGeometry) -> list[shapely.LinearRing]:
+    """Of the polygons among what clipping left, which may be lines and points too."""
+    return [part.exterior for part in shapely.get_parts(clipped) if isinstance(part, shapely.Polygon)]

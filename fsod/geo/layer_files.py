@@ -1,0 +1,162 @@
+"""A scene's detections as a file, in the format that its name asks for.
+
+GeoJSON is longitude and latitude (RFC 7946), the other formats of maps are in the scene's CRS; COCO is pixels, CSV has
+pixels and the longitude and latitude of a box's centre.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pyogrio
+from geopandas import GeoDataFrame
+
+from fsod.errors import UserError, nearest
+from fsod.geo.vector import Layer
+
+DEGREE_DIGITS = 9
+"""0.1 mm on the ground."""
+
+NAME = "detections"
+"""Of the layer inside the file. The file's own name would not do: GeoPackage forbids some."""
+
+
+def check_layer_path(path: Path) -> None:
+    """UserError unless ``path`` can become a layer; to be called before the work is done."""
+    suffix = path.suffix.lower()
+    if suffix not in _FORMATS:
+        found = repr(suffix) if suffix else "no extension"
+        raise UserError(
+            f"{path}: {found} names no known format{nearest(suffix, _FORMATS)}; known: {', '.join(_FORMATS)}"
+        )
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; name the file to write")
+
+
+def write_layer(path: Path, layer: Layer) -> None:
+    """Writes detections in the format of the extension, under a temporary name that is then renamed.
+
+    The file is put together in memory (about 0.5 kB a box), so that a full disk shows as an error whatever the library
+    that writes the format makes of it.
+
+    Raises:
+        UserError: no known extension, or the file cannot be written; no half file is left behind, and an older one stays.
+    """
+    check_layer_path(path)
+    content = _FORMATS[path.suffix.lower()](layer)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, content)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes under a temporary name and renames; whatever goes wrong, no half file stays."""
+    temporary = path.with_name(path.name + ".part")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _geojson(layer: Layer) -> bytes:
+    """RFC 7946, with the run as a member of the collection, which readers of plain GeoJSON skip."""
+    run = layer.run
+    head: dict[str, object] = {"type": "FeatureCollection", "run": run}
+    if "coordinate_frame" in run:
+        head["coordinate_frame"] = run.pop("coordinate_frame")
+    options = {
+        "COORDINATE_PRECISION": str(DEGREE_DIGITS),
+        "NATIVE_DATA": json.dumps(head, allow_nan=False),
+        "NATIVE_MEDIA_TYPE": "application/vnd.geo+json",
+        "WRITE_NAME": "NO",
+        "RFC7946": "NO" if layer.georeference.crs is None else "YES",
+    }
+    return _through_ogr(layer.frame(lonlat=True), "GeoJSON", layer_options=options)
+
+
+def _geopackage(layer: Layer) -> bytes:
+    run = {key: str(value) for key, value in layer.run.items() if value is not None}
+    return _through_ogr(layer.frame(lonlat=False), "GPKG", layer_metadata=run)
+
+
+def _flatgeobuf(layer: Layer) -> bytes:
+    return _through_ogr(layer.frame(lonlat=False), "FlatGeobuf")
+
+
+def _through_ogr(frame: GeoDataFrame, driver: str, **options: dict[str, str]) -> bytes:
+    buffer = BytesIO()
+    with warnings.catch_warnings():
+        # a scene without a CRS has been warned of already
+        warnings.filterwarnings("ignore", "'crs' was not provided")
+        pyogrio.write_dataframe(frame, buffer, driver=driver, layer=NAME, geometry_type="Polygon", **options)
+    return buffer.getvalue()
+
+
+def _geoparquet(layer: Layer) -> bytes:
+    buffer = BytesIO()
+    layer.frame(lonlat=False).to_parquet(buffer, index=False)
+    return buffer.getvalue()
+
+
+def _csv(layer: Layer) -> bytes:
+    table = layer.frame(lonlat=False).drop(columns="geometry")
+    if layer.georeference.crs is not None:
+        boxes = layer.detections.boxes_xyxy_px
+        lonlat = layer.georeference.to_lonlat((boxes[:, :2] + boxes[:, 2:]) / 2)
+        lonlat = np.where(np.isfinite(lonlat), lonlat, np.nan)
+        table["lon"] = ((lonlat[:, 0] + 180) % 360 - 180).round(DEGREE_DIGITS)
+        table["lat"] = lonlat[:, 1].round(DEGREE_DIGITS)
+    return table.to_csv(index=False).encode()
+
+
+def _coco(layer: Layer) -> bytes:
+    """COCO with scores: one image, the scene; boxes are x, y, width, height in its pixels."""
+    width, height = layer.size_px
+    found = layer.detections
+    annotations = []
+    for i, (box, score, class_id) in enumerate(
+        zip(found.boxes_xyxy_px.round(2), found.scores, found.class_ids, strict=True), start=1
+    ):
+        x1, y1, x2, y2 = box.tolist()
+        sides = round(x2 - x1, 2), round(y2 - y1, 2)
+        annotations.append(
+            {
+                "id": i,
+                "image_id": 1,
+                "category_id": int(class_id) + 1,
+                "bbox": [x1, y1, *sides],
+                "area": round(sides[0] * sides[1], 4),
+                "iscrowd": 0,
+                "score": round(float(score), 4),
+            }
+        )
+    image = {"id": 1, "file_name": layer.scene, "width": width, "height": height}
+    content = {
+        "info": dict(layer.attributes),
+        "images": [image],
+        "categories": [{"id": i, "name": name} for i, name in enumerate(layer.class_names, start=1)],
+        "annotations": annotations,
+    }
+    return (json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+_FORMATS: dict[str, Callable[[Layer], bytes]] = {
+    ".geojson": _geojson,
+    ".gpkg": _geopackage,
+    ".fgb": _flatgeobuf,
+    ".parquet": _geoparquet,
+    ".json": _coco,
+    ".csv": _csv,
+}
+
+ON_A_MAP = (".geojson", ".gpkg", ".fgb", ".parquet")
+"""Extensions of layers that QGIS puts on the map, and that a style belongs to."""

@@ -1,0 +1,65 @@
+"""A style for QGIS, which it takes by itself from a .qml file beside a layer of the same name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element, SubElement
+
+from fsod.geo.layer_files import write_whole
+
+LINE_MM = "0.5"
+LABEL = '"class" || \' \' || format_number("score", 2)'
+POLYGONS = "2"
+OUTSIDE = "8"
+"""QGIS's placement of a label beside its polygon, so that it never covers the object."""
+
+Colour = tuple[int, int, int]
+
+
+def write_style(path: Path, colours: Mapping[str, Colour]) -> None:
+    """Boxes without fill, one colour a class, labelled with class and score.
+
+    Args:
+        path: the layer's name with .qml.
+        colours: class name -> RGB, 0..255.
+
+    Raises:
+        OSError: the file cannot be written; no half file is left behind.
+    """
+    # no version of QGIS made it; this one reads it as it is, and every later one converts from it
+    style = Element("qgis", version="3.28.0", styleCategories="Symbology|Labeling", labelsEnabled="1")
+    renderer = SubElement(style, "renderer-v2", type="categorizedSymbol", attr="class", enableorderby="0")
+    categories, symbols = SubElement(renderer, "categories"), SubElement(renderer, "symbols")
+    for i, (name, colour) in enumerate(colours.items()):
+        SubElement(categories, "category", value=name, label=name, symbol=str(i), render="true", type="string")
+        _outline(SubElement(symbols, "symbol", type="fill", name=str(i), alpha="1", clip_to_extent="1"), colour)
+    _label(SubElement(style, "labeling", type="simple"))
+    SubElement(style, "layerGeometryType").text = POLYGONS
+    ElementTree.indent(style)
+    doctype = b"<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
+    write_whole(path, doctype + ElementTree.tostring(style, encoding="utf-8") + b"\n")
+
+
+def _outline(symbol: Element, colour: Colour) -> None:
+    layer = SubElement(symbol, "layer", {"class": "SimpleLine"}, enabled="1", locked="0")
+    options = SubElement(layer, "Option", type="Map")
+    settings = {"line_color": _rgba(colour), "line_style": "solid", "line_width": LINE_MM, "line_width_unit": "MM"}
+    for name, value in {**settings, "joinstyle": "miter"}.items():
+        SubElement(options, "Option", name=name, type="QString", value=value)
+
+
+def _label(labeling: Element) -> None:
+    settings = SubElement(labeling, "settings", calloutType="simple")
+    white, dark = _rgba((255, 255, 255)), _rgba((20, 20, 20))
+    text = SubElement(
+        settings, "text-style", fieldName=LABEL, isExpression="1", fontSize="8", fontSizeUnit="Point", textColor=white
+    )
+    SubElement(text, "text-buffer", bufferDraw="1", bufferSize="0.8", bufferSizeUnits="MM", bufferColor=dark)
+    SubElement(settings, "placement", placement=OUTSIDE, dist="0.5", distUnits="MM")
+    SubElement(settings, "rendering", drawLabels="1", obstacle="1")
+
+
+def _rgba(colour: Colour) -> str:
+    return ",".join(str(v) for v in (*colour, 255))

@@ -1,0 +1,293 @@
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pyogrio
+import pyproj
+import pytest
+import rasterio
+import shapely
+from affine import Affine
+from pycocotools.coco import COCO
+from rasterio.warp import transform as gdal_transform
+
+from fsod.boxes import Detections
+from fsod.errors import UserError
+from fsod.geo.georeference import Georeference
+from fsod.geo.layer_files import ON_A_MAP, check_layer_path, write_layer
+from fsod.geo.scene import open_scene
+from fsod.geo.vector import Layer
+
+ALL = (*ON_A_MAP, ".json", ".csv")
+
+BOXES = Detections(
+    np.array([[0, 0, 100, 80], [10.25, 20.5, 30.75, 44], [99, 79, 100, 80]], dtype=np.float64),
+    np.array([0.9, 0.5, 0.25], np.float32),
+    np.array([0, 1, 1]),
+)
+NAMES = ("storage tank", 'Straße, "x" <&>\'')
+RUN: dict[str, str | float | bool | None] = {
+    "weights": "ab12",
+    "bank": "cd34",
+    "gsd_m": 0.5,
+    "time": "2026-11-23T01:02:03Z",
+}
+PIXELS = Georeference(None, Affine.identity(), None)
+
+PLACES = {
+    "utm": ("EPSG:32633", Affine(0.5, 0, 500_000, 0, -0.5, 5_000_000)),
+    "nad83": ("EPSG:26913", Affine(0.15, 0, 519_467, 0, -0.15, 4_311_669)),
+    "web mercator": ("EPSG:3857", Affine(2, 0, 2_086_982, 0, -2, 7_239_030)),
+    "world mercator": ("EPSG:3395", Affine(0.1, 0, 13_467_532, 0, -0.1, 1_632_019)),
+    "degrees": ("EPSG:4326", Affine(1e-5, 0, -115, 0, -1e-5, 36)),
+    "south up": ("EPSG:32733", Affine(0.5, 0, 500_000, 0, 0.5, 5_000_000)),
+    "rotated": (
+        "EPSG:32633",
+        Affine.translation(500_000, 5_000_000) @ Affine.rotation(35) @ Affine.scale(0.5, -0.5),
+    ),
+}
+
+
+def place(name: str) -> Georeference:
+    crs, transform = PLACES[name]
+    return Georeference(pyproj.CRS(crs), transform, None)
+
+
+def layer(georeference: Georeference, found: Detections = BOXES) -> Layer:
+    return Layer(found, NAMES, georeference, "scène.tif", (100, 80), RUN)
+
+
+def read(path: Path) -> geopandas.GeoDataFrame:
+    """As another program would; best score first, because FlatGeobuf orders features by place."""
+    frame = geopandas.read_parquet(path) if path.suffix.lower() == ".parquet" else geopandas.read_file(path)
+    return frame.sort_values("score", ascending=False, ignore_index=True) if len(frame) else frame
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("suffix", ON_A_MAP)
+@pytest.mark.parametrize("name", PLACES)
+def test_corners_land_where_a_second_library_says(tmp_path: Path, name: str, suffix: str) -> None:
+    crs, transform = PLACES[name]
+    path = tmp_path / f"out{suffix}"
+    write_layer(path, layer(place(name)))
+    # read by OGR or Arrow, brought back by GDAL: pixels must come out as they went in, to a hundredth
+    frame = read(path)
+    assert frame.crs == pyproj.CRS("EPSG:4326" if suffix == ".geojson" else crs)
+    for geometry, box in zip(frame.geometry, BOXES.boxes_xyxy_px, strict=True):
+        x, y = gdal_transform(frame.crs.to_wkt(), crs, *shapely.get_coordinates(geometry).T.tolist())
+        columns, rows = ~transform @ (np.array(x), np.array(y))
+        np.testing.assert_allclose([columns.min(), rows.min(), columns.max(), rows.max()], box, atol=0.01)
+        assert geometry.geom_type == "Polygon"
+        assert geometry.is_valid
+        assert suffix != ".geojson" or shapely.is_ccw(geometry.exterior)
+
+
+@pytest.mark.parametrize("suffix", ON_A_MAP)
+def test_every_feature_says_what_it_is_and_where_it_is_from(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / "deep" / f"out{suffix.upper()}"
+    write_layer(path, layer(place("utm")))
+    frame = read(path)
+    columns = ["class", "score", "scene", "x1_px", "y1_px", "x2_px", "y2_px", "weights", "bank", "gsd_m", "time"]
+    assert list(frame.columns) == [*columns, "geometry"]
+    assert frame["class"].tolist() == [NAMES[0], NAMES[1], NAMES[1]]
+    assert frame["score"].tolist() == [0.9, 0.5, 0.25]
+    np.testing.assert_array_equal(frame[["x1_px", "y1_px", "x2_px", "y2_px"]], BOXES.boxes_xyxy_px)
+    assert set(frame["scene"]) == {"scène.tif"}
+    assert set(frame["gsd_m"]) == {0.5}
+    assert set(frame["bank"]) == {"cd34"}
+    # GeoJSON's reader knows a time when it sees one
+    assert {str(time).replace(" ", "T")[:19] for time in frame["time"]} == {"2026-11-23T01:02:03"}
+
+
+def test_geojson_is_plain_rfc_7946(tmp_path: Path) -> None:
+    path = tmp_path / "out.geojson"
+    write_layer(path, layer(place("degrees")))
+    text = json.loads(path.read_text(encoding="utf-8"))
+    assert "crs" not in text
+    assert "coordinate_frame" not in text
+    assert text["run"] == {"scene": "scène.tif", **RUN}
+    ring = text["features"][0]["geometry"]["coordinates"][0]
+    expected = {(-115, 36), (-114.999, 36), (-114.999, 35.9992), (-115, 35.9992)}
+    assert {tuple(round(v, 7) for v in corner) for corner in ring} == expected
+    assert ring[0] == ring[-1]
+    assert len(ring) == 5
+
+
+@pytest.mark.parametrize("suffix", ALL)
+def test_an_empty_layer_is_a_layer(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"out{suffix}"
+    write_layer(path, layer(place("utm"), Detections.empty()))
+    if suffix in ON_A_MAP:
+        assert len(read(path)) == 0
+    if suffix == ".csv":
+        assert path.read_text().startswith("class,score,scene,")
+    elif suffix in (".geojson", ".json"):
+        text = json.loads(path.read_text())
+        assert text["info" if suffix == ".json" else "run"]["bank"] == "cd34"
+    elif suffix == ".gpkg":
+        assert pyogrio.read_info(path)["layer_metadata"]["bank"] == "cd34"
+
+
+@pytest.mark.parametrize("suffix", ON_A_MAP)
+def test_without_a_crs_coordinates_are_pixels_and_the_file_says_so(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"out{suffix}"
+    write_layer(path, layer(PIXELS))
+    assert read(path).geometry[1].bounds == (10.25, 20.5, 30.75, 44.0)
+    if suffix != ".geojson":  # whose readers take WGS84 for granted
+        assert read(path).crs is None
+    if suffix == ".geojson":
+        assert json.loads(path.read_text())["coordinate_frame"].startswith("pixels of the scene")
+    if suffix == ".gpkg":
+        assert pyogrio.read_info(path)["layer_metadata"]["coordinate_frame"].startswith("pixels of the scene")
+
+
+def test_what_is_unknown_is_nothing_in_every_format(tmp_path: Path) -> None:
+    unknown = Layer(BOXES, NAMES, PIXELS, "a.tif", (100, 80), {"gsd_m": None})
+    for suffix in ALL:
+        write_layer(tmp_path / f"out{suffix}", unknown)
+        if suffix in ON_A_MAP:
+            assert read(tmp_path / f"out{suffix}")["gsd_m"].isna().all()
+    assert json.loads((tmp_path / "out.json").read_text())["info"] == {"gsd_m": None}
+    assert [row["gsd_m"] for row in read_csv(tmp_path / "out.csv")] == ["", "", ""]
+
+
+def test_a_box_across_the_antimeridian_is_cut_in_geojson_only(tmp_path: Path) -> None:
+    across = Affine(100, 0, 3_335_000, 0, -100, 0)  # centred on 150 E: 180 E lies at x = 3,339,584
+    there = Georeference(pyproj.CRS("EPSG:3832"), across, None)
+    for suffix in (".geojson", ".gpkg"):
+        write_layer(tmp_path / f"out{suffix}", layer(there))
+    whole = read(tmp_path / "out.geojson").geometry[0]
+    west, east = sorted(whole.geoms, key=lambda part: part.bounds[0])
+    assert (west.bounds[0], east.bounds[2]) == (-180, 180)
+    assert west.bounds[2] < -179
+    assert east.bounds[0] > 179
+    assert all(shapely.is_ccw(part.exterior) for part in whole.geoms)
+    assert read(tmp_path / "out.gpkg").geometry[0].bounds == (3_335_000, -8_000, 3_345_000, 0)
+
+
+def test_a_place_that_is_not_on_the_globe_has_no_geometry(tmp_path: Path) -> None:
+    # the corner of a picture of the whole Earth shows space
+    full_disk = Georeference(pyproj.CRS("ESRI:102038"), Affine(2e5, 0, -1e7, 0, -1e5, 4e6), None)
+    for suffix in (".geojson", ".csv"):
+        write_layer(tmp_path / f"out{suffix}", layer(full_disk))
+    frame = read(tmp_path / "out.geojson")
+    assert frame.geometry[0] is None
+    assert frame["x2_px"][0] == 100
+
+
+def test_coco_is_what_pycocotools_reads(tmp_path: Path) -> None:
+    path = tmp_path / "out.json"
+    write_layer(path, layer(place("utm")))
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO(path)
+    assert coco.imgs[1] == {"id": 1, "file_name": "scène.tif", "width": 100, "height": 80}
+    assert [c["name"] for c in coco.loadCats(coco.getCatIds())] == list(NAMES)
+    found = coco.loadAnns(coco.getAnnIds(imgIds=[1]))
+    assert [a["bbox"] for a in found] == [[0, 0, 100, 80], [10.25, 20.5, 20.5, 23.5], [99, 79, 1, 1]]
+    assert [(a["category_id"], a["score"]) for a in found] == [(1, 0.9), (2, 0.5), (2, 0.25)]
+    assert found[1]["area"] == 20.5 * 23.5
+
+
+def test_csv_has_pixels_and_where_the_centre_is(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    write_layer(path, layer(place("degrees")))
+    rows = read_csv(path)
+    assert [row["class"] for row in rows] == [NAMES[0], NAMES[1], NAMES[1]]
+    boxes = [[float(row[key]) for key in ("x1_px", "y1_px", "x2_px", "y2_px")] for row in rows]
+    np.testing.assert_array_equal(boxes, BOXES.boxes_xyxy_px)
+    np.testing.assert_allclose([float(rows[0]["lon"]), float(rows[0]["lat"])], [-114.9995, 35.9996], atol=1e-9)
+    write_layer(path, layer(PIXELS))
+    assert "lon" not in read_csv(path)[0]
+
+
+@pytest.mark.parametrize("name", ["out.shp", "out", "out.geojsn", "out.png"])
+def test_an_unknown_extension_is_one_line_that_names_the_known_ones(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError) as error:
+        check_layer_path(tmp_path / name)
+    assert "\n" not in str(error.value)
+    assert name in str(error.value)
+    assert all(suffix in str(error.value) for suffix in ALL)
+    with pytest.raises(UserError, match=r"known: \.geojson"):
+        write_layer(tmp_path / name, layer(PIXELS))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_in_the_place_of_the_layer_is_found_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "out.gpkg").mkdir()
+    with pytest.raises(UserError, match=r"out.gpkg: is a folder"):
+        check_layer_path(tmp_path / "out.gpkg")
+
+
+def no_space(self: Path, content: object) -> int:
+    with self.open("wb") as file:
+        file.write(b"half")
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("method", ["write_bytes", "replace"])
+def test_a_full_disk_leaves_the_old_file_and_no_half_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    path = tmp_path / "out.gpkg"
+    path.write_text("old")
+
+    def no_rename(self: Path, target: Path) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, method, no_space if method == "write_bytes" else no_rename)
+    with pytest.raises(UserError, match=r"out.gpkg: cannot be written \(No space left on device\)"):
+        write_layer(path, layer(place("utm")))
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["out.gpkg"]
+    with pytest.raises(UserError, match="cannot be written"):
+        write_layer(path / "below.geojson", layer(PIXELS))
+
+
+IN_LITTLE_ROOM = """
+import resource, sys
+from pathlib import Path
+from tests.geo.test_layer_files import ALL, PLACES, layer, place
+from fsod.errors import UserError
+from fsod.geo.layer_files import write_layer
+
+layers = layer(place("utm"))
+resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
+for suffix in ALL:
+    try:
+        write_layer(Path(sys.argv[1]) / f"out{suffix}", layers)
+    except UserError as error:
+        print(error)
+"""
+
+
+def test_where_files_cannot_grow_every_format_is_an_error_and_no_file(tmp_path: Path) -> None:
+    # the kernel stops the write in the middle, as a full disk does
+    done = subprocess.run([sys.executable, "-c", IN_LITTLE_ROOM, tmp_path], capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(ALL), done.stderr
+    assert all(
+        f"out{suffix}: cannot be written (File too large)" in line for suffix, line in zip(ALL, lines, strict=True)
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_rasterio_and_pyproj_agree_on_the_crs(make_raster: Callable[..., Path]) -> None:
+    # the CRS travels as WKT between the two; a swapped axis order or lost datum would show here
+    crs, transform = PLACES["nad83"]
+    path = make_raster(np.ones((1, 80, 100), np.uint8), crs=crs, transform=transform)
+    with rasterio.open(path) as dataset, open_scene(path) as scene:
+        (lon,), (lat,) = gdal_transform(dataset.crs, "EPSG:4326", *[[v] for v in transform @ (50, 40)])
+        np.testing.assert_allclose(scene.georeference.to_lonlat(np.array([[50.0, 40.0]])), [[lon, lat]], atol=1e-9)
