@@ -146,7 +146,7 @@ def read_layer(
     Raises:
         UserError: not a vector file; several layers and none named; no such attribute; no feature.
     """
-    frame = _read_frame(path, layer)
+    frame = read_frame(path, layer)
     if not len(frame):
         raise UserError(f"{path}: holds no features; mark at least one example")
     attributes = [str(column) for column in frame.columns if column != "geometry"]
@@ -185,7 +185,8 @@ def _class_name(value: object) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else " ".join(str(value).split())
 
 
-def _read_frame(path: Path, layer: str | None) -> GeoDataFrame:
+def read_frame(path: Path, layer: str | None) -> GeoDataFrame:
+    """All features of a vector file, as ``read_layer`` reads them; UserError where it says so."""
     if not path.exists():
         raise UserError(f"{path}: no such vector file")
     try:

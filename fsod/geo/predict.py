@@ -21,6 +21,7 @@ import rasterio
 from numpy.typing import NDArray
 
 from fsod.boxes import Detections, area_px
+from fsod.geo.area import read_area
 from fsod.geo.blank import shows_something
 from fsod.geo.georeference import Georeference
 from fsod.geo.journal import Finished, Journal, files_fingerprint
@@ -35,8 +36,8 @@ Detect = Callable[[NDArray[np.uint8]], list[Detections]]
 OnProgress = Callable[[int, int], None]
 """Called with windows done and windows in all."""
 
-OnOpen = Callable[[Scene], None]
-"""Called with the open scene before the first window."""
+OnOpen = Callable[[Scene, int, int], None]
+"""Called before the first window with the open scene, windows that an earlier run has finished, and windows in all."""
 
 BLANKS_A_LINE = 1000
 """Blank windows that the journal takes note of at once: in an empty part of a scene no batch ever fills."""
@@ -60,7 +61,8 @@ class SceneResult:
         pixels: how raw pixels became RGB, in words.
         windows_run: windows the network saw.
         windows_blank: windows skipped because they show nothing.
-        windows_resumed: windows of both kinds that an earlier, killed run had finished.
+        windows_outside: windows skipped because they lie outside the area of interest.
+        windows_resumed: windows run or blank that an earlier, killed run had finished.
         damaged: windows skipped because they could not be read, one message each.
         warnings: what the user should know, one line each.
         seconds: wall time of everything.
@@ -76,6 +78,7 @@ class SceneResult:
     pixels: str
     windows_run: int
     windows_blank: int
+    windows_outside: int
     windows_resumed: int
     damaged: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -94,6 +97,7 @@ def predict_scene(
     bands: tuple[int, ...] | None = None,
     stretch: bool = False,
     iou_threshold: float = 0.5,
+    aoi: Path | None = None,
     skip_damaged: bool = False,
     journal: Path | None = None,
     detector: Mapping[str, Any] | None = None,
@@ -114,12 +118,14 @@ def predict_scene(
         bands: band numbers to show as RGB, from 1.
         stretch: scale 8-bit too.
         iou_threshold: boxes of one class from two windows that overlap more are one object.
+        aoi: vector file of the area of interest; windows outside it are never run, detections whose centre lies outside
+            are left out.
         skip_damaged: go on where pixels cannot be read, instead of stopping there; what the damaged window answers for
             is then missing, up to the seams with its neighbours.
         journal: file to keep what is finished in, and to go on from if it is there. It stays: who has written the result
             removes it.
         detector: what decides what ``detect`` finds (weights, classes, thresholds), as JSON values for the journal.
-        on_open: told of the scene before the first window.
+        on_open: told before the first window.
         on_progress: told after each window.
 
     Raises:
@@ -129,8 +135,9 @@ def predict_scene(
     started = time.perf_counter()
     with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), open_scene(path, gsd_m=gsd_m, bands=bands, stretch=stretch) as scene:
         grid = window_grid(scene.grid_width_px, scene.grid_height_px, window_px, overlap_px)
-        if on_open is not None:
-            on_open(scene)
+        area = None if aoi is None else read_area(aoi, scene)
+        todo = np.ones(len(grid), np.bool_) if area is None else area.reached(grid, scene)
+        total = int(todo.sum())
         # neither batch nor skip_damaged: who ran out of memory or into a damaged block may go on with another
         settings = {
             "scene": files_fingerprint(scene.files),
@@ -139,34 +146,38 @@ def predict_scene(
             "window_px": window_px,
             "overlap_px": overlap_px,
             "iou_threshold": iou_threshold,
+            "aoi": None if area is None else area.sha256,
         }
         kept = None if journal is None else Journal(journal, {**settings, **(detector or {})})
         run = _Run(detect, SeamMerger(iou_threshold), (batch, window_px, window_px, 3), kept)
-        todo = np.ones(len(grid), np.bool_)
         if kept is not None:
             for finished in kept.read():
                 run.resume(grid, finished)
                 todo[[*finished.found, *finished.blank]] = False
         resumed = run.windows_run + run.windows_blank
+        if on_open is not None:
+            on_open(scene, resumed, total)
         with closing(read_ahead(scene, grid, todo, 2 * batch, skip_damaged)) as reads:
             for done, read in enumerate(reads, start=1 + resumed):
                 run.take(read)
                 if on_progress is not None:
-                    on_progress(done, len(grid))
+                    on_progress(done, total)
         run.finish()
+        detections = _to_scene(run.merger.result(), scene.grid_to_scene)
         return SceneResult(
             scene=scene.name,
             width_px=scene.width_px,
             height_px=scene.height_px,
-            detections=_to_scene(run.merger.result(), scene.grid_to_scene),
+            detections=detections if area is None else detections.select(area.holds(detections, scene)),
             georeference=scene.georeference,
             gsd_m=scene.grid_gsd_m,
             pixels=str(scene.rule),
             windows_run=run.windows_run,
             windows_blank=run.windows_blank,
+            windows_outside=len(grid) - total,
             windows_resumed=resumed,
             damaged=tuple(run.damaged),
-            warnings=scene.warnings,
+            warnings=scene.warnings if total else (*scene.warnings, f"{scene.name}: lies outside {aoi}"),
             seconds=time.perf_counter() - started,
             seconds_detecting=run.seconds_detecting,
         )

@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,8 +24,8 @@ from fsod.geo.predict import SceneResult, predict_scene
 MakeRaster = Callable[..., Path]
 
 UTM = {"crs": "EPSG:32633", "transform": Affine(0.5, 0, 500_000, 0, -0.5, 5_000_000)}
-SETTINGS = {"window_px": 64, "overlap_px": 32, "batch": 3}
-WEIGHTS = {"weights": "a1", "score": 0.25}
+SETTINGS: dict[str, Any] = {"window_px": 64, "overlap_px": 32, "batch": 3}
+WEIGHTS: dict[str, Any] = {"weights": "a1", "score": 0.25}
 
 
 def odd_boxes(images: NDArray[np.uint8]) -> list[Detections]:
@@ -129,7 +130,7 @@ def test_a_journal_of_another_run_is_refused(scene: Path, tmp_path: Path) -> Non
     interrupt(scene, journal, 2)
     before = journal.read_bytes()
 
-    def refused(match: str, detector: dict[str, object] = WEIGHTS, **other: object) -> None:
+    def refused(match: str, detector: dict[str, Any] = WEIGHTS, **other: Any) -> None:
         with pytest.raises(UserError, match=match):
             predict_scene(scene, odd_boxes, journal=journal, detector=detector, **{**SETTINGS, **other})
 

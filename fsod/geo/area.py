@@ -1,0 +1,104 @@
+"""The area of interest: the part of a scene that is to be searched.
+
+Windows and detections are taken into the CRS of the area, never the other way: every pixel of a scene has a place
+there or clearly none, while an area may reach far beyond what the scene's CRS can hold.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyproj
+import shapely
+from numpy.typing import NDArray
+
+from fsod.boxes import Detections
+from fsod.errors import UserError
+from fsod.geo.labels import raise_refused, read_frame
+from fsod.geo.scene import Scene
+from fsod.geo.windows import Grid
+
+
+@dataclass(frozen=True)
+class Area:
+    """An area of interest.
+
+    Attributes:
+        shape: polygons in the CRS of their file, prepared; in scene pixels where the scene has no CRS.
+        sha256: hash of the shape and its CRS.
+        from_scene: from the scene's CRS to that of the file; None where the scene has no CRS.
+    """
+
+    shape: shapely.Geometry
+    sha256: str
+    from_scene: pyproj.Transformer | None
+
+    def reached(self, grid: Grid, scene: Scene) -> NDArray[np.bool_]:
+        """Which windows of a grid touch the area: (windows,)."""
+        lefts, tops = np.array(grid.x.starts_px), np.array(grid.y.starts_px)
+        rows = [self._touches(lefts, top, grid.x.window_px, grid.y.window_px, scene) for top in tops]
+        return np.concatenate(rows)
+
+    def holds(self, detections: Detections, scene: Scene) -> NDArray[np.bool_]:
+        """Which detections, in the scene's own pixels, have their centre in the area: (n,)."""
+        boxes = detections.boxes_xyxy_px
+        xy = self._place((boxes[:, :2] + boxes[:, 2:]) / 2, scene)
+        return np.asarray(shapely.intersects_xy(self.shape, xy))
+
+    def _touches(
+        self, lefts_px: NDArray[np.intp], top_px: int, width_px: int, height_px: int, scene: Scene
+    ) -> NDArray[np.bool_]:
+        """The same for one row of windows."""
+        right, bottom = lefts_px + width_px, top_px + height_px
+        tops, bottoms = np.full(len(lefts_px), top_px), np.full(len(lefts_px), bottom)
+        corners = np.stack([lefts_px, tops, right, tops, right, bottoms, lefts_px, bottoms], axis=1).reshape(-1, 2)
+        rings = self._place(corners * scene.grid_to_scene, scene).reshape(-1, 4, 2)
+        placed = np.isfinite(rings).all(axis=-1).sum(axis=1)
+        whole = placed == rings.shape[1]
+        # a window that lies only in part where the area's CRS reaches is looked at, to be on the safe side
+        touches: NDArray[np.bool_] = placed > 0
+        touches[whole] = shapely.intersects(self.shape, shapely.polygons(rings[whole]))
+        return touches
+
+    def _place(self, xy_px: NDArray[np.float64], scene: Scene) -> NDArray[np.float64]:
+        """Positions (n, 2) in scene pixels as the area has them; not finite for one that has no place there."""
+        if self.from_scene is None:
+            return xy_px
+        xy = scene.georeference.to_crs(xy_px)
+        return np.stack(self.from_scene.transform(xy[:, 0], xy[:, 1]), axis=1)
+
+
+def read_area(path: Path, scene: Scene) -> Area:
+    """Reads the polygons of a vector file as the area to search in a scene.
+
+    For a scene without a usable CRS coordinates are taken for its pixels.
+
+    Args:
+        path: GeoJSON, GeoPackage, Shapefile, FlatGeobuf or anything else that GDAL reads, in any CRS.
+        scene: to be searched.
+
+    Raises:
+        UserError: not a vector file, several layers, no polygon, a feature that is none, a CRS that is missing or does
+            not lead to the scene's.
+    """
+    frame = read_frame(path, None)
+    shapes = np.asarray(frame.geometry)
+    if not len(shapes):
+        raise UserError(f"{path}: holds no features; draw at least one polygon")
+    other = np.flatnonzero((shapely.get_dimensions(shapes) < 2) | shapely.is_empty(shapes)) + 1
+    raise_refused(path, dict.fromkeys(other.tolist(), "no polygon, so no area to search"))
+    shape = shapely.union_all(shapely.make_valid(shapes))
+    shapely.prepare(shape)
+    sha256 = hashlib.sha256(shapely.to_wkb(shape) + str(frame.crs).encode()).hexdigest()
+    if scene.georeference.crs is None:
+        return Area(shape, sha256, None)
+    if frame.crs is None:
+        raise UserError(f"{path}: has no CRS; save it with the one its coordinates are in")
+    try:
+        from_scene = pyproj.Transformer.from_crs(scene.georeference.crs, frame.crs, always_xy=True)
+    except pyproj.exceptions.ProjError as error:
+        raise UserError(f"{path}: its CRS does not lead to that of {scene.name}") from error
+    return Area(shape, sha256, from_scene)
