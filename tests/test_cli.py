@@ -166,7 +166,10 @@ BAD = [
     (("evaluate",), "--checkpoint and --data"),
     (("evaluate", "--checkpoint", "{place}/run.yaml", "--data", "{place}"), "run.yaml"),
     (("predict", "nowhere.tif", "--bank", "nowhere.bank", "--out", "a.geojson"), "nowhere.bank"),
-    (("predict", "nowhere.tif", "--bank", "nowhere.bank", "--out", "a.shp"), "known: .geojson, .gpkg, .fgb, .parquet, .json, .csv"),
+    (
+        ("predict", "nowhere.tif", "--bank", "nowhere.bank", "--out", "a.shp"),
+        "known: .geojson, .gpkg, .fgb, .parquet, .json, .csv",
+    ),
     (("predict", "a.tif", "--bank", "b.onnx", "--out", "a.geojson", "--precision", "bfloat16"), "float32"),
     (("enroll", "--scene", "a.tif", "--examples", "b.geojson", "--out", "c"), "--checkpoint"),
 ]
