@@ -53,11 +53,11 @@ def _outline(symbol: Element, colour: Colour) -> None:
 def _label(labeling: Element) -> None:
     settings = SubElement(labeling, "settings", calloutType="simple")
     white, dark = _rgba((255, 255, 255)), _rgba((20, 20, 20))
-    text = SubElement(
-        settings, "text-style", fieldName=LABEL, isExpression="1", fontSize="8", fontSizeUnit="Point", textColor=white
-    )
-    SubElement(text, "text-buffer", bufferDraw="1", bufferSize="0.8", bufferSizeUnits="MM", bufferColor=dark)
-    SubElement(settings, "placement", placement=OUTSIDE, dist="0.5", distUnits="MM")
+    font = {"fontSize": "8", "fontSizeUnit": "Point", "fontWeight": "50", "textColor": white, "textOpacity": "1"}
+    text = SubElement(settings, "text-style", font, fieldName=LABEL, isExpression="1")
+    halo = {"bufferSize": "0.8", "bufferSizeUnits": "MM", "bufferColor": dark, "bufferOpacity": "1"}
+    SubElement(text, "text-buffer", halo, bufferDraw="1")
+    SubElement(settings, "placement", placement=OUTSIDE, dist="0.5", distUnits="MM", priority="5")
     SubElement(settings, "rendering", drawLabels="1", obstacle="1")
 
 
