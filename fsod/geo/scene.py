@@ -27,6 +27,9 @@ SAME_GSD = 1.05
 MAX_ENLARGEMENT = 8.0
 """Nothing is seen in pixels invented beyond this."""
 
+MAX_REDUCTION = 64.0
+"""Beyond this a single window is made of billions of pixels."""
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -170,8 +173,8 @@ def open_scene(
         stretch: scale 8-bit too.
 
     Raises:
-        UserError: not a raster that can be read, complex pixels, bands that are not there, a GSD far finer than the
-            scene's.
+        UserError: not a raster that can be read, complex pixels, bands that are not there, a GSD more than 8 times
+            finer or 64 times coarser than the scene's.
     """
     name = str(path)
     dataset = _open(name)
@@ -224,7 +227,12 @@ def _grid_size(
     if max(factors) > MAX_ENLARGEMENT:
         raise UserError(
             f"{name}: its pixels are {georeference.gsd_m:.3g} m, too coarse to look for objects at {gsd_m:g} m; "
-            "leave the GSD out to run at the scene's own"
+            "run at the scene's own (--native)"
+        )
+    if min(factors) * MAX_REDUCTION < 1:
+        raise UserError(
+            f"{name}: its pixels are {georeference.gsd_m:.3g} m, too fine to look for objects at {gsd_m:g} m; "
+            "run at the scene's own (--native) or at a finer one (--gsd-m)"
         )
     if all(1 / SAME_GSD < factor < SAME_GSD for factor in factors):
         return size_px, ()

@@ -267,10 +267,12 @@ def test_nodata_does_not_bleed_into_a_resampled_scene(make_raster: MakeRaster) -
     assert rgb[border, -20:].min() == 255
 
 
-def test_a_gsd_far_too_fine_is_refused(make_raster: MakeRaster) -> None:
+def test_a_gsd_out_of_reach_is_refused(make_raster: MakeRaster) -> None:
     path = make_raster(noise(3), **UTM)
     with pytest.raises(UserError, match=r"scene.tif: its pixels are 0.5 m, too coarse to look for objects at 0.05 m"):
         open_scene(path, gsd_m=0.05)
+    with pytest.raises(UserError, match=r"scene.tif: its pixels are 0.5 m, too fine to look for objects at 40 m"):
+        open_scene(path, gsd_m=40)
     with pytest.raises(UserError, match="positive number"):
         open_scene(path, gsd_m=-1)
 

@@ -1,0 +1,86 @@
+"""Which scenes a command names, and where the layer of each goes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from fsod.errors import UserError
+from fsod.geo.layer_files import check_layer_path
+
+
+def list_scenes(arguments: Sequence[str]) -> list[str]:
+    """The scenes that arguments stand for, in order, each once.
+
+    - ``@FILE`` or ``FILE.txt``: a scene a line; empty lines and those that begin with ``#`` are skipped.
+    - A pattern with ``*``, ``?`` or ``[`` that is not itself the name of a file: all files that match, sorted; ``**``
+      goes into folders.
+    - Anything else is a scene, and taken as it stands. Nobody looks for it here, as it may be a URL (s3://, https://) or
+      one of GDAL's own file systems (/vsicurl/, /vsizip/).
+
+    Raises:
+        UserError: a list that cannot be read or names nothing, a pattern that nothing matches.
+    """
+    scenes = [scene for argument in arguments for scene in _expand(argument)]
+    return list(dict.fromkeys(scenes))
+
+
+def _expand(argument: str) -> list[str]:
+    if argument.startswith("@") or argument.lower().endswith(".txt"):
+        return _read_list(Path(argument.removeprefix("@")))
+    pattern = Path(argument)
+    if _is_remote(argument) or not set("*?[") & set(argument) or pattern.exists():
+        return [argument]
+    found = Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor)))
+    # hidden ones are what macOS leaves beside files on foreign disks, and no scenes
+    scenes = sorted(str(path) for path in found if path.is_file() and not path.name.startswith("."))
+    if not scenes:
+        raise UserError(f"{argument}: no file matches this pattern")
+    return scenes
+
+
+def _read_list(path: Path) -> list[str]:
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as a list of scenes ({error})") from error
+    scenes = [line for line in lines if line and not line.startswith("#")]
+    if not scenes:
+        raise UserError(f"{path}: names no scene; write one path or URL a line")
+    return scenes
+
+
+def _is_remote(scene: str) -> bool:
+    return "://" in scene or scene.startswith("/vsi")
+
+
+def layer_paths(scenes: Sequence[str], out: Path) -> dict[str, Path]:
+    """The layer of each scene.
+
+    Args:
+        scenes: their names.
+        out: a file, for one scene; a pattern such as ``found/{parent}-{scene}.gpkg``, with the names of the scene and of
+            the folder that it lies in; or a folder (what has no extension or is one already), which gets GeoJSON.
+
+    Raises:
+        UserError: one file for several scenes, two scenes with one layer, an extension that is no format, a picture that
+            would be written over the scene itself.
+    """
+    if "{scene}" not in str(out) and (out.is_dir() or not out.suffix):
+        out = out / "{scene}.geojson"
+    if len(scenes) > 1 and "{scene}" not in str(out):
+        raise UserError(f"{out}: one file for {len(scenes)} scenes; name a folder, or a pattern with {{scene}} in it")
+    layers: dict[str, Path] = {}
+    taken: dict[Path, str] = {}
+    for scene in scenes:
+        path = Path(scene.partition("?")[0])
+        layer = Path(str(out).replace("{scene}", path.stem).replace("{parent}", path.parent.name))
+        check_layer_path(layer)
+        if layer in taken:
+            raise UserError(f"{layer}: of both {taken[layer]} and {scene}; tell them apart with {{parent}} in --out")
+        picture = layer.with_suffix(".png")
+        if picture.exists() and path.exists() and picture.samefile(path):
+            raise UserError(f"{layer}: the picture beside it would be written over the scene; choose another --out")
+        layers[scene] = layer
+        taken[layer] = scene
+    return layers
