@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import geopandas
@@ -148,6 +150,11 @@ def test_enroll_and_predict(trained: Path, scene: Path, capsys: pytest.CaptureFi
     assert layer.with_suffix(".png").is_file()
     content = json.loads(layer.read_text())
     assert content["type"] == "FeatureCollection"
+    assert layer.with_suffix(".qml").is_file()
+    run = content["run"]
+    assert (run["scene"], run["gsd_m"]) == (scene.name, enrolled["gsd_m"])
+    assert run["bank"] == hashlib.sha256(bank.read_bytes()).hexdigest()[:12]
+    assert datetime.now(UTC) - datetime.fromisoformat(run["time"]) < timedelta(minutes=10)
     if content["features"]:
         west, south, east, north = geopandas.read_file(layer).total_bounds
         assert 14.99 < west < east < 15.01

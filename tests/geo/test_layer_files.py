@@ -18,6 +18,7 @@ import rasterio
 import shapely
 from affine import Affine
 from pycocotools.coco import COCO
+from rasterio.control import GroundControlPoint
 from rasterio.warp import transform as gdal_transform
 
 from fsod.boxes import Detections
@@ -93,6 +94,47 @@ def test_corners_land_where_a_second_library_says(tmp_path: Path, name: str, suf
         assert geometry.geom_type == "Polygon"
         assert geometry.is_valid
         assert suffix != ".geojson" or shapely.is_ccw(geometry.exterior)
+
+
+WANTED = Affine.translation(500_000, 5_000_000) @ Affine.rotation(20) @ Affine.scale(2, -2)
+
+
+@pytest.mark.parametrize(
+    ("profile", "wanted", "warning"),
+    [
+        ({"crs": "EPSG:32633", "transform": WANTED}, WANTED, "its pixel grid is rotated"),
+        (
+            {
+                "crs": "EPSG:32633",
+                "gcps": [
+                    GroundControlPoint(r, c, *(WANTED @ (c, r))) for r, c in ((0, 0), (0, 100), (80, 0), (80, 100))
+                ],
+            },
+            WANTED,
+            "placed by an affine fit to its 4 ground control points",
+        ),
+        ({"transform": WANTED}, Affine.identity(), "has no CRS, so coordinates are pixels of the scene"),
+        ({}, Affine.identity(), "has no CRS, so coordinates are pixels of the scene"),
+    ],
+    ids=["rotated", "ground control points", "transform alone", "nothing"],
+)
+@pytest.mark.parametrize("suffix", ON_A_MAP)
+def test_an_odd_scene_is_warned_of_and_its_layer_lies_right(
+    make_raster: Callable[..., Path], profile: dict[str, object], wanted: Affine, warning: str, suffix: str
+) -> None:
+    scene_path = make_raster(np.ones((3, 80, 100), np.uint8), **profile)
+    path = scene_path.with_name(f"out{suffix}")
+    with open_scene(scene_path) as scene:
+        assert warning in scene.warnings[0]
+        write_layer(path, layer(scene.georeference))
+    frame = read(path)
+    if wanted != Affine.identity():
+        frame = frame.to_crs(32633)
+    x, y = shapely.get_coordinates(frame.geometry[1]).T
+    columns, rows = ~wanted @ (x, y)
+    np.testing.assert_allclose(
+        [columns.min(), rows.min(), columns.max(), rows.max()], [10.25, 20.5, 30.75, 44], atol=0.01
+    )
 
 
 @pytest.mark.parametrize("suffix", ON_A_MAP)
