@@ -317,7 +317,8 @@ for suffix in ALL:
 
 def test_where_files_cannot_grow_every_format_is_an_error_and_no_file(tmp_path: Path) -> None:
     # the kernel stops the write in the middle, as a full disk does
-    done = subprocess.run([sys.executable, "-c", IN_LITTLE_ROOM, tmp_path], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", IN_LITTLE_ROOM, tmp_path]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)
     lines = done.stdout.splitlines()
     assert len(lines) == len(ALL), done.stderr
     assert all(
