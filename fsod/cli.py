@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from fsod.cli_bank import bank_app
 from fsod.cli_data import data_app
 from fsod.cli_options import Config, Json, Overrides, Seed, ShotsK, report
 from fsod.config import Precision, PredictSettings, load_settings
@@ -20,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(data_app, name="data")
+app.add_typer(bank_app, name="bank")
 weights_app = typer.Typer(help="Bring in weights.", no_args_is_help=True)
 app.add_typer(weights_app, name="weights")
 

@@ -44,7 +44,13 @@ class ClassBank:
             if name not in self.class_names:
                 raise UserError(f"no class {name!r} in the bank; it has {', '.join(self.class_names)}")
         rows = self.rows.select([self.class_names.index(name) for name in class_names])
-        return replace(self, class_names=tuple(class_names), rows=rows)
+        origins = {name: self.origins[name] for name in class_names if name in self.origins}
+        return replace(self, class_names=tuple(class_names), rows=rows, origins=origins)
+
+    def rename(self, names: dict[str, str]) -> ClassBank:
+        """The same bank with the classes that are keys of ``names`` called otherwise."""
+        class_names = tuple(names.get(name, name) for name in self.class_names)
+        return replace(self, class_names=class_names, origins={names.get(n, n): o for n, o in self.origins.items()})
 
 
 def save_bank(path: Path, bank: ClassBank, checkpoint: Path) -> None:
@@ -62,22 +68,27 @@ def save_bank(path: Path, bank: ClassBank, checkpoint: Path) -> None:
     write_safetensors(path, tensors, header)
 
 
+def read_bank(path: Path) -> ClassBank:
+    """Reads a bank as it is, whatever weights it belongs to; UserError if the file is no bank."""
+    tensors, header = read_safetensors(path, FORMAT, "a class bank")
+    rows = ClassRows([tensors[f"kernels.{level}"] for level in range(len(tensors) - 1)], tensors["biases"])
+    weights, origins = header["weights_sha256"], header["origins"]
+    return ClassBank(tuple(header["class_names"]), rows, weights, origins, header["gsd_m"], header["checkpoint"])
+
+
 def load_bank(path: Path, detector: Detector) -> ClassBank:
     """Reads a bank for a detector.
 
     Raises:
         UserError: not a bank, or made for other weights.
     """
-    tensors, header = read_safetensors(path, FORMAT, "a class bank")
-    own = weights_sha256(detector)
-    if header["weights_sha256"] != own:
+    bank, own = read_bank(path), weights_sha256(detector)
+    if bank.weights_sha256 != own:
         raise UserError(
-            f"{path}: this bank was made for weights {header['weights_sha256'][:12]}, these are {own[:12]}; "
+            f"{path}: this bank was made for weights {bank.weights_sha256[:12]}, these are {own[:12]}; "
             "enroll its examples again with `fsod enroll`"
         )
-    levels = len(tensors) - 1
-    rows = ClassRows([tensors[f"kernels.{level}"] for level in range(levels)], tensors["biases"])
-    return ClassBank(tuple(header["class_names"]), rows, own, header["origins"], header["gsd_m"], header["checkpoint"])
+    return bank
 
 
 def checkpoint_of(path: Path) -> Path:

@@ -1,0 +1,122 @@
+"""The command ``fsod bank``: look into class banks, take classes out, put banks together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fsod.cli_options import Json, report
+from fsod.errors import UserError
+
+if TYPE_CHECKING:
+    from fsod.store.bank_merge import BankFile
+
+bank_app = typer.Typer(help="Look into class banks and put them together.", no_args_is_help=True)
+
+Bank = Annotated[Path, typer.Argument(metavar="BANK", help="A class bank.")]
+Rename = Annotated[
+    list[str] | None,
+    typer.Option(help="OLD=NEW: what a class is called where a bank before has one of its name; repeat it for each."),
+]
+Gsd = Annotated[float | None, typer.Option(min=0.001, help="Ground size of a pixel that the new bank searches at.")]
+
+
+@bank_app.command("list")
+def bank_list(bank: Bank, json: Json = None) -> None:
+    """Show a bank's classes, where each comes from, its GSD and the weights that it belongs to."""
+    from fsod.data.coco import write_json
+    from fsod.store.class_bank import read_bank
+
+    found = read_bank(bank)
+    about = {
+        "bank": str(bank),
+        "weights_sha256": found.weights_sha256,
+        "checkpoint": found.checkpoint,
+        "gsd_m": found.gsd_m,
+    }
+    report({**about, "classes": len(found.class_names)}, None)
+    for name in found.class_names:
+        print(f"  {name}: {_origin(found.origins.get(name, {}))}")
+    if json is not None:
+        classes = [{"name": name, **found.origins.get(name, {})} for name in found.class_names]
+        write_json(json, {**about, "classes": classes})
+
+
+@bank_app.command("add")
+def bank_add(
+    bank: Bank,
+    other: Annotated[Path, typer.Argument(metavar="OTHER", help="The bank to take classes from.")],
+    names: Annotated[
+        list[str] | None, typer.Option("--class", help="Take this class, not all; repeat it for each.")
+    ] = None,
+    rename: Rename = None,
+    gsd_m: Gsd = None,
+    json: Json = None,
+) -> None:
+    """Put classes of another bank into a bank."""
+    from fsod.store.class_bank import read_bank
+
+    taken = read_bank(other)
+    _merge([(bank, read_bank(bank)), (other, taken.select(names) if names else taken)], bank, rename, gsd_m, json)
+
+
+@bank_app.command("merge")
+def bank_merge(
+    banks: Annotated[list[Path], typer.Argument(metavar="BANK...", help="Class banks of the same weights.")],
+    out: Annotated[Path, typer.Option(help="The class bank to write.")],
+    rename: Rename = None,
+    gsd_m: Gsd = None,
+    json: Json = None,
+) -> None:
+    """Make one bank of several."""
+    from fsod.store.class_bank import read_bank
+
+    _merge([(path, read_bank(path)) for path in banks], out, rename, gsd_m, json)
+
+
+@bank_app.command("remove")
+def bank_remove(
+    bank: Bank,
+    names: Annotated[list[str], typer.Argument(metavar="CLASS...", help="The classes to take out.")],
+    json: Json = None,
+) -> None:
+    """Take classes out of a bank."""
+    from fsod.store.bank_merge import weights_file
+    from fsod.store.class_bank import read_bank, save_bank
+
+    found = read_bank(bank)
+    found.select(names)  # says which of them is not there
+    left = [name for name in found.class_names if name not in names]
+    if not left:
+        raise UserError(f"{bank}: no class would be left; delete the file instead")
+    save_bank(bank, found.select(left), weights_file([(bank, found)]))
+    report({"bank": str(bank), "classes": left}, json)
+
+
+def _merge(banks: list[BankFile], out: Path, rename: list[str] | None, gsd_m: float | None, json: Path | None) -> None:
+    from fsod.store.bank_merge import merge_banks, weights_file
+    from fsod.store.class_bank import save_bank
+
+    merged = merge_banks(banks, dict(map(_renaming, rename or [])), gsd_m)
+    save_bank(out, merged, weights_file(banks))
+    report({"bank": str(out), "classes": list(merged.class_names), "gsd_m": merged.gsd_m}, json)
+
+
+def _renaming(text: str) -> tuple[str, str]:
+    old, _, new = text.partition("=")
+    if not old or not new:
+        raise UserError(f"--rename {text!r}: give OLD=NEW")
+    return old, new
+
+
+def _origin(origin: dict[str, Any]) -> str:
+    """``predicted, 5 examples, scene harbour.tif, 0.5 m`` of what a bank says of a class."""
+    said = {key: value for key, value in origin.items() if value is not None}
+    parts = [str(said.pop("row", "unknown"))]
+    if "examples" in said:
+        parts.append(f"{said.pop('examples')} examples")
+    gsd_m = said.pop("gsd_m", None)
+    parts += [f"{key} {value}" for key, value in said.items()]
+    return ", ".join(parts if gsd_m is None else [*parts, f"{gsd_m:.3g} m a pixel"])
