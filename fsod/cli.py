@@ -92,35 +92,57 @@ def evaluate_command(
 
 @app.command("enroll")
 def enroll_command(
-    scene: Annotated[Path, typer.Option(help="The GeoTIFF that the examples lie on.")],
-    examples: Annotated[Path, typer.Option(help="Vector file of example boxes: GeoJSON, GeoPackage, Shapefile.")],
-    out: Annotated[Path, typer.Option(help="The class bank to write.")],
+    out: Annotated[Path, typer.Option(help="The class bank to write; a PNG of the examples is written beside it.")],
+    scene: Annotated[
+        list[Path] | None, typer.Option(help="A GeoTIFF that examples lie on; repeat it for each.")
+    ] = None,
+    examples: Annotated[
+        list[Path] | None,
+        typer.Option(help="Vector file of example boxes: GeoJSON, GeoPackage, Shapefile; repeat it for each."),
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="A prepared folder, instead of scene and examples.")] = None,
+    shots: Annotated[Path | None, typer.Option(help="Shot list of the folder.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Option("--class", help="A class of the folder or the shot list; repeat it for each.")
+    ] = None,
+    shots_k: ShotsK = 10,
+    seed: Seed = 0,
     config: Annotated[Path | None, typer.Option("--config", "-c", help="Take a run's meta-trained weights.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Any weights, instead of a run's.")] = None,
     attribute: Annotated[str, typer.Option(help="Attribute that holds the class.")] = "class",
     learned: Annotated[bool, typer.Option(help="Also put in the classes that the checkpoint has learned.")] = False,
     json: Json = None,
 ) -> None:
-    """Take up classes from example boxes on a GeoTIFF, without training."""
+    """Take up classes without training, from boxes on GeoTIFFs or in a prepared folder (--class NAME -k 5, or --shots)."""
     from fsod.engine.run_paths import RunPaths
-    from fsod.scene_steps import enroll_scene
+    from fsod.scene_steps import enroll_folder, enroll_scenes
 
     if checkpoint is None:
         if config is None:
             raise UserError("enroll needs weights: --config of a trained run, or --checkpoint")
         checkpoint = RunPaths(load_settings(config).run_dir).meta_checkpoint
-    report(enroll_scene(checkpoint, scene, examples, attribute, out, learned), json)
+    if data is not None and not (scene or examples):
+        report(enroll_folder(checkpoint, data, shots, names or [], shots_k, seed, out, learned), json)
+    elif data is None and scene and examples and not (shots or names):
+        report(enroll_scenes(checkpoint, scene, examples, attribute, out, learned), json)
+    else:
+        raise UserError("enroll needs either --scene and --examples, or --data with --class or --shots")
 
 
 @app.command("predict")
 def predict_command(
-    scene: Annotated[Path, typer.Argument(help="A GeoTIFF.")],
+    scenes: Annotated[
+        list[str],
+        typer.Argument(
+            help="Rasters: paths, quoted patterns ('tiles/**/*.tif'), lists (scenes.txt, a path a line), VRTs, URLs."
+        ),
+    ],
     bank: Annotated[Path, typer.Option(help="The class bank, or the .onnx file that `fsod export` made of one.")],
     out: Annotated[
         Path,
         typer.Option(
             help="The layer to write: .geojson (WGS84), .gpkg, .fgb, .parquet (the scene's CRS), .json (COCO) or .csv; "
-            "beside it a picture and a style for QGIS."
+            "beside it a picture and a style for QGIS. For several scenes a folder, or a pattern: found/{scene}.gpkg."
         ),
     ],
     checkpoint: Annotated[Path | None, typer.Option(help="The weights, if not where the bank says.")] = None,
@@ -133,14 +155,22 @@ def predict_command(
     ] = 160,
     batch: Annotated[int, typer.Option(min=1, help="Windows that the network sees at once.")] = 4,
     gsd_m: Annotated[
-        float | None, typer.Option(min=0.001, help="Resample the scene to this ground size of a pixel.")
+        float | None, typer.Option(min=0.001, help="Resample to this ground size of a pixel, else to the bank's own.")
+    ] = None,
+    native: Annotated[bool, typer.Option("--native", help="Never resample.")] = False,
+    bands: Annotated[str | None, typer.Option(help="Bands to see as red, green, blue: 4,3,2.")] = None,
+    aoi: Annotated[
+        Path | None, typer.Option(help="Search only inside these polygons (any vector file and CRS).")
     ] = None,
     skip_damaged: Annotated[bool, typer.Option(help="Go on where pixels cannot be read.")] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Begin anew, whatever the journal of an unfinished run holds.")
+    ] = False,
     precision: Annotated[Precision, typer.Option(help="auto takes bfloat16 where the hardware has it.")] = "auto",
     json: Json = None,
 ) -> None:
-    """Find the classes of a bank in a GeoTIFF of any size."""
-    from fsod.scene_steps import predict_file
+    """Find the classes of a bank in scenes of any size; goes on after an interruption."""
+    from fsod.predict_steps import predict_files
 
     plan = PredictSettings.model_construct(
         score=score,
@@ -148,10 +178,24 @@ def predict_command(
         overlap_px=overlap_px,
         batch=batch,
         gsd_m=gsd_m,
+        native=native,
+        bands=None if bands is None else _band_numbers(bands),
+        aoi=aoi,
+        restart=restart,
         skip_damaged=skip_damaged,
         precision=precision,
     )
-    report(predict_file(scene, checkpoint, bank, out, plan), json)
+    result = predict_files(scenes, checkpoint, bank, out, plan)
+    report(result, json)
+    if failed := result.get("failed"):
+        raise UserError(f"{len(failed)} of {len(failed) + len(result['layers'])} scenes failed: {', '.join(failed)}")
+
+
+def _band_numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(number) for number in text.split(","))
+    except ValueError:
+        raise UserError(f"--bands {text}: give one or three numbers, as 4,3,2") from None
 
 
 @app.command("export")

@@ -114,7 +114,14 @@ class PredictSettings(Settings):
     overlap_px: Annotated[int, Field(ge=0)] = 160
     batch: Positive = 4
     score: Share = Field(0.25, description="detections below this are not written")
-    gsd_m: Annotated[float, Field(gt=0)] | None = Field(None, description="resample scenes to this ground GSD")
+    gsd_m: Annotated[float, Field(gt=0)] | None = Field(
+        None,
+        description="resample scenes to this ground GSD; None: to the bank's own, where bank and scene know theirs",
+    )
+    native: bool = Field(False, description="never resample")
+    bands: tuple[Positive, ...] | None = Field(None, description="one or three band numbers to see as RGB")
+    aoi: Path | None = Field(None, description="vector file of the area to search")
+    restart: bool = Field(False, description="begin anew, whatever an unfinished run has left")
     skip_damaged: bool = Field(False, description="go on where pixels cannot be read")
     precision: Precision = Field("auto", description="auto: bfloat16 where the hardware multiplies it natively")
 

@@ -11,8 +11,8 @@ from rich.table import Table
 from fsod.config import load_settings
 from fsod.data.coco import load_folder, read_ids, write_json
 from fsod.engine.run_paths import RunPaths
+from fsod.predict_steps import predict_files
 from fsod.progress import console
-from fsod.scene_steps import predict_file
 from fsod.steps import evaluate_run, prepare_data, run_finetune, run_meta_train
 
 CONFIG = Path("configs/demo.yaml")
@@ -35,7 +35,7 @@ def demo(overrides: list[str]) -> dict[str, Any]:
     console.rule("5/5 find everything in a large scene")
     folder = load_folder(paths.data)
     scene = folder.select(read_ids(paths.id_list("scene"))).images[0].path
-    layer = predict_file(scene, None, Path(tuned["bank"]), settings.run_dir / "scene.geojson", settings.predict)
+    layer = predict_files([str(scene)], None, Path(tuned["bank"]), settings.run_dir / "scene.geojson", settings.predict)
     summary = {
         "base_map50": scores["base_map50"],
         "novel_map50": scores["novel_map50"],

@@ -1,74 +1,173 @@
-"""Steps on scenes: enroll classes from examples marked on a GeoTIFF, and find a bank's classes in another."""
+"""Steps on scenes: enroll classes from examples marked on GeoTIFFs or kept in a prepared folder."""
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fsod.config import PredictSettings, RunSettings
+from fsod.config import RunSettings
+from fsod.data.coco import load_folder
+from fsod.data.shots import draw_shots, load_shots
 from fsod.data.support import SupportCrop, support_crop
-from fsod.draw import scene_preview, write_png
 from fsod.engine.device import choose_machine
-from fsod.engine.enroll import Examples, enrolled_bank
-from fsod.engine.infer import batch_detector, warm_up
-from fsod.engine.onnx_infer import load_onnx
-from fsod.errors import UserError
-from fsod.geo.labels import LabelledBoxes, read_boxes
-from fsod.geo.layer_files import ON_A_MAP, check_layer_path, write_layer
-from fsod.geo.predict import Detect, SceneResult, predict_scene
-from fsod.geo.qgis_style import write_style
+from fsod.engine.enroll import Examples, enrolled_bank, shot_examples
+from fsod.errors import UserError, nearest
+from fsod.geo.labels import LabelledBoxes, raise_refused, read_boxes, read_layer
 from fsod.geo.scene import Scene, open_scene
-from fsod.geo.vector import Layer
-from fsod.marks import class_colour
-from fsod.progress import console, progress_bar
-from fsod.steps import write_examples
+from fsod.steps import gsd_of, write_examples
+from fsod.store.bank_merge import SAME_GSD
 from fsod.store.checkpoint import load_checkpoint
-from fsod.store.class_bank import checkpoint_of, load_bank, save_bank
-
-PREVIEW_PX = 2048
-WINDOW_PX = 640
+from fsod.store.class_bank import save_bank
 
 
-def enroll_scene(
-    checkpoint: Path, scene: Path, examples: Path, attribute: str, out: Path, learned: bool
+@dataclass(frozen=True)
+class _Marked:
+    """Examples and what a bank says of them.
+
+    Attributes:
+        crops: the examples.
+        origin: where they come from.
+        gsd_m: of the pixels that they were marked on, None when unknown.
+    """
+
+    crops: Examples
+    origin: dict[str, Any]
+    gsd_m: float | None
+
+
+def enroll_scenes(
+    checkpoint: Path, scenes: list[Path], labels: list[Path], attribute: str, out: Path, learned: bool
 ) -> dict[str, Any]:
-    """Makes a class bank from example boxes in a vector file.
+    """Makes a class bank from example boxes in vector files.
 
     Args:
         checkpoint: the weights.
-        scene: the raster that the examples lie on.
-        examples: vector file in any CRS.
-        attribute: of the vector file, holds the class.
+        scenes: rasters that the examples lie on, of one GSD.
+        labels: vector files in any CRS; each may have examples on any of the scenes.
+        attribute: of the vector files, holds the class.
         out: the bank; a contact sheet of the examples is written beside it.
         learned: also put in the classes that the checkpoint has learned.
+
+    Raises:
+        UserError: see ``read_boxes``; an example that is on none of several scenes; scenes of different GSDs, or without
+            a CRS among several.
     """
+
+    def marked(support_px: int) -> _Marked:
+        with ExitStack() as stack:
+            rasters = [stack.enter_context(open_scene(scene)) for scene in scenes]
+            gsd_m = _common_gsd_m(rasters)
+            crops: Examples = {}
+            for path in labels:
+                for raster, boxes in _placed(path, attribute, rasters):
+                    for box, name in zip(boxes.boxes_xyxy_px, boxes.class_names, strict=True):
+                        crops.setdefault(name, []).append(_crop(raster, box, support_px))
+        return _Marked(crops, {"scene": ", ".join(scene.name for scene in scenes), "gsd_m": gsd_m}, gsd_m)
+
+    return _enroll(checkpoint, marked, out, learned)
+
+
+def enroll_folder(
+    checkpoint: Path,
+    data: Path,
+    shots: Path | None,
+    class_names: list[str],
+    k: int,
+    seed: int,
+    out: Path,
+    learned: bool,
+) -> dict[str, Any]:
+    """Makes a class bank from boxes of a prepared folder.
+
+    Args:
+        checkpoint: the weights.
+        data: the prepared folder.
+        shots: a shot list of it.
+        class_names: classes to enroll; those of the shot list if empty.
+        k: boxes to draw of each class where there is no shot list.
+        seed: of that draw.
+        out: the bank; a contact sheet of the examples is written beside it.
+        learned: also put in the classes that the checkpoint has learned.
+
+    Raises:
+        UserError: neither shot list nor classes; a class that the list or the folder does not have, or fewer than K of it.
+    """
+    folder = load_folder(data)
+    if shots is None and not class_names:
+        raise UserError(f"{data}: say what to enroll, with --class (and -k), or with --shots")
+    drawn = load_shots(shots, folder) if shots else draw_shots(folder, class_names, k, seed)
+    names = class_names or list(drawn.box_ids)
+    for name in names:
+        if name not in drawn.box_ids:
+            raise UserError(f"{shots}: no shots of {name!r}{nearest(name, drawn.box_ids)}")
+    used = {folder.box_location[box_id][0].id for name in names for box_id in drawn.box_ids[name]}
+    gsd_m = gsd_of(replace(folder, images=tuple(image for image in folder.images if image.id in used)))
+
+    def marked(support_px: int) -> _Marked:
+        crops = shot_examples(folder, drawn, names, support_px)
+        return _Marked(crops, {"data": folder.root.resolve().name, "seed": drawn.seed, "gsd_m": gsd_m}, gsd_m)
+
+    return _enroll(checkpoint, marked, out, learned)
+
+
+def _enroll(checkpoint: Path, marked_at: Callable[[int], _Marked], out: Path, learned: bool) -> dict[str, Any]:
+    """Bank and contact sheet of the examples that ``marked_at`` cuts with a side in pixels."""
     machine = choose_machine()
     loaded = load_checkpoint(checkpoint, machine.trunk_dtype)
-    settings = RunSettings.model_validate(loaded.settings)
-    with open_scene(scene) as raster:
-        boxes = read_boxes(examples, attribute, raster)
-        crops = _crops(raster, boxes, settings.episodes.support_px)
-        gsd_m = raster.georeference.gsd_m
-    bank = enrolled_bank(loaded, crops, machine, {"scene": scene.name, "gsd_m": gsd_m}, gsd_m, learned=learned)
+    marked = marked_at(RunSettings.model_validate(loaded.settings).episodes.support_px)
+    bank = enrolled_bank(loaded, marked.crops, machine, marked.origin, marked.gsd_m, learned=learned)
     save_bank(out, bank, checkpoint)
     sheet = out.with_suffix(".png")
-    write_examples(sheet, crops, columns=8)
-    counts = {name: len(found) for name, found in crops.items()}
-    return {"bank": str(out), "examples": counts, "gsd_m": gsd_m, "contact_sheet": str(sheet), "machine": str(machine)}
+    write_examples(sheet, marked.crops, columns=8)
+    counts = {name: len(crops) for name, crops in marked.crops.items()}
+    return {
+        "bank": str(out),
+        "examples": counts,
+        "gsd_m": marked.gsd_m,
+        "contact_sheet": str(sheet),
+        "machine": str(machine),
+    }
 
 
-def _crops(scene: Scene, boxes: LabelledBoxes, support_px: int) -> Examples:
-    """Support crops read window by window: a scene is never in memory whole."""
-    crops: Examples = {}
-    for box, name in zip(boxes.boxes_xyxy_px, boxes.class_names, strict=True):
-        crops.setdefault(name, []).append(_crop(scene, box, support_px))
-    return crops
+def _common_gsd_m(scenes: list[Scene]) -> float | None:
+    """The GSD of scenes whose examples go into one bank, which is searched at one GSD."""
+    first = scenes[0]
+    for scene in scenes[1:]:
+        for each in (first, scene):
+            if each.georeference.gsd_m is None:
+                raise UserError(f"{each.name}: has no usable CRS, so it must be the only scene of its bank")
+        ratio = (scene.georeference.gsd_m or 1) / (first.georeference.gsd_m or 1)
+        if max(ratio, 1 / ratio) > SAME_GSD:
+            raise UserError(
+                f"{scene.name}: {scene.georeference.gsd_m:.3g} m a pixel, but {first.name} has "
+                f"{first.georeference.gsd_m:.3g} m; give each its own bank"
+            )
+    return first.georeference.gsd_m
+
+
+def _placed(path: Path, attribute: str, scenes: list[Scene]) -> list[tuple[Scene, LabelledBoxes]]:
+    """The examples of a file on each scene; where scenes share ground, on the one that shows most, once."""
+    if len(scenes) == 1:
+        return [(scenes[0], read_boxes(path, attribute, scenes[0]))]
+    layer = read_layer(path, attribute)
+    raise_refused(path, layer.refused)
+    placed = [layer.place(scene) for scene in scenes]
+    best = {int(f): (0.0, -1) for f in layer.features}
+    for i, boxes in enumerate(placed):
+        for feature, share in zip(boxes.features.tolist(), boxes.visible.tolist(), strict=True):
+            if share > best[feature][0] + 1e-6:
+                best[feature] = share, i
+    raise_refused(path, {f: "lies on none of the scenes" for f, (_, i) in best.items() if i < 0})
+    return [
+        (scene, boxes.select(np.array([best[f][1] == i for f in boxes.features.tolist()], dtype=bool)))
+        for i, (scene, boxes) in enumerate(zip(scenes, placed, strict=True))
+    ]
 
 
 def _crop(scene: Scene, box: NDArray[np.float64], support_px: int) -> SupportCrop:
@@ -77,108 +176,3 @@ def _crop(scene: Scene, box: NDArray[np.float64], support_px: int) -> SupportCro
     x2, y2 = np.minimum(np.ceil(box[2:] + margin), [scene.width_px, scene.height_px]).astype(int)
     rgb, _ = scene.read_rectangle((int(x1), int(y1), int(x2), int(y2)))
     return support_crop(rgb, box - [x1, y1, x1, y1], support_px)
-
-
-@dataclass(frozen=True)
-class _Searcher:
-    """Classes that are ready to be found, whatever computes."""
-
-    detect: Detect
-    class_names: tuple[str, ...]
-    weights_sha256: str
-    bank_sha256: str
-    nms_iou: float
-    window_px: int
-    machine: str
-
-
-def _searcher(bank: Path, checkpoint: Path | None, plan: PredictSettings) -> _Searcher:
-    """A bank and its weights through torch, or both in one exported file through onnxruntime."""
-    if bank.suffix.lower() == ".onnx":
-        if checkpoint is not None:
-            raise UserError(f"{bank}: an exported bank carries its weights; leave out --checkpoint")
-        if plan.precision == "bfloat16":
-            raise UserError(f"{bank}: an exported bank computes in float32; leave out --precision")
-        exported = load_onnx(bank, plan.score)
-        known = exported.header
-        nms_iou = known.suppression.nms_iou
-        hashes = known.weights_sha256, _sha256(bank)
-        return _Searcher(exported, known.class_names, *hashes, nms_iou, known.window_px, str(exported))
-    machine = choose_machine(plan.precision)
-    loaded = load_checkpoint(checkpoint or checkpoint_of(bank))
-    settings = RunSettings.model_validate(loaded.settings).evaluate
-    classes = load_bank(bank, loaded.detector)
-    detect = batch_detector(loaded, classes, machine, settings, plan.score)
-    hashes = classes.weights_sha256, _sha256(bank)
-    return _Searcher(detect, classes.class_names, *hashes, settings.nms_iou, WINDOW_PX, str(machine))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def predict_file(scene: Path, checkpoint: Path | None, bank: Path, out: Path, plan: PredictSettings) -> dict[str, Any]:
-    """Finds a bank's classes in a scene with the bank's own weights; writes a layer and, beside it, style and picture.
-
-    Args:
-        scene: a raster.
-        checkpoint: the weights, where the bank says if None.
-        bank: a class bank, or what ``fsod export`` made of one (.onnx).
-        out: the layer to write; its extension says in which format.
-        plan: how to go over the scene.
-    """
-    check_layer_path(out)
-    started = datetime.now(UTC)
-    searcher = _searcher(bank, checkpoint, plan)
-    names = searcher.class_names
-    window_px = plan.window_px or searcher.window_px
-    console.print(f"predict: {searcher.machine}, {len(names)} classes, windows of {window_px} px")
-    warm_up(searcher.detect, plan.batch, window_px)
-    with progress_bar("windows", 0) as bar:
-        result = predict_scene(
-            scene,
-            searcher.detect,
-            window_px=window_px,
-            overlap_px=plan.overlap_px,
-            batch=plan.batch,
-            gsd_m=plan.gsd_m,
-            skip_damaged=plan.skip_damaged,
-            iou_threshold=searcher.nms_iou,
-            on_progress=bar.of,
-        )
-    for warning in result.warnings:
-        console.print(f"warning: {warning}")
-    attributes = {
-        "weights": searcher.weights_sha256[:12],
-        "bank": searcher.bank_sha256[:12],
-        "gsd_m": result.gsd_m,
-        "time": f"{started:%Y-%m-%dT%H:%M:%SZ}",
-    }
-    size_px = result.width_px, result.height_px
-    write_layer(out, Layer(result.detections, names, result.georeference, scene.name, size_px, attributes))
-    if out.suffix.lower() in ON_A_MAP:
-        write_style(out.with_suffix(".qml"), {name: class_colour(i) for i, name in enumerate(names)})
-    picture = out.with_suffix(".png")
-    _write_preview(scene, result, names, picture)
-    found = [names[c] for c in result.detections.class_ids]
-    return {
-        "layer": str(out),
-        "preview": str(picture),
-        "found": {name: found.count(name) for name in names},
-        "windows_run": result.windows_run,
-        "windows_blank": result.windows_blank,
-        "damaged": list(result.damaged),
-        "warnings": list(result.warnings),
-        "gsd_m": result.gsd_m,
-        "seconds": result.seconds,
-        "seconds_detecting": result.seconds_detecting,
-        "machine": searcher.machine,
-    }
-
-
-def _write_preview(scene: Path, result: SceneResult, class_names: tuple[str, ...], path: Path) -> None:
-    with open_scene(scene) as raster:
-        rgb, _ = raster.read_reduced(PREVIEW_PX)
-    scale = rgb.shape[1] / result.width_px
-    write_png(path, scene_preview(rgb, result.detections, scale, list(class_names)))

@@ -1,0 +1,246 @@
+"""Steps on scenes: find a bank's classes in one scene or many."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from fsod.config import EvaluateSettings, PredictSettings, RunSettings
+from fsod.draw import scene_preview, write_png
+from fsod.engine.device import choose_machine
+from fsod.engine.infer import batch_detector, warm_up
+from fsod.engine.onnx_infer import load_onnx
+from fsod.errors import UserError
+from fsod.geo.layer_files import ON_A_MAP, write_layer
+from fsod.geo.predict import Detect, SceneResult, predict_scene
+from fsod.geo.qgis_style import write_style
+from fsod.geo.scene import Scene, open_scene
+from fsod.geo.scene_list import layer_paths, list_scenes
+from fsod.geo.vector import Layer
+from fsod.marks import class_colour
+from fsod.progress import console, progress_bar
+from fsod.store.checkpoint import load_checkpoint
+from fsod.store.class_bank import checkpoint_of, load_bank
+
+PREVIEW_PX = 2048
+WINDOW_PX = 640
+
+
+@dataclass(frozen=True)
+class _Searcher:
+    """Classes that are ready to be found, whatever computes."""
+
+    detect: Detect
+    class_names: tuple[str, ...]
+    weights_sha256: str
+    bank_sha256: str
+    gsd_m: float | None
+    suppression: EvaluateSettings
+    window_px: int
+    precision: str
+    machine: str
+
+
+def _searcher(bank: Path, checkpoint: Path | None, plan: PredictSettings) -> _Searcher:
+    """A bank and its weights through torch, or both in one exported file through onnxruntime."""
+    if bank.suffix.lower() == ".onnx":
+        if checkpoint is not None:
+            raise UserError(f"{bank}: an exported bank carries its weights; leave out --checkpoint")
+        if plan.precision == "bfloat16":
+            raise UserError(f"{bank}: an exported bank computes in float32; leave out --precision")
+        exported = load_onnx(bank, plan.score)
+        known = exported.header
+        return _Searcher(
+            exported,
+            known.class_names,
+            known.weights_sha256,
+            _sha256(bank),
+            known.gsd_m,
+            known.suppression,
+            plan.window_px or known.window_px,
+            "float32",
+            str(exported),
+        )
+    machine = choose_machine(plan.precision)
+    loaded = load_checkpoint(checkpoint or checkpoint_of(bank))
+    settings = RunSettings.model_validate(loaded.settings).evaluate
+    classes = load_bank(bank, loaded.detector)
+    return _Searcher(
+        batch_detector(loaded, classes, machine, settings, plan.score),
+        classes.class_names,
+        classes.weights_sha256,
+        _sha256(bank),
+        classes.gsd_m,
+        settings,
+        plan.window_px or WINDOW_PX,
+        str(machine.trunk_dtype).removeprefix("torch."),
+        str(machine),
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def predict_files(
+    scenes: Sequence[str], checkpoint: Path | None, bank: Path, out: Path, plan: PredictSettings
+) -> dict[str, Any]:
+    """Finds a bank's classes in scenes with the bank's own weights; writes layers and, beside them, styles and pictures.
+
+    A scene that fails does not keep others from being searched. Beside an unfinished layer lies a journal (the layer's
+    name with ``.journal``), from which the same command goes on. Journals of finished scenes stay until all are done,
+    so that a killed command does none of them twice.
+
+    Args:
+        scenes: rasters, patterns or lists of them, see ``list_scenes``.
+        checkpoint: the weights, where the bank says if None.
+        bank: a class bank, or what ``fsod export`` made of one (.onnx).
+        out: the layer to write, its extension says in which format; or a folder or a pattern, see ``layer_paths``.
+        plan: how to go over the scenes.
+
+    Returns:
+        Of one scene all about it; of several the sums, and as ``failed`` what went wrong with which.
+    """
+    if plan.native and plan.gsd_m is not None:
+        raise UserError(f"--native and --gsd-m {plan.gsd_m:g} contradict each other; give one of them")
+    layers = layer_paths(list_scenes(scenes), out)
+    searcher = _searcher(bank, checkpoint, plan)
+    console.print(
+        f"predict: {searcher.machine}, {len(searcher.class_names)} classes, windows of {searcher.window_px} px"
+    )
+    warm_up(searcher.detect, plan.batch, searcher.window_px)
+    if len(layers) == 1:
+        [(scene, layer)] = layers.items()
+        result = _predict_file(scene, searcher, layer, plan)
+        _journal_of(layer).unlink(missing_ok=True)
+        return result
+    done: dict[str, dict[str, Any]] = {}
+    failed: dict[str, str] = {}
+    for scene, layer in layers.items():
+        try:
+            done[scene] = _predict_file(scene, searcher, layer, plan)
+        except (UserError, OSError) as error:
+            failed[scene] = str(error)
+            console.print(f"failed: {error}")
+    for scene in done:
+        _journal_of(layers[scene]).unlink(missing_ok=True)
+    return _sums(done, failed, searcher)
+
+
+def _sums(done: dict[str, dict[str, Any]], failed: dict[str, str], searcher: _Searcher) -> dict[str, Any]:
+    found: Counter[str] = Counter(dict.fromkeys(searcher.class_names, 0))
+    for result in done.values():
+        found.update(result["found"])
+    added = ("windows_run", "windows_blank", "windows_outside", "windows_resumed", "seconds", "seconds_detecting")
+    return {
+        "layers": {scene: result["layer"] for scene, result in done.items()},
+        "failed": failed,
+        "found": dict(found),
+        **{key: sum(result[key] for result in done.values()) for key in added},
+        "damaged": [window for result in done.values() for window in result["damaged"]],
+        "warnings": [warning for result in done.values() for warning in result["warnings"]],
+        "machine": searcher.machine,
+    }
+
+
+def _journal_of(layer: Path) -> Path:
+    return layer.with_name(layer.name + ".journal")
+
+
+def _predict_file(scene: str, searcher: _Searcher, out: Path, plan: PredictSettings) -> dict[str, Any]:
+    """Searches one scene and writes all that belongs to it; the journal stays."""
+    started = datetime.now(UTC)
+    names = searcher.class_names
+    journal = _journal_of(out)
+    if plan.restart:
+        journal.unlink(missing_ok=True)
+    with progress_bar("windows", 0) as bar:
+        result = predict_scene(
+            scene,
+            searcher.detect,
+            window_px=searcher.window_px,
+            overlap_px=plan.overlap_px,
+            batch=plan.batch,
+            gsd_m=None if plan.native else plan.gsd_m or searcher.gsd_m,
+            bands=plan.bands,
+            aoi=plan.aoi,
+            skip_damaged=plan.skip_damaged,
+            iou_threshold=searcher.suppression.nms_iou,
+            journal=journal,
+            detector=_identity(searcher, plan),
+            on_open=_announce,
+            on_progress=bar.of,
+        )
+    attributes = {
+        "weights": searcher.weights_sha256[:12],
+        "bank": searcher.bank_sha256[:12],
+        "gsd_m": result.gsd_m,
+        "time": f"{started:%Y-%m-%dT%H:%M:%SZ}",
+    }
+    size_px = result.width_px, result.height_px
+    write_layer(out, Layer(result.detections, names, result.georeference, result.scene, size_px, attributes))
+    if out.suffix.lower() in ON_A_MAP:
+        write_style(out.with_suffix(".qml"), {name: class_colour(i) for i, name in enumerate(names)})
+    picture, unseen = _write_preview(result, plan.bands, names, out.with_suffix(".png"))
+    warnings = [*result.warnings, *unseen]
+    for warning in warnings:
+        console.print(f"warning: {warning}")
+    found = [names[c] for c in result.detections.class_ids]
+    return {
+        "layer": str(out),
+        "preview": picture,
+        "found": {name: found.count(name) for name in names},
+        "windows_run": result.windows_run,
+        "windows_blank": result.windows_blank,
+        "windows_outside": result.windows_outside,
+        "windows_resumed": result.windows_resumed,
+        "damaged": list(result.damaged),
+        "warnings": warnings,
+        "gsd_m": result.gsd_m,
+        "seconds": result.seconds,
+        "seconds_detecting": result.seconds_detecting,
+        "machine": searcher.machine,
+    }
+
+
+def _identity(searcher: _Searcher, plan: PredictSettings) -> dict[str, Any]:
+    """What decides what is found in a window, for the journal; a run may go on with other threads or another device."""
+    return {
+        "weights": searcher.weights_sha256,
+        "bank": searcher.bank_sha256,
+        "score": plan.score,
+        "suppression": searcher.suppression.model_dump(mode="json"),
+        "precision": searcher.precision,
+    }
+
+
+def _announce(scene: Scene, resumed: int, windows: int) -> None:
+    """One line on how a scene is read, before the work begins."""
+    own_m, gsd_m = scene.georeference.gsd_m, scene.grid_gsd_m
+    parts = [f"{scene.width_px}x{scene.height_px} px"]
+    if own_m is not None and gsd_m is not None:
+        resampled = (scene.grid_width_px, scene.grid_height_px) != (scene.width_px, scene.height_px)
+        parts.append(f"of {own_m:.3g} m resampled to {gsd_m:.3g} m" if resampled else f"of {own_m:.3g} m")
+    parts.append(str(scene.rule))
+    parts.append(f"goes on after {resumed} of {windows} windows" if resumed else f"{windows} windows")
+    console.print(f"{scene.name}: {', '.join(parts)}")
+
+
+def _write_preview(
+    result: SceneResult, bands: tuple[int, ...] | None, class_names: Sequence[str], path: Path
+) -> tuple[str | None, list[str]]:
+    """Draws what was found over the whole scene; a scene that is damaged may not have such a picture, and then says so."""
+    try:
+        with open_scene(result.scene, bands=bands) as scene:
+            rgb, _ = scene.read_reduced(PREVIEW_PX)
+    except UserError as error:
+        return None, [f"no picture: {error}"]
+    scale = rgb.shape[1] / result.width_px
+    write_png(path, scene_preview(rgb, result.detections, scale, list(class_names)))
+    return str(path), []

@@ -1,0 +1,252 @@
+"""`fsod predict` as a user types it: one scene, many, interrupted, resampled, in an area, by other bands."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import numpy as np
+import pytest
+import rasterio
+import shapely
+import torch
+from rasterio.transform import from_origin
+
+from fsod.boxes import Detections
+from fsod.cli import main
+from fsod.config import RunSettings
+from fsod.engine.enroll import learned_bank
+from fsod.engine.infer import BatchDetector
+from fsod.model.detector import Detector
+from fsod.store.checkpoint import Checkpoint, save_checkpoint
+from fsod.store.class_bank import save_bank
+
+SETTINGS = RunSettings.model_validate(
+    {
+        "name": "made",
+        "run_dir": "made",
+        "data": {"format": "nwpu", "novel": []},
+        "meta_train": {"steps": 1},
+        "finetune": {"steps": 1},
+    }
+)
+SMALL = ("--window-px", "96", "--overlap-px", "32", "--precision", "float32", "--score", "0.02")
+
+
+def fsod(*arguments: str | Path) -> int:
+    """Runs the command in this process; its exit status."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["fsod", *map(str, arguments)])
+        try:
+            main()
+        except SystemExit as done:
+            return int(done.code or 0)
+    return 0
+
+
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights by chance, and a bank of two classes whose examples had pixels of half a metre."""
+    folder = tmp_path_factory.mktemp("bank")
+    torch.manual_seed(0)
+    detector = Detector("nano", 2)
+    torch.nn.init.constant_(detector.head.prior, 0.0)  # chance finds little; a class is not rare here
+    weights = folder / "weights.safetensors"
+    made = Checkpoint(detector.eval(), "nano", ("boat", "car"), "finetune", SETTINGS.model_dump(mode="json"))
+    save_checkpoint(weights, made)
+    path = folder / "bank.safetensors"
+    save_bank(path, learned_bank(made, gsd_m=0.5), weights)
+    return path
+
+
+def make_scene(
+    path: Path,
+    gsd_m: float = 0.5,
+    bands: int = 3,
+    size: int = 320,
+    seed: int = 0,
+    crs: str | None = "EPSG:32633",
+) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 255, (bands, size, size)).astype(np.uint8)
+    with rasterio.open(path, "w", driver="GTiff", width=size, height=size, count=bands, dtype="uint8", tiled=True,
+                       blockxsize=64, blockysize=64, crs=crs, photometric="minisblack",
+                       transform=from_origin(500_000, 5_000_000, gsd_m, gsd_m)) as file:  # fmt: skip
+        file.write(pixels)
+    return path
+
+
+def predict(bank: Path, out: Path, *arguments: str | Path) -> dict[str, Any]:
+    report = out.parent / "report.json"
+    assert fsod("predict", *arguments, "--bank", bank, "--out", out, *SMALL, "--json", report) == 0
+    return json.loads(report.read_text())
+
+
+def timeless(layer: Path) -> str:
+    return re.sub(r'"time": *"[^"]*"', "", layer.read_text())
+
+
+def test_a_scene_is_seen_at_the_size_of_the_examples(
+    bank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene, out = make_scene(tmp_path / "s.tif", gsd_m=1.0), tmp_path / "o.geojson"
+    resampled = predict(bank, out, scene)
+    assert resampled["gsd_m"] == pytest.approx(0.5, rel=1e-3)
+    assert "s.tif: 320x320 px, of 1 m resampled to 0.5 m, bands 1,2,3 as they are" in capsys.readouterr().err
+    boxes = geopandas.read_file(out)[["x1_px", "y1_px", "x2_px", "y2_px"]].to_numpy()
+    # boxes are in the scene's own pixels, however it was read
+    assert 250 < boxes.max() <= 320
+    native = predict(bank, out, scene, "--native")
+    assert native["gsd_m"] == pytest.approx(1.0, rel=1e-3)
+    assert "320x320 px, of 1 m, bands" in capsys.readouterr().err
+    assert resampled["windows_run"] > 3 * native["windows_run"]
+    assert predict(bank, out, scene, "--gsd-m", "2")["gsd_m"] == pytest.approx(2.0, rel=1e-3)
+    # a bank cannot be asked for what the scene does not tell
+    unplaced = make_scene(tmp_path / "u.tif", crs=None)
+    assert "read at its own, not at 0.5 m" in predict(bank, out, unplaced)["warnings"][1]
+    assert list(tmp_path.glob("*.journal")) == []
+
+
+def test_a_killed_command_goes_on_and_writes_the_same(bank: Path, tmp_path: Path) -> None:
+    scene = make_scene(tmp_path / "s.tif", size=900)
+    whole, out = tmp_path / "whole.geojson", tmp_path / "out.geojson"
+    assert predict(bank, whole, scene)["windows_resumed"] == 0
+    command = [sys.executable, "-m", "fsod", "predict", str(scene), "--bank", str(bank), "--out", str(out), *SMALL]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    journal = tmp_path / "out.geojson.journal"
+    while not journal.exists():
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    assert not out.exists()
+    resumed = predict(bank, out, scene)
+    assert 0 < resumed["windows_resumed"] < resumed["windows_run"]
+    assert timeless(out) == timeless(whole)
+    assert not journal.exists()
+
+
+def interrupt_after(patch: pytest.MonkeyPatch, calls: int) -> None:
+    """Has the network stop the program like ^C after so many batches."""
+    original = BatchDetector.__call__
+    left = calls
+
+    def detect(self: BatchDetector, images: np.ndarray) -> list[Detections]:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise KeyboardInterrupt
+        return original(self, images)
+
+    patch.setattr(BatchDetector, "__call__", detect)
+
+
+def test_other_settings_than_the_journals_need_a_word(
+    bank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene, out = make_scene(tmp_path / "s.tif"), tmp_path / "out.geojson"
+    command = ("predict", scene, "--bank", bank, "--out", out, *SMALL)
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt_after(patch, 3)
+        fsod(*command)
+    assert (tmp_path / "out.geojson.journal").exists()
+    assert not out.exists()
+    assert fsod(*command, "--score", "0.5") == 2
+    assert "of an unfinished run with another score; repeat that run's options" in capsys.readouterr().err
+    assert predict(bank, out, scene, "--batch", "3")["windows_resumed"] == 2 * 4
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt_after(patch, 3)
+        fsod(*command)
+    assert predict(bank, out, scene, "--score", "0.5", "--restart")["windows_resumed"] == 0
+
+
+def test_a_bad_scene_does_not_lose_the_others(bank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(3):
+        make_scene(tmp_path / "in" / f"{number}.tif", seed=number, size=128)
+    (tmp_path / "in" / "1.tif").write_text("not a raster")
+    found, report = tmp_path / "found", tmp_path / "report.json"
+    pattern = f"{tmp_path}/in/*.tif"
+    assert fsod("predict", pattern, "gone.tif", "--bank", bank, "--out", found, *SMALL, "--json", report) == 2
+    assert sorted(path.name for path in found.glob("*.geojson")) == ["0.geojson", "2.geojson"]
+    assert list(found.glob("*.journal")) == []
+    errors = capsys.readouterr().err
+    assert len(re.findall(r"^failed: .*1.tif: cannot be opened as a raster", errors, re.MULTILINE)) == 1
+    assert len(re.findall(r"^failed: gone.tif: ", errors, re.MULTILINE)) == 1
+    assert re.search(r"^fsod: 2 of 4 scenes failed: .*1.tif, gone.tif$", errors, re.MULTILINE)
+    sums = json.loads(report.read_text())
+    assert list(sums["failed"]) == [f"{tmp_path}/in/1.tif", "gone.tif"]
+    assert list(sums["layers"].values()) == [f"{found}/0.geojson", f"{found}/2.geojson"]
+    layers = [geopandas.read_file(path) for path in sums["layers"].values()]
+    assert sum(sums["found"].values()) == sum(map(len, layers)) > 0
+
+
+def test_an_interrupted_command_does_no_scene_twice(bank: Path, tmp_path: Path) -> None:
+    scenes = [make_scene(tmp_path / f"{number}.tif", seed=number) for number in range(2)]
+    (tmp_path / "list.txt").write_text("".join(f"{scene}\n" for scene in scenes))
+    whole = predict(bank, tmp_path / "whole" / "{scene}.geojson", *scenes)
+    pattern = tmp_path / "found" / "{scene}.geojson"
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt_after(patch, 9)  # warm-up, the 7 batches of the first scene's 25 windows, one of the second's
+        fsod("predict", *scenes, "--bank", bank, "--out", pattern, *SMALL)
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt_after(patch, 7)  # warm-up and the rest
+        again = predict(bank, pattern, tmp_path / "list.txt")
+    assert again["windows_resumed"] == 25 + 4
+    assert again["found"] == whole["found"]
+    for number in range(2):
+        first, second = (tmp_path / folder / f"{number}.geojson" for folder in ("whole", "found"))
+        assert timeless(first) == timeless(second)
+    assert list(tmp_path.rglob("*.journal")) == []
+
+
+def test_bands_and_area(bank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scene, out, aoi = make_scene(tmp_path / "s.tif", bands=4), tmp_path / "o.gpkg", tmp_path / "aoi.geojson"
+    square = shapely.box(500_000, 5_000_000 - 70, 500_070, 5_000_000)
+    geopandas.GeoSeries([square], crs=32633).to_crs(4326).to_file(aoi)
+    result = predict(bank, out, scene, "--bands", "4,3,2", "--aoi", aoi)
+    assert "bands 4,3,2 as they are" in capsys.readouterr().err
+    assert result["windows_outside"] > result["windows_run"] > 0
+    layer = geopandas.read_file(out)
+    assert len(layer) > 0
+    assert layer.centroid.distance(square).max() < 0.1
+    red_first, green_first = (predict(bank, out, scene, "--bands", bands) for bands in ("1,2,3", "2,1,3"))
+    assert red_first["found"] != green_first["found"]
+
+
+def test_a_damaged_scene_gives_what_is_left(bank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scene, out = make_scene(tmp_path / "s.tif"), tmp_path / "o.geojson"
+    with scene.open("r+b") as file:
+        file.truncate(scene.stat().st_size - 3 * 64 * 64)
+    assert fsod("predict", scene, "--bank", bank, "--out", out, *SMALL) == 2
+    assert re.search(
+        r"^fsod: .*s.tif: damaged or cut short: pixels of columns \d+", capsys.readouterr().err, re.MULTILINE
+    )
+    result = predict(bank, out, scene, "--skip-damaged")
+    assert len(result["damaged"]) == 4
+    assert result["preview"] is None
+    assert "no picture: " in result["warnings"][-1]
+    assert len(geopandas.read_file(out)) > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--bands", "4;3;2"), "--bands 4;3;2: give one or three numbers"),
+        (("--bands", "1,2,9"), "from 1 to 3"),
+        (("--native", "--gsd-m", "1"), "contradict"),
+        (("--gsd-m", "0.01"), "too coarse to look for objects at 0.01 m; run at the scene's own (--native)"),
+        (("--aoi", "gone.gpkg"), "gone.gpkg: no such vector file"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    bank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
+) -> None:
+    scene = make_scene(tmp_path / "s.tif", size=96)
+    assert fsod("predict", scene, "--bank", bank, "--out", tmp_path / "o.geojson", *SMALL, *arguments) == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
