@@ -105,7 +105,9 @@ def enroll_command(
     names: Annotated[
         list[str] | None, typer.Option("--class", help="A class of the folder or the shot list; repeat it for each.")
     ] = None,
-    shots_k: ShotsK = 10,
+    shots_k: Annotated[
+        int | None, typer.Option("--shots-k", "-k", min=1, help="Boxes to draw of each --class [10].")
+    ] = None,
     seed: Seed = 0,
     config: Annotated[Path | None, typer.Option("--config", "-c", help="Take a run's meta-trained weights.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Any weights, instead of a run's.")] = None,
@@ -121,12 +123,12 @@ def enroll_command(
         if config is None:
             raise UserError("enroll needs weights: --config of a trained run, or --checkpoint")
         checkpoint = RunPaths(load_settings(config).run_dir).meta_checkpoint
-    if data is not None and not (scene or examples):
-        report(enroll_folder(checkpoint, data, shots, names or [], shots_k, seed, out, learned), json)
-    elif data is None and scene and examples and not (shots or names):
+    if data is not None and not (scene or examples or (shots and shots_k)):
+        report(enroll_folder(checkpoint, data, shots, names or [], shots_k or 10, seed, out, learned), json)
+    elif data is None and scene and examples and not (shots or names or shots_k):
         report(enroll_scenes(checkpoint, scene, examples, attribute, out, learned), json)
     else:
-        raise UserError("enroll needs either --scene and --examples, or --data with --class or --shots")
+        raise UserError("enroll needs either --scene and --examples, or --data with --class (and -k) or --shots")
 
 
 @app.command("predict")

@@ -42,6 +42,11 @@ class LabelledBoxes:
     features: NDArray[np.int64]
     visible: NDArray[np.float64]
 
+    def select(self, keep: NDArray[np.bool_]) -> LabelledBoxes:
+        """The boxes where ``keep``, (n,), is true."""
+        names = tuple(self.class_names[i] for i in np.flatnonzero(keep))
+        return LabelledBoxes(self.boxes_xyxy_px[keep], names, self.features[keep], self.visible[keep])
+
 
 @dataclass(frozen=True)
 class LabelLayer:

@@ -1,0 +1,138 @@
+"""Enrolling from scenes and from prepared folders; weights are untrained, what is compared are the rows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from PIL import Image
+from rasterio.transform import from_origin
+
+from fsod.config import RunSettings
+from fsod.data.shots import draw_shots
+from fsod.errors import UserError
+from fsod.model.detector import Detector
+from fsod.scene_steps import enroll_folder, enroll_scenes
+from fsod.store.checkpoint import Checkpoint, save_checkpoint
+from fsod.store.class_bank import ClassBank, read_bank
+from tests.made_folder import make_folder
+
+SETTINGS: dict[str, Any] = {
+    "name": "made", "run_dir": "runs/made", "data": {"format": "synthetic", "novel": []},
+    "episodes": {"support_px": 64}, "meta_train": {"steps": 1}, "finetune": {"steps": 1},
+}  # fmt: skip
+EAST, NORTH, GSD_M = 500000, 5000000, 0.5
+OBJECTS = {"red": [(80, 80), (240, 80)], "green": [(80, 240), (400, 240), (560, 80)]}
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "w.safetensors"
+    settings = RunSettings.model_validate(SETTINGS).model_dump(mode="json")
+    save_checkpoint(path, Checkpoint(Detector("nano", 1).eval(), "nano", ("disc",), "meta-train", settings))
+    return path
+
+
+def write_scene(path: Path, left_px: int, right_px: int, gsd_m: float = GSD_M, crs: str | None = "EPSG:32633") -> Path:
+    """Columns left..right of one made scene of 640 x 320 px."""
+    rgb = np.random.default_rng(0).integers(80, 100, (3, 320, 640)).astype(np.uint8)
+    for name, places in OBJECTS.items():
+        for x, y in places:
+            rgb[0 if name == "red" else 1, y : y + 24, x : x + 24] = 230
+    part = rgb[:, :, left_px:right_px]
+    place = from_origin(EAST + left_px * gsd_m, NORTH, gsd_m, gsd_m) if crs else rasterio.Affine.identity()
+    with rasterio.open(path, "w", driver="GTiff", width=part.shape[2], height=320, count=3, dtype="uint8",
+                       crs=crs, transform=place) as file:  # fmt: skip
+        file.write(part)
+    return path
+
+
+def write_labels(path: Path, objects: dict[str, list[tuple[int, int]]]) -> Path:
+    features = []
+    for name, places in objects.items():
+        for x, y in places:
+            corners = [(x, y), (x + 24, y), (x + 24, y + 24), (x, y + 24), (x, y)]
+            ring = [[EAST + GSD_M * cx, NORTH - GSD_M * cy] for cx, cy in corners]
+            polygon = {"type": "Polygon", "coordinates": [ring]}
+            features.append({"type": "Feature", "properties": {"class": name}, "geometry": polygon})
+    crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32633"}}
+    path.write_text(json.dumps({"type": "FeatureCollection", "crs": crs, "features": features}))
+    return path
+
+
+def assert_same_rows(one: ClassBank, two: ClassBank) -> None:
+    assert one.class_names == two.class_names
+    for a, b in zip([*one.rows.kernels, one.rows.biases], [*two.rows.kernels, two.rows.biases], strict=True):
+        assert torch.allclose(a, b, atol=1e-4)
+
+
+def test_scenes_in_parts_and_labels_in_files_give_the_rows_of_the_whole(weights: Path, tmp_path: Path) -> None:
+    """The second object of red lies on both parts, and counts once."""
+    whole = write_scene(tmp_path / "whole.tif", 0, 640)
+    every = write_labels(tmp_path / "every.geojson", OBJECTS)
+    result = enroll_scenes(weights, [whole], [every], "class", tmp_path / "one.safetensors", False)
+    assert result["examples"] == {"red": 2, "green": 3}
+    parts = [write_scene(tmp_path / "west.tif", 0, 360), write_scene(tmp_path / "east.tif", 160, 640)]
+    files = [write_labels(tmp_path / f"{name}.geojson", {name: places}) for name, places in OBJECTS.items()]
+    result = enroll_scenes(weights, parts, files, "class", tmp_path / "two.safetensors", False)
+    assert result["examples"] == {"red": 2, "green": 3}
+    assert result["gsd_m"] == pytest.approx(GSD_M, rel=0.01)
+    one, two = read_bank(tmp_path / "one.safetensors"), read_bank(tmp_path / "two.safetensors")
+    assert_same_rows(one, two)
+    assert not torch.allclose(one.rows.kernels[0][0], one.rows.kernels[0][1], atol=1e-2)
+    assert two.origins["red"] == {"row": "predicted", "examples": 2, "scene": "west.tif, east.tif"} | {
+        "gsd_m": two.gsd_m
+    }
+    sheet = np.asarray(Image.open(result["contact_sheet"]).convert("RGB"))
+    assert (sheet[..., 0] > 200).any()
+
+
+def test_scenes_that_do_not_go_together_are_refused(weights: Path, tmp_path: Path) -> None:
+    west = write_scene(tmp_path / "west.tif", 0, 360)
+    labels, out = write_labels(tmp_path / "every.geojson", OBJECTS), tmp_path / "bank.safetensors"
+    coarse = write_scene(tmp_path / "coarse.tif", 160, 640, gsd_m=0.7)
+    with pytest.raises(UserError, match=r"coarse\.tif: 0\.7 m a pixel, but .*west\.tif has 0\.5 m"):
+        enroll_scenes(weights, [west, coarse], [labels], "class", out, False)
+    bare = write_scene(tmp_path / "bare.tif", 160, 640, crs=None)
+    with pytest.raises(UserError, match=r"bare\.tif: has no usable CRS"):
+        enroll_scenes(weights, [west, bare], [labels], "class", out, False)
+    middle = write_scene(tmp_path / "middle.tif", 200, 500)
+    with pytest.raises(UserError, match="feature 5: lies on none of the scenes"):
+        enroll_scenes(weights, [west, middle], [labels], "class", out, False)
+    assert not out.exists()
+
+
+def test_a_folder_gives_the_same_rows_by_list_and_by_number(weights: Path, tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "made")
+    draw_shots(folder, ["square", "cross"], 3, 1).save(tmp_path / "shots.json")
+    listed, drawn = tmp_path / "listed.safetensors", tmp_path / "drawn.safetensors"
+    result = enroll_folder(weights, folder.root, tmp_path / "shots.json", [], 10, 0, listed, True)
+    assert result["examples"] == {"cross": 3, "square": 3}
+    assert read_bank(listed).class_names == ("disc", "cross", "square")
+    assert read_bank(listed).origins["square"]["data"] == "made"
+    enroll_folder(weights, folder.root, None, ["cross", "square"], 3, 1, drawn, True)
+    assert_same_rows(read_bank(listed), read_bank(drawn))
+    assert Path(result["contact_sheet"]).is_file()
+    enroll_folder(weights, folder.root, tmp_path / "shots.json", ["square"], 10, 0, drawn, False)
+    assert_same_rows(read_bank(drawn), read_bank(listed).select(["square"]))
+
+
+def test_mistakes_with_a_folder(weights: Path, tmp_path: Path) -> None:
+    folder, out = make_folder(tmp_path / "made"), tmp_path / "bank.safetensors"
+    shots = tmp_path / "shots.json"
+    draw_shots(folder, ["square"], 3, 1).save(shots)
+    with pytest.raises(UserError, match="--class"):
+        enroll_folder(weights, folder.root, None, [], 3, 0, out, False)
+    with pytest.raises(UserError, match=r"shots\.json: no shots of 'squares' \(did you mean 'square'\?\)"):
+        enroll_folder(weights, folder.root, shots, ["squares"], 3, 0, out, False)
+    with pytest.raises(UserError, match="99 shots of 'cross' asked for"):
+        enroll_folder(weights, folder.root, None, ["cross"], 99, 0, out, False)
+    with pytest.raises(UserError, match="already among the learned"):
+        enroll_folder(weights, folder.root, None, ["disc"], 2, 0, out, True)
+    assert not out.exists()
