@@ -24,6 +24,7 @@ from fsod.data.coco import CocoFolder, load_folder, read_ids, read_image, write_
 from fsod.data.shots import ShotList, draw_shots, load_shots
 from fsod.draw import contact_sheet, draw_truth_and_found, write_png
 from fsod.engine.device import choose_machine
+from fsod.engine.distributed import first_goes_ahead, is_first, joined
 from fsod.engine.enroll import Examples, enrolled_bank, learned_bank, shot_examples
 from fsod.engine.evaluate import Scores, average_precision, detect_folder
 from fsod.engine.finetune import finetune
@@ -71,32 +72,33 @@ def prepare_data(settings: RunSettings, source: Path | None) -> dict[str, Any]:
 
 
 def run_meta_train(settings: RunSettings) -> dict[str, Any]:
-    """Meta-trains, or finds that it has been done with these very settings."""
+    """Meta-trains, or finds that it has been done with these very settings; under torchrun, with all its processes."""
     paths, machine = RunPaths(settings.run_dir), choose_machine(settings.meta_train.precision)
-    if paths.meta_checkpoint.is_file():
-        done = RunSettings.model_validate(load_checkpoint(paths.meta_checkpoint).settings)
-        if done.model_dump(include=SHAPING) != settings.model_dump(include=SHAPING):
-            raise UserError(
-                f"{paths.meta_checkpoint}: was trained with other settings; delete it, or give another run_dir"
-            )
-        console.print(f"{paths.meta_checkpoint}: already trained with these settings")
-        return {"checkpoint": str(paths.meta_checkpoint), "seconds": 0.0}
-    tiles = load_folder(paths.tiles)
-    with tracked(settings, "meta-train", paths.run_dir / "meta-train.mlflow") as run:
+    with joined(machine.device):
+        if paths.meta_checkpoint.is_file():
+            _check_settings(paths.meta_checkpoint, settings)
+            return {"checkpoint": str(paths.meta_checkpoint), "seconds": 0.0}
+        tiles, files = load_folder(paths.tiles), (paths.meta_checkpoint, paths.meta_state)
         started = time.perf_counter()
-        with progress_bar("meta-train", settings.meta_train.steps) as bar:
-            meta_train(
-                settings,
-                tiles,
-                machine,
-                paths.meta_checkpoint,
-                paths.meta_state,
-                observer(run, bar.advance_to, settings.episodes.queries),
-            )
-        seconds = time.perf_counter() - started
-        run.log_metrics({"seconds": seconds}, settings.meta_train.steps)
-        run.log_artifact(paths.meta_checkpoint)
+        if is_first():
+            with tracked(settings, "meta-train", paths.run_dir / "meta-train.mlflow") as run:
+                with progress_bar("meta-train", settings.meta_train.steps) as bar:
+                    observe = observer(run, bar.advance_to, settings.episodes.queries)
+                    meta_train(settings, tiles, machine, *files, observe)
+                run.log_metrics({"seconds": time.perf_counter() - started}, settings.meta_train.steps)
+                run.log_artifact(paths.meta_checkpoint)
+        else:
+            meta_train(settings, tiles, machine, *files, unobserved)
+    seconds = time.perf_counter() - started
     return {"checkpoint": str(paths.meta_checkpoint), "seconds": seconds, "machine": str(machine)}
+
+
+def _check_settings(checkpoint: Path, settings: RunSettings) -> None:
+    done = RunSettings.model_validate(load_checkpoint(checkpoint).settings)
+    if done.model_dump(include=SHAPING) != settings.model_dump(include=SHAPING):
+        raise UserError(f"{checkpoint}: was trained with other settings; delete it, or give another run_dir")
+    if is_first():
+        console.print(f"{checkpoint}: already trained with these settings")
 
 
 def shot_list(settings: RunSettings, k: int, seed: int) -> tuple[CocoFolder, ShotList]:
@@ -113,28 +115,25 @@ def shot_list(settings: RunSettings, k: int, seed: int) -> tuple[CocoFolder, Sho
 def run_finetune(settings: RunSettings, k: int, seed: int) -> dict[str, Any]:
     """Finetunes the run's meta-trained detector on K shots a class and writes checkpoint and bank."""
     paths, machine = RunPaths(settings.run_dir), choose_machine(settings.finetune.precision)
-    base = load_checkpoint(paths.meta_checkpoint, machine.trunk_dtype, settings.size)
-    train, shots = shot_list(settings, k, seed)
-    settings = settings.model_copy(update={"seed": seed})
-    with tracked(settings, f"finetune k={k} seed={seed}", paths.shots(k, seed).with_name("finetune.mlflow")) as run:
-        run.log_image(support_sheet(train, shots, settings.episodes.support_px, paths.shots(k, seed).parent))
+    with joined(machine.device):
+        base = load_checkpoint(paths.meta_checkpoint, machine.trunk_dtype, settings.size)
+        with first_goes_ahead():
+            train, shots = shot_list(settings, k, seed)
+        settings = settings.model_copy(update={"seed": seed})
+        files = (paths.finetuned(k, seed), paths.finetune_state(k, seed))
         started = time.perf_counter()
-        with progress_bar(f"finetune, {k} shots", settings.finetune.steps) as bar:
-            tuned = finetune(
-                settings,
-                base,
-                train,
-                shots,
-                machine,
-                paths.finetuned(k, seed),
-                paths.finetune_state(k, seed),
-                observer(run, bar.advance_to, settings.episodes.queries),
-            )
-        bank = learned_bank(tuned, gsd_of(train))
-        save_bank(paths.bank(k, seed), bank, paths.finetuned(k, seed))
-        run.log_artifact(paths.finetuned(k, seed))
-        run.log_artifact(paths.bank(k, seed))
-        seconds = time.perf_counter() - started
+        if is_first():
+            with tracked(settings, f"finetune k={k} seed={seed}", files[1].with_name("finetune.mlflow")) as run:
+                run.log_image(support_sheet(train, shots, settings.episodes.support_px, paths.shots(k, seed).parent))
+                with progress_bar(f"finetune, {k} shots", settings.finetune.steps) as bar:
+                    observe = observer(run, bar.advance_to, settings.episodes.queries)
+                    tuned = finetune(settings, base, train, shots, machine, *files, observe)
+                save_bank(paths.bank(k, seed), learned_bank(tuned, gsd_of(train)), files[0])
+                run.log_artifact(files[0])
+                run.log_artifact(paths.bank(k, seed))
+        else:
+            finetune(settings, base, train, shots, machine, *files, unobserved)
+    seconds = time.perf_counter() - started
     return {
         "checkpoint": str(paths.finetuned(k, seed)),
         "bank": str(paths.bank(k, seed)),
@@ -164,7 +163,7 @@ class Evaluation:
 
 def run_evaluate(settings: RunSettings, what: Evaluation, pictures_dir: Path) -> dict[str, Any]:
     """Scores a checkpoint, all its classes enrolled at once."""
-    machine = choose_machine(settings.finetune.precision)
+    machine = choose_machine(settings.predict.precision)
     bank = enrolled_bank(what.checkpoint, what.examples, machine, {}, None, learned=True)
     names = [name for name in bank.class_names if name in what.folder.class_names]
     if not names:
@@ -201,6 +200,10 @@ def observer(run: Run, advance_to: Callable[[int, str], None], queries: int) -> 
         run.log_metrics({**{f"loss/{name}": value for name, value in values.items()}, "images_per_s": rate}, step)
 
     return observe
+
+
+def unobserved(step: int, values: dict[str, float]) -> None:
+    """What the other processes of a training tell: nothing."""
 
 
 def tracked(settings: RunSettings, name: str, id_file: Path | None) -> AbstractContextManager[Run]:

@@ -1,6 +1,7 @@
 """Episodes: N classes, k support examples each, B query crops.
 
-Episode number i is a function of (seed, i) alone, whichever worker draws it and wherever a run was interrupted.
+Episode number i is a function of (seed, i) alone, and its query j of (seed, i, j), whichever worker or process draws it
+and wherever a run was interrupted.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Episode:
         boxes_xyxy_px: (B, G, 4) float32, padded.
         box_classes: (B, G) int64, class ids of the boxes, of classes outside the episode too; -1 for padding.
         known_xyxy_px: (B, R, 4) float32, where everything is labelled, so that the rest there is background.
-        supports: (N, k, 4, s, s) uint8, RGB and mask.
+        supports: (N, k, 4, s, s) uint8, RGB and mask; k = 0 in finetuning, which has no use for them.
         sides_px: (N, k) float32, see SupportCrop.
         class_ids: (N,) int64, ids of the episode's classes.
         invented: () bool, whether the ids mean classes that exist in this episode only.
@@ -94,8 +95,8 @@ def stack_episode(
 
 
 def stack_supports(supports: list[list[SupportCrop]]) -> Tensor:
-    """N lists of k crops -> (N, k, 4, S, S) uint8."""
-    crops = [np.stack([np.dstack([s.rgb, s.mask]) for s in shots]) for shots in supports]
+    """N lists of k crops -> (N, k, 4, S, S) uint8; without crops, S is 0."""
+    crops = [[np.dstack([s.rgb, s.mask]) for s in shots] or np.empty((0, 0, 0, 4), np.uint8) for shots in supports]
     return torch.from_numpy(np.stack(crops)).permute(0, 1, 4, 2, 3).contiguous()
 
 
@@ -108,7 +109,9 @@ class RealEpisodes(Dataset[Episode]):
         settings: sizes of an episode.
         length: number of episodes.
         seed: of the whole sequence.
+        share: which of an episode's queries to make; all if None.
         known_margin: how far around its boxes an image is fully labelled, in box sides; everywhere if None.
+        with_supports: whether to draw support crops at all.
 
     Raises:
         UserError: a class has no box.
@@ -121,10 +124,14 @@ class RealEpisodes(Dataset[Episode]):
         settings: EpisodeSettings,
         length: int,
         seed: int,
+        share: range | None = None,
+        *,
         known_margin: float | None = None,
+        with_supports: bool = True,
     ) -> None:
         self.settings, self.length, self.seed, self.known_margin = settings, length, seed, known_margin
-        self.class_ids = class_ids
+        self.class_ids, self.with_supports = class_ids, with_supports
+        self.share = range(settings.queries) if share is None else share
         self.images = folder.images
         self.pixels = PixelCache(folder)
         # per class: the images that show it and, for each, which of its boxes do
@@ -146,12 +153,12 @@ class RealEpisodes(Dataset[Episode]):
 
     def __getitem__(self, i: int) -> Episode:
         rng = np.random.default_rng([self.seed, i])
-        self.augment_query.set_random_seed(int(rng.integers(2**31)))
+        streams = rng.spawn(self.settings.queries)
         self.augment_support.set_random_seed(int(rng.integers(2**31)))
         ways = min(self.settings.ways, len(self.class_ids))
         classes = [int(c) for c in rng.choice(self.class_ids, ways, replace=False)]
-        shots = int(rng.integers(1, self.settings.shots + 1))
-        queries = [self._query(rng, classes) for _ in range(self.settings.queries)]
+        shots = int(rng.integers(1, self.settings.shots + 1)) if self.with_supports else 0
+        queries = [self._query(streams[j], classes) for j in self.share]
         supports = [[self._support(rng, c) for _ in range(shots)] for c in classes]
         return stack_episode(queries, supports, classes)
 
@@ -172,6 +179,7 @@ class RealEpisodes(Dataset[Episode]):
         square = Square.around(_into(centre, side, record.width_px, record.height_px), side, size)
         boxes = square.boxes(record.boxes_xyxy_px)
         shown = visible(boxes, size, MIN_VISIBLE)
+        self.augment_query.set_random_seed(int(rng.integers(2**31)))
         return augmented_query(
             self.augment_query,
             square.pixels(self.pixels[image]),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import platform
 from dataclasses import dataclass
 
 import torch
+
+from fsod.engine.distributed import own_gpu, threads
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,9 @@ def choose_machine(precision: str = "auto") -> Machine:
     Args:
         precision: auto, float32 or bfloat16.
     """
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    torch.set_num_threads(threads())
     if torch.cuda.is_available():
-        device, native = torch.device("cuda"), torch.cuda.is_bf16_supported(including_emulation=False)
+        device, native = own_gpu(), torch.cuda.is_bf16_supported(including_emulation=False)
     elif torch.backends.mps.is_available():
         device, native = torch.device("mps"), False
     else:

@@ -8,6 +8,7 @@ from torch.nn.functional import cosine_similarity
 
 from fsod.config import LossSettings
 from fsod.data.episodes import Episode
+from fsod.engine.distributed import mean_over_processes, processes
 from fsod.loss.assign import Assignment, Targets, simota
 from fsod.loss.meta_loss import RowTerms, box_loss, row_loss
 from fsod.model.detector import Detector
@@ -42,17 +43,20 @@ def episode_loss(
     to_predicted = targets_of(episode, episode.class_ids)
     if episode.invented:
         assignment = _assign(of_predicted, to_predicted)
-        terms = _weigh(settings, "predicted", _rows(of_predicted, to_predicted, assignment, settings))
+        count = count_assigned(assignment)
+        terms = _weigh(settings, "predicted", _rows(of_predicted, to_predicted, assignment, count, settings))
     else:
         of_learned = predictions.of_rows(0, split)
         owners = torch.tensor(learned_classes, device=episode.class_ids.device)
         to_learned = targets_of(episode, owners)
         assignment = _assign(of_learned, to_learned)
-        terms = _weigh(settings, "learned", _rows(of_learned, to_learned, assignment, settings))
-        terms |= _weigh(settings, "predicted", _rows(of_predicted, to_predicted, assignment, settings))
+        count = count_assigned(assignment)
+        terms = _weigh(settings, "learned", _rows(of_learned, to_learned, assignment, count, settings))
+        terms |= _weigh(settings, "predicted", _rows(of_predicted, to_predicted, assignment, count, settings))
         own = (episode.class_ids[:, None] == owners).int().argmax(1)
+        # alike on every process, so that their mean is what one process would have
         terms["pull"] = settings.pull * _pull(predicted, learned.select(own).detach())
-    terms["box"] = settings.box * box_loss(predictions.boxes_xyxy_px, to_predicted, assignment)
+    terms["box"] = settings.box * box_loss(predictions.boxes_xyxy_px, to_predicted, assignment, count)
     return {"total": torch.stack(list(terms.values())).sum(), **{name: t.detach() for name, t in terms.items()}}
 
 
@@ -63,10 +67,20 @@ def shots_loss(
     predictions = detector(unit_pixels(episode.queries), detector.learned_rows())
     targets = targets_of(episode, torch.tensor(learned_classes, device=episode.class_ids.device))
     assignment = _assign(predictions, targets)
+    count = count_assigned(assignment)
     background = known_background(episode, predictions.points_xy_px)
-    terms = _weigh(settings, "learned", _rows(predictions, targets, assignment, settings, background))
-    terms["box"] = settings.box * box_loss(predictions.boxes_xyxy_px, targets, assignment)
+    terms = _weigh(settings, "learned", _rows(predictions, targets, assignment, count, settings, background))
+    terms["box"] = settings.box * box_loss(predictions.boxes_xyxy_px, targets, assignment, count)
     return {"total": torch.stack(list(terms.values())).sum(), **{name: t.detach() for name, t in terms.items()}}
+
+
+def count_assigned(assignment: Assignment) -> Tensor:
+    """Scalar: assigned locations a process, at least one among all of them.
+
+    Gradients are averaged over processes, so dividing each one's sums by this gives what one process with the whole
+    batch would have.
+    """
+    return mean_over_processes((assignment.box >= 0).sum()).clamp(min=1 / processes())
 
 
 def targets_of(episode: Episode, row_classes: Tensor) -> Targets:
@@ -99,6 +113,7 @@ def _rows(
     predictions: Predictions,
     targets: Targets,
     assignment: Assignment,
+    count: Tensor,
     settings: LossSettings,
     background: Tensor | None = None,
 ) -> RowTerms:
@@ -106,6 +121,7 @@ def _rows(
         predictions,
         targets,
         assignment,
+        count,
         background,
         per_positive_pair=settings.per_positive_pair,
         per_negative_pair=settings.per_negative_pair,

@@ -11,6 +11,7 @@ from fsod.data.coco import CocoFolder
 from fsod.data.episodes import RealEpisodes
 from fsod.data.shots import ShotList, only_shots
 from fsod.engine.device import Machine
+from fsod.engine.distributed import first_goes_ahead, is_first, share_of
 from fsod.engine.enroll import encode_examples, shot_examples
 from fsod.engine.episode_loss import shots_loss
 from fsod.engine.meta_train import fingerprint
@@ -43,22 +44,28 @@ def finetune(
     """
     class_names = base.class_names + tuple(name for name in shots.box_ids if name not in base.class_names)
     detector = with_shots(base, class_names, folder, shots, settings.episodes.support_px, machine)
+    detector.encoder.requires_grad_(False)  # there are no supports
     if settings.finetune.part == "kernels":
         for name, parameter in detector.named_parameters():
             parameter.requires_grad_(name.startswith("learned"))
     taught = [name for name in class_names if name in shots.box_ids]
     class_ids, rows = folder.class_indices(taught), row_classes(class_names, folder)
-    episodes = settings.episodes.model_copy(update={"ways": len(taught), "shots": 1})
-    stage = Stage(
-        name="finetune",
-        episodes=RealEpisodes(
+    sizes = settings.episodes.model_copy(update={"ways": len(taught)})
+    share = share_of(sizes.queries)
+    with first_goes_ahead():
+        episodes = RealEpisodes(
             only_shots(folder, shots),
             class_ids,
-            episodes,
+            sizes,
             settings.finetune.steps,
             settings.seed,
+            share,
             known_margin=settings.finetune.known_margin,
-        ),
+            with_supports=False,
+        )
+    stage = Stage(
+        name="finetune",
+        episodes=episodes,
         loss_of=lambda model, episode: shots_loss(model, episode, rows, settings.loss),
         settings=settings.finetune,
         state_path=state,
@@ -72,8 +79,9 @@ def finetune(
     )
     tuned = run_stage(stage, detector, machine, observe)
     result = Checkpoint(tuned.cpu(), base.size, class_names, "finetune", settings.model_dump(mode="json"))
-    save_checkpoint(checkpoint, result)
-    state.unlink(missing_ok=True)
+    if is_first():
+        save_checkpoint(checkpoint, result)
+        state.unlink(missing_ok=True)
     return result
 
 

@@ -16,6 +16,7 @@ from fsod.data.procedural.episodes import ProceduralEpisodes
 from fsod.data.procedural.invent import TELLTALE
 from fsod.data.splits import images_without, split_classes
 from fsod.engine.device import Machine
+from fsod.engine.distributed import first_goes_ahead, is_first, share_of
 from fsod.engine.episode_loss import episode_loss
 from fsod.engine.stage import Observer, Stage, run_stage
 from fsod.errors import UserError
@@ -49,8 +50,10 @@ def meta_train(
         raise UserError(f"{tiles.root}: every tile shows a novel class ({', '.join(split.novel)}); nothing to train on")
     base = tiles.class_indices(split.base)
     optim, episodes = settings.meta_train, settings.episodes
-    invented = ProceduralEpisodes(episodes, optim.steps, settings.seed, motifs_of(episodes.procedural_without))
-    real = RealEpisodes(seen, base, episodes, optim.steps, settings.seed)
+    share, without = share_of(episodes.queries), motifs_of(episodes.procedural_without)
+    invented = ProceduralEpisodes(episodes, optim.steps, settings.seed, share, without=without)
+    with first_goes_ahead():
+        real = RealEpisodes(seen, base, episodes, optim.steps, settings.seed, share)
     torch.manual_seed(settings.seed)
     detector = Detector(settings.size, len(base), machine.trunk_dtype)
     if settings.init is not None:
@@ -67,8 +70,9 @@ def meta_train(
     )
     detector = run_stage(stage, detector, machine, observe)
     result = Checkpoint(detector.cpu(), settings.size, split.base, "meta-train", settings.model_dump(mode="json"))
-    save_checkpoint(checkpoint, result)
-    state.unlink(missing_ok=True)
+    if is_first():
+        save_checkpoint(checkpoint, result)
+        state.unlink(missing_ok=True)
     return result
 
 

@@ -1,4 +1,7 @@
-"""The training loop that every stage shares: one episode a step, EMA, checkpoints that survive a kill."""
+"""The training loop that every stage shares: one episode a step, EMA, checkpoints that survive a kill.
+
+Under torchrun every process runs it on its share of the queries; the first one alone writes.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from fsod.config import OptimSettings
 from fsod.data.episodes import Episode
 from fsod.engine.device import Machine
+from fsod.engine.distributed import is_first, mean_over_processes, parallel
 from fsod.errors import UserError
 from fsod.model.detector import Detector
 
@@ -60,37 +64,71 @@ def run_stage(stage: Stage, detector: Detector, machine: Machine, observe: Obser
         for norm in (m for m in detector.modules() if isinstance(m, nn.BatchNorm2d)):
             norm.eval()
     average = copy.deepcopy(detector).eval().requires_grad_(False)
-    optimizer = _optimizer(detector, settings)
+    optimizer = adamw(detector, settings)
     start = _resume(stage, detector, average, optimizer)
+    if mean_over_processes(torch.tensor(start, device=machine.device)) != start:
+        raise UserError(f"{stage.state_path}: not the same on all machines; give a run_dir on a disk that they share")
+    objective = parallel(_Objective(detector, stage.loss_of))
 
-    sums: dict[str, float] = {}
-    loader = _loader(stage, start, machine)
-    for step, episode in enumerate(loader, start):
+    window: list[dict[str, Tensor]] = []  # terms of the steps since the last report
+    for step, episode in enumerate(_loader(stage, start, machine), start):
         lr = learning_rate(step, settings)
         for group in optimizer.param_groups:
             group["lr"] = lr
-        terms = stage.loss_of(detector, episode.to(machine.device))
-        if not torch.isfinite(terms["total"]):
-            raise UserError(
-                f"{stage.name}: the loss is not finite at step {step + 1}; lower the learning rate "
-                f"(now {settings.lr}) and start again: the last checkpoint is {stage.state_path}"
-            )
-        optimizer.zero_grad(set_to_none=True)
-        terms["total"].backward()
-        nn.utils.clip_grad_norm_([p for p in detector.parameters() if p.requires_grad], settings.clip_norm)
-        optimizer.step()
-        _follow(average, detector, settings.ema_decay, step)
+        window.append(train_step(objective, episode.to(machine.device), optimizer, settings.clip_norm))
+        follow(average, detector, settings.ema_decay, step)
 
-        for name, value in terms.items():
-            sums[name] = sums.get(name, 0.0) + value.item()
         done = step + 1
-        if done % settings.log_every == 0 or done == settings.steps:
-            count = (done - 1) % settings.log_every + 1
-            observe(done, {**{name: total / count for name, total in sums.items()}, "lr": lr})
-            sums = {}
-        if done % settings.checkpoint_every == 0 or done == settings.steps:
+        report, save = (
+            done % every == 0 or done == settings.steps for every in (settings.log_every, settings.checkpoint_every)
+        )
+        if report or save:
+            means = _read(window, stage, done)
+        if report:
+            observe(done, {**means, "lr": lr})
+            window = []
+        if save and is_first():
             _save(stage, done, detector, average, optimizer)
     return average
+
+
+def train_step(
+    objective: nn.Module, episode: Episode, optimizer: torch.optim.Optimizer, clip_norm: float
+) -> dict[str, Tensor]:
+    """One step; returns the loss terms and the norm of the gradient, still on their device: reading them would wait."""
+    terms: dict[str, Tensor] = objective(episode)
+    optimizer.zero_grad(set_to_none=True)
+    terms["total"].backward()
+    trained = [p for group in optimizer.param_groups for p in group["params"]]
+    norm = nn.utils.clip_grad_norm_(trained, clip_norm)
+    optimizer.step()
+    return {**{name: value.detach() for name, value in terms.items()}, "gradient": norm}
+
+
+class _Objective(nn.Module):
+    """The loss as a module, which is what DistributedDataParallel wraps."""
+
+    def __init__(self, detector: Detector, loss_of: LossOf) -> None:
+        super().__init__()
+        self.detector, self.loss_of = detector, loss_of
+
+    def forward(self, episode: Episode) -> dict[str, Tensor]:
+        return self.loss_of(self.detector, episode)
+
+
+def _read(window: list[dict[str, Tensor]], stage: Stage, done: int) -> dict[str, float]:
+    """Means of the terms over steps and processes; a term that a step does not have counts as 0."""
+    names = list(dict.fromkeys(name for terms in window for name in terms))
+    nothing = torch.zeros_like(window[0]["total"])
+    steps = torch.stack([torch.stack([terms.get(name, nothing) for name in names]) for terms in window])
+    steps = mean_over_processes(steps).cpu()
+    broken = (~steps.isfinite().all(1)).nonzero()
+    if len(broken):
+        raise UserError(
+            f"{stage.name}: loss or gradient is not finite at step {done - len(window) + int(broken[0]) + 1}; lower the "
+            f"learning rate (now {stage.settings.lr}) and start again: the last checkpoint is {stage.state_path}"
+        )
+    return dict(zip(names, steps.mean(0).tolist(), strict=True))
 
 
 def learning_rate(step: int, settings: OptimSettings) -> float:
@@ -101,7 +139,8 @@ def learning_rate(step: int, settings: OptimSettings) -> float:
     return settings.lr * (0.05 + 0.95 * (1 + math.cos(math.pi * progress)) / 2)
 
 
-def _optimizer(detector: Detector, settings: OptimSettings) -> torch.optim.Optimizer:
+def adamw(detector: nn.Module, settings: OptimSettings) -> torch.optim.Optimizer:
+    """AdamW over what is trained; only convolutions decay."""
     trained = [p for p in detector.parameters() if p.requires_grad]
     decayed = [p for p in trained if p.ndim == 4]  # convolutions; kernels of classes have no scale to shrink
     rest = [p for p in trained if p.ndim != 4]
@@ -121,7 +160,8 @@ def _loader(stage: Stage, start: int, machine: Machine) -> DataLoader[Episode]:
 
 
 @torch.no_grad()
-def _follow(average: Detector, detector: Detector, decay: float, step: int) -> None:
+def follow(average: nn.Module, detector: nn.Module, decay: float, step: int) -> None:
+    """Moves the running average a little towards the detector."""
     # a short memory at first, so that the average forgets the random start
     decay *= 1 - math.exp(-(step + 1) / 100)
     pairs = zip(
@@ -156,7 +196,7 @@ def _resume(stage: Stage, detector: Detector, average: Detector, optimizer: torc
     if not stage.state_path.is_file():
         return 0
     try:
-        state = torch.load(stage.state_path, weights_only=True)
+        state = torch.load(stage.state_path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise UserError(f"{stage.state_path}: not a readable checkpoint ({error}); delete it to start again") from error
     if state["fingerprint"] != stage.fingerprint:

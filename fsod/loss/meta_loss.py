@@ -7,7 +7,8 @@ The name meta-cross loss is LMFSODet's (arXiv 2404.18426); the formulas are ours
 - confidence: binary cross-entropy of each row's own logit; the target is the IoU with the box for c*, else 0.
 - box: 1 - CIoU (Zheng et al. 2020).
 
-All three are sums divided by the number of assigned locations.
+All three are sums divided by a number of assigned locations that the caller gives, since only the caller knows of images
+that other processes hold.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ def row_loss(
     predictions: Predictions,
     targets: Targets,
     assignment: Assignment,
+    count: Tensor,
     background: Tensor | None = None,
     *,
     per_positive_pair: int,
@@ -47,6 +49,7 @@ def row_loss(
         predictions: of B images at L locations for N rows and background.
         targets: the true boxes, ``rows`` counted among the N.
         assignment: who answers for what.
+        count: scalar, what the sums are divided by.
         background: (B, L) bool, where background may be assumed; everywhere if None. Finetuning passes the
             surroundings of its shots, because the rest of their images is unlabelled.
         per_positive_pair: meta-sampling quota, see ``hardest_negatives``.
@@ -64,7 +67,6 @@ def row_loss(
     shown = (one_hot(targets.rows.clamp(min=0), rows).bool() & (targets.valid & (targets.rows >= 0))[..., None]).any(1)
     retained = hardest_negatives(log_share[:, :-1], negative, shown, per_positive_pair, per_negative_pair)
 
-    count = assigned.sum().clamp(min=1)
     return RowTerms(
         cross=_cross(logits, row, positive, retained.any(1)) / count,
         confidence=_confidence(logits[:, :-1], row, positive, retained, assignment.iou) / count,
@@ -84,9 +86,9 @@ def _confidence(logits: Tensor, row: Tensor, positive: Tensor, retained: Tensor,
     return binary_cross_entropy_with_logits(logits[sampled], target, reduction="sum")
 
 
-def box_loss(boxes_xyxy_px: Tensor, targets: Targets, assignment: Assignment) -> Tensor:
-    """Mean of 1 - CIoU over assigned locations; boxes_xyxy_px: (B, L, 4) float32, predicted."""
+def box_loss(boxes_xyxy_px: Tensor, targets: Targets, assignment: Assignment, count: Tensor) -> Tensor:
+    """Sum of 1 - CIoU over assigned locations, divided by ``count``; boxes_xyxy_px: (B, L, 4) float32, predicted."""
     image, location = (assignment.box >= 0).nonzero(as_tuple=True)
     truth = targets.boxes_xyxy_px[image, assignment.box[image, location]]
     ciou = bbox_iou(boxes_xyxy_px[image, location], truth, xywh=False, CIoU=True)
-    return (1 - ciou).sum() / max(len(image), 1)
+    return (1 - ciou).sum() / count

@@ -3,7 +3,8 @@
 The name is LMFSODet's (arXiv 2404.18426); the rule is ours. A pair is (image, class). Of a pair's unassigned locations
 only the hardest are retained: those where the class takes the highest share among all rows and background. Pairs whose
 class is in the image and pairs whose class is not have quotas of their own, so that rare classes meet as many
-look-alikes as frequent ones.
+look-alikes as frequent ones. The choice never looks beyond its pair, so it is the same whether the images of a batch are
+together or shared among processes.
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ from fsod.loss.meta_loss import box_loss, row_loss
 from fsod.loss.meta_sampling import hardest_negatives
 from fsod.model.meta_head import Predictions
 
+ONE = torch.tensor(1.0)
+
 
 def test_sampling_keeps_the_hardest_of_every_pair_and_its_quota() -> None:
     share = torch.log(torch.rand(2, 3, 50))
@@ -40,20 +42,23 @@ def test_terms_by_hand() -> None:
     targets = Targets(torch.tensor([[[0.0, 0, 8, 8]]]), torch.tensor([[1]]), torch.ones(1, 1, dtype=torch.bool))
     assignment = Assignment(torch.tensor([[0, -1, -1]]), torch.tensor([[0.75, 0, 0]]))
     known = torch.tensor([[True, True, False]])
-    terms = row_loss(one_location_each(logits), targets, assignment, known, per_positive_pair=3, per_negative_pair=3)
+    count = torch.tensor(2.0)
+    terms = row_loss(
+        one_location_each(logits), targets, assignment, count, known, per_positive_pair=3, per_negative_pair=3
+    )
 
     cross = -logits[0, :, 0].log_softmax(0)[1] - logits[0, :, 1].log_softmax(0)[2]
-    torch.testing.assert_close(terms.cross, cross)
+    torch.testing.assert_close(terms.cross, cross / count)
     positive = softplus(logits[0, 0, 0]) + softplus(logits[0, 1, 0]) - 0.75 * logits[0, 1, 0]
     negative = softplus(logits[0, 0, 1]) + softplus(logits[0, 1, 1])
-    torch.testing.assert_close(terms.confidence, positive + negative)
+    torch.testing.assert_close(terms.confidence, (positive + negative) / count)
 
 
 def test_an_object_outside_the_episode_is_background_for_its_rows() -> None:
     logits = torch.tensor([[[3.0], [0.0]]], requires_grad=True)
     targets = Targets(torch.tensor([[[0.0, 0, 8, 8]]]), torch.tensor([[-1]]), torch.ones(1, 1, dtype=torch.bool))
     assignment = Assignment(torch.tensor([[0]]), torch.tensor([[0.9]]))
-    terms = row_loss(one_location_each(logits), targets, assignment, per_positive_pair=1, per_negative_pair=1)
+    terms = row_loss(one_location_each(logits), targets, assignment, ONE, per_positive_pair=1, per_negative_pair=1)
     torch.testing.assert_close(terms.cross, -logits[0, :, 0].log_softmax(0)[1])
     (terms.cross + terms.confidence).backward()
     assert logits.grad is not None
@@ -63,7 +68,7 @@ def test_an_object_outside_the_episode_is_background_for_its_rows() -> None:
 def test_box_loss_is_zero_for_the_true_box_and_finite_for_nothing() -> None:
     truth = Targets(torch.tensor([[[2.0, 3, 12, 33]]]), torch.tensor([[0]]), torch.ones(1, 1, dtype=torch.bool))
     right = Assignment(torch.tensor([[0]]), torch.tensor([[1.0]]))
-    assert box_loss(truth.boxes_xyxy_px, truth, right).item() < 1e-5
-    assert box_loss(truth.boxes_xyxy_px + 5, truth, right).item() > 0.3
+    assert box_loss(truth.boxes_xyxy_px, truth, right, ONE).item() < 1e-5
+    assert box_loss(truth.boxes_xyxy_px + 5, truth, right, ONE).item() > 0.3
     nobody = Assignment(torch.tensor([[-1]]), torch.tensor([[0.0]]))
-    assert box_loss(truth.boxes_xyxy_px, truth, nobody).item() == 0
+    assert box_loss(truth.boxes_xyxy_px, truth, nobody, ONE).item() == 0

@@ -1,7 +1,7 @@
 """Endless episodes of invented classes: object families that exist in one episode only.
 
 They teach the network to compare: with a handful of real base classes it would learn those classes instead. An episode
-is a function of (seed, number) alone.
+is a function of (seed, number) alone, and so is each of its queries.
 """
 
 from __future__ import annotations
@@ -32,13 +32,21 @@ class ProceduralEpisodes(Dataset[Episode]):
         settings: sizes of an episode.
         length: number of episodes.
         seed: of the whole sequence.
+        share: which of an episode's queries to make; all if None.
         without: names of motifs that families are not made of, see ``random_family``.
     """
 
     def __init__(
-        self, settings: EpisodeSettings, length: int, seed: int, without: frozenset[str] = frozenset()
+        self,
+        settings: EpisodeSettings,
+        length: int,
+        seed: int,
+        share: range | None = None,
+        *,
+        without: frozenset[str] = frozenset(),
     ) -> None:
         self.settings, self.length, self.seed, self.without = settings, length, seed, without
+        self.share = range(settings.queries) if share is None else share
         self.augment = query_augmentation()
 
     def __len__(self) -> int:
@@ -46,11 +54,11 @@ class ProceduralEpisodes(Dataset[Episode]):
 
     def __getitem__(self, i: int) -> Episode:
         rng = np.random.default_rng([self.seed, i])
-        self.augment.set_random_seed(int(rng.integers(2**31)))
+        streams = rng.spawn(self.settings.queries)
         families = self._families(rng)
         clutter = [random_family(rng, self.without) for _ in range(3)]
         shots = int(rng.integers(1, self.settings.shots + 1))
-        queries = [self._query(rng, families, clutter) for _ in range(self.settings.queries)]
+        queries = [self._query(streams[j], families, clutter) for j in self.share]
         supports = self._supports(rng, families, clutter, shots)
         return stack_episode(queries, supports, list(range(len(families))), invented=True)
 
@@ -70,6 +78,7 @@ class ProceduralEpisodes(Dataset[Episode]):
         size = self.settings.query_px
         scene = self._draw(rng, size, families, counts.tolist(), clutter)
         known = np.array([[0.0, 0.0, size, size]])
+        self.augment.set_random_seed(int(rng.integers(2**31)))
         return augmented_query(self.augment, scene.image, scene.boxes_xyxy_px, scene.class_ids, known)
 
     def _supports(
