@@ -184,7 +184,9 @@ def _predict_file(scene: str, searcher: _Searcher, out: Path, plan: PredictSetti
         "time": f"{started:%Y-%m-%dT%H:%M:%SZ}",
     }
     size_px = result.width_px, result.height_px
-    write_layer(out, Layer(result.detections, names, result.georeference, result.scene, size_px, attributes))
+    # the file alone: neither this machine's folders nor the key that a URL may carry belong into a layer
+    name = Path(scene.partition("?")[0]).name
+    write_layer(out, Layer(result.detections, names, result.georeference, name, size_px, attributes))
     if out.suffix.lower() in ON_A_MAP:
         write_style(out.with_suffix(".qml"), {name: class_colour(i) for i, name in enumerate(names)})
     picture, unseen = _write_preview(result, plan.bands, names, out.with_suffix(".png"))
