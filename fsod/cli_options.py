@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +19,8 @@ def report(result: dict[str, Any], json: Path | None) -> None:
     """Prints a result, a line a key, and writes it to a file if one was asked for."""
     from fsod.data.coco import write_json
 
+    if os.environ.get("RANK", "0") != "0":
+        return  # under torchrun the first process speaks for all
     for key, value in result.items():
         print(f"{key}: {value:.3f}" if isinstance(value, float) else f"{key}: {value}")
     if json is not None:
