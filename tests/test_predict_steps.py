@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,24 @@ SETTINGS = RunSettings.model_validate(
     }
 )
 SMALL = ("--window-px", "96", "--overlap-px", "32", "--precision", "float32", "--score", "0.02")
+
+
+KILLED_AT_THE_FIFTH_BATCH = """
+import os, signal, sys
+from fsod.cli import main
+from fsod.engine.infer import BatchDetector
+
+original, calls = BatchDetector.__call__, iter(range(4))
+
+def detect(self, images):
+    if next(calls, None) is None:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(self, images)
+
+BatchDetector.__call__ = detect
+main()
+"""
+"""The warm-up is a batch too, so three batches of the scene are done."""
 
 
 def fsod(*arguments: str | Path) -> int:
@@ -114,22 +132,18 @@ def test_a_scene_is_seen_at_the_size_of_the_examples(
 
 
 def test_a_killed_command_goes_on_and_writes_the_same(bank: Path, tmp_path: Path) -> None:
-    scene = make_scene(tmp_path / "s.tif", size=900)
+    scene = make_scene(tmp_path / "s.tif")
     whole, out = tmp_path / "whole.geojson", tmp_path / "out.geojson"
     assert predict(bank, whole, scene)["windows_resumed"] == 0
-    command = [sys.executable, "-m", "fsod", "predict", str(scene), "--bank", str(bank), "--out", str(out), *SMALL]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    journal = tmp_path / "out.geojson.journal"
-    while not journal.exists():
-        assert process.poll() is None, "it ended before it could be killed"
-        time.sleep(0.005)
-    process.kill()
-    process.wait()
+    program = [sys.executable, "-c", KILLED_AT_THE_FIFTH_BATCH]
+    command = ["predict", str(scene), "--bank", str(bank), "--out", str(out), *SMALL]
+    killed = subprocess.run([*program, *command], check=False, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL
     assert not out.exists()
     resumed = predict(bank, out, scene)
-    assert 0 < resumed["windows_resumed"] < resumed["windows_run"]
+    assert (resumed["windows_resumed"], resumed["windows_run"]) == (3 * 4, 25)
     assert timeless(out) == timeless(whole)
-    assert not journal.exists()
+    assert list(tmp_path.glob("*.journal")) == []
 
 
 def interrupt_after(patch: pytest.MonkeyPatch, calls: int) -> None:
@@ -183,6 +197,7 @@ def test_a_bad_scene_does_not_lose_the_others(bank: Path, tmp_path: Path, capsys
     assert list(sums["failed"]) == [f"{tmp_path}/in/1.tif", "gone.tif"]
     assert list(sums["layers"].values()) == [f"{found}/0.geojson", f"{found}/2.geojson"]
     layers = [geopandas.read_file(path) for path in sums["layers"].values()]
+    assert [set(layer["scene"]) for layer in layers] == [{"0.tif"}, {"2.tif"}]
     assert sum(sums["found"].values()) == sum(map(len, layers)) > 0
 
 

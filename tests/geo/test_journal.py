@@ -40,7 +40,7 @@ def odd_boxes(images: NDArray[np.uint8]) -> list[Detections]:
 
 
 def slow(images: NDArray[np.uint8]) -> list[Detections]:
-    time.sleep(0.01)
+    time.sleep(0.03)
     return odd_boxes(images)
 
 
