@@ -92,6 +92,9 @@ class OptimSettings(Settings):
 class FinetuneSettings(OptimSettings):
     """Taking up novel classes from K boxes each."""
 
+    novel_share: Share = Field(
+        0.0, description="share of queries drawn for novel classes alone; the rest is drawn for all"
+    )
     part: Literal["kernels", "all"] = Field("all", description="kernels: what a bank stores; all: a new checkpoint")
     known_margin: Annotated[float, Field(ge=0)] = Field(
         0.5, description="background is assumed this far around a shot, in box sides"

@@ -112,6 +112,7 @@ class RealEpisodes(Dataset[Episode]):
         share: which of an episode's queries to make; all if None.
         known_margin: how far around its boxes an image is fully labelled, in box sides; everywhere if None.
         with_supports: whether to draw support crops at all.
+        often: classes, and a share of the queries that is drawn for them alone; the rest is drawn for all.
 
     Raises:
         UserError: a class has no box.
@@ -128,9 +129,10 @@ class RealEpisodes(Dataset[Episode]):
         *,
         known_margin: float | None = None,
         with_supports: bool = True,
+        often: tuple[list[int], float] | None = None,
     ) -> None:
         self.settings, self.length, self.seed, self.known_margin = settings, length, seed, known_margin
-        self.class_ids, self.with_supports = class_ids, with_supports
+        self.class_ids, self.with_supports, self.often = class_ids, with_supports, often
         self.share = range(settings.queries) if share is None else share
         self.images = folder.images
         self.pixels = PixelCache(folder)
@@ -168,6 +170,8 @@ class RealEpisodes(Dataset[Episode]):
         return image, int(rng.choice(boxes))
 
     def _query(self, rng: np.random.Generator, classes: list[int]) -> Query:
+        if self.often is not None and rng.random() < self.often[1]:
+            classes = self.often[0]
         image, box = self._pick(rng, classes[rng.integers(len(classes))])
         record, size = self.images[image], self.settings.query_px
         scale = np.exp(rng.uniform(-1, 1) * np.log(self.settings.scale_jitter))

@@ -50,6 +50,7 @@ def finetune(
             parameter.requires_grad_(name.startswith("learned"))
     taught = [name for name in class_names if name in shots.box_ids]
     class_ids, rows = folder.class_indices(taught), row_classes(class_names, folder)
+    novel = folder.class_indices([name for name in taught if name not in base.class_names])
     sizes = settings.episodes.model_copy(update={"ways": len(taught)})
     share = share_of(sizes.queries)
     with first_goes_ahead():
@@ -62,6 +63,7 @@ def finetune(
             share,
             known_margin=settings.finetune.known_margin,
             with_supports=False,
+            often=(novel, settings.finetune.novel_share) if novel else None,
         )
     stage = Stage(
         name="finetune",

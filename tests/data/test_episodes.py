@@ -106,6 +106,17 @@ def test_with_shots_only_the_shots_are_known(folder: CocoFolder) -> None:
         assert (area < 0.9 * 96**2).all()
 
 
+def test_queries_can_be_drawn_for_some_classes_more_often(folder: CocoFolder) -> None:
+    def shows_it(share: float) -> float:
+        episodes = RealEpisodes(folder, [0, 1, 2], SETTINGS, 40, seed=0, often=([2], share))
+        return float(
+            np.mean([(e.box_classes == 2).any(1).float().mean() for e in map(episodes.__getitem__, range(40))])
+        )
+
+    assert shows_it(1.0) == 1.0
+    assert shows_it(0.0) < 0.8
+
+
 def test_invented_episodes_are_repeatable_and_complete() -> None:
     settings = SETTINGS.model_copy(update={"ways": 3, "query_px": 160})
     episodes = ProceduralEpisodes(settings, 2, seed=0)
