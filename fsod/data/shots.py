@@ -86,7 +86,7 @@ def draw_shot_lists(
         if too_many and not leave_out_rare:
             raise UserError(
                 f"{folder.root}: {too_many[0]} shots of {name!r} asked for, but only {len(found)} are among the images; "
-                "leave such classes out of such lists with leave_out_rare"
+                "--leave-out-rare leaves such classes out"
             )
     if not any(len(found) >= min(ks) for found in objects.values()):
         raise UserError(f"{folder.root}: {min(ks)} shots a class asked for, but no class has that many")

@@ -69,10 +69,12 @@ class Detector(nn.Module):
         """
         canvases = lay_out(crops[:, :, :3].flatten(0, 1), queries.shape[2])
         maps = self.maps(torch.cat([queries, canvases]))
-        count = len(queries)
+        # split, not slices: each slice would add a gradient of its own, zeros for the most part, to the whole map
+        parts = [len(queries), len(canvases)]
+        raw, unit = ([m.split(parts) for m in level_maps] for level_maps in (maps.raw, maps.unit))
         side = crops.shape[-1] / queries.shape[-1]
-        vectors = self._vectors([m[count:] for m in maps.unit], side, crops[:, :, 3:], sides_px)
-        return Maps([m[:count] for m in maps.raw], [m[:count] for m in maps.unit]), vectors
+        vectors = self._vectors([m for _, m in unit], side, crops[:, :, 3:], sides_px)
+        return Maps([m for m, _ in raw], [m for m, _ in unit]), vectors
 
     def maps(self, images: Tensor) -> Maps:
         """Maps of (B, 3, H, W) float images."""
@@ -121,6 +123,7 @@ def lay_out(crops: Tensor, size_px: int) -> Tensor:
 def take_apart(level_map: Tensor, side: int, count: int) -> Tensor:
     """Cuts the maps of canvases (canvases, C, H, W) into those of their ``count`` crops: (count, C, side, side)."""
     across = level_map.shape[3] // side
-    inner = level_map[:, :, : across * side, : across * side]
-    cells = inner.unflatten(3, (across, side)).unflatten(2, (across, side))  # (canvases, C, rows, side, columns, side)
-    return cells.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)[:count]
+    # channels last in memory, so that the gradient is too: batch norm takes its time over a mixture
+    inner = level_map.permute(0, 2, 3, 1)[:, : across * side, : across * side]
+    cells = inner.unflatten(2, (across, side)).unflatten(1, (across, side))  # (canvases, rows, side, columns, side, C)
+    return cells.permute(0, 1, 3, 5, 2, 4).flatten(0, 2)[:count]
