@@ -139,8 +139,14 @@ def plain_loss(detector: PlainDetector, episode: Episode, settings: LossSettings
     where = predictions.boxes_xyxy_px, predictions.log_scores(), predictions.points_xy_px, predictions.strides
     assignment = simota(*where, targets)
     count = count_assigned(assignment)
-    quotas = {"per_positive_pair": settings.per_positive_pair, "per_negative_pair": settings.per_negative_pair}
-    rows = row_loss(predictions, targets, assignment, count, **quotas)
+    rows = row_loss(
+        predictions,
+        targets,
+        assignment,
+        count,
+        per_positive_pair=settings.per_positive_pair,
+        per_negative_pair=settings.per_negative_pair,
+    )
     boxes = box_loss(predictions.boxes_xyxy_px, targets, assignment, count)
     return {"total": settings.cross * rows.cross + settings.confidence * rows.confidence + settings.box * boxes}
 

@@ -69,9 +69,8 @@ class Detector(nn.Module):
         """
         canvases = lay_out(crops[:, :, :3].flatten(0, 1), queries.shape[2])
         maps = self.maps(torch.cat([queries, canvases]))
-        # split, not slices: each slice would add a gradient of its own, zeros for the most part, to the whole map
-        parts = [len(queries), len(canvases)]
-        raw, unit = ([m.split(parts) for m in level_maps] for level_maps in (maps.raw, maps.unit))
+        raw = [split_batch(m, len(queries)) for m in maps.raw]
+        unit = [split_batch(m, len(queries)) for m in maps.unit]
         side = crops.shape[-1] / queries.shape[-1]
         vectors = self._vectors([m for _, m in unit], side, crops[:, :, 3:], sides_px)
         return Maps([m for m, _ in raw], [m for m, _ in unit]), vectors
@@ -108,6 +107,16 @@ class Detector(nn.Module):
         return ClassVectors(vectors, encode_size(sides_px.flatten()).reshape(ways, shots, -1).mean(1))
 
 
+def split_batch(level_map: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The first ``count`` images of a (B, C, H, W) map and the others.
+
+    Cut with channels last, as they lie in memory, so that the gradient lies like that too: batch norm takes several times
+    as long over a mixture. And by one split, because every slice would add a gradient of its own to the whole map.
+    """
+    first, others = level_map.permute(0, 2, 3, 1).split([count, len(level_map) - count])
+    return first.permute(0, 3, 1, 2), others.permute(0, 3, 1, 2)
+
+
 def lay_out(crops: Tensor, size_px: int) -> Tensor:
     """Lays crops (M, 3, s, s) side by side on grey canvases of ``size_px``, row by row: (canvases, 3, size, size)."""
     side = crops.shape[-1]
@@ -123,7 +132,7 @@ def lay_out(crops: Tensor, size_px: int) -> Tensor:
 def take_apart(level_map: Tensor, side: int, count: int) -> Tensor:
     """Cuts the maps of canvases (canvases, C, H, W) into those of their ``count`` crops: (count, C, side, side)."""
     across = level_map.shape[3] // side
-    # channels last in memory, so that the gradient is too: batch norm takes its time over a mixture
+    # with channels last, see split_batch
     inner = level_map.permute(0, 2, 3, 1)[:, : across * side, : across * side]
     cells = inner.unflatten(2, (across, side)).unflatten(1, (across, side))  # (canvases, rows, side, columns, side, C)
     return cells.permute(0, 1, 3, 5, 2, 4).flatten(0, 2)[:count]

@@ -317,7 +317,7 @@ for suffix in ALL:
 
 def test_where_files_cannot_grow_every_format_is_an_error_and_no_file(tmp_path: Path) -> None:
     # the kernel stops the write in the middle, as a full disk does
-    command = [sys.executable, "-c", IN_LITTLE_ROOM, tmp_path]
+    command = [sys.executable, "-c", IN_LITTLE_ROOM, str(tmp_path)]
     done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)
     lines = done.stdout.splitlines()
     assert len(lines) == len(ALL), done.stderr
