@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from fsod.model.detector import Detector, lay_out, take_apart
+from fsod.model.detector import Detector, lay_out, split_batch, take_apart
 from fsod.model.meta_head import ClassRows
 from fsod.model.support_encoder import ClassVectors, encode_size, pool_over_mask
 
@@ -93,3 +93,13 @@ def test_rows_concatenate_and_select() -> None:
     both = ClassRows.concatenate([rows, rows.select([2])])
     assert len(both) == 4
     assert torch.equal(both.kernels[0][3], rows.kernels[0][2])
+
+
+def test_a_batch_split_in_two_keeps_channels_last_in_its_gradient() -> None:
+    whole = torch.randn(5, 4, 6, 8).to(memory_format=torch.channels_last).requires_grad_()
+    first, others = split_batch(whole, 3)
+    assert torch.equal(first, whole[:3])
+    assert torch.equal(others, whole[3:])
+    (gradient,) = torch.autograd.grad((first * 2).sum(), whole)
+    assert gradient.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(gradient, torch.tensor([2.0, 2, 2, 0, 0])[:, None, None, None].expand_as(gradient))
