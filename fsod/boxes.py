@@ -100,3 +100,31 @@ def nms(detections: Detections, iou_threshold: float, *, across_classes: bool = 
     # lists: OpenCV's type information knows sequences only, and it copies arrays into vectors element by element anyway
     keep = cv2.dnn.NMSBoxesBatched(xywh.tolist(), detections.scores.tolist(), classes.tolist(), 0.0, iou_threshold)
     return detections.select(np.asarray(keep, dtype=np.intp).reshape(-1))
+
+
+def match(
+    truth_boxes_xyxy_px: NDArray[np.float64],
+    truth_class_ids: NDArray[np.int64],
+    detections: Detections,
+    iou_threshold: float = 0.5,
+) -> NDArray[np.int64]:
+    """Who found whom, as COCO does it: by falling score, each takes the free box of its class that it overlaps most.
+
+    Args:
+        truth_boxes_xyxy_px: (n, 4), pixels.
+        truth_class_ids: (n,), counted as the detections' class ids.
+        detections: m of them, of the same image.
+        iou_threshold: least overlap that counts as found, 0..1.
+
+    Returns:
+        (m,) position of the true box that a detection takes, -1 where it takes none.
+    """
+    taken, free = np.full(len(detections), -1, np.int64), np.ones(len(truth_boxes_xyxy_px), bool)
+    overlap = iou(detections.boxes_xyxy_px, truth_boxes_xyxy_px)
+    overlap[detections.class_ids[:, None] != truth_class_ids[None]] = 0
+    for i in np.argsort(-detections.scores, kind="stable"):
+        still_free = np.where(free, overlap[i], 0)
+        if still_free.size and still_free.max() >= iou_threshold:
+            taken[i] = still_free.argmax()
+            free[taken[i]] = False
+    return taken

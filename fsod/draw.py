@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from fsod.boxes import Detections, iou
+from fsod.boxes import Detections, match
 from fsod.marks import FALSE_ALARM, HIT, INK, MISS, PAPER, Colour, class_colour, draw_boxes, draw_labels, label_font
 
 Rgb = NDArray[np.uint8]
@@ -46,33 +46,6 @@ def draw_detections(rgb: Rgb, detections: Detections, class_names: Sequence[str]
     return np.array(canvas)
 
 
-def match_detections(
-    truth_boxes_xyxy_px: NDArray[np.float64],
-    truth_class_ids: NDArray[np.int64],
-    detections: Detections,
-    iou_threshold: float = 0.5,
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Who found whom: by falling score, each detection takes the free box of its class that it overlaps most.
-
-    Args:
-        truth_boxes_xyxy_px: (n, 4), pixels.
-        truth_class_ids: (n,), counted as the detections' class ids.
-        detections: m of them.
-        iou_threshold: least overlap that counts as found, 0..1.
-
-    Returns:
-        (n,) bool, whether a true box was found; (m,) bool, whether a detection hit one.
-    """
-    found, hit = np.zeros(len(truth_boxes_xyxy_px), bool), np.zeros(len(detections), bool)
-    overlap = iou(detections.boxes_xyxy_px, truth_boxes_xyxy_px)
-    overlap[detections.class_ids[:, None] != truth_class_ids[None]] = 0
-    for i in np.argsort(-detections.scores, kind="stable"):
-        free = np.where(found, 0, overlap[i])
-        if free.size and free.max() >= iou_threshold:
-            found[free.argmax()] = hit[i] = True
-    return found, hit
-
-
 def draw_truth_and_found(
     rgb: Rgb,
     truth_boxes_xyxy_px: NDArray[np.float64],
@@ -94,7 +67,8 @@ def draw_truth_and_found(
     Returns:
         (H + header, 2 W + gap, 3) uint8.
     """
-    found, hit = match_detections(truth_boxes_xyxy_px, truth_class_ids, detections)
+    taken = match(truth_boxes_xyxy_px, truth_class_ids, detections)
+    hit, found = taken >= 0, np.isin(np.arange(len(truth_class_ids)), taken)
     truth, guesses = _canvas(rgb), _canvas(rgb)
     truth_colours = [HIT if f else MISS for f in found]
     draw_boxes(truth, truth_boxes_xyxy_px, truth_colours)
@@ -160,21 +134,22 @@ def contact_sheet(images: Sequence[Rgb], captions: Sequence[str], columns: int =
     """
     if not images or len(images) != len(captions):
         raise ValueError(f"a contact sheet needs as many captions as images, and one at least: {len(images)} images")
-    font, gap = label_font(max(10, cell_px // 14)), max(4, cell_px // 20)
+    font, gap = label_font(min(max(10, cell_px // 14), 28)), max(4, cell_px // 20)
     line_px = int(font.size * 1.35)
     pictures = [_fitted(rgb, cell_px) for rgb in images]
-    cell_height_px = max(picture.height for picture in pictures)
     columns = min(columns, len(images))
-    rows = -(-len(images) // columns)
-    step_x = cell_px + gap
-    step_y = cell_height_px + line_px * max(caption.count("\n") + 1 for caption in captions) + gap
-    sheet = Image.new("RGB", (columns * step_x + gap, rows * step_y + gap), PAPER)
+    lines_px = line_px * max(caption.count("\n") + 1 for caption in captions)
+    # a row is as high as its highest picture: wide pictures leave no blank paper below them
+    heights_px = [max(p.height for p in pictures[i : i + columns]) for i in range(0, len(pictures), columns)]
+    tops = np.cumsum([gap, *(height + lines_px + gap for height in heights_px)])
+    sheet = Image.new("RGB", (columns * (cell_px + gap) + gap, int(tops[-1])), PAPER)
     pen = ImageDraw.Draw(sheet)
     for i, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
-        left, top = gap + i % columns * step_x, gap + i // columns * step_y
-        sheet.paste(picture, (left + (cell_px - picture.width) // 2, top + (cell_height_px - picture.height) // 2))
+        row = i // columns
+        left, top, height = gap + i % columns * (cell_px + gap), int(tops[row]), heights_px[row]
+        sheet.paste(picture, (left + (cell_px - picture.width) // 2, top + (height - picture.height) // 2))
         for n, line in enumerate(caption.split("\n")):
-            pen.text((left, top + cell_height_px + n * line_px), _shorten(line, font, cell_px), INK, font)
+            pen.text((left, top + height + n * line_px), _shorten(line, font, cell_px), INK, font)
     return np.array(sheet)
 
 

@@ -12,7 +12,6 @@ from fsod.draw import (
     contact_sheet,
     draw_detections,
     draw_truth_and_found,
-    match_detections,
     scene_preview,
     write_png,
 )
@@ -94,23 +93,6 @@ def test_no_detections_leave_the_image_as_it_is() -> None:
     preview = scene_preview(ground(), Detections.empty(), 0.5, CLASSES)
     assert (preview[:200] == 90).all()
     assert preview.shape[0] > 200
-
-
-def test_a_true_box_is_found_once_by_the_best_score_of_its_class() -> None:
-    truth = np.array([[0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10]], np.float64)
-    classes = np.array([0, 0, 1])
-    guesses = detections(
-        ((0, 0, 10, 9), 0.5, 0),  # second on the first box
-        ((0, 0, 10, 10), 0.9, 0),
-        ((20, 0, 30, 4), 0.8, 0),  # IoU 0.4
-        ((40, 0, 50, 10), 0.7, 0),  # wrong class
-        ((40, 0, 50, 5), 0.6, 1),  # IoU 0.5 counts
-    )
-    found, hit = match_detections(truth, classes, guesses)
-    assert found.tolist() == [True, False, True]
-    assert hit.tolist() == [False, True, False, False, True]
-    assert match_detections(truth, classes, Detections.empty())[0].sum() == 0
-    assert match_detections(np.zeros((0, 4)), np.zeros(0, np.int64), guesses)[1].sum() == 0
 
 
 def test_truth_and_found_stand_side_by_side_in_the_colours_of_their_fate() -> None:
