@@ -1,0 +1,1 @@
+"""The few-shot study on NWPU VHR-10."""

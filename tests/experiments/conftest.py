@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from fsod.model.detector import Detector
+from fsod.store.checkpoint import Checkpoint, save_checkpoint
+from tests.made_folder import make_folder
+
+OPTIM = {"steps": 2, "warmup_steps": 1, "workers": 0, "precision": "float32"}
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Configuration of a tiny run with data, tiles and a meta-trained checkpoint; its novel class is the cross."""
+    root = tmp_path_factory.mktemp("study")
+    for part in ("data", "tiles"):
+        make_folder(root / "run" / part)
+    lists = root / "run" / "data" / "splits"
+    (lists / "train_strict.txt").write_text((lists / "train.txt").read_text())
+    torch.manual_seed(0)
+    trained = Checkpoint(Detector("nano", 2), "nano", ("square", "disc"), "meta-train", {})
+    save_checkpoint(root / "run" / "meta-train.safetensors", trained)
+    content = {
+        "name": "tiny",
+        "run_dir": str(root / "run"),
+        "data": {"format": "coco", "novel": ["cross"]},
+        "episodes": {"ways": 2, "shots": 1, "queries": 2, "query_px": 64, "support_px": 64},
+        "meta_train": OPTIM,
+        "finetune": OPTIM,
+    }
+    (root / "tiny.yaml").write_text(yaml.safe_dump(content))
+    return root / "tiny.yaml"
