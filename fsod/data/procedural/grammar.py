@@ -75,6 +75,7 @@ class Family:
         arrangement: how its objects stand together.
         pad: colour of the paved or bare patch under a group, if it has one.
         colour_spread: standard deviation of the 8-bit colours about the palette.
+        opacity: share of its own colour; the rest is the ground it lies on, as with worn markings and bare soil.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Family:
     arrangement: Arrangement = "alone"
     pad: Colour | None = None
     colour_spread: float = 9.0
+    opacity: float = 1.0
 
     def motif_names(self) -> frozenset[str]:
         """Names of all motifs in any of its designs."""
@@ -113,6 +115,7 @@ class Instance:
         sunk: (facets,) float64, see ``shapes.Facet``.
         heights: (facets, 2) float64, underside and upper side in object lengths.
         size_m: object length on the ground.
+        opacity: see ``Family``.
     """
 
     points: NDArray[np.float64]
@@ -122,6 +125,7 @@ class Instance:
     sunk: NDArray[np.float64]
     heights: NDArray[np.float64]
     size_m: float
+    opacity: float = 1.0
 
 
 def motif(
@@ -174,6 +178,7 @@ def sample_instance(rng: np.random.Generator, family: Family, style: Style | Non
         sunk=table[:, 1],
         heights=table[:, 2:4],
         size_m=style.size_m * float(rng.uniform(0.95, 1.05)),
+        opacity=family.opacity,
     )
 
 

@@ -11,6 +11,7 @@ from fsod.data.procedural.grammar import Arrangement, Colour, Family, Motif, Pal
 
 MATERIALS = 4
 _ARRANGEMENTS: tuple[Arrangement, ...] = ("alone", "alone", "row", "cluster")
+_PALETTES = (2, 3, 10)  # colours that a class comes in: with ten of them only its shape tells it
 _COUNTS = frozenset({"sides", "points", "facets"})
 
 # what gives each named class away: leave these out to keep invented classes from resembling it
@@ -103,15 +104,16 @@ def random_family(rng: np.random.Generator, without: frozenset[str] = frozenset(
     for i in rng.permutation(len(_ADDITIONS))[: int(rng.integers(1, 5))]:
         design += _ADDITIONS[i](rng, half)
     design = [item for item in design if item.name not in without]
-    low = float(rng.uniform(14, 52))
+    low, stray = float(rng.uniform(14, 52)), float(rng.uniform(0.03, 0.15))
     return Family(
         name=f"invented-{rng.integers(1 << 48):012x}",
         designs=(tuple(design),),
-        palettes=tuple(_palette(rng) for _ in range(int(rng.integers(2, 4)))),
+        palettes=tuple(_palette(rng) for _ in range(int(rng.choice(_PALETTES)))),
         size_m=(low, low * float(rng.uniform(1.2, 1.7))),
-        aspect=(0.95, 1.05),
+        aspect=(1 - stray, 1 + stray),
         arrangement=_ARRANGEMENTS[int(rng.integers(len(_ARRANGEMENTS)))],
         pad=_colour(rng, 0.25) if rng.random() < 0.3 else None,
+        opacity=1.0 if rng.random() < 0.6 else float(rng.uniform(0.5, 0.9)),
     )
 
 
@@ -222,17 +224,17 @@ def _height(rng: np.random.Generator) -> float:
 
 
 def _palette(rng: np.random.Generator) -> Palette:
-    """A body colour, and others that stand out from it by brightness."""
-    body = _colour(rng, 0.5)
+    """A body colour, and others that stand out from it by brightness, much or little."""
+    body, contrast = _colour(rng, 0.5), rng.uniform(50, 140)
     others: list[Colour] = []
     while len(others) < MATERIALS - 1:
         other = _colour(rng, 0.6)
-        if abs(sum(other) - sum(body)) > 120:
+        if abs(sum(other) - sum(body)) > contrast:
             others.append(other)
     return (body, *others)
 
 
 def _colour(rng: np.random.Generator, most_saturated: float) -> Colour:
-    hue, saturation, value = rng.random(), rng.random() ** 1.5 * most_saturated, rng.uniform(0.15, 0.97)
+    hue, saturation, value = rng.random(), rng.random() ** 2.5 * most_saturated, rng.uniform(0.15, 0.97)
     red, green, blue = (round(255 * c) for c in colorsys.hsv_to_rgb(hue, saturation, value))
     return red, green, blue

@@ -102,7 +102,10 @@ def paint(
     sunk_px = np.repeat(instance.sunk * size_px, instance.counts)[:, None] * light.direction
     rgba, left_top = _fill(points + sunk_px, instance.counts.tolist(), [(*colour, 255) for colour in colours], 4)
     shade, shade_left_top = _cast(points, instance.counts, instance.heights * size_px, light)
-    return Sprite(rgba, rgba[..., 3] >= _COVERED, left_top, shade, shade_left_top)
+    mask = rgba[..., 3] >= _COVERED
+    if instance.opacity < 1:
+        rgba = (rgba * np.float32(instance.opacity)).astype(np.uint8)
+    return Sprite(rgba, mask, left_top, shade, shade_left_top)
 
 
 def _fill(
