@@ -47,7 +47,7 @@ shots = $(if $(SHOTS),--shots-k $(SHOTS)) $(if $(SEED),--seed $(SEED))
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # `make data meta-train finetune` is a sequence, whatever -j says
-.PHONY: help install demo data meta-train finetune evaluate enroll predict dashboard bench-model test lint clean FORCE
+.PHONY: help install demo data pretrain meta-train finetune evaluate enroll predict dashboard bench-model test lint clean FORCE
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -62,6 +62,9 @@ demo: $(INSTALLED) ## the whole road on drawn scenes, in minutes, without any do
 data: $(INSTALLED) ## prepare a data set: CONFIG, DATA
 	$(FSOD) data make --config "$(CONFIG)" $(if $(DATA),--source "$(DATA)") $(SET)
 
+pretrain: $(INSTALLED) ## learn to compare, on invented classes: CONFIG
+	$(FSOD) pretrain --config "$(if $(filter file,$(origin CONFIG)),configs/pretrain.yaml,$(CONFIG))" $(SET)
+
 meta-train: $(INSTALLED) ## learn to compare, on base classes: CONFIG
 	$(FSOD) meta-train --config "$(CONFIG)" $(SET)
 
@@ -73,7 +76,7 @@ evaluate: $(INSTALLED) ## average precision on the test images: CONFIG, SHOTS, S
 
 enroll: $(INSTALLED) ## classes from example boxes on a GeoTIFF into a class bank: CONFIG, EXAMPLES, SCENE, BANK
 	$(call need,EXAMPLES SCENE)
-	$(FSOD) enroll --config "$(CONFIG)" $(weights) --examples "$(EXAMPLES)" --scene "$(SCENE)" --out "$(BANK)"
+	$(FSOD) enroll $(if $(filter-out file,$(origin CONFIG)),--config "$(CONFIG)") $(weights) --examples "$(EXAMPLES)" --scene "$(SCENE)" --out "$(BANK)"
 
 predict: $(INSTALLED) ## find a bank's classes in a GeoTIFF: SCENE, BANK, OUT
 	$(call need,SCENE)

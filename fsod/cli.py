@@ -11,7 +11,7 @@ import typer
 from fsod.cli_bank import bank_app
 from fsod.cli_data import data_app
 from fsod.cli_options import Config, Json, Overrides, Seed, ShotsK, report
-from fsod.config import Precision, PredictSettings, load_settings
+from fsod.config import Precision, PredictSettings, load_pretrain_settings, load_settings
 from fsod.errors import UserError
 
 app = typer.Typer(
@@ -45,6 +45,14 @@ def weights_import(
     from fsod.store.official import import_official
 
     report(import_official(file, out), json)
+
+
+@app.command("pretrain")
+def pretrain_command(config: Config, overrides: Overrides = None, json: Json = None) -> None:
+    """Teach a network to compare, on invented classes alone; goes on from the last checkpoint after an interruption."""
+    from fsod.steps import run_pretrain
+
+    report(run_pretrain(load_pretrain_settings(config, overrides)), json)
 
 
 @app.command("meta-train")
@@ -109,7 +117,10 @@ def enroll_command(
         int | None, typer.Option("--shots-k", "-k", min=1, help="Boxes to draw of each --class [10].")
     ] = None,
     seed: Seed = 0,
-    config: Annotated[Path | None, typer.Option("--config", "-c", help="Take a run's meta-trained weights.")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="Take a run's meta-trained weights instead of those that come with fsod."),
+    ] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Any weights, instead of a run's.")] = None,
     attribute: Annotated[str, typer.Option(help="Attribute that holds the class.")] = "class",
     learned: Annotated[bool, typer.Option(help="Also put in the classes that the checkpoint has learned.")] = False,
@@ -118,11 +129,10 @@ def enroll_command(
     """Take up classes without training, from boxes on GeoTIFFs or in a prepared folder (--class NAME -k 5, or --shots)."""
     from fsod.engine.run_paths import RunPaths
     from fsod.scene_steps import enroll_folder, enroll_scenes
+    from fsod.store.checkpoint import SHIPPED
 
     if checkpoint is None:
-        if config is None:
-            raise UserError("enroll needs weights: --config of a trained run, or --checkpoint")
-        checkpoint = RunPaths(load_settings(config).run_dir).meta_checkpoint
+        checkpoint = RunPaths(load_settings(config).run_dir).meta_checkpoint if config else SHIPPED
     if data is not None and not (scene or examples or (shots and shots_k)):
         report(enroll_folder(checkpoint, data, shots, names or [], shots_k or 10, seed, out, learned), json)
     elif data is None and scene and examples and not (shots or names or shots_k):

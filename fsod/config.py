@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
@@ -58,6 +58,7 @@ class EpisodeSettings(Settings):
     scale_jitter: Annotated[float, Field(ge=1, le=4)] = Field(1.4, description="queries are scaled by up to this")
     procedural_first: Annotated[int, Field(ge=0)] = Field(0, description="invented classes only for so many steps")
     procedural_share: Share = Field(0.0, description="share of invented episodes after that")
+    procedural_uses: Positive = Field(1, description="how often a drawn episode is used, each time augmented anew")
     procedural_without: tuple[str, ...] = Field(
         (), description="kinds of object that invented classes may not resemble"
     )
@@ -129,30 +130,60 @@ class PredictSettings(Settings):
     precision: Precision = Field("auto", description="auto: bfloat16 where the hardware multiplies it natively")
 
 
-class RunSettings(Settings):
-    """A whole run, from data to predictions."""
+class CommonSettings(Settings):
+    """What every training has, on real classes or on invented ones."""
 
     name: str
     run_dir: Path
     seed: Annotated[int, Field(ge=0)] = 0
     size: Literal["nano", "yolov7-tiny", "yolov7"] = "nano"
-    init: Path | None = Field(None, description="trunk weights to start from (`fsod weights import`); None: chance")
-    data: DataSettings
     episodes: EpisodeSettings = EpisodeSettings()
     loss: LossSettings = LossSettings()
-    meta_train: OptimSettings
-    finetune: FinetuneSettings
     evaluate: EvaluateSettings = EvaluateSettings()
     predict: PredictSettings = PredictSettings()
 
 
+class PretrainSettings(CommonSettings):
+    """A training on invented classes alone."""
+
+    pretrain: OptimSettings
+
+
+class RunSettings(CommonSettings):
+    """A whole run, from data to predictions."""
+
+    init: Literal["shipped"] | Path | None = Field(
+        None,
+        union_mode="left_to_right",
+        description="weights to start from: those that come with fsod, a checkpoint (`fsod pretrain`), "
+        "or a trunk (`fsod weights import`); None: chance",
+    )
+    data: DataSettings
+    meta_train: OptimSettings
+    finetune: FinetuneSettings
+
+
 def load_settings(path: Path, overrides: list[str] | None = None) -> RunSettings:
-    """Reads a YAML file and applies overrides of the form ``section.key=value`` (value in YAML).
+    """Reads the YAML file of a run and applies overrides of the form ``section.key=value`` (value in YAML).
 
     Raises:
         UserError: no file, no YAML, an unknown key (with the nearest one there is), a wrong type or range; the message
             names file or override, key and cause.
     """
+    return override_settings(_read(path), overrides or [], path, RunSettings)
+
+
+def load_pretrain_settings(path: Path, overrides: list[str] | None = None) -> PretrainSettings:
+    """The same for the YAML file of a pretraining."""
+    return override_settings(_read(path), overrides or [], path, PretrainSettings)
+
+
+def common_settings(header: dict[str, Any]) -> CommonSettings:
+    """What the settings in a checkpoint's header have in common, whatever stage wrote them."""
+    return CommonSettings.model_validate({key: header[key] for key in CommonSettings.model_fields if key in header})
+
+
+def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path}: no such configuration file")
     try:
@@ -161,17 +192,20 @@ def load_settings(path: Path, overrides: list[str] | None = None) -> RunSettings
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected keys and values")
-    return override_settings(content, overrides or [], path)
+    return content
 
 
-def override_settings(content: dict[str, Any], overrides: list[str], origin: Path) -> RunSettings:
+S = TypeVar("S", bound=CommonSettings)
+
+
+def override_settings(content: dict[str, Any], overrides: list[str], origin: Path, kind: type[S]) -> S:
     """Settings from keys and values, with overrides on top; UserError as ``load_settings``, naming ``origin``."""
     for override in overrides:
         _override(content, override)
     try:
-        return RunSettings.model_validate(content)
+        return kind.model_validate(content)
     except ValidationError as error:
-        raise UserError(f"{origin}: {_explain(error)}") from error
+        raise UserError(f"{origin}: {_explain(error, kind)}") from error
 
 
 def _override(content: dict[str, Any], override: str) -> None:
@@ -190,12 +224,12 @@ def _override(content: dict[str, Any], override: str) -> None:
         raise UserError(f"{override!r}: the value is not valid YAML") from error
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
     problems = []
     for problem in error.errors():
         key = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
-            problems.append(f"unknown key {key!r}{nearest(key, _keys(RunSettings))}")
+            problems.append(f"unknown key {key!r}{nearest(key, _keys(kind))}")
         else:
             problems.append(f"{key}: {problem['msg']}, got {problem['input']!r}"[:200])
     return "; ".join(problems)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fsod.config import EvaluateSettings, PredictSettings, RunSettings
+from fsod.config import EvaluateSettings, PredictSettings, common_settings
 from fsod.draw import scene_preview, write_png
 from fsod.engine.device import choose_machine
 from fsod.engine.infer import batch_detector, warm_up
@@ -68,7 +68,7 @@ def _searcher(bank: Path, checkpoint: Path | None, plan: PredictSettings) -> _Se
         )
     machine = choose_machine(plan.precision)
     loaded = load_checkpoint(checkpoint or checkpoint_of(bank))
-    settings = RunSettings.model_validate(loaded.settings).evaluate
+    settings = common_settings(loaded.settings).evaluate
     classes = load_bank(bank, loaded.detector)
     return _Searcher(
         batch_detector(loaded, classes, machine, settings, plan.score),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fsod.config import RunSettings
+from fsod.config import common_settings
 from fsod.data.coco import load_folder
 from fsod.data.shots import draw_shots, load_shots
 from fsod.data.support import SupportCrop, support_crop
@@ -120,7 +120,7 @@ def _enroll(checkpoint: Path, marked_at: Callable[[int], _Marked], out: Path, le
     """Bank and contact sheet of the examples that ``marked_at`` cuts with a side in pixels."""
     machine = choose_machine()
     loaded = load_checkpoint(checkpoint, machine.trunk_dtype)
-    marked = marked_at(RunSettings.model_validate(loaded.settings).episodes.support_px)
+    marked = marked_at(common_settings(loaded.settings).episodes.support_px)
     bank = enrolled_bank(loaded, marked.crops, machine, marked.origin, marked.gsd_m, learned=learned)
     save_bank(out, bank, checkpoint)
     sheet = out.with_suffix(".png")

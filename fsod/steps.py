@@ -19,7 +19,7 @@ from data_prep.formats import FORMATS
 from data_prep.synthetic import load_spec, make_scenes
 from data_prep.tile import tile_folder
 from fsod.boxes import Detections
-from fsod.config import RunSettings, override_settings
+from fsod.config import CommonSettings, PretrainSettings, RunSettings, override_settings
 from fsod.data.coco import CocoFolder, load_folder, read_ids, read_image, write_json
 from fsod.data.shots import ShotList, draw_shots, load_shots
 from fsod.draw import contact_sheet, draw_truth_and_found, write_png
@@ -30,6 +30,8 @@ from fsod.engine.evaluate import Scores, average_precision, detect_folder
 from fsod.engine.finetune import finetune
 from fsod.engine.infer import batch_detector
 from fsod.engine.meta_train import SHAPING, meta_train
+from fsod.engine.pretrain import SHAPING as PRETRAIN_SHAPING
+from fsod.engine.pretrain import pretrain
 from fsod.engine.run_paths import RunPaths
 from fsod.engine.tracking import Run, open_run
 from fsod.errors import UserError
@@ -76,7 +78,7 @@ def run_meta_train(settings: RunSettings) -> dict[str, Any]:
     paths, machine = RunPaths(settings.run_dir), choose_machine(settings.meta_train.precision)
     with joined(machine.device):
         if paths.meta_checkpoint.is_file():
-            _check_settings(paths.meta_checkpoint, settings)
+            _check_settings(paths.meta_checkpoint, settings, SHAPING)
             return {"checkpoint": str(paths.meta_checkpoint), "seconds": 0.0}
         tiles, files = load_folder(paths.tiles), (paths.meta_checkpoint, paths.meta_state)
         started = time.perf_counter()
@@ -93,9 +95,28 @@ def run_meta_train(settings: RunSettings) -> dict[str, Any]:
     return {"checkpoint": str(paths.meta_checkpoint), "seconds": seconds, "machine": str(machine)}
 
 
-def _check_settings(checkpoint: Path, settings: RunSettings) -> None:
-    done = RunSettings.model_validate(load_checkpoint(checkpoint).settings)
-    if done.model_dump(include=SHAPING) != settings.model_dump(include=SHAPING):
+def run_pretrain(settings: PretrainSettings) -> dict[str, Any]:
+    """Pretrains on invented classes, or finds that it has been done with these very settings."""
+    paths, machine = RunPaths(settings.run_dir), choose_machine(settings.pretrain.precision)
+    with joined(machine.device):
+        if paths.pretrained.is_file():
+            _check_settings(paths.pretrained, settings, PRETRAIN_SHAPING)
+            return {"checkpoint": str(paths.pretrained), "seconds": 0.0}
+        files, started = (paths.pretrained, paths.pretrain_state), time.perf_counter()
+        if is_first():
+            with tracked(settings, "pretrain", paths.run_dir / "pretrain.mlflow") as run:
+                with progress_bar("pretrain", settings.pretrain.steps) as bar:
+                    pretrain(settings, machine, *files, observer(run, bar.advance_to, settings.episodes.queries))
+                run.log_artifact(paths.pretrained)
+        else:
+            pretrain(settings, machine, *files, unobserved)
+    seconds = time.perf_counter() - started
+    return {"checkpoint": str(paths.pretrained), "seconds": seconds, "machine": str(machine)}
+
+
+def _check_settings(checkpoint: Path, settings: CommonSettings, shaping: set[str]) -> None:
+    done = type(settings).model_validate(load_checkpoint(checkpoint).settings)
+    if done.model_dump(include=shaping) != settings.model_dump(include=shaping):
         raise UserError(f"{checkpoint}: was trained with other settings; delete it, or give another run_dir")
     if is_first():
         console.print(f"{checkpoint}: already trained with these settings")
@@ -161,7 +182,7 @@ class Evaluation:
     label: str
 
 
-def run_evaluate(settings: RunSettings, what: Evaluation, pictures_dir: Path) -> dict[str, Any]:
+def run_evaluate(settings: CommonSettings, what: Evaluation, pictures_dir: Path) -> dict[str, Any]:
     """Scores a checkpoint, all its classes enrolled at once."""
     machine = choose_machine(settings.predict.precision)
     bank = enrolled_bank(what.checkpoint, what.examples, machine, {}, None, learned=True)
@@ -206,7 +227,7 @@ def unobserved(step: int, values: dict[str, float]) -> None:
     """What the other processes of a training tell: nothing."""
 
 
-def tracked(settings: RunSettings, name: str, id_file: Path | None) -> AbstractContextManager[Run]:
+def tracked(settings: CommonSettings, name: str, id_file: Path | None) -> AbstractContextManager[Run]:
     """A run in the tracking store, named after the step; ``id_file`` lets an interrupted step go on in the same run."""
     paths = RunPaths(settings.run_dir)
     return open_run(
@@ -276,7 +297,8 @@ def evaluate_files(
     Classes of the shot list that the checkpoint has not learned are enrolled from their shots and count as novel.
     """
     loaded = load_checkpoint(checkpoint)
-    settings = override_settings(loaded.settings, overrides, checkpoint)
+    kind = PretrainSettings if loaded.stage == "pretrain" else RunSettings
+    settings = override_settings(loaded.settings, overrides, checkpoint, kind)
     folder = load_folder(data)
     test = folder.select(read_ids(ids)) if ids else folder
     examples: Examples = {}
@@ -284,7 +306,7 @@ def evaluate_files(
         drawn = load_shots(shots, folder)
         new = [name for name in drawn.box_ids if name not in loaded.class_names]
         examples = shot_examples(folder, drawn, new, settings.episodes.support_px)
-    novel = tuple(dict.fromkeys((*settings.data.novel, *examples)))
+    novel = tuple(dict.fromkeys((*(settings.data.novel if isinstance(settings, RunSettings) else ()), *examples)))
     what = Evaluation(loaded, test, novel, examples, checkpoint.stem)
     with TemporaryDirectory() as pictures:
         result = run_evaluate(settings, what, Path(pictures))

@@ -178,7 +178,6 @@ BAD = [
         "known: .geojson, .gpkg, .fgb, .parquet, .json, .csv",
     ),
     (("predict", "a.tif", "--bank", "b.onnx", "--out", "a.geojson", "--precision", "bfloat16"), "float32"),
-    (("enroll", "--scene", "a.tif", "--examples", "b.geojson", "--out", "c"), "--checkpoint"),
     (("enroll", "--checkpoint", "a", "--data", "b", "--scene", "c", "--out", "d"), "either --scene and --examples"),
     (("enroll", "--checkpoint", "a", "--data", "b", "--shots", "c", "-k", "3", "--out", "d"), "--class (and -k)"),
 ]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fsod.config import load_settings
+from fsod.config import common_settings, load_pretrain_settings, load_settings
 from fsod.errors import UserError
 
 CONFIGS = sorted(Path("configs").glob("*.yaml"))
@@ -26,7 +26,20 @@ def config(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
 def test_shipped_configurations_load(path: Path) -> None:
-    assert load_settings(path).data.novel
+    if path.name == "pretrain.yaml":
+        assert load_pretrain_settings(path).episodes.procedural_without
+    else:
+        assert load_settings(path).data.novel
+
+
+def test_what_all_stages_share_is_read_from_any_of_them() -> None:
+    for settings in (load_pretrain_settings(Path("configs/pretrain.yaml")), load_settings(Path("configs/demo.yaml"))):
+        assert common_settings(settings.model_dump(mode="json")).episodes == settings.episodes
+
+
+@pytest.mark.parametrize(("value", "kind"), [("shipped", str), ("weights.safetensors", Path)])
+def test_initial_weights_are_a_file_or_those_that_come_along(config: Path, value: str, kind: type) -> None:
+    assert isinstance(load_settings(config, [f"init={value}"]).init, kind)
 
 
 def test_overrides_win_and_are_typed(config: Path) -> None:

@@ -16,6 +16,7 @@ STEPS = [
     "install",
     "demo",
     "data",
+    "pretrain",
     "meta-train",
     "finetune",
     "evaluate",
@@ -80,8 +81,11 @@ def test_what_is_not_given_is_left_to_the_command() -> None:
 def test_scenes() -> None:
     scene = ["SCENE=a b.tif", "BANK=b.safetensors", "EXAMPLES=e.geojson", "OUT=o.geojson"]
     assert commands("enroll", "predict", *scene) == [
-        'fsod enroll --config "configs/demo.yaml" --examples "e.geojson" --scene "a b.tif" --out "b.safetensors"',
+        'fsod enroll --examples "e.geojson" --scene "a b.tif" --out "b.safetensors"',
         'fsod predict "a b.tif" --bank "b.safetensors" --out "o.geojson"',
+    ]
+    assert commands("enroll", "CONFIG=c.yaml", *scene) == [
+        'fsod enroll --config "c.yaml" --examples "e.geojson" --scene "a b.tif" --out "b.safetensors"',
     ]
     assert commands("predict", "SCENE=a.tif", "CHECKPOINT=w.safetensors") == [
         'fsod predict "a.tif" --bank "runs/bank.safetensors" --checkpoint "w.safetensors" --out "runs/found.geojson"',

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.export import Dim
 
-from fsod.config import RunSettings
+from fsod.config import common_settings
 from fsod.engine.onnx_infer import INPUT, METADATA_KEY, OUTPUTS, OnnxHeader, need_extra, open_session
 from fsod.errors import UserError
 from fsod.model.baked import BakedDetector, bake
@@ -46,7 +46,7 @@ def export_bank(bank: Path, checkpoint: Path | None, out: Path, window_px: int) 
         bank_sha256=hashlib.sha256(bank.read_bytes()).hexdigest(),
         gsd_m=classes.gsd_m,
         window_px=window_px,
-        suppression=RunSettings.model_validate(loaded.settings).evaluate,
+        suppression=common_settings(loaded.settings).evaluate,
     )
     proof = write_onnx(bake(loaded.detector, classes.rows), header, out)
     return {"onnx": str(out), **header.model_dump(mode="json", exclude={"suppression"}), **proof}

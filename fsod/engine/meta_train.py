@@ -22,7 +22,7 @@ from fsod.engine.stage import Observer, Stage, run_stage
 from fsod.errors import UserError
 from fsod.model.detector import Detector
 from fsod.store.checkpoint import Checkpoint, save_checkpoint
-from fsod.store.official import initialise_trunk
+from fsod.store.initial import initial_file, initialise
 
 
 def meta_train(
@@ -41,7 +41,7 @@ def meta_train(
         observe: told how it goes.
 
     Raises:
-        UserError: see ``split_classes``, ``RealEpisodes``, ``initialise_trunk`` and ``run_stage``; or no tile is left.
+        UserError: see ``split_classes``, ``RealEpisodes``, ``initialise`` and ``run_stage``; or no tile is left.
     """
     split = split_classes(tiles, settings.data.novel)
     seen = images_without(tiles, split.novel)
@@ -57,7 +57,7 @@ def meta_train(
     torch.manual_seed(settings.seed)
     detector = Detector(settings.size, len(base), machine.trunk_dtype)
     if settings.init is not None:
-        initialise_trunk(detector.trunk, settings.size, settings.init)
+        initialise(detector, settings.size, settings.init)
     stage = Stage(
         name="meta-train",
         episodes=MixedEpisodes(real, invented, episodes.procedural_first, episodes.procedural_share, settings.seed),
@@ -82,7 +82,7 @@ SHAPING = {"seed", "size", "init", "data", "episodes", "loss", "meta_train"}
 
 def init_sha256(settings: RunSettings) -> list[str]:
     """Hash of the weights that training starts from, none where it starts from chance; their file's name is no matter."""
-    return [] if settings.init is None else [hashlib.sha256(settings.init.read_bytes()).hexdigest()]
+    return [] if settings.init is None else [hashlib.sha256(initial_file(settings.init).read_bytes()).hexdigest()]
 
 
 def motifs_of(kinds: tuple[str, ...]) -> frozenset[str]:

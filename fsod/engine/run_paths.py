@@ -23,6 +23,16 @@ class RunPaths:
         return self.run_dir / "tiles"
 
     @property
+    def pretrained(self) -> Path:
+        """What pretraining makes."""
+        return self.run_dir / "pretrain.safetensors"
+
+    @property
+    def pretrain_state(self) -> Path:
+        """The state of an unfinished pretraining."""
+        return self.run_dir / "pretrain.state.pt"
+
+    @property
     def meta_checkpoint(self) -> Path:
         """What meta-training makes."""
         return self.run_dir / "meta-train.safetensors"

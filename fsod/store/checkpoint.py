@@ -5,6 +5,7 @@ Nothing in the file can execute. The header holds JSON: size, names of the learn
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from fsod.model.detector import Detector
 from fsod.model.yolov7 import SIZES
 
 FORMAT = "fsod-checkpoint-1"
+SHIPPED = Path(__file__).parents[1] / "weights" / "nano.safetensors"
+"""What comes with fsod: size nano, pretrained on invented classes alone."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Checkpoint:
         detector: in evaluation mode on the CPU.
         size: one of ``yolov7.SIZES``.
         class_names: of the learned rows, in order.
-        stage: what made it: meta-train, finetune.
+        stage: what made it: pretrain, meta-train, finetune.
         settings: of the run that made it.
     """
 
@@ -54,8 +57,8 @@ def weights_sha256(detector: Detector) -> str:
     return digest.hexdigest()
 
 
-def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Writes under a temporary name and renames."""
+def save_checkpoint(path: Path, checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) -> None:
+    """Writes under a temporary name and renames; float16 takes half the space."""
     header = {
         "format": FORMAT,
         "size": checkpoint.size,
@@ -63,8 +66,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "stage": checkpoint.stage,
         "settings": checkpoint.settings,
     }
-    tensors = {name: value.contiguous().cpu() for name, value in checkpoint.detector.state_dict().items()}
-    write_safetensors(path, tensors, header)
+    weights = copy.deepcopy(checkpoint.detector).to(dtype).state_dict()
+    write_safetensors(path, {name: value.cpu() for name, value in weights.items()}, header)
 
 
 def load_checkpoint(path: Path, trunk_dtype: torch.dtype = torch.float32, size: str | None = None) -> Checkpoint:
@@ -96,23 +99,35 @@ def write_safetensors(path: Path, tensors: dict[str, torch.Tensor], header: dict
     """Tensors and a JSON header, under a temporary name that is then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".part")
-    save_file(tensors, temporary, metadata={"fsod": json.dumps(header)})
+    save_file(
+        {name: value.contiguous() for name, value in tensors.items()}, temporary, metadata={"fsod": json.dumps(header)}
+    )
     temporary.replace(path)
 
 
 def read_safetensors(path: Path, kind: str, what: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Tensors and header of a file of ``kind``; UserError if it is anything else."""
+    header = read_header(path, what)
+    if header.get("format") != kind:
+        raise UserError(f"{path}: not {what} (its header says {header.get('format')!r}, expected {kind!r})")
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: not {what}: {_first_line(error)}") from error
+    return tensors, header
+
+
+def read_header(path: Path, what: str = "weights") -> dict[str, Any]:
+    """What fsod wrote beside a file's tensors, nothing if somebody else wrote it; UserError if it is not ``what``."""
     if not path.is_file():
         raise UserError(f"{path}: no such file; expected {what}")
     try:
         with safe_open(path, "pt") as file:
-            header = json.loads((file.metadata() or {}).get("fsod", "{}"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            header: dict[str, Any] = json.loads((file.metadata() or {}).get("fsod", "{}"))
     except (SafetensorError, OSError, json.JSONDecodeError) as error:
         raise UserError(f"{path}: not {what}: {_first_line(error)}") from error
-    if header.get("format") != kind:
-        raise UserError(f"{path}: not {what} (its header says {header.get('format')!r}, expected {kind!r})")
-    return tensors, header
+    return header
 
 
 def _first_line(error: Exception) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from fsod.errors import UserError
 from fsod.model.detector import Detector
 from fsod.model.meta_head import ClassRows
-from fsod.store.checkpoint import read_safetensors, weights_sha256, write_safetensors
+from fsod.store.checkpoint import SHIPPED, read_safetensors, weights_sha256, write_safetensors
 
 FORMAT = "fsod-class-bank-1"
 
@@ -28,7 +28,8 @@ class ClassBank:
         weights_sha256: hash of the weights that the rows are for.
         origins: class name -> where its row comes from (learned, predicted, refined; examples, their GSD).
         gsd_m: ground size of a pixel in the examples' images, None when unknown.
-        checkpoint: the file of these weights as seen from the bank's folder; only the hash decides whether they fit.
+        checkpoint: the file of these weights as seen from the bank's folder, or "shipped"; only the hash decides
+            whether they fit.
     """
 
     class_names: tuple[str, ...]
@@ -63,7 +64,7 @@ def save_bank(path: Path, bank: ClassBank, checkpoint: Path) -> None:
         "weights_sha256": bank.weights_sha256,
         "origins": bank.origins,
         "gsd_m": bank.gsd_m,
-        "checkpoint": os.path.relpath(checkpoint, path.parent),
+        "checkpoint": "shipped" if checkpoint == SHIPPED else os.path.relpath(checkpoint, path.parent),
     }
     write_safetensors(path, tensors, header)
 
@@ -95,6 +96,8 @@ def checkpoint_of(path: Path) -> Path:
     """The file of the weights that a bank was made for; UserError if the bank does not say or it is not there."""
     _, header = read_safetensors(path, FORMAT, "a class bank")
     name = header.get("checkpoint")
+    if name == "shipped":
+        return SHIPPED
     if not name or not (path.parent / name).is_file():
         raise UserError(f"{path}: the weights it was made for ({name}) are not there; name them with --checkpoint")
     return path.parent / name
