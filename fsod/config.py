@@ -96,7 +96,11 @@ class FinetuneSettings(OptimSettings):
     novel_share: Share = Field(
         0.0, description="share of queries drawn for novel classes alone; the rest is drawn for all"
     )
-    part: Literal["kernels", "all"] = Field("all", description="kernels: what a bank stores; all: a new checkpoint")
+    part: Literal["kernels", "adapters", "all"] = Field(
+        "all",
+        description="kernels: what a bank stores; adapters: also the boxes, the background and the scales and shifts of "
+        "batch norms; all: every weight. All but kernels make a new checkpoint",
+    )
     known_margin: Annotated[float, Field(ge=0)] = Field(
         0.5, description="background is assumed this far around a shot, in box sides"
     )

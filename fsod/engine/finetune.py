@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from fsod.config import RunSettings
 from fsod.data.coco import CocoFolder
@@ -44,10 +45,7 @@ def finetune(
     """
     class_names = base.class_names + tuple(name for name in shots.box_ids if name not in base.class_names)
     detector = with_shots(base, class_names, folder, shots, settings.episodes.support_px, machine)
-    detector.encoder.requires_grad_(False)  # there are no supports
-    if settings.finetune.part == "kernels":
-        for name, parameter in detector.named_parameters():
-            parameter.requires_grad_(name.startswith("learned"))
+    choose_trained(detector, settings.finetune.part)
     taught = [name for name in class_names if name in shots.box_ids]
     class_ids, rows = folder.class_indices(taught), row_classes(class_names, folder)
     novel = folder.class_indices([name for name in taught if name not in base.class_names])
@@ -85,6 +83,18 @@ def finetune(
         save_checkpoint(checkpoint, result)
         state.unlink(missing_ok=True)
     return result
+
+
+def choose_trained(detector: Detector, part: str) -> None:
+    """Freezes what finetuning leaves alone; see ``FinetuneSettings.part``."""
+    detector.requires_grad_(part == "all")
+    detector.encoder.requires_grad_(False)  # there are no supports
+    detector.learned.requires_grad_(True)
+    detector.learned_bias.requires_grad_(True)
+    if part == "adapters":
+        detector.head.requires_grad_(True)
+        for norm in (m for m in detector.trunk.modules() if isinstance(m, nn.BatchNorm2d)):
+            norm.requires_grad_(True)
 
 
 def row_classes(class_names: tuple[str, ...], folder: CocoFolder) -> list[int]:
