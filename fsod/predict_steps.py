@@ -172,6 +172,7 @@ def _predict_file(scene: str, searcher: _Searcher, out: Path, plan: PredictSetti
             aoi=plan.aoi,
             skip_damaged=plan.skip_damaged,
             iou_threshold=searcher.suppression.nms_iou,
+            rival_iou=searcher.suppression.rival_iou,
             journal=journal,
             detector=_identity(searcher, plan),
             on_open=_announce,

@@ -12,6 +12,8 @@ The rules, in the order they are applied:
    other window confirms stays as it is, so that nothing large is lost silently.
 4. Boxes of one class from different windows compete by greedy NMS over the whole scene. Boxes of one window do not:
    the detector has settled those.
+5. Where boxes of different classes from different windows overlap almost wholly, the better supported one stays, as
+   within a window (meta-cross category decision): one window may take for a ship what its neighbour takes for a bridge.
 """
 
 from __future__ import annotations
@@ -33,11 +35,13 @@ class SeamMerger:
 
     Attributes:
         iou_threshold: boxes of one class from different windows that overlap more are one object (0..1).
+        rival_iou: boxes of different classes from different windows that overlap more are one object (0..1).
         margin_px: how far beyond its core a window keeps boxes for the NMS to settle.
         edge_px: a box whose side is this close to an inner edge of its window counts as cut.
     """
 
     iou_threshold: float = 0.5
+    rival_iou: float = 0.9
     margin_px: float = 16.0
     edge_px: float = 4.0
     _whole: list[Sightings] = field(default_factory=list, init=False, repr=False)
@@ -72,7 +76,9 @@ class SeamMerger:
         # a joined object is a source of its own, so that it competes with everything
         sources = np.concatenate([whole.source_ids, -1 - np.arange(len(joined))])
         keep = nms_scene(merged.boxes_xyxy_px, merged.scores, merged.class_ids, self.iou_threshold, sources)
-        return merged.select(keep)
+        merged, sources = merged.select(keep), sources[keep]
+        any_class = np.zeros_like(merged.class_ids)
+        return merged.select(nms_scene(merged.boxes_xyxy_px, merged.scores, any_class, self.rival_iou, sources))
 
     def _owned(self, window: Window, boxes_xyxy_px: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Whose centre lies in the core of the window, or not far from it."""

@@ -97,6 +97,7 @@ def predict_scene(
     bands: tuple[int, ...] | None = None,
     stretch: bool = False,
     iou_threshold: float = 0.5,
+    rival_iou: float = 0.9,
     aoi: Path | None = None,
     skip_damaged: bool = False,
     journal: Path | None = None,
@@ -118,6 +119,7 @@ def predict_scene(
         bands: band numbers to show as RGB, from 1.
         stretch: scale 8-bit too.
         iou_threshold: boxes of one class from two windows that overlap more are one object.
+        rival_iou: boxes of different classes from two windows that overlap more are one object.
         aoi: vector file of the area of interest; windows outside it are never run, detections whose centre lies outside
             are left out.
         skip_damaged: go on where pixels cannot be read, instead of stopping there; what the damaged window answers for
@@ -146,10 +148,11 @@ def predict_scene(
             "window_px": window_px,
             "overlap_px": overlap_px,
             "iou_threshold": iou_threshold,
+            "rival_iou": rival_iou,
             "aoi": None if area is None else area.sha256,
         }
         kept = None if journal is None else Journal(journal, {**settings, **(detector or {})})
-        run = _Run(detect, SeamMerger(iou_threshold), (batch, window_px, window_px, 3), kept)
+        run = _Run(detect, SeamMerger(iou_threshold, rival_iou), (batch, window_px, window_px, 3), kept)
         if kept is not None:
             for finished in kept.read():
                 run.resume(grid, finished)

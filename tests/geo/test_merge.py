@@ -108,9 +108,30 @@ def test_random_jitter_of_many_objects_on_seams_is_settled() -> None:
     assert (nearest.min(axis=0) < 8).all()
 
 
-def test_classes_do_not_compete_at_a_seam() -> None:
-    merged = merge(boxes_of((546, 100, 606, 160), class_id=0), boxes_of((546, 100, 606, 160), class_id=1))
+@pytest.mark.parametrize("better", [0, 1])
+def test_two_windows_that_take_one_object_for_two_classes_are_settled(better: int) -> None:
+    # as a window settles it for itself: the better supported class stays
+    left = boxes_of((546, 100, 606, 160), class_id=0, score=0.6 + 0.1 * (1 - better))
+    right = boxes_of((547, 101, 607, 161), class_id=1, score=0.6 + 0.1 * better)
+    assert merge(left, right).class_ids.tolist() == [better]
+
+
+def test_classes_do_not_compete_at_a_seam_unless_they_overlap_almost_wholly() -> None:
+    # 46 of 50 columns in common, an IoU of 0.85: a ship in its berth
+    merged = merge(boxes_of((546, 100, 596, 160), class_id=0), boxes_of((550, 100, 600, 160), class_id=1))
     assert sorted(merged.class_ids.tolist()) == [0, 1]
+
+
+def test_a_class_that_lost_at_a_seam_keeps_none_of_its_own_class_out() -> None:
+    # class 1 wins over class 0 in the left window's view; what the loser had suppressed within its class stays gone
+    left = boxes_of((546, 100, 606, 160), class_id=0, score=0.8)
+    right = Detections.concatenate(
+        [
+            boxes_of((546, 100, 606, 160), class_id=1, score=0.9),
+            boxes_of((546, 118, 606, 178), class_id=0, score=0.5),
+        ]
+    )
+    assert merge(left, right).class_ids.tolist() == [1]
 
 
 def test_what_one_window_reports_close_together_stays() -> None:
