@@ -43,7 +43,7 @@ class BatchDetector:
     @torch.inference_mode()
     def __call__(self, images: NDArray[np.uint8]) -> list[Detections]:
         """(B, H, W, 3) uint8 RGB of any size -> one Detections an image, in its pixel frame, best first."""
-        boxes, scores = self.network(to_batch(images, self.machine.device))
+        boxes, scores = self.network(to_batch(images, self.machine.device, self.machine.trunk_dtype))
         return settle(boxes, scores, images.shape[1:3], self.score_floor, self.settings)
 
 
@@ -53,14 +53,14 @@ def warm_up(detect: Callable[[NDArray[np.uint8]], list[Detections]], batch: int,
     detect(np.zeros((batch, window_px, window_px, 3), np.uint8))
 
 
-def to_batch(images: NDArray[np.uint8], device: torch.device) -> Tensor:
-    """(B, H, W, 3) uint8 RGB -> (B, 3, H', W') float32 in 0..1 on the device, padded with grey to multiples of 32."""
+def to_batch(images: NDArray[np.uint8], device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
+    """(B, H, W, 3) uint8 RGB -> (B, 3, H', W') in 0..1 on the device, padded with grey to multiples of 32."""
     pixels = torch.from_numpy(images)
     if device.type == "cuda":
         pixels = pixels.pin_memory()
-    batch = pixels.to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255  # bytes travel, floats do not
-    height, width = images.shape[1:3]
-    return pad(batch, (0, -width % 32, 0, -height % 32), value=GREY)
+    batch = pixels.to(device, non_blocking=True).permute(0, 3, 1, 2).to(dtype).div_(255)  # bytes travel, floats do not
+    padding = (0, -images.shape[2] % 32, 0, -images.shape[1] % 32)
+    return pad(batch, padding, value=GREY) if any(padding) else batch
 
 
 def settle(
@@ -83,9 +83,9 @@ def settle(
 def _settle(boxes: Tensor, scores: Tensor, score_floor: float, settings: EvaluateSettings) -> Detections:
     """The same for boxes (L, 4) and scores (N, L) of one image."""
     scores = scores * ((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]))
-    best = scores.flatten().topk(min(BEFORE_NMS, scores.numel()))
-    best_index = best.indices[best.values >= score_floor]
-    class_id, location = best_index // scores.shape[1], best_index % scores.shape[1]
+    likely = torch.nonzero(scores.flatten() >= score_floor)[:, 0]  # few of many, so that few need sorting
+    best = scores.flatten()[likely].sort(descending=True, stable=True).indices[:BEFORE_NMS]
+    class_id, location = likely[best] // scores.shape[1], likely[best] % scores.shape[1]
     found = Detections(
         boxes[location].double().cpu().numpy(), scores[class_id, location].cpu().numpy(), class_id.cpu().numpy()
     )

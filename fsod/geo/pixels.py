@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
@@ -58,8 +59,10 @@ class PixelRule:
             rgb = self.palette[np.minimum(raw[0], len(self.palette) - 1)]
         else:
             scaled = raw if self.low is None or self.high is None else _scale(raw, self.low, self.high)
-            rgb = np.broadcast_to(scaled.transpose(1, 2, 0), (*valid.shape, 3))
-        return np.where(valid[..., None], rgb, 0).astype(np.uint8)
+            rgb = cv2.merge([scaled[i % len(scaled)].astype(np.uint8, copy=False) for i in range(3)])
+        if not valid.all():
+            rgb[~valid] = 0
+        return rgb
 
 
 def _scale(raw: NDArray[np.generic], low: tuple[float, ...], high: tuple[float, ...]) -> NDArray[np.uint8]:

@@ -42,9 +42,9 @@ OnOpen = Callable[[Scene, int, int], None]
 BLANKS_A_LINE = 1000
 """Blank windows that the journal takes note of at once: in an empty part of a scene no batch ever fills."""
 
-CACHE_BYTES = 512 * 2**20
-"""GDAL's cache of decoded blocks. It holds a row of windows of a scene 250,000 px wide, so that strips are decoded once;
-GDAL's own default is a share of the machine's memory, whatever that is. In bytes: rasterio does not know GDAL's MB."""
+MAX_CACHE_BYTES = 512 * 2**20
+"""The most that GDAL may keep of decoded blocks, enough for a row of windows of a scene 250,000 px wide; GDAL's own limit
+is a share of the machine's memory, whatever that is. In bytes: rasterio does not know GDAL's MB."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,11 @@ def predict_scene(
             of another run.
     """
     started = time.perf_counter()
-    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), open_scene(path, gsd_m=gsd_m, bands=bands, stretch=stretch) as scene:
+    with (
+        rasterio.Env(GDAL_CACHEMAX=MAX_CACHE_BYTES),
+        open_scene(path, gsd_m=gsd_m, bands=bands, stretch=stretch) as scene,
+        rasterio.Env(GDAL_CACHEMAX=min(MAX_CACHE_BYTES, scene.row_bytes(window_px))),
+    ):
         grid = window_grid(scene.grid_width_px, scene.grid_height_px, window_px, overlap_px)
         area = None if aoi is None else read_area(aoi, scene)
         todo = np.ones(len(grid), np.bool_) if area is None else area.reached(grid, scene)

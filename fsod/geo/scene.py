@@ -75,6 +75,11 @@ class Scene:
         gsd_m, (x, y) = self.georeference.gsd_m, self.grid_to_scene
         return None if gsd_m is None else gsd_m * float(np.sqrt(x * y))
 
+    def row_bytes(self, window_px: int) -> int:
+        """Size of all decoded blocks that a row of windows touches: what to keep so that each is decoded once."""
+        rows_px = window_px * self.grid_to_scene[1] + 2 * max(height for height, _ in self._dataset.block_shapes)
+        return int(rows_px * self.width_px * sum(np.dtype(kind).itemsize for kind in self._dataset.dtypes))
+
     def read_window(self, window: Window) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """Pixels of a window of the grid: (h, w, 3) uint8 RGB, 0 where not valid, and validity (h, w).
 
