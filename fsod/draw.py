@@ -162,9 +162,18 @@ def _fitted(rgb: Rgb, side_px: int) -> Image.Image:
 
 def write_png(path: Path, rgb: Rgb) -> None:
     """Writes a picture under a temporary name and renames it, so that a reader never sees half a file."""
+    _write(path, rgb, "PNG")
+
+
+def write_jpeg(path: Path, rgb: Rgb, comment: str = "") -> None:
+    """The same in a tenth of the bytes, where exact pixels do not matter, with a comment in the file."""
+    _write(path, rgb, "JPEG", quality=88, subsampling=0, comment=comment.encode())
+
+
+def _write(path: Path, rgb: Rgb, form: str, **options: int | bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".part")
-    _canvas(rgb).save(temporary, format="PNG")
+    _canvas(rgb).save(temporary, form, **options)
     temporary.replace(path)
 
 

@@ -18,11 +18,10 @@ import numpy as np
 from data_prep.formats import FORMATS
 from data_prep.synthetic import load_spec, make_scenes
 from data_prep.tile import tile_folder
-from fsod.boxes import Detections
 from fsod.config import CommonSettings, PretrainSettings, RunSettings, override_settings
-from fsod.data.coco import CocoFolder, load_folder, read_ids, read_image, write_json
+from fsod.data.coco import CocoFolder, load_folder, read_ids, write_json
 from fsod.data.shots import ShotList, draw_shots, load_shots
-from fsod.draw import contact_sheet, draw_truth_and_found, write_png
+from fsod.draw import contact_sheet, write_png
 from fsod.engine.device import choose_machine
 from fsod.engine.distributed import first_goes_ahead, is_first, joined
 from fsod.engine.enroll import Examples, enrolled_bank, learned_bank, shot_examples
@@ -35,12 +34,10 @@ from fsod.engine.pretrain import pretrain
 from fsod.engine.run_paths import RunPaths
 from fsod.engine.tracking import Run, open_run
 from fsod.errors import UserError
+from fsod.evaluation_pictures import FOUND, write_pictures
 from fsod.progress import console, progress_bar
 from fsod.store.checkpoint import Checkpoint, load_checkpoint
 from fsod.store.class_bank import save_bank
-
-PICTURES = 12  # test images shown in the tracking store
-PICTURE_SCORE = 0.25
 
 
 def prepare_data(settings: RunSettings, source: Path | None) -> dict[str, Any]:
@@ -198,9 +195,9 @@ def run_evaluate(settings: CommonSettings, what: Evaluation, pictures_dir: Path)
     scores = average_precision(what.folder, found, names, what.novel)
     with tracked(settings, f"evaluate {what.label}", None) as run:
         run.log_metrics(flat_metrics(scores), 0)
-        picture = picture_of_results(what.folder, found, names, pictures_dir / "found.png")
-        run.log_image(picture)
-    return {**scores.as_dict(), "seconds": seconds, "machine": str(machine), "picture": str(picture)}
+        for picture in write_pictures(what.folder, found, names, what.novel, pictures_dir):
+            run.log_image(picture)
+    return {**scores.as_dict(), "seconds": seconds, "machine": str(machine), "picture": str(pictures_dir / FOUND)}
 
 
 def gsd_of(folder: CocoFolder) -> float | None:
@@ -252,22 +249,6 @@ def write_examples(path: Path, examples: Examples, columns: int) -> None:
     """A contact sheet of support crops, each under its class."""
     pairs = [(crop.rgb, name) for name, crops in examples.items() for crop in crops]
     write_png(path, contact_sheet([rgb for rgb, _ in pairs], [name for _, name in pairs], columns=columns))
-
-
-def picture_of_results(folder: CocoFolder, found: dict[int, Detections], names: list[str], path: Path) -> Path:
-    """Hits, misses and false alarms on a few images, evenly spread over the list."""
-    chosen = folder.images[:: max(len(folder.images) // PICTURES, 1)][:PICTURES]
-    wanted = folder.class_indices(names)
-    pictures = []
-    for image in chosen:
-        enrolled = np.isin(image.class_ids, wanted)
-        classes = np.array([wanted.index(c) for c in image.class_ids[enrolled]], dtype=np.int64)
-        confident = found[image.id].select(found[image.id].scores >= PICTURE_SCORE)
-        pictures.append(
-            draw_truth_and_found(read_image(image), image.boxes_xyxy_px[enrolled], classes, confident, names)
-        )
-    write_png(path, contact_sheet(pictures, [image.path.stem for image in chosen], columns=2, cell_px=960))
-    return path
 
 
 def flat_metrics(scores: Scores) -> dict[str, float]:
