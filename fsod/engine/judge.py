@@ -154,5 +154,5 @@ def confusion(answers: Sequence[Answer], scores: NDArray[np.float64]) -> NDArray
         truth = np.append(answer.truth_class_ids, classes)  # position -1 is "no true box"
         np.add.at(counts, (truth[taken], found.class_ids), 1)
         missed = np.delete(answer.truth_class_ids, taken[taken >= 0])
-        np.add.at(counts, (missed, classes), 1)
+        counts[:classes, classes] += np.bincount(missed, minlength=classes)
     return counts
