@@ -13,12 +13,15 @@ from numpy.typing import NDArray
 
 from fsod.boxes import Detections
 from fsod.class_splits import novel_classes, split_names
-from fsod.config import DataSettings, RunSettings
+from fsod.config import DataSettings, PretrainSettings, RunSettings
 from fsod.data.coco import CocoFolder, load_folder, read_ids
 from fsod.data.shots import ShotList, draw_shots
 from fsod.engine.device import Machine, choose_machine
 from fsod.engine.evaluate import Scores, average_precision, detect_folder
 from fsod.engine.run_paths import RunPaths
+from fsod.errors import UserError
+from fsod.store.checkpoint import load_checkpoint
+from fsod.store.initial import initial_file
 
 Detect = Callable[[NDArray[np.uint8]], list[Detections]]
 
@@ -96,6 +99,25 @@ def open_bench(settings: RunSettings, threads: int | None) -> Bench:
         folder.class_names,
         settings.data.novel,
     )
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """The full system's pretraining: its checkpoint and its settings."""
+
+    file: Path
+    settings: PretrainSettings
+
+
+def pretraining(bench: Bench) -> Pretraining:
+    """What the run's meta-training started from; UserError if that was not a pretraining."""
+    if bench.settings.init is None:
+        raise UserError("init: the run starts from chance; name the checkpoint of its pretraining (--set init=...)")
+    file = initial_file(bench.settings.init)
+    checkpoint = load_checkpoint(file, size=bench.settings.size)
+    if checkpoint.stage != "pretrain":
+        raise UserError(f"{file}: made by {checkpoint.stage}, but the study needs a checkpoint of `fsod pretrain`")
+    return Pretraining(file, PretrainSettings.model_validate(checkpoint.settings))
 
 
 def machine_with(threads: int | None, precision: str) -> Machine:

@@ -1,8 +1,8 @@
 """Runs the few-shot study: every system on the same shot lists, one record a run in results.json.
 
     make data meta-train CONFIG=configs/nwpu.yaml DATA=/path/to/nwpu_vhr10 SET=data.train_list=train_strict
-    .venv/bin/python -m experiments.nwpu_fewshot.run --pretrained weights.safetensors \
-        --systems "enroll-only (meta-trained)" "finetune all" --shots 3 5 10 --seeds 0 1 2 3 4
+    .venv/bin/python -m experiments.nwpu_fewshot.run --systems "enroll-only (meta-trained)" "finetune all" \
+        --shots 3 5 10 --seeds 0 1 2 3 4
 
 Images that show the same ground as a test image are left out of training (``train_strict``). Runs that are recorded are
 skipped, so an interrupted study goes on. Processes may share the work and the results file: ``--threads 1 --seeds 0 1``
@@ -12,28 +12,27 @@ beside ``--threads 1 --seeds 2 3 4`` takes less time than one process with two t
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from experiments.nwpu_fewshot.bench import Bench, Learned, open_bench, split_name
+from experiments.nwpu_fewshot.baselines import BASELINES, Learn
+from experiments.nwpu_fewshot.bench import Bench, open_bench, pretraining, split_name
 from experiments.nwpu_fewshot.systems import enroll, finetuned
 from experiments.records import Record, add_record, check_same, commit, key_of, read_records
 from fsod.config import load_settings
-from fsod.data.shots import ShotList
 from fsod.engine.evaluate import Scores
 from fsod.engine.run_paths import RunPaths
 from fsod.errors import UserError
 from fsod.steps import flat_metrics, tracked
-from fsod.store.checkpoint import Checkpoint, load_checkpoint, weights_sha256
+from fsod.store.checkpoint import Checkpoint, load_checkpoint
 
 HERE = Path(__file__).parent
 PRETRAINED, META_TRAINED = "enroll-only (pretrained)", "enroll-only (meta-trained)"
 FINETUNED = {f"finetune {part}": [f"finetune.part={part}"] for part in ("kernels", "adapters", "all")}
 """System -> what it changes of the run's settings; chosen with validate.py."""
-SYSTEMS = (PRETRAINED, META_TRAINED, *FINETUNED)
-Learn = Callable[[ShotList, Path], Learned]
+SYSTEMS = (PRETRAINED, META_TRAINED, *FINETUNED, *BASELINES)
 
 
 def main(arguments: list[str]) -> None:
@@ -46,7 +45,7 @@ def main(arguments: list[str]) -> None:
     runs = settings.run_dir / "study"
     for system in options.systems:
         same = {"system": system, **shared}
-        learn, checkpoint = system_of(system, bench, options.pretrained)
+        learn, checkpoint = system_of(system, bench)
         same["checkpoint"] = checkpoint
         for seed in options.seeds:
             for k in options.shots:
@@ -93,13 +92,20 @@ def folder_name(system: str) -> str:
     return "".join(c if c.isalnum() else "-" for c in system).strip("-")
 
 
-def system_of(system: str, bench: Bench, pretrained: Path | None) -> tuple[Learn, str]:
-    """How a system learns a shot list, and what its base stage is: file and first digits of the weights' hash."""
-    if system == PRETRAINED and pretrained is None:
-        raise UserError(f"{system!r} needs --pretrained")
-    file = pretrained if system == PRETRAINED and pretrained else RunPaths(bench.settings.run_dir).meta_checkpoint
+def system_of(system: str, bench: Bench) -> tuple[Learn, str]:
+    """How a system learns a shot list, and what its base stage is: file and first digits of its hash."""
+    file = RunPaths(bench.settings.run_dir).meta_checkpoint
+    if system in BASELINES:
+        file = bench.settings.run_dir / "study" / folder_name(system) / "base.safetensors"
+        return BASELINES[system](bench, pretraining(bench), file), _named(file)
+    if system == PRETRAINED:
+        file = pretraining(bench).file
     base = load_checkpoint(file, bench.machine.trunk_dtype, bench.settings.size)
-    return learner(system, bench, base, file), f"{file.name} {weights_sha256(base.detector)[:12]}"
+    return learner(system, bench, base, file), _named(file)
+
+
+def _named(file: Path) -> str:
+    return f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()[:12]}"
 
 
 def learner(system: str, bench: Bench, base: Checkpoint, file: Path) -> Learn:
@@ -114,7 +120,6 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("--config", type=Path, default=Path("configs/nwpu.yaml"))
     parser.add_argument("--run-dir", type=Path, help="of data and base stage, if not the configuration's")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="recorded with every run")
-    parser.add_argument("--pretrained", type=Path, help="checkpoint of `fsod pretrain`")
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=SYSTEMS)
     parser.add_argument("--shots", nargs="+", type=int, default=[3, 5, 10])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])

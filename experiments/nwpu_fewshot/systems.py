@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from experiments.nwpu_fewshot.bench import Bench, Learned, timed
-from fsod.config import override_settings
+from fsod.config import RunSettings, override_settings
 from fsod.data.shots import ShotList
 from fsod.engine.enroll import enrolled_bank, learned_bank, shot_examples
 from fsod.engine.finetune import finetune
@@ -35,7 +35,7 @@ def finetuned(
     Where the weights that classes share stay as they were, a bank for the base is all that is kept.
     """
     content = bench.settings.model_copy(update={"seed": shots.seed}).model_dump(mode="json")
-    settings = override_settings(content, changes, out)
+    settings = override_settings(content, changes, out, RunSettings)
     started = time.perf_counter()
     checkpoint, bank_file = out / "finetune.safetensors", out / "bank.safetensors"
     tuned = finetune(

@@ -12,6 +12,7 @@ import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -22,9 +23,9 @@ from fsod.data.episodes import Episode
 from fsod.engine.device import Machine
 from fsod.engine.distributed import is_first, mean_over_processes, parallel
 from fsod.errors import UserError
-from fsod.model.detector import Detector
 
-LossOf = Callable[[Detector, Episode], dict[str, Tensor]]
+Network = TypeVar("Network", bound=nn.Module)
+LossOf = Callable[[Any, Episode], dict[str, Tensor]]
 Observer = Callable[[int, dict[str, float]], None]
 """Told every ``log_every`` steps: the step, and means since the last call."""
 
@@ -52,7 +53,7 @@ class Stage:
     freeze_norms: bool = False
 
 
-def run_stage(stage: Stage, detector: Detector, machine: Machine, observe: Observer) -> Detector:
+def run_stage(stage: Stage, detector: Network, machine: Machine, observe: Observer) -> Network:
     """Trains to the end, from the last checkpoint if there is one, and returns the averaged (EMA) detector.
 
     Raises:
@@ -108,7 +109,7 @@ def train_step(
 class _Objective(nn.Module):
     """The loss as a module, which is what DistributedDataParallel wraps."""
 
-    def __init__(self, detector: Detector, loss_of: LossOf) -> None:
+    def __init__(self, detector: nn.Module, loss_of: LossOf) -> None:
         super().__init__()
         self.detector, self.loss_of = detector, loss_of
 
@@ -176,7 +177,7 @@ def follow(average: nn.Module, detector: nn.Module, decay: float, step: int) -> 
             mean.copy_(value)
 
 
-def _save(stage: Stage, done: int, detector: Detector, average: Detector, optimizer: torch.optim.Optimizer) -> None:
+def _save(stage: Stage, done: int, detector: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     stage.state_path.parent.mkdir(parents=True, exist_ok=True)
     temporary = stage.state_path.with_suffix(".part")
     torch.save(
@@ -192,7 +193,7 @@ def _save(stage: Stage, done: int, detector: Detector, average: Detector, optimi
     temporary.replace(stage.state_path)
 
 
-def _resume(stage: Stage, detector: Detector, average: Detector, optimizer: torch.optim.Optimizer) -> int:
+def _resume(stage: Stage, detector: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> int:
     if not stage.state_path.is_file():
         return 0
     try:

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from experiments.nwpu_fewshot.baselines import BASELINES
+from experiments.nwpu_fewshot.bench import open_bench
+from experiments.nwpu_fewshot.ordinary import FAMILIES, OrdinaryScenes
+from experiments.nwpu_fewshot.plain import base_tiles, with_rows
+from experiments.nwpu_fewshot.run import main
+from experiments.nwpu_fewshot.yolo import Yolo, with_classes, yolo_loss
+from experiments.records import read_records
+from fsod.config import EpisodeSettings, load_settings
+from fsod.data.episodes import Episode, RealEpisodes
+from fsod.engine.episode_loss import unit_pixels
+from fsod.errors import UserError
+from fsod.model.detector import Detector
+from tests.made_folder import make_folder
+
+SIZES = EpisodeSettings(ways=3, shots=1, queries=2, query_px=64, support_px=64)
+
+
+@pytest.fixture(scope="module")
+def episode(tmp_path_factory: pytest.TempPathFactory) -> Episode:
+    folder = make_folder(tmp_path_factory.mktemp("made") / "folder")
+    return RealEpisodes(folder, [0, 1, 2], SIZES, 1, seed=0, known_margin=0.2, with_supports=False)[0]
+
+
+def yolo(classes: int = 3) -> Yolo:
+    torch.manual_seed(0)
+    return Yolo(classes, torch.float32)
+
+
+def test_the_yolo_has_the_size_of_the_detector() -> None:
+    ours, other = (sum(p.numel() for p in n.parameters()) for n in (Detector("nano", 10), Yolo(10, torch.float32)))
+    assert other == pytest.approx(ours, rel=0.03)
+
+
+def test_boxes_are_decoded_as_ultralytics_does(episode: Episode) -> None:
+    network = yolo().eval()
+    images = unit_pixels(episode.queries)
+    with torch.no_grad():
+        own = network.model(images)[0]
+        boxes, scores = network.decoded(images)
+    centres, sides = own[:, :2], own[:, 2:4]
+    torch.testing.assert_close(boxes.transpose(1, 2), torch.cat([centres - sides / 2, centres + sides / 2], 1))
+    torch.testing.assert_close(scores, own[:, 4:])
+
+
+def test_the_yolo_learns_no_background_where_nothing_is_labelled(episode: Episode) -> None:
+    network = yolo().train()
+    nothing = replace(
+        episode,
+        box_classes=torch.full_like(episode.box_classes, -1),
+        known_xyxy_px=torch.zeros_like(episode.known_xyxy_px),
+    )
+    everything = replace(nothing, known_xyxy_px=torch.tensor([[[0.0, 0, 64, 64]]] * 2))
+    assert yolo_loss(network, nothing, [0, 1, 2])["cls"] == 0
+    assert yolo_loss(network, everything, [0, 1, 2])["cls"] > 0
+    shots = replace(episode, known_xyxy_px=nothing.known_xyxy_px)
+    assert all(value > 0 for value in yolo_loss(network, shots, [0, 1, 2]).values())
+
+
+def test_rows_of_known_classes_move_to_their_new_place() -> None:
+    old, new = ("ship", "bridge"), ("plane", "bridge", "ship")
+    detector = Detector("nano", 2)
+    wider = with_rows(detector, "nano", old, new, seed=0)
+    for row, own in zip(wider.learned, detector.learned, strict=True):
+        torch.testing.assert_close(row[[2, 1]], own)
+        torch.testing.assert_close(row[0].norm(), own.norm(dim=1).mean())
+    torch.testing.assert_close(wider.head.log_norm, detector.head.log_norm)
+    network = yolo(2)
+    for layer, mine in zip(with_classes(network, old, new, seed=0).class_layers, network.class_layers, strict=True):
+        for value, trained in zip(layer.parameters(), mine.parameters(), strict=True):
+            torch.testing.assert_close(value[[2, 1]], trained)
+
+
+def test_ordinary_scenes_have_the_same_classes_in_all_images() -> None:
+    scenes = OrdinaryScenes(SIZES, 4, 0, frozenset())
+    one, other = scenes[0], scenes[1]
+    assert one.class_ids.tolist() == other.class_ids.tolist() == list(range(FAMILIES))
+    assert one.supports.shape[:2] == (FAMILIES, 0)
+    seen = torch.cat([scenes[i].box_classes.flatten() for i in range(4)])
+    assert len(seen[seen >= 0].unique()) > SIZES.ways
+    again = OrdinaryScenes(SIZES, 4, 0, frozenset())[1]
+    assert torch.equal(again.queries, other.queries)
+
+
+def test_base_tiles_show_nothing_novel(run: Path) -> None:
+    bench = open_bench(load_settings(run, ["data.train_list=train_strict"]), 1)
+    novel = bench.tiles.class_names.index("cross")
+    assert len(bench.tiles.images) == 4
+    assert len(base_tiles(bench).images) == 2
+    assert all(novel not in tile.class_ids for tile in base_tiles(bench).images)
+
+
+def test_baselines_run_and_keep_their_base_stage(run: Path, tmp_path: Path) -> None:
+    results, systems = tmp_path / "results.json", ["enroll-only (pretrained)", *BASELINES]
+    main(["--config", str(run), "--systems", *systems, "--shots", "1", "--seeds", "0", "--results", str(results)])
+    records = {r["system"]: r for r in read_records(results)}
+    assert set(records) == set(systems)
+    for record in records.values():
+        assert 0 <= record["novel_map50"] <= 1
+        assert set(record["per_class"]) == {"square", "disc", "cross"}
+    assert (run.parent / "run" / "study" / "baseline-YOLO" / "base.safetensors").is_file()
+
+
+def test_what_needs_a_pretraining_says_so(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="init: the run starts from chance"):
+        main(
+            ["--config", str(run), "--set", "init=null", "--systems", "baseline YOLO", "--results", str(tmp_path / "r")]
+        )
