@@ -6,7 +6,6 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,11 @@ from fsod.engine.infer import batch_detector, warm_up
 from fsod.engine.onnx_infer import load_onnx
 from fsod.errors import UserError
 from fsod.geo.layer_files import ON_A_MAP, write_layer
-from fsod.geo.predict import Detect, SceneResult, predict_scene
+from fsod.geo.predict import SceneResult, predict_scene
 from fsod.geo.qgis_style import write_style
 from fsod.geo.scene import Scene, open_scene
 from fsod.geo.scene_list import layer_paths, list_scenes
+from fsod.geo.search import Detect
 from fsod.geo.vector import Layer
 from fsod.marks import class_colour
 from fsod.progress import console, progress_bar
@@ -155,7 +155,6 @@ def _journal_of(layer: Path) -> Path:
 
 def _predict_file(scene: str, searcher: _Searcher, out: Path, plan: PredictSettings) -> dict[str, Any]:
     """Searches one scene and writes all that belongs to it; the journal stays."""
-    started = datetime.now(UTC)
     names = searcher.class_names
     journal = _journal_of(out)
     if plan.restart:
@@ -182,7 +181,7 @@ def _predict_file(scene: str, searcher: _Searcher, out: Path, plan: PredictSetti
         "weights": searcher.weights_sha256[:12],
         "bank": searcher.bank_sha256[:12],
         "gsd_m": result.gsd_m,
-        "time": f"{started:%Y-%m-%dT%H:%M:%SZ}",
+        "time": result.started,
     }
     size_px = result.width_px, result.height_px
     # the file alone: neither this machine's folders nor the key that a URL may carry belong into a layer

@@ -140,7 +140,9 @@ def test_a_killed_command_goes_on_and_writes_the_same(bank: Path, tmp_path: Path
     killed = subprocess.run([*program, *command], check=False, capture_output=True)
     assert killed.returncode == -signal.SIGKILL
     assert not out.exists()
+    started = json.loads((tmp_path / "out.geojson.journal").read_text().partition("\n")[0])["started"]
     resumed = predict(bank, out, scene)
+    assert set(geopandas.read_file(out)["time"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")) == {started}
     assert (resumed["windows_resumed"], resumed["windows_run"]) == (3 * 4, 25)
     assert timeless(out) == timeless(whole)
     assert list(tmp_path.glob("*.journal")) == []

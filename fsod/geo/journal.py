@@ -5,7 +5,7 @@ ever appended, so that a kill can tear the last one at most; whatever follows th
 that could not be read are not finished: they are tried again.
 
 Numbers are written so that they read back bit by bit, and in the order in which they were found. So a run that goes on
-gives exactly what an undisturbed one does.
+gives exactly what an undisturbed one does; its time is that of its beginning, too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 from fsod.boxes import Detections
 from fsod.errors import UserError
 
-FORMAT = "fsod-journal-1"
+FORMAT = "fsod-journal-2"
 
 
 @dataclass(frozen=True)
@@ -38,17 +38,19 @@ class Finished:
     blank: list[int]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Journal:
     """The journal of one run.
 
     Attributes:
         path: its file; made with the first entry.
         run: what decides the result, as JSON values: scene, weights, settings. A journal of another run is refused.
+        started: when the run began (UTC, ISO 8601); once ``read``, that of the run that the journal was begun by.
     """
 
     path: Path
     run: Mapping[str, Any]
+    started: str
 
     def read(self) -> Iterator[Finished]:
         """What an earlier run has finished; cuts off a torn end, so that ``append`` can go on there.
@@ -84,10 +86,11 @@ class Journal:
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("ab") as file:
-            head = b"" if file.tell() else _line({"format": FORMAT, **self.run})
+            head = b"" if file.tell() else _line({"format": FORMAT, "started": self.started, **self.run})
             file.write(head + _line(entry))
 
     def _check(self, header: dict[str, Any]) -> None:
+        started = header.pop("started", None)
         own = json.loads(_line({"format": FORMAT, **self.run}))
         other = [key for key in {**own, **header} if own.get(key) != header.get(key)]
         if other:
@@ -95,6 +98,7 @@ class Journal:
                 f"{self.path}: of an unfinished run with another {', '.join(other)}; "
                 "repeat that run's options to go on with it, or begin anew with --restart"
             )
+        self.started = started
 
 
 def files_fingerprint(files: tuple[str, ...]) -> str:

@@ -12,35 +12,28 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import rasterio
-from numpy.typing import NDArray
 
-from fsod.boxes import Detections, area_px
+from fsod.boxes import Detections
 from fsod.geo.area import read_area
-from fsod.geo.blank import shows_something
 from fsod.geo.georeference import Georeference
-from fsod.geo.journal import Finished, Journal, files_fingerprint
+from fsod.geo.journal import Journal, files_fingerprint
 from fsod.geo.merge import SeamMerger
-from fsod.geo.read_ahead import WindowRead, read_ahead
 from fsod.geo.scene import Scene, open_scene
-from fsod.geo.windows import Grid, Window, window_grid
-
-Detect = Callable[[NDArray[np.uint8]], list[Detections]]
-"""A batch of windows (B, H, W, 3) uint8 RGB, always of one shape, to one Detections per window in its pixel frame."""
+from fsod.geo.search import Detect, Search, Searched, search_windows
+from fsod.geo.windows import Grid, window_grid
 
 OnProgress = Callable[[int, int], None]
 """Called with windows done and windows in all."""
 
 OnOpen = Callable[[Scene, int, int], None]
 """Called before the first window with the open scene, windows that an earlier run has finished, and windows in all."""
-
-BLANKS_A_LINE = 1000
-"""Blank windows that the journal takes note of at once: in an empty part of a scene no batch ever fills."""
 
 MAX_CACHE_BYTES = 512 * 2**20
 """The most that GDAL may keep of decoded blocks, enough for a row of windows of a scene 250,000 px wide; GDAL's own limit
@@ -53,6 +46,7 @@ class SceneResult:
 
     Attributes:
         scene: its path.
+        started: when its search began (UTC, ISO 8601): of a run that was killed and went on, the first time.
         width_px: columns of the file.
         height_px: rows of the file.
         detections: boxes in the scene's own pixels, float64.
@@ -70,6 +64,7 @@ class SceneResult:
     """
 
     scene: str
+    started: str
     width_px: int
     height_px: int
     detections: Detections
@@ -104,6 +99,7 @@ def predict_scene(
     detector: Mapping[str, Any] | None = None,
     on_open: OnOpen | None = None,
     on_progress: OnProgress | None = None,
+    search: Search = search_windows,
 ) -> SceneResult:
     """Detections of a whole scene, each object once.
 
@@ -128,13 +124,14 @@ def predict_scene(
             removes it.
         detector: what decides what ``detect`` finds (weights, classes, thresholds), as JSON values for the journal.
         on_open: told before the first window.
-        on_progress: told after each window.
+        on_progress: told after each batch.
+        search: where and how windows are looked at; here, if not told otherwise.
 
     Raises:
         UserError: the scene cannot be read, or a setting does not fit; see ``open_scene`` and ``window_grid``; a journal
             of another run.
     """
-    started = time.perf_counter()
+    clock, now = time.perf_counter(), f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
     with (
         rasterio.Env(GDAL_CACHEMAX=MAX_CACHE_BYTES),
         open_scene(path, gsd_m=gsd_m, bands=bands, stretch=stretch) as scene,
@@ -155,115 +152,67 @@ def predict_scene(
             "rival_iou": rival_iou,
             "aoi": None if area is None else area.sha256,
         }
-        kept = None if journal is None else Journal(journal, {**settings, **(detector or {})})
-        run = _Run(detect, SeamMerger(iou_threshold, rival_iou), (batch, window_px, window_px, 3), kept)
+        kept = None if journal is None else Journal(journal, {**settings, **(detector or {})}, now)
+        tally = _Tally(grid, SeamMerger(iou_threshold, rival_iou))
         if kept is not None:
             for finished in kept.read():
-                run.resume(grid, finished)
+                tally.take(Searched(finished))
                 todo[[*finished.found, *finished.blank]] = False
-        resumed = run.windows_run + run.windows_blank
+        resumed = tally.done
         if on_open is not None:
             on_open(scene, resumed, total)
-        with closing(read_ahead(scene, grid, todo, 2 * batch, skip_damaged)) as reads:
-            for done, read in enumerate(reads, start=1 + resumed):
-                run.take(read)
+        indices = np.flatnonzero(todo).tolist()
+        searches = search(scene, grid, indices, detect, batch=batch, window_px=window_px, skip_damaged=skip_damaged)
+        with closing(searches):
+            for searched in searches:
+                tally.take(searched)
+                if kept is not None:
+                    kept.append(searched.finished)
                 if on_progress is not None:
-                    on_progress(done, total)
-        run.finish()
-        detections = _to_scene(run.merger.result(), scene.grid_to_scene)
+                    on_progress(tally.done, total)
+        detections = _to_scene(tally.merger.result(), scene.grid_to_scene)
         return SceneResult(
             scene=scene.name,
+            started=now if kept is None else kept.started,
             width_px=scene.width_px,
             height_px=scene.height_px,
             detections=detections if area is None else detections.select(area.holds(detections, scene)),
             georeference=scene.georeference,
             gsd_m=scene.grid_gsd_m,
             pixels=str(scene.rule),
-            windows_run=run.windows_run,
-            windows_blank=run.windows_blank,
+            windows_run=tally.windows_run,
+            windows_blank=tally.windows_blank,
             windows_outside=len(grid) - total,
             windows_resumed=resumed,
-            damaged=tuple(run.damaged),
+            damaged=tuple(tally.damaged),
             warnings=scene.warnings if total else (*scene.warnings, f"{scene.name}: lies outside {aoi}"),
-            seconds=time.perf_counter() - started,
-            seconds_detecting=run.seconds_detecting,
+            seconds=time.perf_counter() - clock,
+            seconds_detecting=tally.seconds_detecting,
         )
 
 
-class _Run:
-    """Gathers windows into batches of one shape, has them looked at, and hands the boxes to merger and journal."""
+@dataclass
+class _Tally:
+    """What has come out of the windows so far."""
 
-    def __init__(
-        self, detect: Detect, merger: SeamMerger, shape: tuple[int, int, int, int], journal: Journal | None
-    ) -> None:
-        self.merger = merger
-        self.windows_run = self.windows_blank = 0
-        self.damaged: list[str] = []
-        self.seconds_detecting = 0.0
-        self._detect = detect
-        self._shape = shape
-        self._journal = journal
-        self._waiting: list[tuple[int, Window, NDArray[np.uint8], NDArray[np.bool_]]] = []
-        self._blank: list[int] = []
+    grid: Grid
+    merger: SeamMerger
+    windows_run: int = 0
+    windows_blank: int = 0
+    damaged: list[str] = field(default_factory=list)
+    seconds_detecting: float = 0.0
 
-    def resume(self, grid: Grid, finished: Finished) -> None:
-        """Takes what an earlier run has finished, instead of running it."""
-        for index, detections in finished.found.items():
-            self.merger.add(grid[index], detections)
-        self.windows_run += len(finished.found)
-        self.windows_blank += len(finished.blank)
+    @property
+    def done(self) -> int:
+        return self.windows_run + self.windows_blank + len(self.damaged)
 
-    def take(self, read: WindowRead) -> None:
-        """Takes one window; the detector runs whenever a batch is full."""
-        if read.damage is not None:
-            self.damaged.append(read.damage)
-        elif read.pixels is None:
-            self.windows_blank += 1
-            self._blank.append(read.index)
-            if len(self._blank) == BLANKS_A_LINE:
-                self._record({})
-        else:
-            self._waiting.append((read.index, read.window, *read.pixels))
-            if len(self._waiting) == self._shape[0]:
-                self._flush()
-
-    def finish(self) -> None:
-        """Runs the detector on what is waiting."""
-        if self._waiting:
-            self._flush()
-        elif self._blank:
-            self._record({})
-
-    def _flush(self) -> None:
-        images = np.zeros(self._shape, np.uint8)
-        for image, (_, window, rgb, _) in zip(images, self._waiting, strict=False):
-            image[: window.height_px, : window.width_px] = rgb
-        started = time.perf_counter()
-        found = self._detect(images)
-        self.seconds_detecting += time.perf_counter() - started
-        if len(found) != len(images):
-            raise ValueError(f"the detector gave {len(found)} results for {len(images)} windows")
-        kept: dict[int, Detections] = {}
-        for (index, window, rgb, valid), detections in zip(self._waiting, found, strict=False):
-            kept[index] = _visible(detections, rgb, valid)
-            self.merger.add(window, kept[index])
-        self.windows_run += len(kept)
-        self._waiting.clear()
-        self._record(kept)
-
-    def _record(self, found: dict[int, Detections]) -> None:
-        if self._journal is not None:
-            self._journal.append(Finished(found, self._blank))
-        self._blank = []
-
-
-def _visible(detections: Detections, rgb: NDArray[np.uint8], valid: NDArray[np.bool_]) -> Detections:
-    """Boxes clipped to the window, less those that have no area there, lie in nodata or show one value only."""
-    height, width = valid.shape
-    boxes = np.clip(detections.boxes_xyxy_px.astype(np.float64), 0, [width, height, width, height])
-    clipped = Detections(boxes, detections.scores, detections.class_ids)
-    clipped = clipped.select(area_px(boxes) > 0)
-    return clipped.select(shows_something(rgb, valid, clipped.boxes_xyxy_px)) if len(clipped) else clipped
+    def take(self, searched: Searched) -> None:
+        for index, detections in searched.finished.found.items():
+            self.merger.add(self.grid[index], detections)
+        self.windows_run += len(searched.finished.found)
+        self.windows_blank += len(searched.finished.blank)
+        self.damaged += searched.damaged
+        self.seconds_detecting += searched.seconds_detecting
 
 
 def _to_scene(detections: Detections, grid_to_scene: tuple[float, float]) -> Detections:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -30,9 +30,9 @@ class WindowRead:
 
 
 def read_ahead(
-    scene: Scene, grid: Grid, todo: NDArray[np.bool_], depth: int, skip_damaged: bool
+    scene: Scene, grid: Grid, indices: Sequence[int], depth: int, skip_damaged: bool
 ) -> Generator[WindowRead, None, None]:
-    """The windows to do in order, ``depth`` of them read or being read while the caller is busy with an earlier one.
+    """The windows at ``indices`` of the grid in order, ``depth`` of them read or being read while the caller is busy with an earlier one.
 
     Raises:
         UserError: a window cannot be read and ``skip_damaged`` is not set.
@@ -51,7 +51,7 @@ def read_ahead(
 
         pending: deque[Future[WindowRead]] = deque()
         try:
-            for index in np.flatnonzero(todo).tolist():
+            for index in indices:
                 pending.append(thread.submit(read, index))
                 if len(pending) > depth:
                     yield pending.popleft().result()

@@ -73,7 +73,7 @@ def test_only_the_area_is_searched(scene: Path, tmp_path: Path, name: str, crs: 
 def test_progress_counts_the_windows_of_the_area(scene: Path, tmp_path: Path) -> None:
     progress: list[tuple[int, int]] = []
     aoi = save_area(tmp_path / "a.gpkg", CORNER_PX, "EPSG:32633")
-    result = predict_scene(scene, everywhere, window_px=64, overlap_px=32, aoi=aoi,
+    result = predict_scene(scene, everywhere, window_px=64, overlap_px=32, batch=1, aoi=aoi,
                            on_progress=lambda done, total: progress.append((done, total)))  # fmt: skip
     assert progress == [(i + 1, result.windows_run) for i in range(result.windows_run)]
 

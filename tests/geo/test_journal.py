@@ -8,6 +8,7 @@ import os
 import random
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,19 @@ def test_a_run_killed_at_random_moments_gives_the_same(scene: Path, tmp_path: Pa
     resumed = predict_scene(scene, odd_boxes, journal=journal, detector=WEIGHTS, **SETTINGS)
     assert 0 < resumed.windows_resumed < resumed.windows_run
     assert content(resumed) == content(whole)
+
+
+def test_a_run_that_goes_on_began_when_it_began(scene: Path, tmp_path: Path) -> None:
+    journal = tmp_path / "out.journal"
+    interrupt(scene, journal, 2)
+    head, _, rest = journal.read_bytes().partition(b"\n")
+    started = json.loads(head)["started"]
+    assert datetime.now(UTC) - datetime.fromisoformat(started) < timedelta(minutes=10)
+    journal.write_bytes(head.replace(started.encode(), b"2026-01-02T03:04:05Z") + b"\n" + rest)
+    assert (
+        predict_scene(scene, odd_boxes, journal=journal, detector=WEIGHTS, **SETTINGS).started == "2026-01-02T03:04:05Z"
+    )
+    assert predict_scene(scene, odd_boxes, **SETTINGS).started >= started
 
 
 def interrupt_after(calls: int) -> Callable[[NDArray[np.uint8]], list[Detections]]:
@@ -173,7 +187,7 @@ def test_nothing_is_written_before_something_is_finished(tmp_path: Path, make_ra
 
 
 def test_numbers_come_back_bit_by_bit(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "a" / "out.journal", {"scene": "x"})
+    journal = Journal(tmp_path / "a" / "out.journal", {"scene": "x"}, "2026-01-01T00:00:00Z")
     found = odd_boxes(np.ones((2, 64, 64, 3), np.uint8))
     journal.append(Finished({7: found[0], 5: Detections.empty()}, []))
     journal.append(Finished({1: found[1]}, [2, 3]))
