@@ -16,7 +16,7 @@ from fsod.engine.infer import batch_detector, warm_up
 from fsod.engine.onnx_infer import load_onnx
 from fsod.errors import UserError
 from fsod.geo.layer_files import ON_A_MAP, write_layer
-from fsod.geo.predict import SceneResult, predict_scene
+from fsod.geo.predict import Detect, OnOpen, OnProgress, SceneResult, predict_scene
 from fsod.geo.qgis_style import write_style
 from fsod.geo.scene import Scene, open_scene
 from fsod.geo.scene_list import layer_paths, list_scenes
@@ -32,7 +32,7 @@ WINDOW_PX = 640
 
 
 @dataclass(frozen=True)
-class _Searcher:
+class Searcher:
     """Classes that are ready to be found, whatever computes."""
 
     detect: Detect
@@ -46,7 +46,7 @@ class _Searcher:
     machine: str
 
 
-def _searcher(bank: Path, checkpoint: Path | None, plan: PredictSettings) -> _Searcher:
+def load_searcher(bank: Path, checkpoint: Path | None, plan: PredictSettings) -> Searcher:
     """A bank and its weights through torch, or both in one exported file through onnxruntime."""
     if bank.suffix.lower() == ".onnx":
         if checkpoint is not None:
@@ -55,7 +55,7 @@ def _searcher(bank: Path, checkpoint: Path | None, plan: PredictSettings) -> _Se
             raise UserError(f"{bank}: an exported bank computes in float32; leave out --precision")
         exported = load_onnx(bank, plan.score)
         known = exported.header
-        return _Searcher(
+        return Searcher(
             exported,
             known.class_names,
             known.weights_sha256,
@@ -70,7 +70,7 @@ def _searcher(bank: Path, checkpoint: Path | None, plan: PredictSettings) -> _Se
     loaded = load_checkpoint(checkpoint or checkpoint_of(bank))
     settings = common_settings(loaded.settings).evaluate
     classes = load_bank(bank, loaded.detector)
-    return _Searcher(
+    return Searcher(
         batch_detector(loaded, classes, machine, settings, plan.score),
         classes.class_names,
         classes.weights_sha256,
@@ -110,7 +110,7 @@ def predict_files(
     if plan.native and plan.gsd_m is not None:
         raise UserError(f"--native and --gsd-m {plan.gsd_m:g} contradict each other; give one of them")
     layers = layer_paths(list_scenes(scenes), out)
-    searcher = _searcher(bank, checkpoint, plan)
+    searcher = load_searcher(bank, checkpoint, plan)
     console.print(
         f"predict: {searcher.machine}, {len(searcher.class_names)} classes, windows of {searcher.window_px} px"
     )
@@ -133,7 +133,7 @@ def predict_files(
     return _sums(done, failed, searcher)
 
 
-def _sums(done: dict[str, dict[str, Any]], failed: dict[str, str], searcher: _Searcher) -> dict[str, Any]:
+def _sums(done: dict[str, dict[str, Any]], failed: dict[str, str], searcher: Searcher) -> dict[str, Any]:
     found: Counter[str] = Counter(dict.fromkeys(searcher.class_names, 0))
     for result in done.values():
         found.update(result["found"])
@@ -153,30 +153,14 @@ def _journal_of(layer: Path) -> Path:
     return layer.with_name(layer.name + ".journal")
 
 
-def _predict_file(scene: str, searcher: _Searcher, out: Path, plan: PredictSettings) -> dict[str, Any]:
+def _predict_file(scene: str, searcher: Searcher, out: Path, plan: PredictSettings) -> dict[str, Any]:
     """Searches one scene and writes all that belongs to it; the journal stays."""
     names = searcher.class_names
     journal = _journal_of(out)
     if plan.restart:
         journal.unlink(missing_ok=True)
     with progress_bar("windows", 0) as bar:
-        result = predict_scene(
-            scene,
-            searcher.detect,
-            window_px=searcher.window_px,
-            overlap_px=plan.overlap_px,
-            batch=plan.batch,
-            gsd_m=None if plan.native else plan.gsd_m or searcher.gsd_m,
-            bands=plan.bands,
-            aoi=plan.aoi,
-            skip_damaged=plan.skip_damaged,
-            iou_threshold=searcher.suppression.nms_iou,
-            rival_iou=searcher.suppression.rival_iou,
-            journal=journal,
-            detector=_identity(searcher, plan),
-            on_open=_announce,
-            on_progress=bar.of,
-        )
+        result = search_scene(scene, searcher, plan, journal, _announce, bar.of)
     attributes = {
         "weights": searcher.weights_sha256[:12],
         "bank": searcher.bank_sha256[:12],
@@ -211,7 +195,35 @@ def _predict_file(scene: str, searcher: _Searcher, out: Path, plan: PredictSetti
     }
 
 
-def _identity(searcher: _Searcher, plan: PredictSettings) -> dict[str, Any]:
+def search_scene(
+    scene: str,
+    searcher: Searcher,
+    plan: PredictSettings,
+    journal: Path | None = None,
+    on_open: OnOpen | None = None,
+    on_progress: OnProgress | None = None,
+) -> SceneResult:
+    """What a searcher finds in one scene, gone over as planned; nothing is written but the journal, see ``predict_scene``."""
+    return predict_scene(
+        scene,
+        searcher.detect,
+        window_px=searcher.window_px,
+        overlap_px=plan.overlap_px,
+        batch=plan.batch,
+        gsd_m=None if plan.native else plan.gsd_m or searcher.gsd_m,
+        bands=plan.bands,
+        aoi=plan.aoi,
+        skip_damaged=plan.skip_damaged,
+        iou_threshold=searcher.suppression.nms_iou,
+        rival_iou=searcher.suppression.rival_iou,
+        journal=journal,
+        detector=_identity(searcher, plan),
+        on_open=on_open,
+        on_progress=on_progress,
+    )
+
+
+def _identity(searcher: Searcher, plan: PredictSettings) -> dict[str, Any]:
     """What decides what is found in a window, for the journal; a run may go on with other threads or another device."""
     return {
         "weights": searcher.weights_sha256,

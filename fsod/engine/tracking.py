@@ -102,7 +102,7 @@ def open_run(
         UserError: the store cannot be used.
     """
     uri = tracking_uri(database)
-    with _mlflow_errors(uri):
+    with mlflow_errors(uri):
         client = _connect(uri)
         texts = {key: str(value)[:_PARAM_LENGTH] for key, value in _flat(params)}
         run_id = _unfinished(client, run_id_file, texts)
@@ -135,7 +135,7 @@ def create_store(database: Path) -> None:
     uri = tracking_uri(database)
     file = _sqlite_file(uri)
     if file is None or not _has_tables(file):
-        with _mlflow_errors(uri):
+        with mlflow_errors(uri):
             _connect(uri)
 
 
@@ -146,7 +146,8 @@ def metric_name(text: str) -> str:
 
 
 @contextmanager
-def _mlflow_errors(uri: str) -> Iterator[None]:
+def mlflow_errors(uri: str) -> Iterator[None]:
+    """MLflow's errors as a UserError that names the store."""
     from mlflow.exceptions import MlflowException
 
     try:

@@ -105,7 +105,7 @@ class Scene:
 
     def reopen(self) -> Scene:
         """The same scene by a handle of its own, for another thread; nothing is measured again."""
-        return replace(self, _dataset=_open(self.name))
+        return replace(self, _dataset=open_dataset(self.name))
 
     def close(self) -> None:
         """Gives the handle back."""
@@ -182,7 +182,7 @@ def open_scene(
             finer or 64 times coarser than the scene's.
     """
     name = str(path)
-    dataset = _open(name)
+    dataset = open_dataset(name)
     try:
         georeference, remarks = read_georeference(dataset, name)
         size = dataset.width, dataset.height
@@ -201,12 +201,13 @@ def open_scene(
     return scene
 
 
-def _open(name: str) -> DatasetReader:
+def open_dataset(name: str, driver: str | None = None) -> DatasetReader:
+    """GDAL's handle of a raster, of this driver only if one is named; UserError if it cannot be opened."""
     try:
         with warnings.catch_warnings():
             # read_georeference says so itself, with the file's name and the consequence
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            return rasterio.open(name)
+            return rasterio.open(name, driver=driver)
     except (RasterioError, OSError) as error:
         raise UserError(f"{name}: cannot be opened as a raster ({_reason(error)})") from error
 

@@ -1,0 +1,148 @@
+"""Registering a class bank with its weights as a model in MLflow, and serving it on this machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import fsod
+from fsod.config import PredictSettings
+from fsod.engine.dashboard import free_port
+from fsod.engine.tracking import mlflow_errors, open_run, tracking_uri
+from fsod.errors import UserError
+from fsod.packages import needed_packages
+from fsod.predict_steps import load_searcher
+from fsod.store.class_bank import checkpoint_of
+
+if TYPE_CHECKING:
+    from mlflow.models import ModelSignature
+
+HOST = "127.0.0.1"
+EXPERIMENT = "models"
+OF_ONE_SEARCH = {"aoi", "restart"}
+"""Settings that say nothing of a detector."""
+
+
+def register_model(
+    bank: Path, checkpoint: Path | None, name: str, alias: str, plan: PredictSettings, database: Path
+) -> dict[str, Any]:
+    """Puts a bank and its weights into MLflow's registry, as a new version that the alias then points to.
+
+    Args:
+        bank: a class bank, or what ``fsod export`` made of one (.onnx).
+        checkpoint: the weights, where the bank says if None.
+        name: of the registered model.
+        alias: moves to the new version.
+        plan: how the model goes over an image.
+        database: of the registry; not used where ``MLFLOW_TRACKING_URI`` is set.
+
+    Raises:
+        UserError: bank and weights do not belong together, or MLflow refuses the name, the alias or the store.
+    """
+    searcher = load_searcher(bank, checkpoint, plan)
+    exported = bank.suffix.lower() == ".onnx"
+    files = {"bank": bank} if exported else {"bank": bank, "weights": checkpoint or checkpoint_of(bank)}
+    facts = {
+        "fsod": fsod.__version__,
+        "classes": ", ".join(searcher.class_names),
+        "weights_sha256": searcher.weights_sha256,
+        "bank_sha256": searcher.bank_sha256,
+    }
+    config = plan.model_dump(mode="json", exclude=OF_ONE_SEARCH)
+    with open_run(
+        database=database, experiment=EXPERIMENT, run_name=name, params=config, tags={"stage": "register", **facts}
+    ) as run:
+        import mlflow
+
+        uri = tracking_uri(database)
+        mlflow.set_tracking_uri(uri)
+        with mlflow_errors(uri), mlflow.start_run(run_id=run.id), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "(?s).*input example")  # a picture in base64 would explain nothing
+            logged = mlflow.pyfunc.log_model(
+                name="detector",
+                python_model=str(Path(__file__).with_name("mlflow_model.py")),
+                artifacts={key: str(path.absolute()) for key, path in files.items()},
+                model_config=config,
+                signature=_signature(),
+                pip_requirements=needed_packages("onnx" if exported else None),
+                metadata=facts,
+                registered_model_name=name,
+            )
+            number = str(logged.registered_model_version)
+            run.client.set_registered_model_alias(name, alias, number)
+    return {
+        "model": f"models:/{name}@{alias}",
+        "version": number,
+        "registry": uri,
+        "classes": list(searcher.class_names),
+        "next": f"fsod serve {name} --alias {alias}",
+    }
+
+
+def _signature() -> ModelSignature:
+    """A row an image or a scene; a row of detections each."""
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import AnyType, Array, ColSpec, DataType, Object, Property, Schema
+
+    text, number, whole = DataType.string, DataType.double, DataType.long
+    found = Object(
+        [
+            Property("class", text),
+            Property("score", number),
+            Property("box_xyxy_px", Array(number)),
+            Property("lonlat", AnyType(), required=False),  # a GeoJSON geometry, null without a coordinate system
+        ]
+    )
+    return ModelSignature(
+        inputs=Schema([ColSpec(text, "image", required=False), ColSpec(text, "scene", required=False)]),
+        outputs=Schema(
+            [
+                ColSpec(whole, "width_px"),
+                ColSpec(whole, "height_px"),
+                ColSpec(AnyType(), "gsd_m", required=False),
+                ColSpec(Array(found), "detections"),
+                ColSpec(Array(text), "warnings"),
+            ]
+        ),
+    )
+
+
+def serve_model(name: str, alias: str, scenes: Path | None, port: int, timeout_s: int, database: Path) -> None:
+    """Becomes ``mlflow models serve`` for a registered model, on 127.0.0.1, in this environment.
+
+    Args:
+        name: of the registered model.
+        alias: that names its version.
+        scenes: the folder that requests may name scenes of; None: none.
+        port: where it is taken, the next free one.
+        timeout_s: after this long a request is answered with status 504.
+        database: of the registry; not used where ``MLFLOW_TRACKING_URI`` is set.
+
+    Raises:
+        UserError: no such model, no such folder, no free port.
+    """
+    from mlflow import MlflowClient
+
+    if scenes is not None and not scenes.is_dir():
+        raise UserError(f"--scenes {scenes}: no such folder")
+    uri = tracking_uri(database)
+    with mlflow_errors(uri):
+        MlflowClient(tracking_uri=uri).get_model_version_by_alias(name, alias)
+    free = free_port(port)
+    if free != port:
+        print(f"port {port} is taken, {free} is free")
+    print(f"serving models:/{name}@{alias} at http://{HOST}:{free}/invocations   (Ctrl-C stops it)", flush=True)
+    environment = os.environ | {
+        "MLFLOW_TRACKING_URI": uri,
+        # MLflow starts uvicorn by its name
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+    }
+    if scenes is not None:
+        environment["FSOD_SCENES"] = str(scenes.resolve())
+    options = {"-m": f"models:/{name}@{alias}", "--host": HOST, "--port": free, "--timeout": timeout_s}
+    words = [str(word) for pair in options.items() for word in pair]
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local", "--workers", "1", *words]
+    os.execve(sys.executable, command, environment)
