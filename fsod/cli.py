@@ -251,3 +251,15 @@ def dashboard_command(
     from fsod.engine.dashboard import serve_dashboard
 
     serve_dashboard(database, port)
+
+
+@app.command("info")
+def info_command(json: Json = None) -> None:
+    """Tell device, versions, weights, and what is missing for which extra."""
+    from fsod.data.coco import write_json
+    from fsod.info import info, lines
+
+    found = info()
+    print("\n".join(lines(found)))
+    if json is not None:
+        write_json(json, found)

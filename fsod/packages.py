@@ -7,20 +7,28 @@ from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from fsod.errors import UserError
+
 
 def extras() -> list[str]:
     """Names of the optional sets of packages."""
     return metadata("fsod").get_all("Provides-Extra") or []
 
 
-def package_names(extra: str | None = None) -> list[str]:
-    """The packages that fsod needs, or those that an extra adds."""
-    wanted = [Requirement(line) for line in requires("fsod") or []]
-    always = {r.name for r in wanted if r.marker is None or r.marker.evaluate({"extra": ""})}
+def requirements(extra: str | None = None) -> list[Requirement]:
+    """What fsod needs on this machine, or what an extra adds; UserError if fsod runs without having been installed."""
+    try:
+        wanted = [Requirement(line) for line in requires("fsod") or []]
+    except PackageNotFoundError as error:
+        raise UserError("fsod was not installed, so what it needs is not known: make install") from error
+    always = [r for r in wanted if r.marker is None or r.marker.evaluate({"extra": ""})]
     if extra is None:
-        return sorted(always)
-    added = {r.name for r in wanted if r.marker is not None and r.marker.evaluate({"extra": extra})}
-    return sorted(added - always - {"fsod"})
+        return always
+    return [r for r in wanted if r not in always and r.name != "fsod" and _belongs(r, extra)]
+
+
+def _belongs(requirement: Requirement, extra: str) -> bool:
+    return requirement.marker is not None and requirement.marker.evaluate({"extra": extra})
 
 
 def installed_version(name: str) -> str | None:
@@ -31,11 +39,21 @@ def installed_version(name: str) -> str | None:
         return None
 
 
-def needed_packages(extra: str | None = None) -> list[str]:
+def unmet(extra: str | None = None) -> list[str]:
+    """What is not installed, or in another version than fsod (or its extra) works with."""
+    found = [(r, installed_version(r.name)) for r in requirements(extra)]
+    return [
+        r.name if number is None else f"{r.name}{r.specifier} (found {number})"
+        for r, number in found
+        if number is None or not r.specifier.contains(number, prereleases=True)
+    ]
+
+
+def pinned(extra: str | None = None) -> list[str]:
     """``name==version`` of all that fsod needs here, and of what is installed of an extra.
 
     What follows a plus sign (torch's kind of build) is left out: package indexes do not know it.
     """
-    names = [*package_names(), *(package_names(extra) if extra else [])]
-    found = {name: installed_version(name) for name in names}
-    return [f"{name}=={Version(number).public}" for name, number in found.items() if number is not None]
+    wanted = [*requirements(), *(requirements(extra) if extra else [])]
+    found = {r.name: installed_version(r.name) for r in wanted}
+    return sorted(f"{name}=={Version(number).public}" for name, number in found.items() if number is not None)

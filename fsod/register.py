@@ -13,7 +13,7 @@ from fsod.config import PredictSettings
 from fsod.engine.dashboard import free_port
 from fsod.engine.tracking import mlflow_errors, open_run, tracking_uri
 from fsod.errors import UserError
-from fsod.packages import needed_packages
+from fsod.packages import pinned
 from fsod.predict_steps import load_searcher
 from fsod.store.class_bank import checkpoint_of
 
@@ -67,7 +67,7 @@ def register_model(
                 artifacts={key: str(path.absolute()) for key, path in files.items()},
                 model_config=config,
                 signature=_signature(),
-                pip_requirements=needed_packages("onnx" if exported else None),
+                pip_requirements=pinned("onnx" if exported else None),
                 metadata=facts,
                 registered_model_name=name,
             )
