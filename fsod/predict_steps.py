@@ -16,7 +16,7 @@ from fsod.engine.infer import batch_detector, warm_up
 from fsod.engine.onnx_infer import load_onnx
 from fsod.errors import UserError
 from fsod.geo.layer_files import ON_A_MAP, write_layer
-from fsod.geo.predict import Detect, OnOpen, OnProgress, SceneResult, predict_scene
+from fsod.geo.predict import OnOpen, OnProgress, SceneResult, predict_scene
 from fsod.geo.qgis_style import write_style
 from fsod.geo.scene import Scene, open_scene
 from fsod.geo.scene_list import layer_paths, list_scenes

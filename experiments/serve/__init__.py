@@ -1,0 +1,1 @@
+"""What a served detector costs."""
