@@ -51,9 +51,11 @@ def encode_examples(detector: Detector, examples: Examples, machine: Machine) ->
         sides = torch.tensor([[crop.side_px for crop in turned]])
         pixels = unit_pixels(stack_supports([turned]).to(machine.device))
         parts.append(detector.class_vectors(pixels, sides.to(machine.device)))
-    levels = range(len(parts[0].vectors))
-    vectors = [torch.cat([part.vectors[level] for part in parts]) for level in levels]
-    return ClassVectors(vectors, torch.cat([part.size_code for part in parts]))
+    return ClassVectors(
+        [torch.cat(level) for level in zip(*(part.vectors for part in parts), strict=True)],
+        [torch.cat(level) for level in zip(*(part.surroundings for part in parts), strict=True)],
+        torch.cat([part.size_code for part in parts]),
+    )
 
 
 def _turns(crop: SupportCrop) -> list[SupportCrop]:

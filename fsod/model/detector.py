@@ -103,8 +103,11 @@ class Detector(nn.Module):
         """Features of canvases, a crop's share of a canvas's side, masks (N, k, 1, s, s), sides (N, k) -> N vectors."""
         ways, shots = sides_px.shape
         features = [take_apart(m, round(m.shape[3] * side), ways * shots) for m in canvases]
-        vectors = [p.reshape(ways, shots, -1).mean(1) for p in pool_over_mask(features, masks.flatten(0, 1))]
-        return ClassVectors(vectors, encode_size(sides_px.flatten()).reshape(ways, shots, -1).mean(1))
+        inside, outside = (
+            [pooled.reshape(ways, shots, -1).mean(1) for pooled in pool_over_mask(features, part.flatten(0, 1))]
+            for part in (masks, 1 - masks)
+        )
+        return ClassVectors(inside, outside, encode_size(sides_px.flatten()).reshape(ways, shots, -1).mean(1))
 
 
 def split_batch(level_map: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -22,10 +22,12 @@ class ClassVectors:
 
     Attributes:
         vectors: one (N, C_l) float tensor a level, the mean of unit-norm features over the objects' own pixels.
+        surroundings: the same over the rest of the crops.
         size_code: (N, SIZE_BINS) float, soft bins of log2 of the side in pixels; rows sum to 1.
     """
 
     vectors: list[Tensor]
+    surroundings: list[Tensor]
     size_code: Tensor
 
 
@@ -73,22 +75,24 @@ def encode_size(sides_px: Tensor) -> Tensor:
 class SupportEncoder(nn.Module):
     """Predicts class kernels and biases from class vectors.
 
-    The kernel of class c at level l is ``W_l v_c + U_l s_c``, brought to unit norm by the head, with v the class vector
-    and s the size code; its bias is ``u_l . s_c``: a class of 15 px objects need not be looked for at stride 32.
-    W starts as the identity, U and u at zero, so an untrained encoder compares features by their cosine.
+    The kernel of class c at level l is ``W_l v_c + V_l r_c + U_l s_c``, brought to unit norm by the head, with v the class
+    vector, r that of its surroundings and s the size code; its bias is ``u_l . s_c``: a class of 15 px objects need not be
+    looked for at stride 32. An object is what its surroundings are not: without r, a kernel also fires on the ground
+    that the examples stand on. W starts as the identity, V as minus half of it, U and u at zero.
     """
 
     def __init__(self, channels: tuple[int, ...]) -> None:
         super().__init__()
         self.from_vector = nn.ParameterList(torch.eye(c) for c in channels)
+        self.from_surroundings = nn.ParameterList(-0.5 * torch.eye(c) for c in channels)
         self.from_size = nn.ParameterList(torch.zeros(c + 1, SIZE_BINS) for c in channels)
 
     def forward(self, classes: ClassVectors) -> tuple[list[Tensor], Tensor]:
         """Directions of the kernels, one (N, C_l) a level (not yet unit norm), and biases (N, levels)."""
         directions, biases = [], []
-        layers = zip(self.from_vector, self.from_size, classes.vectors, strict=True)
-        for from_vector, from_size, vector in layers:
+        vectors = zip(self.from_vector, classes.vectors, self.from_surroundings, classes.surroundings, strict=True)
+        for (own, vector, around, surroundings), from_size in zip(vectors, self.from_size, strict=True):
             size = linear(classes.size_code, from_size)
-            directions.append(linear(vector, from_vector) + size[:, :-1])
+            directions.append(linear(vector, own) + linear(surroundings, around) + size[:, :-1])
             biases.append(size[:, -1])
         return directions, torch.stack(biases, 1)

@@ -72,11 +72,23 @@ def test_pooling_sees_the_mask_only() -> None:
     assert pool_over_mask([features], mask)[0].tolist() == [[1.0, 0.0]]
 
 
-def test_untrained_encoder_compares_by_cosine(detector: Detector) -> None:
-    vectors = ClassVectors([torch.randn(1, c) for c in detector.trunk.channels], torch.zeros(1, 7))
+def test_untrained_encoder_looks_for_what_the_surroundings_are_not(detector: Detector) -> None:
+    vectors = ClassVectors(*([torch.randn(1, c) for c in detector.trunk.channels] for _ in range(2)), torch.zeros(1, 7))
     rows = detector.predicted_rows(vectors)
-    for kernel, vector in zip(rows.kernels, vectors.vectors, strict=True):
-        assert torch.cosine_similarity(kernel, vector).item() == pytest.approx(1, abs=1e-5)
+    for kernel, vector, around in zip(rows.kernels, vectors.vectors, vectors.surroundings, strict=True):
+        assert torch.cosine_similarity(kernel, vector - around / 2).item() == pytest.approx(1, abs=1e-5)
+
+
+def test_surroundings_are_what_is_outside_the_boxes(detector: Detector) -> None:
+    crops = torch.rand(1, 2, 4, 64, 64)
+    crops[:, :, 3] = 0
+    crops[:, :, 3, 16:48, 16:48] = 1
+    turned_inside_out = crops.clone()
+    turned_inside_out[:, :, 3] = 1 - crops[:, :, 3]
+    with torch.no_grad():
+        one, other = (detector.class_vectors(c, torch.ones(1, 2)) for c in (crops, turned_inside_out))
+    for inside, outside in zip(one.vectors, other.surroundings, strict=True):
+        torch.testing.assert_close(inside, outside)
 
 
 def test_size_code_is_a_partition_and_knows_its_bins() -> None:

@@ -23,7 +23,8 @@ from fsod.data.procedural.sensor import archive
 from fsod.data.support import SupportCrop, support_crop
 
 LOOK_ALIKES = 0.35  # share of an episode's classes that differ in one attribute from another class of it
-GSD_M = (0.45, 1.5)  # families are 14 to 90 m long: this shows them at 9 to 200 px
+GSD_M = (0.35, 1.5)  # families are 14 to 90 m long: this shows them at 9 to 240 px
+LARGEST = 0.85  # of a query's side
 OBJECTS = (4, 14)  # labelled objects of a query
 GSD_SPREAD = 1.35  # an episode's scenes have its GSD up to this factor either way
 CLUTTER = 24  # most unlabelled objects: houses, trees, and classes outside the episode
@@ -81,10 +82,14 @@ class ProceduralEpisodes(Dataset[Episode]):
         shots = int(rng.integers(1, self.settings.shots + 1))
         around = _Surroundings(
             (*(random_family(rng, self.without) for _ in range(3)), *common_clutter() * 2),
-            float(np.exp(rng.uniform(*np.log(GSD_M)))),
+            max(float(np.exp(rng.uniform(*np.log(GSD_M)))), self._finest_gsd_m(families)),
         )
         queries = [self._draw_query(streams[j], families, around) for j in self.share]
         return _Drawn(queries, self._draw_supports(rng, families, around, shots))
+
+    def _finest_gsd_m(self, families: list[Family]) -> float:
+        largest_m = max(family.size_m[1] for family in families)
+        return GSD_SPREAD * largest_m / (LARGEST * self.settings.query_px)
 
     def _families(self, rng: np.random.Generator) -> list[Family]:
         families: list[Family] = []
