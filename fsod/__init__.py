@@ -16,6 +16,9 @@ _OFFLINE = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # drivers of GDAL that talk to servers or start programs, whatever a file that claims to be a raster or a layer asks for
+    "GDAL_SKIP": "ADBC,AmigoCloud,Carto,CSW,EEDA,EEDAI,Elasticsearch,GDALG,GPSBabel,HTTP,NGW,OAPIF,OGCAPI,PLMOSAIC,PLSCENES,"
+    "STACIT,STACTA,WCS,WFS,WMS,WMTS",
     # ultralytics sets this to 1 when it is unset
     "OMP_NUM_THREADS": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1),
 }

@@ -18,6 +18,7 @@ from rasterio.windows import Window as RasterWindow
 
 from fsod.errors import UserError
 from fsod.geo.georeference import Georeference, read_georeference
+from fsod.geo.network import gdal_for, why_closed
 from fsod.geo.pixels import OVERVIEW_PX, PixelRule, choose_bands, percentile_range, read_palette
 from fsod.geo.windows import Window
 
@@ -134,14 +135,15 @@ class Scene:
         area = RasterWindow(left, top, right - left, bottom - top)
         bands = list(self.rule.bands)
         try:
-            raw = self._dataset.read(
-                bands, window=area, out_shape=(len(bands), *shape), resampling=self._kernel(shape, area)
-            )
-            valid = self._valid(bands, area, shape)
+            with gdal_for(self.name):
+                raw = self._dataset.read(
+                    bands, window=area, out_shape=(len(bands), *shape), resampling=self._kernel(shape, area)
+                )
+                valid = self._valid(bands, area, shape)
         except (RasterioError, OSError) as error:
             raise UserError(
                 f"{self.name}: damaged or cut short: pixels of columns {left:.0f} to {right:.0f}, "
-                f"rows {top:.0f} to {bottom:.0f} cannot be read ({_reason(error)})"
+                f"rows {top:.0f} to {bottom:.0f} cannot be read ({_reason(self.name, error)})"
             ) from error
         if raw.dtype.kind == "f":
             valid &= np.isfinite(raw).any(axis=0)
@@ -204,19 +206,20 @@ def open_scene(
 def open_dataset(name: str, driver: str | None = None) -> DatasetReader:
     """GDAL's handle of a raster, of this driver only if one is named; UserError if it cannot be opened."""
     try:
-        with warnings.catch_warnings():
+        with gdal_for(name), warnings.catch_warnings():
             # read_georeference says so itself, with the file's name and the consequence
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             return rasterio.open(name, driver=driver)
     except (RasterioError, OSError) as error:
-        raise UserError(f"{name}: cannot be opened as a raster ({_reason(error)})") from error
+        raise UserError(f"{name}: cannot be opened as a raster ({_reason(name, error)})") from error
 
 
-def _reason(error: Exception) -> str:
-    """The innermost message, which is GDAL's own, on one line."""
+def _reason(name: str, error: Exception) -> str:
+    """The innermost message, which is GDAL's own, on one line; and what to do where the network was closed to it."""
     while isinstance(error.__cause__, Exception):
         error = error.__cause__
-    return " ".join(str(error).split())
+    reason = " ".join(str(error).split())
+    return reason + why_closed(name, reason)
 
 
 def _grid_size(

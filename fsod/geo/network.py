@@ -1,0 +1,38 @@
+"""No network call unless asked for: GDAL reaches for servers only where a scene was named by its URL.
+
+Files that lie here can point there: a VRT at its sources, a sidecar at overviews, GML at its schema, GeoJSON at its
+coordinate system. So can a file that is called .tif and is no TIFF: drivers that do nothing but talk to servers are
+switched off where fsod is imported (``GDAL_SKIP``).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+import rasterio
+
+CLOSED = {"CPL_VSIL_CURL_ALLOWED_FILENAME": "none", "GDAL_HTTP_PROXY": "off://"}
+"""GDAL's settings under which it opens no connection: the first is for its file systems, the second for all the rest."""
+
+ALLOWED = "CPL_VSIL_CURL_ALLOWED_EXTENSIONS"
+"""GDAL's own environment variable. Who sets it has said which remote files may be opened, also by a VRT."""
+
+_ON_SERVERS = "curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs"
+_URL = re.compile(rf"([a-z0-9]+\+)*(https?|ftp|s3|gs|az|oss)://|/vsi(.*/vsi)?({_ON_SERVERS})")
+
+
+def gdal_for(scene: str) -> rasterio.Env:
+    """GDAL as far as this scene may use it, for the thread that enters it."""
+    return rasterio.Env() if _asks_for_network(scene) else rasterio.Env(**CLOSED)
+
+
+def why_closed(scene: str, reason: str) -> str:
+    """What to do about an error of GDAL's that comes of ``gdal_for``, else nothing."""
+    if _asks_for_network(scene) or not re.search(rf"https?:|off://|/vsi({_ON_SERVERS})", reason):
+        return ""
+    return f"; it refers to a server: name the URL itself, or set {ALLOWED}=.tif to allow it"
+
+
+def _asks_for_network(scene: str) -> bool:
+    return _URL.match(scene) is not None or ALLOWED in os.environ

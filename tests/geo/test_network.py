@@ -1,0 +1,137 @@
+"""Files that point at servers: nothing is fetched unless a scene was named by its URL."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from html import escape
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+
+from fsod.errors import UserError
+from fsod.geo.labels import read_frame
+from fsod.geo.scene import open_scene
+
+Asked = Callable[[], bool]
+
+WMS = """<GDAL_WMS><Service name="TMS"><ServerUrl>{url}/${{z}}/${{x}}/${{y}}.png</ServerUrl></Service><DataWindow>
+<UpperLeftX>0</UpperLeftX><UpperLeftY>0</UpperLeftY><LowerRightX>32</LowerRightX><LowerRightY>32</LowerRightY>
+<SizeX>32</SizeX><SizeY>32</SizeY><TileLevel>0</TileLevel></DataWindow><BandsCount>1</BandsCount></GDAL_WMS>"""
+GML = """<?xml version="1.0"?><wfs:FeatureCollection xmlns:wfs="http://www.opengis.net/wfs" xmlns:a="http://a"
+xmlns:gml="http://www.opengis.net/gml" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
+xsi:schemaLocation="http://a {url}/wfs?service=WFS&amp;version=1.0.0&amp;request=DescribeFeatureType&amp;typename=a:b">
+<gml:featureMember><a:b><a:geom><gml:Point><gml:coordinates>1,2</gml:coordinates></gml:Point></a:geom></a:b>
+</gml:featureMember></wfs:FeatureCollection>"""
+REMOTE = (
+    "{url}/a.tif",
+    "/vsicurl/{url}/a.tif",
+    "/vsicurl_streaming/{url}/a.tif",
+    "/vsizip//vsicurl/{url}/a.zip/a.tif",
+)
+OGR_VRT = (
+    '<OGRVRTDataSource><OGRVRTLayer name="x"><SrcDataSource>{source}</SrcDataSource></OGRVRTLayer></OGRVRTDataSource>'
+)
+LAYERS = {
+    "schema.gml": GML,
+    "service.xml": "<OGRWFSDataSource><URL>{url}/wfs</URL></OGRWFSDataSource>",
+    "remote.vrt": OGR_VRT.replace("{source}", "{url}/x.geojson"),
+    "file.vrt": OGR_VRT.replace("{source}", "/vsicurl/{url}/x.geojson"),
+    "crs.geojson": '{{"type": "FeatureCollection", "features": [],'
+    ' "crs": {{"type": "link", "properties": {{"href": "{url}/crs", "type": "ogcwkt"}}}}}}',
+}
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Asked]]:
+    """Address of a server that takes connections and says nothing, and whether one has come."""
+    monkeypatch.setenv("GDAL_HTTP_TIMEOUT", "1")
+    for name in ("no_proxy", "NO_PROXY", "CPL_VSIL_CURL_ALLOWED_EXTENSIONS"):
+        monkeypatch.delenv(name, raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setblocking(False)
+
+        def asked() -> bool:
+            try:
+                listening.accept()[0].close()
+            except BlockingIOError:
+                return False
+            return True
+
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}", asked
+
+
+def mosaic(path: Path, source: str) -> Path:
+    area = '<{0}Rect xOff="0" yOff="0" xSize="32" ySize="32"/>'
+    path.write_text(
+        f'<VRTDataset rasterXSize="32" rasterYSize="32"><VRTRasterBand dataType="Byte" band="1"><SimpleSource>'
+        f"<SourceFilename>{escape(source)}</SourceFilename><SourceBand>1</SourceBand>"
+        f"{area.format('Src')}{area.format('Dst')}</SimpleSource></VRTRasterBand></VRTDataset>"
+    )
+    return path
+
+
+def read(path: Path | str) -> None:
+    with open_scene(path) as scene:
+        scene.read_reduced(16)
+
+
+@pytest.mark.parametrize("source", [*REMOTE, WMS])
+def test_a_mosaic_of_remote_pixels_fetches_nothing(tmp_path: Path, server: tuple[str, Asked], source: str) -> None:
+    url, asked = server
+    path = mosaic(tmp_path / "mosaic.vrt", source.format(url=url))
+    with ThreadPoolExecutor(1) as thread:  # as windows are read
+        assert isinstance(thread.submit(read, path).exception(), UserError)
+    with pytest.raises(UserError, match=r"^[^\n]*mosaic.vrt: .*; it refers to a server: name the URL itself"):
+        read(path)
+    assert not asked()
+
+
+def test_a_service_that_is_called_tif_is_no_raster(tmp_path: Path, server: tuple[str, Asked]) -> None:
+    url, asked = server
+    path = tmp_path / "scene.tif"
+    path.write_text(WMS.format(url=url))
+    with pytest.raises(UserError, match="cannot be opened as a raster"):
+        read(path)
+    assert not asked()
+
+
+def test_overviews_of_a_sidecar_are_not_fetched(tmp_path: Path, server: tuple[str, Asked]) -> None:
+    url, asked = server
+    path = tmp_path / "scene.tif"
+    with rasterio.open(path, "w", driver="GTiff", width=256, height=256, count=1, dtype="uint8") as file:
+        file.write(np.ones((1, 256, 256), np.uint8))
+    overview = f'<MDI key="OVERVIEW_FILE">/vsicurl/{url}/a.tif</MDI>'
+    Path(f"{path}.aux.xml").write_text(f'<PAMDataset><Metadata domain="OVERVIEWS">{overview}</Metadata></PAMDataset>')
+    read(path)
+    assert not asked()
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_fetches_nothing(tmp_path: Path, server: tuple[str, Asked], name: str) -> None:
+    url, asked = server
+    path = tmp_path / name
+    path.write_text(LAYERS[name].format(url=url))
+    with suppress(UserError):
+        read_frame(path, None)
+    assert not asked()
+
+
+def test_what_is_named_by_its_url_or_allowed_is_fetched(
+    tmp_path: Path, server: tuple[str, Asked], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, asked = server
+    with pytest.raises(UserError) as caught:
+        read(f"{url}/named.tif")
+    assert "it refers to a server" not in str(caught.value)
+    assert asked()
+    while asked():
+        pass
+    monkeypatch.setenv("CPL_VSIL_CURL_ALLOWED_EXTENSIONS", ".tif")
+    with pytest.raises(UserError):
+        read(mosaic(tmp_path / "mosaic.vrt", f"/vsicurl/{url}/allowed.tif"))
+    assert asked()
