@@ -213,6 +213,26 @@ def _band_numbers(text: str) -> tuple[int, ...]:
         raise UserError(f"--bands {text}: give one or three numbers, as 4,3,2") from None
 
 
+@app.command("report")
+def report_command(
+    what: Annotated[
+        Path, typer.Argument(metavar="RUN_OR_LAYER", help="A run's folder, or a layer that predict wrote.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="The HTML file; report.html in the run's folder, or beside the layer.")
+    ] = None,
+    json: Json = None,
+) -> None:
+    """Show a run or what was found in a scene in one HTML file, to look at in a browser without any network."""
+    from fsod.report.run_report import run_report
+    from fsod.report.scene_report import scene_report
+
+    if what.is_dir():
+        report(run_report(what, out or what / "report.html"), json)
+    else:
+        report(scene_report(what, out or what.with_suffix(".html")), json)
+
+
 @app.command("export")
 def export_command(
     bank: Annotated[Path, typer.Option(help="The class bank, enrolled or finetuned.")],

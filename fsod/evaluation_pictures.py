@@ -13,7 +13,8 @@ from fsod.data.coco import CocoFolder, read_image, write_json
 from fsod.draw import contact_sheet, draw_truth_and_found, write_jpeg
 from fsod.engine.diagnose import COSTS, Reliability, ap50_costs, class_curve, reliability
 from fsod.engine.judge import FATES, HIT, Answer, Judged, answer_of, confusion, judge
-from fsod.plots import plot_confusion, plot_costs, plot_precision_recall, plot_reliability
+from fsod.engine.run_scores import Evaluated, by_k, half_interval
+from fsod.plots import plot_by_shots, plot_confusion, plot_costs, plot_precision_recall, plot_reliability
 
 SHOWN_IMAGES = 12
 USUAL_SCORE = 0.25
@@ -21,7 +22,7 @@ USUAL_SCORE = 0.25
 
 FOUND, CURVES, ERRORS = "found.jpg", "precision_recall.png", "errors.png"
 CONFUSION, CALIBRATION = "confusion.png", "calibration.png"
-NUMBERS = "errors.json"
+NUMBERS, BY_SHOTS = "errors.json", "ap50_by_shots.png"
 
 
 def write_pictures(
@@ -82,6 +83,15 @@ def write_pictures(
         ),
         out / NUMBERS,
     ]
+
+
+def write_by_shots(evaluated: Sequence[Evaluated], out: Path) -> Path:
+    """Draws novel and base AP50 of a run's evaluations against K into the folder ``out``."""
+    groups = {
+        name: {k: (values, half_interval(values)) for k, values in by_k(evaluated, f"{name}_map50").items()}
+        for name in ("novel", "base")
+    }
+    return plot_by_shots(out / BY_SHOTS, groups)
 
 
 def _found_sheet(

@@ -24,6 +24,7 @@ from fsod.geo.search import Detect
 from fsod.geo.vector import Layer
 from fsod.marks import class_colour
 from fsod.progress import console, progress_bar
+from fsod.report.scene_report import write_overview
 from fsod.store.checkpoint import load_checkpoint
 from fsod.store.class_bank import checkpoint_of, load_bank
 
@@ -173,7 +174,7 @@ def _predict_file(scene: str, searcher: Searcher, out: Path, plan: PredictSettin
     write_layer(out, Layer(result.detections, names, result.georeference, name, size_px, attributes))
     if out.suffix.lower() in ON_A_MAP:
         write_style(out.with_suffix(".qml"), {name: class_colour(i) for i, name in enumerate(names)})
-    picture, unseen = _write_preview(result, plan.bands, names, out.with_suffix(".png"))
+    picture, unseen = _write_preview(result, plan.bands, names, out)
     warnings = [*result.warnings, *unseen]
     for warning in warnings:
         console.print(f"warning: {warning}")
@@ -247,14 +248,19 @@ def _announce(scene: Scene, resumed: int, windows: int) -> None:
 
 
 def _write_preview(
-    result: SceneResult, bands: tuple[int, ...] | None, class_names: Sequence[str], path: Path
+    result: SceneResult, bands: tuple[int, ...] | None, class_names: Sequence[str], out: Path
 ) -> tuple[str | None, list[str]]:
-    """Draws what was found over the whole scene; a scene that is damaged may not have such a picture, and then says so."""
+    """Draws what was found over the whole scene, and the scene without it for the report, beside the layer ``out``.
+
+    A scene that is damaged may have no such pictures, and then says so.
+    """
     try:
         with open_scene(result.scene, bands=bands) as scene:
             rgb, _ = scene.read_reduced(PREVIEW_PX)
     except UserError as error:
         return None, [f"no picture: {error}"]
     scale = rgb.shape[1] / result.width_px
+    write_overview(out, rgb, (result.width_px, result.height_px), list(class_names))
+    path = out.with_suffix(".png")
     write_png(path, scene_preview(rgb, result.detections, scale, list(class_names)))
     return str(path), []

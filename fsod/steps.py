@@ -32,9 +32,10 @@ from fsod.engine.meta_train import SHAPING, meta_train
 from fsod.engine.pretrain import SHAPING as PRETRAIN_SHAPING
 from fsod.engine.pretrain import pretrain
 from fsod.engine.run_paths import RunPaths
+from fsod.engine.run_scores import evaluations
 from fsod.engine.tracking import Run, open_run
 from fsod.errors import UserError
-from fsod.evaluation_pictures import FOUND, write_pictures
+from fsod.evaluation_pictures import FOUND, write_by_shots, write_pictures
 from fsod.progress import console, progress_bar
 from fsod.store.checkpoint import Checkpoint, load_checkpoint
 from fsod.store.class_bank import save_bank
@@ -266,7 +267,8 @@ def evaluate_run(settings: RunSettings, k: int, seed: int, ids: Path | None) -> 
     out = paths.finetuned(k, seed).parent
     what = Evaluation(tuned, test, settings.data.novel, {}, f"k={k} seed={seed}")
     result = run_evaluate(settings, what, out)
-    write_json(out / "scores.json", result)
+    write_json(paths.scores(k, seed), result)
+    write_by_shots(evaluations(settings.run_dir), settings.run_dir)
     return result
 
 

@@ -66,3 +66,7 @@ class RunPaths:
     def bank(self, k: int, seed: int) -> Path:
         """The class bank of all classes after finetuning."""
         return self.run_dir / f"k{k}-seed{seed}" / "bank.safetensors"
+
+    def scores(self, k: int, seed: int) -> Path:
+        """What evaluation measured, as JSON; its pictures lie beside it."""
+        return self.run_dir / f"k{k}-seed{seed}" / "scores.json"

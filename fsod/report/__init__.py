@@ -1,0 +1,1 @@
+"""Reports: one HTML file that shows a run or a scene and needs nothing else, no network either."""

@@ -1,0 +1,121 @@
+"""A layer of detections, read back from any of the formats that ``fsod predict`` writes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pandas as pd
+import shapely
+from geopandas import GeoDataFrame
+from numpy.typing import NDArray
+
+from fsod.errors import UserError
+from fsod.geo.georeference import WGS84
+from fsod.geo.vector import BOX_COLUMNS
+
+
+@dataclass(frozen=True)
+class FoundLayer:
+    """Detections of a scene.
+
+    Attributes:
+        scene: name of the scene, empty for a layer that has neither detections nor its name.
+        class_names: (n,) str.
+        scores: (n,) float64 in 0..1.
+        boxes_xyxy_px: (n, 4) float64, the scene's pixels.
+        lonlat: (n, 2) float64, centres in degrees (WGS84); None where the scene has no coordinate system.
+    """
+
+    scene: str
+    class_names: NDArray[np.str_]
+    scores: NDArray[np.float64]
+    boxes_xyxy_px: NDArray[np.float64]
+    lonlat: NDArray[np.float64] | None
+
+
+def read_found(path: Path) -> FoundLayer:
+    """Reads a layer.
+
+    Raises:
+        UserError: no file, not readable, not of a known format, or not made by ``fsod predict``.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such layer")
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise UserError(f"{path}: not a layer of detections; known: {', '.join(_READERS)}")
+    try:
+        table, scene = reader(path)
+        if not len(table):
+            return FoundLayer(scene, np.zeros(0, np.str_), np.zeros(0), np.zeros((0, 4)), None)
+        numbers = table[["score", *BOX_COLUMNS]].to_numpy(np.float64)
+        names = table["class"].astype(str).to_numpy(np.str_)
+        scene = scene or str(table["scene"].iloc[0])
+    # each library that reads a format has errors of its own
+    except (ValueError, LookupError, TypeError, AttributeError, OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path}: not a layer that `fsod predict` wrote: {type(error).__name__} {reason}") from error
+    if not np.isfinite(numbers).all():
+        raise UserError(
+            f"{path}: feature {int(np.flatnonzero(~np.isfinite(numbers).all(axis=1))[0]) + 1} has no finite box"
+        )
+    return FoundLayer(scene, names, numbers[:, 0], numbers[:, 1:], _lonlat(table))
+
+
+def _lonlat(table: pd.DataFrame) -> NDArray[np.float64] | None:
+    if isinstance(table, GeoDataFrame):
+        if table.crs is None or not (table.crs.is_geographic or table.crs.is_projected):
+            return None
+        # a point inside, not the mean: a box that is cut at 180 degrees has its mean on the other side of the world
+        points = shapely.get_coordinates(shapely.point_on_surface(table.geometry.to_numpy()))
+        moved = geopandas.points_from_xy(*points.T, crs=table.crs).to_crs(WGS84)
+        return np.stack([moved.x, moved.y], axis=1)
+    return table[["lon", "lat"]].to_numpy(np.float64) if "lon" in table else None
+
+
+def _geojson(path: Path) -> tuple[pd.DataFrame, str]:
+    content = json.loads(path.read_bytes())
+    scene = str(content.get("run", {}).get("scene", ""))
+    if not content["features"]:
+        return pd.DataFrame(), scene
+    # by its standard GeoJSON is longitude and latitude, unless the file says that it is pixels
+    crs = None if "coordinate_frame" in content else WGS84
+    return GeoDataFrame.from_features(content["features"], crs=crs), scene
+
+
+def _vector(path: Path) -> tuple[pd.DataFrame, str]:
+    return geopandas.read_file(path), ""
+
+
+def _parquet(path: Path) -> tuple[pd.DataFrame, str]:
+    return geopandas.read_parquet(path), ""
+
+
+def _csv(path: Path) -> tuple[pd.DataFrame, str]:
+    # a class may be called "NA"
+    return pd.read_csv(path, keep_default_na=False, na_values={"score": [""], "lon": [""], "lat": [""]}), ""
+
+
+def _coco(path: Path) -> tuple[pd.DataFrame, str]:
+    content = json.loads(path.read_bytes())
+    names = {category["id"]: category["name"] for category in content["categories"]}
+    rows = [
+        (names[a["category_id"]], a["score"], x, y, x + width, y + height)
+        for a in content["annotations"]
+        for x, y, width, height in [a["bbox"]]
+    ]
+    return pd.DataFrame(rows, columns=["class", "score", *BOX_COLUMNS]), str(content["images"][0]["file_name"])
+
+
+_READERS = {
+    ".geojson": _geojson,
+    ".gpkg": _vector,
+    ".fgb": _vector,
+    ".parquet": _parquet,
+    ".csv": _csv,
+    ".json": _coco,
+}

@@ -1,0 +1,90 @@
+"""The report of a scene: its picture to zoom into, with what was found in it, by class and score."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from fsod.draw import Rgb, write_jpeg
+from fsod.errors import UserError
+from fsod.marks import class_colour
+from fsod.report.found_layer import FoundLayer, read_found
+from fsod.report.page import render, write_page
+
+
+def overview_path(layer: Path) -> Path:
+    """The scene's picture without any boxes, which lies beside a layer."""
+    return layer.with_suffix(".overview.jpg")
+
+
+def write_overview(layer: Path, rgb: Rgb, size_px: tuple[int, int], class_names: list[str]) -> None:
+    """Writes what a layer does not hold and its report needs: the scene made small, its size, the order of the classes.
+
+    Args:
+        layer: the file of detections.
+        rgb: (h, w, 3) uint8, the scene made small.
+        size_px: width and height of the scene.
+        class_names: by class id, which decides on colours.
+    """
+    write_jpeg(overview_path(layer), rgb, json.dumps({"size_px": size_px, "classes": class_names}))
+
+
+def scene_report(layer: Path, out: Path) -> dict[str, object]:
+    """Writes one HTML file with the detections of a layer over the picture of its scene.
+
+    Raises:
+        UserError: the layer or its overview is missing, or not what ``fsod predict`` writes.
+    """
+    found = read_found(layer)
+    picture, (width, height), classes = _read_overview(overview_path(layer))
+    classes += sorted(set(found.class_names.tolist()) - set(classes))
+    html = render(
+        "scene.html.j2",
+        "scene.js",
+        name=found.scene or layer.name,
+        layer=layer.name,
+        classes=[
+            {"name": name, "colour": "#{:02x}{:02x}{:02x}".format(*class_colour(i)), "count": int(count)}
+            for i, name in enumerate(classes)
+            for count in [(found.class_names == name).sum()]
+            if count
+        ],
+        picture=picture,
+        data=_data(found, (width, height), classes),
+    )
+    write_page(out, html)
+    return {"report": str(out), "detections": len(found.scores), "megabytes": round(len(html) / 1e6, 1)}
+
+
+def _read_overview(path: Path) -> tuple[str, tuple[int, int], list[str]]:
+    """The picture as a data URI, the scene's width and height, the classes."""
+    if not path.is_file():
+        raise UserError(f"{path}: the picture of the scene is missing; `fsod predict` writes it beside the layer")
+    try:
+        content = path.read_bytes()
+        with Image.open(path) as image:
+            about = json.loads(image.info["comment"])
+        width, height = (int(side) for side in about["size_px"])
+        classes = [str(name) for name in about["classes"]]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise UserError(f"{path}: not the picture that `fsod predict` wrote: {error}") from error
+    return f"data:image/jpeg;base64,{base64.b64encode(content).decode()}", (width, height), classes
+
+
+def _data(found: FoundLayer, size_px: tuple[int, int], classes: list[str]) -> dict[str, object]:
+    """What the script gets: detections from the best to the worst, in columns."""
+    order = np.argsort(-found.scores, kind="stable")
+    shown = [name for name in classes if name in set(found.class_names.tolist())]
+    position = {name: i for i, name in enumerate(shown)}
+    lonlat = None if found.lonlat is None else found.lonlat[order].round(6)
+    return {
+        "size_px": size_px,
+        "boxes": found.boxes_xyxy_px[order].round(1).ravel().tolist(),
+        "scores": found.scores[order].round(4).tolist(),
+        "classes": [position[name] for name in found.class_names[order].tolist()],
+        "lonlat": None if lonlat is None else np.where(np.isfinite(lonlat), lonlat, None).ravel().tolist(),
+    }
