@@ -112,9 +112,9 @@ def _chart(evaluated: Sequence[Evaluated]) -> str | None:
 def _evaluation(each: Evaluated) -> dict[str, Any]:
     """What the page says about one K and seed; charts that were not made are left out."""
     numbers = each.folder / pictures.NUMBERS
+    measured = [(name, each.scores.get(f"{name}_map50")) for name in ("novel", "base")]
     return {
-        "title": f"K = {each.k}, seed {each.seed}",
-        "scores": {label: each.scores.get(key) for key, label in _SCORES.items()},
+        "title": f"K = {each.k}, seed {each.seed}" + "".join(f", {n} {v:.3f}" for n, v in measured if v is not None),
         "machine": each.scores.get("machine", ""),
         "errors": json.loads(numbers.read_bytes()) if numbers.is_file() else None,
         "pictures": [

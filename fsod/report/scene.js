@@ -18,6 +18,7 @@
 
   const ROW_PX = 26; // as in page.css
   const SMALLEST_PX = 4; // an object of a pixel or two must still be seen
+  const MANY = 5000; // detections in view, above which drawing must be quick
   const FARTHEST = 0.5, NEAREST = 64; // of the whole scene in the window; screen pixels a pixel
 
   let view = { x: 0, y: 0, zoom: 1 }; // scene pixel in the top left corner, screen pixels a scene pixel
@@ -130,18 +131,20 @@
       const box = place(i);
       if (box[0] < w && box[1] < h && box[0] + box[2] > 0 && box[1] + box[3] > 0) seen.push([classes[i], box]);
     }
-    // a dark casing first, so that every colour shows on every ground; the best lie on top
-    const many = seen.length > 5000;
+    // the best lie on top, on a dark casing where there is room for one
+    const many = seen.length > MANY;
     if (!many) {
       ctx.lineWidth = 4;
       ctx.strokeStyle = "rgba(0, 0, 0, 0.55)";
       for (const [, box] of seen) ctx.strokeRect(...box);
     }
     ctx.lineWidth = many ? 1.5 : 2;
+    let last = -1;
     for (let n = seen.length - 1; n >= 0; n--) {
       const [c, box] = seen[n];
-      if (ctx.strokeStyle !== colours[c]) ctx.strokeStyle = colours[c];
-      ctx.strokeRect(...box);
+      if (c !== last) { ctx.strokeStyle = ctx.fillStyle = colours[c]; last = c; }
+      if (many && box[2] < 6 && box[3] < 6) ctx.fillRect(...box); // quicker than an outline
+      else ctx.strokeRect(...box);
     }
     if (selected >= 0) {
       const [left, top, boxW, boxH] = place(selected);

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyproj
+import pytest
+from affine import Affine
+
+from fsod.boxes import Detections
+from fsod.errors import UserError
+from fsod.geo.georeference import Georeference
+from fsod.geo.layer_files import ON_A_MAP, write_layer
+from fsod.geo.vector import Layer
+from fsod.report.found_layer import read_found
+
+FOUND = Detections(
+    np.array([[0, 0, 100, 80], [10.25, 20.5, 30.75, 44]]), np.array([0.9, 0.5], np.float32), np.array([0, 1])
+)
+NAMES = ("NA", 'Straße, "x" <&>')
+UTM = Georeference(pyproj.CRS("EPSG:32633"), Affine(0.5, 0, 500_000, 0, -0.5, 5_000_000), None)
+NOWHERE = Georeference(None, Affine.identity(), None)
+
+
+def written(path: Path, found: Detections, georeference: Georeference) -> Path:
+    write_layer(path, Layer(found, NAMES, georeference, "scène.tif", (100, 80), {"gsd_m": 0.5}))
+    return path
+
+
+@pytest.mark.parametrize("suffix", [*ON_A_MAP, ".json", ".csv"])
+@pytest.mark.parametrize("georeference", [UTM, NOWHERE], ids=["utm", "no CRS"])
+def test_what_was_written_is_read_back(tmp_path: Path, suffix: str, georeference: Georeference) -> None:
+    layer = read_found(written(tmp_path / f"found{suffix}", FOUND, georeference))
+    best_first = np.argsort(-layer.scores)
+    assert layer.scene == "scène.tif"
+    assert layer.class_names[best_first].tolist() == list(NAMES)
+    assert layer.scores[best_first] == pytest.approx([0.9, 0.5])
+    assert np.allclose(layer.boxes_xyxy_px[best_first], FOUND.boxes_xyxy_px, atol=0.006)
+    if georeference is NOWHERE or suffix == ".json":
+        assert layer.lonlat is None
+    else:
+        assert layer.lonlat is not None
+        centres = UTM.to_lonlat(np.array([[50, 40], [20.5, 32.25]]))
+        assert np.allclose(layer.lonlat[best_first], centres, atol=1e-6)
+
+
+@pytest.mark.parametrize("suffix", [*ON_A_MAP, ".json", ".csv"])
+def test_an_empty_layer(tmp_path: Path, suffix: str) -> None:
+    layer = read_found(written(tmp_path / f"found{suffix}", Detections.empty(), UTM))
+    assert len(layer.scores) == len(layer.class_names) == len(layer.boxes_xyxy_px) == 0
+
+
+def test_a_box_on_the_date_line_is_where_it_is(tmp_path: Path) -> None:
+    fiji = Georeference(pyproj.CRS("EPSG:3832"), Affine(100, 0, 3_334_000, 0, -100, -1_900_000), None)
+    layer = read_found(written(tmp_path / "found.geojson", FOUND.select(np.array([0])), fiji))
+    assert layer.lonlat is not None
+    assert abs(layer.lonlat[0, 0]) > 179.9
+
+
+def test_other_files_are_refused_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such layer"):
+        read_found(tmp_path / "nothing.geojson")
+    other = tmp_path / "examples.geojson"
+    feature = {"type": "Feature", "properties": {"class": "x"}, "geometry": {"type": "Point", "coordinates": [0, 0]}}
+    other.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    with pytest.raises(UserError, match=r"examples.geojson: not a layer that `fsod predict` wrote: KeyError .*score"):
+        read_found(other)
+    for name, content in {"a.geojson": "{", "b.json": "[]", "c.gpkg": "x", "d.parquet": "x", "e.fgb": "x"}.items():
+        (tmp_path / name).write_text(content)
+        with pytest.raises(UserError, match=f"{name}: not a layer that `fsod predict` wrote") as raised:
+            read_found(tmp_path / name)
+        assert "\n" not in str(raised.value)
+    (tmp_path / "f.tif").write_text("x")
+    with pytest.raises(UserError, match=r"f.tif: not a layer of detections; known: .geojson"):
+        read_found(tmp_path / "f.tif")
+    (tmp_path / "g.csv").write_text("class,score,scene,x1_px,y1_px,x2_px,y2_px\na,0.5,s,0,0,nan,5\n")
+    with pytest.raises(UserError, match="feature 1 has no finite box"):
+        read_found(tmp_path / "g.csv")

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from affine import Affine
+from PIL import Image
+
+from fsod.boxes import Detections
+from fsod.cli import main
+from fsod.errors import UserError
+from fsod.geo.georeference import Georeference
+from fsod.geo.layer_files import write_layer
+from fsod.geo.vector import Layer
+from fsod.marks import class_colour
+from fsod.report.scene_report import overview_path, scene_report, write_overview
+
+PIXELS = Georeference(None, Affine.identity(), None)
+RGB = np.full((60, 90, 3), 120, np.uint8)
+
+
+def layer(folder: Path, boxes: int) -> Path:
+    rng = np.random.default_rng(0)
+    corners = rng.uniform(0, 800, (boxes, 2))
+    scores = rng.random(boxes).astype(np.float32)
+    found = Detections(np.concatenate([corners, corners + 20], axis=1), scores, np.full(boxes, 1))
+    path = folder / "found.json"
+    write_layer(path, Layer(found, ["ship", "</script><b>&'\""], PIXELS, "s.tif", (900, 600), {}))
+    return path
+
+
+def data(html: str) -> dict[str, list[float]]:
+    return dict(json.loads(re.findall(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL)[0]))
+
+
+def test_one_file_that_holds_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = layer(tmp_path, 20)
+    write_overview(path, RGB, (900, 600), ["ship", "</script><b>&'\""])
+    assert main_with("report", path) == 0
+    assert "detections: 20" in capsys.readouterr().out
+    html = path.with_suffix(".html").read_text()
+    assert not re.search(r"(?:src|href)=\"(?!data:)", html)
+    assert "url(" not in html
+    assert "@import" not in html
+    assert html.count("</script>") == 2
+    assert "<b>" not in html
+    assert "&lt;/script&gt;&lt;b&gt;&amp;&#39;&#34;" in html
+    # the class that was found keeps the colour that it has among all classes
+    assert "#{:02x}{:02x}{:02x}".format(*class_colour(1)) in html
+    assert '<span class="name">ship' not in html
+    content = data(html)
+    assert content["scores"] == sorted(content["scores"], reverse=True)
+    assert len(content["boxes"]) == 80
+    assert content["size_px"] == [900, 600]
+
+
+def main_with(*arguments: object) -> int:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["fsod", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    return int(ended.value.code or 0)
+
+
+def test_a_scene_without_detections_has_a_report(tmp_path: Path) -> None:
+    path = layer(tmp_path, 0)
+    write_overview(path, RGB, (900, 600), ["ship"])
+    assert scene_report(path, tmp_path / "out" / "r.html")["detections"] == 0
+    assert "Nothing was found" in (tmp_path / "out" / "r.html").read_text()
+
+
+def test_what_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = layer(tmp_path, 3)
+    with pytest.raises(UserError, match=r"found.overview.jpg: the picture of the scene is missing; `fsod predict`"):
+        scene_report(path, tmp_path / "r.html")
+    Image.fromarray(RGB).save(overview_path(path))
+    with pytest.raises(UserError, match=r"found.overview.jpg: not the picture that `fsod predict` wrote"):
+        scene_report(path, tmp_path / "r.html")
+    assert main_with("report", tmp_path) == 2
+    assert "holds no evaluation (kK-seedS/scores.json)" in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.html"))
