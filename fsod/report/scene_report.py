@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -80,11 +81,11 @@ def _data(found: FoundLayer, size_px: tuple[int, int], classes: list[str]) -> di
     order = np.argsort(-found.scores, kind="stable")
     shown = [name for name in classes if name in set(found.class_names.tolist())]
     position = {name: i for i, name in enumerate(shown)}
-    lonlat = None if found.lonlat is None else found.lonlat[order].round(6)
+    degrees = [] if found.lonlat is None else found.lonlat[order].round(6).ravel().tolist()
     return {
         "size_px": size_px,
         "boxes": found.boxes_xyxy_px[order].round(1).ravel().tolist(),
         "scores": found.scores[order].round(4).tolist(),
         "classes": [position[name] for name in found.class_names[order].tolist()],
-        "lonlat": None if lonlat is None else np.where(np.isfinite(lonlat), lonlat, None).ravel().tolist(),
+        "lonlat": [value if math.isfinite(value) else None for value in degrees] or None,
     }
