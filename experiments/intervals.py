@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scipy.stats import t
-
 from experiments.records import Record
+from fsod.engine.run_scores import half_interval
 
 
 @dataclass(frozen=True)
@@ -32,9 +30,7 @@ class Interval:
 
 def interval(values: Sequence[float]) -> Interval:
     """Of at least one value."""
-    n = len(values)
-    half = float(t.ppf(0.975, n - 1)) * statistics.stdev(values) / math.sqrt(n) if n > 1 else math.nan
-    return Interval(statistics.fmean(values), half, n)
+    return Interval(statistics.fmean(values), half_interval(values), len(values))
 
 
 def over_seeds(records: Iterable[Record], metric: str, **wanted: object) -> dict[int, float]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from experiments.nwpu_fewshot.bench import Bench, Learned, Pretraining, timed
+from experiments.nwpu_fewshot.bench import Bench, Learn, Learned, Pretraining, timed
 from experiments.nwpu_fewshot.ordinary import FAMILIES, OrdinaryScenes
 from experiments.nwpu_fewshot.plain import made_once, run_to_end, train_base, train_on_shots, with_rows
 from experiments.nwpu_fewshot.systems import detector_of
@@ -27,7 +27,6 @@ from fsod.model.detector import Detector
 from fsod.store.checkpoint import Checkpoint, load_checkpoint, read_safetensors, save_checkpoint, write_safetensors
 
 YOLO_FORMAT = "nwpu-fewshot-yolo"
-Learn = Callable[[ShotList, Path], Learned]
 
 
 def yolo(bench: Bench, pretrained: Pretraining, base_file: Path) -> Learn:

@@ -38,6 +38,7 @@ class Bench:
         test: whole images that are scored.
         class_names: classes that have shots and are scored, in the folder's order.
         novel: which of them are novel.
+        database: of the tracking store.
     """
 
     settings: RunSettings
@@ -47,6 +48,7 @@ class Bench:
     test: CocoFolder
     class_names: tuple[str, ...]
     novel: tuple[str, ...]
+    database: Path
 
     @property
     def base(self) -> tuple[str, ...]:
@@ -80,6 +82,10 @@ class Learned:
     files: tuple[Path, ...] = ()
 
 
+Learn = Callable[[ShotList, Path], Learned]
+"""How a system learns a shot list; the folder is for its files."""
+
+
 def open_bench(settings: RunSettings, threads: int | None) -> Bench:
     """The benchmark of a run's configuration: its training and test lists, all its classes.
 
@@ -98,6 +104,7 @@ def open_bench(settings: RunSettings, threads: int | None) -> Bench:
         folder.select(read_ids(paths.id_list(settings.data.test_list))),
         folder.class_names,
         settings.data.novel,
+        paths.database,
     )
 
 

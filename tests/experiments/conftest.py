@@ -39,8 +39,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "init": str(root / "pretrain.safetensors"),
         "data": {"format": "coco", "novel": ["cross"]},
         "episodes": sizes,
-        "meta_train": OPTIM,
-        "finetune": OPTIM,
+        "meta_train": dict(OPTIM),  # YAML would make one section of one dictionary
+        "finetune": dict(OPTIM),
     }
     (root / "tiny.yaml").write_text(yaml.safe_dump(content))
     return root / "tiny.yaml"

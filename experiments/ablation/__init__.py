@@ -1,0 +1,1 @@
+"""Each named part of the method against the full system."""

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from experiments.ablation import table
+from experiments.ablation.run import main
+from experiments.ablation.variants import VARIANTS, applied
+from experiments.records import read_records
+from fsod.loss import meta_loss
+from fsod.model.baked import bake
+from fsod.model.detector import Detector
+
+
+def detector() -> Detector:
+    torch.manual_seed(0)
+    made = Detector("nano", 3)
+    with torch.no_grad():
+        made.maps(torch.rand(4, 3, 64, 64))  # statistics of batch norms
+    return made.eval()
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_inference_gives_the_scores_that_training_is_judged_by(name: str) -> None:
+    """A variant must change the baked network and the training one alike."""
+    made, images = detector(), torch.rand(1, 3, 64, 64)
+    with applied(VARIANTS[name]), torch.no_grad():
+        predictions = made(images, made.learned_rows())
+        boxes, scores = bake(made, made.learned_rows())(images)
+        torch.testing.assert_close(scores, predictions.log_scores().exp(), atol=1e-5, rtol=1e-3)
+        torch.testing.assert_close(boxes, predictions.boxes_xyxy_px, atol=1e-2, rtol=1e-3)
+
+
+def test_a_variant_leaves_nothing_behind() -> None:
+    for variant in VARIANTS.values():
+        before = [getattr(where, name) for where, name, _ in variant.patches]
+        with applied(variant):
+            assert [getattr(where, name) for where, name, _ in variant.patches] == [p[2] for p in variant.patches]
+        assert [getattr(where, name) for where, name, _ in variant.patches] == before
+
+
+def test_without_meta_sampling_every_negative_is_kept() -> None:
+    share, negative = torch.randn(2, 3, 50), torch.rand(2, 50) < 0.5
+    with applied(VARIANTS["no meta-sampling"]):
+        kept = vars(meta_loss)["hardest_negatives"](share, negative, torch.ones(2, 3, dtype=torch.bool), 5, 5)
+    assert kept.sum() == 3 * negative.sum()
+
+
+@pytest.mark.parametrize("name", ["encoder without size", "encoder without mask"])
+def test_the_encoder_does_not_see_what_it_is_not_told(name: str) -> None:
+    made, crops = detector(), torch.rand(1, 1, 4, 64, 64)
+    small, large = crops.clone(), crops.clone()
+    small[:, :, 3], large[:, :, 3] = 0, 1
+    small[:, :, 3, 24:40, 24:40] = 1
+    sides = torch.tensor([[16.0]]), torch.tensor([[64.0]])
+    if name == "encoder without size":
+        large = small
+    else:
+        sides = sides[0], sides[0]
+    inputs = zip((small, large), sides, strict=True)
+
+    def vectors(crop: torch.Tensor, side: torch.Tensor) -> torch.Tensor:
+        found = made.class_vectors(crop, side)
+        return torch.cat([*found.vectors, found.size_code], 1)
+
+    with torch.no_grad():
+        one, other = (vectors(*pair) for pair in inputs)
+        assert not torch.allclose(one, other)
+        with applied(VARIANTS[name]):
+            one, other = (vectors(*pair) for pair in zip((small, large), sides, strict=True))
+            torch.testing.assert_close(one, other)
+
+
+def test_variants_run_on_one_schedule_and_go_into_a_table(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results, names = tmp_path / "results.json", ["full", "no meta-cross loss", "kernels learned", "kernels predicted"]
+    short = ["meta_train.steps=2", "episodes.procedural_first=1"]
+    arguments = ["--config", str(run), "--shots", "2", "--seeds", "0", "--results", str(results)]
+    main([*arguments, "--variants", *names, "--set", *short])
+    records = {r["system"]: r for r in read_records(results)}
+    assert set(records) == {*names, "full, enrolled", "no meta-cross loss, enrolled"}
+    bases = {name: records[name]["checkpoint"] for name in names}
+    assert bases["kernels learned"] == bases["kernels predicted"] == bases["full"] != bases["no meta-cross loss"]
+    assert records["kernels predicted"]["per_class"] == records["full, enrolled"]["per_class"]
+    capsys.readouterr()
+    table.main(results)
+    assert "| kernels learned | " in capsys.readouterr().out
