@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from data_prep.folder import place_file
+from fsod.data.coco import IMAGE_FORMATS
 from fsod.errors import UserError
 from fsod.geo.scene import open_scene
 
@@ -93,7 +94,7 @@ def _read_plainly(path: Path) -> _Plain | None:
         raise UserError(f"{path}: no such image")
     kind = None
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=IMAGE_FORMATS) as image:
             kind = image.format
             if image.getexif().get(_ORIENTATION, _UPRIGHT) != _UPRIGHT:
                 raise UserError(f"{path}: its EXIF orientation says to turn it; save it upright, and check its boxes")

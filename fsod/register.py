@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import warnings
@@ -60,7 +61,9 @@ def register_model(
         uri = tracking_uri(database)
         mlflow.set_tracking_uri(uri)
         with mlflow_errors(uri), mlflow.start_run(run_id=run.id), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "(?s).*input example")  # a picture in base64 would explain nothing
+            # the signature is given, and a picture in base64 would explain nothing
+            warnings.filterwarnings("ignore", "(?s).*(input example|type hints)")
+            logging.getLogger("mlflow.models.signature").setLevel(logging.WARNING)
             logged = mlflow.pyfunc.log_model(
                 name="detector",
                 python_model=str(Path(__file__).with_name("mlflow_model.py")),

@@ -29,6 +29,8 @@ from PIL import Image
 from fsod.errors import UserError, nearest
 
 ANNOTATIONS = "annotations.json"
+IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+"""What Pillow may take an image file for, whatever its name: for some of the others (EPS) it starts programs."""
 
 
 @dataclass(frozen=True)
@@ -235,7 +237,7 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
         raise UserError(f"{path}: no such image")
     try:
         # Pillow, not OpenCV: OpenCV fills what is missing of a truncated JPEG with grey and says nothing
-        with Image.open(path) as image:
+        with Image.open(path, formats=IMAGE_FORMATS) as image:
             # convert would cut off at 255, and 16-bit RGB is read as its high bytes, without a word
             if image.mode.startswith(("I", "F")) or ";16" in str(image.tile):
                 raise UserError(f"{path}: is not an 8-bit image (mode {image.mode}); scale it to 8 bits first")

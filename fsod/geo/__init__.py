@@ -2,3 +2,10 @@
 
 This package knows rasters and boxes, not networks: a detector is a function from a batch of windows to boxes.
 """
+
+import pyogrio
+
+from fsod.geo.network import CLOSED
+
+# a vector file is always one that lies here
+pyogrio.set_gdal_config_options({**CLOSED, "GML_DOWNLOAD_SCHEMA": False})

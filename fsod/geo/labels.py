@@ -17,11 +17,7 @@ from geopandas import GeoDataFrame, GeoSeries
 from numpy.typing import NDArray
 
 from fsod.errors import UserError, nearest
-from fsod.geo.network import CLOSED
 from fsod.geo.scene import Scene
-
-# a vector file is always one that lies here
-pyogrio.set_gdal_config_options({**CLOSED, "GML_DOWNLOAD_SCHEMA": False})
 
 NAMED = 3
 """How many offending features an error names."""

@@ -124,9 +124,11 @@ def read_header(path: Path, what: str = "weights") -> dict[str, Any]:
         raise UserError(f"{path}: no such file; expected {what}")
     try:
         with safe_open(path, "pt") as file:
-            header: dict[str, Any] = json.loads((file.metadata() or {}).get("fsod", "{}"))
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+            header = json.loads((file.metadata() or {}).get("fsod", "{}"))
+    except (SafetensorError, OSError, json.JSONDecodeError, RecursionError) as error:
         raise UserError(f"{path}: not {what}: {_first_line(error)}") from error
+    if not isinstance(header, dict):
+        raise UserError(f"{path}: not {what}: its header is no JSON object")
     return header
 
 

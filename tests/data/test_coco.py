@@ -331,3 +331,13 @@ def test_json_is_replaced_whole(tmp_path: Path) -> None:
     write_json(path, [2])
     assert json.loads(path.read_text()) == [2]
     assert [p.name for p in path.parent.iterdir()] == ["a.json"]
+
+
+def test_an_image_that_a_program_would_have_to_open_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[object] = []
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *given, **_: started.append(given))
+    path = tmp_path / "drawing.jpg"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n%%EOF\n")
+    with pytest.raises(UserError, match=r"drawing\.jpg: not a readable image"):
+        read_rgb(path)
+    assert not started

@@ -52,6 +52,14 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path, saved: Path) -> None:
         load_checkpoint(foreign)
 
 
+@pytest.mark.parametrize("header", ["[1]", "3", "[" * 100_000, "{"])
+def test_a_header_that_is_no_json_object_is_refused(tmp_path: Path, header: str) -> None:
+    path = tmp_path / "odd.safetensors"
+    save_file({"x": torch.zeros(1)}, path, metadata={"fsod": header})
+    with pytest.raises(UserError, match=r"odd\.safetensors: not a checkpoint: "):
+        load_checkpoint(path)
+
+
 def test_a_bank_comes_back_as_it_was(tmp_path: Path, saved: Path) -> None:
     detector = load_checkpoint(saved).detector
     bank = bank_of(detector)
