@@ -6,6 +6,7 @@ classes of the data set in the spelling of fsod's reader. Lines that start with 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
@@ -42,6 +43,14 @@ def novel_classes(data_format: str, name: str) -> tuple[str, ...]:
     if len(set(novel)) != len(novel) or not novel:
         raise UserError(f"{file}: must name at least one class, and each once")
     return novel
+
+
+def split_title(data_format: str, novel: Sequence[str]) -> str:
+    """The name of the split that has these novel classes, else their list."""
+    for name in split_names(data_format):
+        if set(novel_classes(data_format, name)) == set(novel):
+            return name
+    return ", ".join(novel) or "no novel class"
 
 
 def _folder(data_format: str) -> Traversable:

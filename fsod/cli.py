@@ -11,6 +11,7 @@ import typer
 from fsod.cli_bank import bank_app
 from fsod.cli_data import data_app
 from fsod.cli_options import Config, Json, Overrides, Seed, ShotsK, report
+from fsod.cli_runs import runs_app
 from fsod.cli_serve import register_command, serve_command
 from fsod.config import Precision, PredictSettings, load_pretrain_settings, load_settings
 from fsod.errors import UserError
@@ -23,6 +24,7 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(bank_app, name="bank")
+app.add_typer(runs_app, name="runs")
 weights_app = typer.Typer(help="Bring in weights.", no_args_is_help=True)
 app.add_typer(weights_app, name="weights")
 app.command("register")(register_command)

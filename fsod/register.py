@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import fsod
 from fsod.config import PredictSettings
 from fsod.engine.dashboard import free_port
-from fsod.engine.tracking import mlflow_errors, open_run, tracking_uri
+from fsod.engine.tracking import open_run
+from fsod.engine.tracking_store import mlflow_errors, tracking_uri
 from fsod.errors import UserError
 from fsod.packages import pinned
 from fsod.predict_steps import load_searcher

@@ -6,8 +6,6 @@ The command line and the demo are made of these.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,12 +18,12 @@ from data_prep.synthetic import load_spec, make_scenes
 from data_prep.tile import tile_folder
 from fsod.config import CommonSettings, PretrainSettings, RunSettings, override_settings
 from fsod.data.coco import CocoFolder, load_folder, read_ids, write_json
-from fsod.data.shots import ShotList, draw_shots, load_shots
+from fsod.data.shots import ShotList, draw_shots, load_shots, only_shots
 from fsod.draw import contact_sheet, write_png
 from fsod.engine.device import choose_machine
 from fsod.engine.distributed import first_goes_ahead, is_first, joined
 from fsod.engine.enroll import Examples, enrolled_bank, learned_bank, shot_examples
-from fsod.engine.evaluate import Scores, average_precision, detect_folder
+from fsod.engine.evaluate import average_precision, detect_folder
 from fsod.engine.finetune import finetune
 from fsod.engine.infer import batch_detector
 from fsod.engine.meta_train import SHAPING, meta_train
@@ -33,10 +31,10 @@ from fsod.engine.pretrain import SHAPING as PRETRAIN_SHAPING
 from fsod.engine.pretrain import pretrain
 from fsod.engine.run_paths import RunPaths
 from fsod.engine.run_scores import evaluations
-from fsod.engine.tracking import Run, open_run
 from fsod.errors import UserError
 from fsod.evaluation_pictures import FOUND, write_by_shots, write_pictures
 from fsod.progress import console, progress_bar
+from fsod.records import flat_metrics, hashes, log_folder, log_shots, observer, tracked, unobserved
 from fsod.store.checkpoint import Checkpoint, load_checkpoint
 from fsod.store.class_bank import save_bank
 
@@ -82,11 +80,13 @@ def run_meta_train(settings: RunSettings) -> dict[str, Any]:
         started = time.perf_counter()
         if is_first():
             with tracked(settings, "meta-train", paths.run_dir / "meta-train.mlflow") as run:
+                log_folder(run, "meta-train", tiles)
                 with progress_bar("meta-train", settings.meta_train.steps) as bar:
                     observe = observer(run, bar.advance_to, settings.episodes.queries)
                     meta_train(settings, tiles, machine, *files, observe)
                 run.log_metrics({"seconds": time.perf_counter() - started}, settings.meta_train.steps)
                 run.log_artifact(paths.meta_checkpoint)
+                run.tag(hashes({"checkpoint": paths.meta_checkpoint}))
         else:
             meta_train(settings, tiles, machine, *files, unobserved)
     seconds = time.perf_counter() - started
@@ -106,6 +106,7 @@ def run_pretrain(settings: PretrainSettings) -> dict[str, Any]:
                 with progress_bar("pretrain", settings.pretrain.steps) as bar:
                     pretrain(settings, machine, *files, observer(run, bar.advance_to, settings.episodes.queries))
                 run.log_artifact(paths.pretrained)
+                run.tag(hashes({"checkpoint": paths.pretrained}))
         else:
             pretrain(settings, machine, *files, unobserved)
     seconds = time.perf_counter() - started
@@ -142,7 +143,9 @@ def run_finetune(settings: RunSettings, k: int, seed: int) -> dict[str, Any]:
         files = (paths.finetuned(k, seed), paths.finetune_state(k, seed))
         started = time.perf_counter()
         if is_first():
-            with tracked(settings, f"finetune k={k} seed={seed}", files[1].with_name("finetune.mlflow")) as run:
+            with tracked(settings, "finetune", paths.finetune_run(k, seed), shots=k) as run:
+                log_folder(run, "query", only_shots(train, shots))
+                log_shots(run, shots, paths.shots(k, seed))
                 run.log_image(support_sheet(train, shots, settings.episodes.support_px, paths.shots(k, seed).parent))
                 with progress_bar(f"finetune, {k} shots", settings.finetune.steps) as bar:
                     observe = observer(run, bar.advance_to, settings.episodes.queries)
@@ -150,6 +153,7 @@ def run_finetune(settings: RunSettings, k: int, seed: int) -> dict[str, Any]:
                 save_bank(paths.bank(k, seed), learned_bank(tuned, gsd_of(train)), files[0])
                 run.log_artifact(files[0])
                 run.log_artifact(paths.bank(k, seed))
+                run.tag(hashes({"checkpoint": files[0], "bank": paths.bank(k, seed)}))
         else:
             finetune(settings, base, train, shots, machine, *files, unobserved)
     seconds = time.perf_counter() - started
@@ -167,17 +171,24 @@ class Evaluation:
 
     Attributes:
         checkpoint: any checkpoint.
+        path: its file.
         folder: the images.
         novel: names of the novel classes.
         examples: of classes that the checkpoint has not learned; they are enrolled first.
-        label: for messages and the tracking store.
+        support: the shot list that novel classes were learned from, and its file.
+        run_file: names the run in the tracking store that trained the checkpoint, where the scores belong; None: they get
+            a run of their own.
+        label: of such a run.
     """
 
     checkpoint: Checkpoint
+    path: Path
     folder: CocoFolder
     novel: tuple[str, ...]
     examples: Examples
-    label: str
+    support: tuple[ShotList, Path] | None = None
+    run_file: Path | None = None
+    label: str = ""
 
 
 def run_evaluate(settings: CommonSettings, what: Evaluation, pictures_dir: Path) -> dict[str, Any]:
@@ -194,8 +205,15 @@ def run_evaluate(settings: CommonSettings, what: Evaluation, pictures_dir: Path)
         found = detect_folder(what.folder, detect, bar.advance)
     seconds = time.perf_counter() - started
     scores = average_precision(what.folder, found, names, what.novel)
-    with tracked(settings, f"evaluate {what.label}", None) as run:
+    shots = what.support[0].k if what.support and what.run_file else None
+    with tracked(settings, "evaluate", what.run_file, shots=shots, label=what.label, reopen=True) as run:
+        run.tag({"stage": "evaluate", **hashes({"checkpoint": what.path})})
+        log_folder(run, "test", what.folder)
+        if what.support:
+            log_shots(run, *what.support)
         run.log_metrics(flat_metrics(scores), 0)
+        run.summarise()
+        run.log_dict(scores.as_dict(), "scores.json")
         for picture in write_pictures(what.folder, found, names, what.novel, pictures_dir):
             run.log_image(picture)
     return {**scores.as_dict(), "seconds": seconds, "machine": str(machine), "picture": str(pictures_dir / FOUND)}
@@ -205,37 +223,6 @@ def gsd_of(folder: CocoFolder) -> float | None:
     """The median GSD of a folder's images, None when any is unknown."""
     known = [image.gsd_m for image in folder.images if image.gsd_m is not None]
     return float(np.median(known)) if len(known) == len(folder.images) and known else None
-
-
-def observer(run: Run, advance_to: Callable[[int, str], None], queries: int) -> Callable[[int, dict[str, float]], None]:
-    """Tells screen and tracking store how training goes."""
-    last = [time.perf_counter(), 0.0]
-
-    def observe(step: int, values: dict[str, float]) -> None:
-        now = time.perf_counter()
-        rate = (step - last[1]) * queries / (now - last[0]) if last[1] else 0.0
-        last[:] = [now, step]
-        advance_to(step, f"loss {values['total']:.2f}, {rate:.0f} images/s")
-        run.log_metrics({**{f"loss/{name}": value for name, value in values.items()}, "images_per_s": rate}, step)
-
-    return observe
-
-
-def unobserved(step: int, values: dict[str, float]) -> None:
-    """What the other processes of a training tell: nothing."""
-
-
-def tracked(settings: CommonSettings, name: str, id_file: Path | None) -> AbstractContextManager[Run]:
-    """A run in the tracking store, named after the step; ``id_file`` lets an interrupted step go on in the same run."""
-    paths = RunPaths(settings.run_dir)
-    return open_run(
-        database=paths.database,
-        experiment=settings.name,
-        run_name=name,
-        params=settings.model_dump(mode="json"),
-        tags={"stage": name.split()[0], "seed": str(settings.seed)},
-        run_id_file=id_file,
-    )
 
 
 def support_sheet(folder: CocoFolder, shots: ShotList, support_px: int, where: Path) -> Path:
@@ -252,20 +239,25 @@ def write_examples(path: Path, examples: Examples, columns: int) -> None:
     write_png(path, contact_sheet([rgb for rgb, _ in pairs], [name for _, name in pairs], columns=columns))
 
 
-def flat_metrics(scores: Scores) -> dict[str, float]:
-    """Scores as metrics of the tracking store."""
-    metrics = {f"AP/{key}": value for key, value in scores.as_dict().items() if isinstance(value, float)}
-    return metrics | {f"AP50/{name}": ap for name, ap in scores.per_class_ap50.items() if ap is not None}
-
-
 def evaluate_run(settings: RunSettings, k: int, seed: int, ids: Path | None) -> dict[str, Any]:
     """Scores a run's finetuned detector on its test list, or on another list of image ids."""
-    paths = RunPaths(settings.run_dir)
-    tuned = load_checkpoint(paths.finetuned(k, seed), size=settings.size)
+    paths, settings = RunPaths(settings.run_dir), settings.model_copy(update={"seed": seed})
+    file = paths.finetuned(k, seed)
+    tuned = load_checkpoint(file, size=settings.size)
     folder = load_folder(paths.data)
     test = folder.select(read_ids(ids or paths.id_list(settings.data.test_list)))
-    out = paths.finetuned(k, seed).parent
-    what = Evaluation(tuned, test, settings.data.novel, {}, f"k={k} seed={seed}")
+    out = file.parent
+    known = paths.shots(k, seed)
+    what = Evaluation(
+        tuned,
+        file,
+        test,
+        settings.data.novel,
+        {},
+        support=(load_shots(known, folder), known) if known.is_file() else None,
+        run_file=paths.finetune_run(k, seed) if ids is None else None,
+        label="" if ids is None else f"K={k}/seed={seed} on {ids.stem}",
+    )
     result = run_evaluate(settings, what, out)
     write_json(paths.scores(k, seed), result)
     write_by_shots(evaluations(settings.run_dir), settings.run_dir)
@@ -285,12 +277,14 @@ def evaluate_files(
     folder = load_folder(data)
     test = folder.select(read_ids(ids)) if ids else folder
     examples: Examples = {}
+    support = None
     if shots is not None:
         drawn = load_shots(shots, folder)
+        support = (drawn, shots)
         new = [name for name in drawn.box_ids if name not in loaded.class_names]
         examples = shot_examples(folder, drawn, new, settings.episodes.support_px)
     novel = tuple(dict.fromkeys((*(settings.data.novel if isinstance(settings, RunSettings) else ()), *examples)))
-    what = Evaluation(loaded, test, novel, examples, checkpoint.stem)
+    what = Evaluation(loaded, checkpoint, test, novel, examples, support, label=checkpoint.stem)
     with TemporaryDirectory() as pictures:
         result = run_evaluate(settings, what, Path(pictures))
     del result["picture"]  # the tracking store keeps it

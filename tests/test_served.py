@@ -27,7 +27,7 @@ from rasterio.transform import from_origin
 
 from fsod.config import PredictSettings, RunSettings
 from fsod.engine.enroll import learned_bank
-from fsod.engine.tracking import create_store
+from fsod.engine.tracking_store import create_store
 from fsod.errors import UserError
 from fsod.model.detector import Detector
 from fsod.predict_steps import predict_files

@@ -11,7 +11,7 @@ from experiments.records import Record, add_record, check_same, commit, key_of, 
 from fsod.config import RunSettings, load_settings
 from fsod.engine.evaluate import Scores
 from fsod.engine.tracking import open_run
-from fsod.steps import flat_metrics
+from fsod.records import flat_metrics
 
 
 def options_of(description: str | None) -> argparse.ArgumentParser:

@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from fsod.engine.tracking import create_store, tracking_uri
+from fsod.engine.tracking_store import create_store, tracking_uri
 from fsod.errors import UserError
 
 _HOST = "127.0.0.1"

@@ -63,6 +63,10 @@ class RunPaths:
         """The state of an unfinished finetuning."""
         return self.run_dir / f"k{k}-seed{seed}" / "finetune.state.pt"
 
+    def finetune_run(self, k: int, seed: int) -> Path:
+        """The id of the run in the tracking store that holds this finetuning and its evaluation."""
+        return self.run_dir / f"k{k}-seed{seed}" / "finetune.mlflow"
+
     def bank(self, k: int, seed: int) -> Path:
         """The class bank of all classes after finetuning."""
         return self.run_dir / f"k{k}-seed{seed}" / "bank.safetensors"

@@ -9,7 +9,8 @@ import copy
 import itertools
 import math
 import pickle
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,7 +28,9 @@ from fsod.errors import UserError
 Network = TypeVar("Network", bound=nn.Module)
 LossOf = Callable[[Any, Episode], dict[str, Tensor]]
 Observer = Callable[[int, dict[str, float]], None]
-"""Told every ``log_every`` steps: the step, and means since the last call."""
+"""Told every ``log_every`` steps: the step, and since the last call means of the loss terms and of the gradient's norm
+(``gradient``), the learning rate (``lr``), ``steps_per_s`` and the share of time spent waiting for data
+(``data_wait_share``)."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,8 @@ def run_stage(stage: Stage, detector: Network, machine: Machine, observe: Observ
     objective = parallel(_Objective(detector, stage.loss_of))
 
     window: list[dict[str, Tensor]] = []  # terms of the steps since the last report
-    for step, episode in enumerate(_loader(stage, start, machine), start):
+    episodes = _Awaited(_loader(stage, start, machine))
+    for step, episode in enumerate(episodes, start):
         lr = learning_rate(step, settings)
         for group in optimizer.param_groups:
             group["lr"] = lr
@@ -86,7 +90,7 @@ def run_stage(stage: Stage, detector: Network, machine: Machine, observe: Observ
         if report or save:
             means = _read(window, stage, done)
         if report:
-            observe(done, {**means, "lr": lr})
+            observe(done, {**means, "lr": lr, **episodes.pace(len(window))})
             window = []
         if save and is_first():
             _save(stage, done, detector, average, optimizer)
@@ -104,6 +108,32 @@ def train_step(
     norm = nn.utils.clip_grad_norm_(trained, clip_norm)
     optimizer.step()
     return {**{name: value.detach() for name, value in terms.items()}, "gradient": norm}
+
+
+class _Awaited:
+    """Episodes, and how long they were waited for."""
+
+    def __init__(self, episodes: Iterable[Episode]) -> None:
+        self._episodes = episodes
+        self._since_s, self._waited_s = time.perf_counter(), 0.0
+
+    def __iter__(self) -> Iterator[Episode]:
+        episodes = iter(self._episodes)
+        while True:
+            asked_s = time.perf_counter()
+            episode = next(episodes, None)
+            self._waited_s += time.perf_counter() - asked_s
+            if episode is None:
+                return
+            yield episode
+
+    def pace(self, steps: int) -> dict[str, float]:
+        """Steps a second, and the share of time waited, since the last call."""
+        now_s = time.perf_counter()
+        seconds = now_s - self._since_s
+        pace = {"steps_per_s": steps / seconds, "data_wait_share": self._waited_s / seconds}
+        self._since_s, self._waited_s = now_s, 0.0
+        return pace
 
 
 class _Objective(nn.Module):

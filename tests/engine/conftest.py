@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fsod.engine.tracking import create_store
+from fsod.engine.tracking_store import create_store
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import copy
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
@@ -12,7 +15,7 @@ from fsod.data.coco import CocoFolder
 from fsod.data.episodes import Episode, RealEpisodes
 from fsod.engine.device import Machine, choose_machine
 from fsod.engine.episode_loss import episode_loss, known_background, shots_loss, targets_of
-from fsod.engine.stage import Stage, learning_rate, run_stage
+from fsod.engine.stage import Stage, _Awaited, learning_rate, run_stage
 from fsod.errors import UserError
 from fsod.model.detector import Detector
 from tests.made_folder import make_folder
@@ -49,6 +52,22 @@ def ignore(step: int, values: dict[str, float]) -> None:
 
 class Killed(Exception):
     pass
+
+
+def test_the_time_spent_waiting_for_data_is_told() -> None:
+    def slow() -> Iterator[Episode]:
+        for _ in range(3):
+            time.sleep(0.05)
+            yield cast(Episode, "an episode")
+
+    awaited = _Awaited(slow())
+    seen = list(awaited)
+    pace = awaited.pace(len(seen))
+    assert len(seen) == 3
+    assert 0.5 < pace["data_wait_share"] <= 1
+    assert 0 < pace["steps_per_s"] < 20
+    time.sleep(0.01)
+    assert awaited.pace(1)["data_wait_share"] == 0
 
 
 def test_a_killed_training_goes_on_to_the_same_weights(folder: CocoFolder, tmp_path: Path) -> None:

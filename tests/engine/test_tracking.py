@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 import fsod
-from fsod.engine import tracking
-from fsod.engine.tracking import Run, metric_name, open_run
+from fsod.engine.origin import origin
+from fsod.engine.tracked_run import Run, metric_name
+from fsod.engine.tracking import open_run
 from fsod.errors import UserError
 
 SETTINGS = {"name": "a study", "loss": {"box": 3.0}, "novel": ["ship"]}
@@ -141,6 +142,7 @@ with open_run(database=database, experiment="study", run_name=name, params={"a":
     for step in range(20):
         run.log_metrics({"loss": 1.0, "rate": 2.0}, step)
     if killed:
+        run.flush()
         os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -155,7 +157,7 @@ def test_two_processes_share_a_fresh_database_and_a_killed_one_goes_on(
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     database = tmp_path / "runs" / "mlflow.db"
     both = [start(database, "first", "killed"), start(database, "second", "finished")]
-    errors = [process.communicate(timeout=100)[1].decode() for process in both]
+    errors = [process.communicate(timeout=300)[1].decode() for process in both]
     assert [process.returncode for process in both] == [-signal.SIGKILL, 0], errors
     assert not any("Traceback" in text or "alembic" in text for text in errors)
     killed_id = (database.parent / "first").read_text().strip()
@@ -217,10 +219,10 @@ def test_a_run_names_the_commit_of_its_own_checkout_only(
     assert tags["mlflow.source.git.commit"] == git("rev-parse", "HEAD")
     assert tags["git_changed"] == "false"
     package.write_text("changed = 1\n")
-    assert tracking._origin()["git_changed"] == "true"
+    assert origin()["git_changed"] == "true"
     installed = tmp_path / "checkout" / ".venv" / "site-packages" / "fsod" / "__init__.py"
     monkeypatch.setattr(fsod, "__file__", str(installed))
-    assert "mlflow.source.git.commit" not in tracking._origin()
+    assert "mlflow.source.git.commit" not in origin()
 
 
 def test_mlflow_is_imported_only_when_a_run_is_opened() -> None:

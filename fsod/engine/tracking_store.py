@@ -1,0 +1,139 @@
+"""Where runs are kept: one SQLite database, or the store that ``MLFLOW_TRACKING_URI`` names.
+
+Artifacts lie beside the database in ``mlartifacts/``. MLflow takes seconds to import, so that happens when a store is
+opened, not with this module.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+from fsod.errors import UserError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_MLFLOW = {
+    # its own patience with a server that does not answer is many minutes
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+
+
+def local_uri(database: Path) -> str:
+    """The SQLite file, as MLflow writes it."""
+    return f"sqlite:///{database.absolute()}"
+
+
+def tracking_uri(database: Path) -> str:
+    """Where runs are kept: ``MLFLOW_TRACKING_URI`` if it is set, else the SQLite file."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or local_uri(database)
+
+
+def is_server(uri: str) -> bool:
+    """Whether a store is reached over the network, and may be away."""
+    return uri.startswith(("http://", "https://"))
+
+
+def create_store(database: Path) -> None:
+    """Makes the database, if it is missing; processes that do so at the same moment wait for each other.
+
+    Raises:
+        UserError: the store cannot be used.
+    """
+    uri = tracking_uri(database)
+    file = _sqlite_file(uri)
+    if file is None or not _has_tables(file):
+        with mlflow_errors(uri):
+            connect(uri)
+
+
+def connect(uri: str) -> MlflowClient:
+    """A client of a store, which exists and is migrated when this returns; a server gets seconds to answer.
+
+    Raises:
+        MlflowException, OSError: the store cannot be used.
+        UserError: the file is no database.
+    """
+    for key, value in _MLFLOW.items():
+        os.environ.setdefault(key, value)
+    from mlflow import MlflowClient
+
+    # a hundred lines about migrations on the first run; every attempt to reach a server
+    for name in ("alembic", "mlflow.store.db.utils", "urllib3.connectionpool"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    database = _sqlite_file(uri)
+    fresh = database is not None and not _has_tables(database)
+    with _lock(database) if database and fresh else nullcontext():
+        client = MlflowClient(tracking_uri=uri)
+        client.search_experiments(max_results=1)  # the first call makes the tables, and tells whether the store answers
+    return client
+
+
+def experiment_id(client: MlflowClient, uri: str, name: str) -> str:
+    """The experiment of a name, made if missing. Under ``store_lock``, if others may ask for it at the same moment."""
+    found = client.get_experiment_by_name(name)
+    if found:
+        return found.experiment_id
+    database = _sqlite_file(uri)
+    if database is None:
+        return client.create_experiment(name)
+    # MLflow's own choice would be the folder that the command happens to run in
+    folder = database.parent / "mlartifacts" / (re.sub(r"[^\w-]+", "_", name))
+    return client.create_experiment(name, artifact_location=folder.as_uri())
+
+
+def store_lock(uri: str, database: Path) -> FileLock:
+    """Held by the one process of this machine that makes what others may be making too.
+
+    Args:
+        uri: of the store.
+        database: beside it lies the lock of a store that is no file.
+    """
+    return _lock(_sqlite_file(uri) or database)
+
+
+@contextmanager
+def mlflow_errors(uri: str) -> Iterator[None]:
+    """Turns what MLflow raises into a UserError."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (MlflowException, OSError) as error:
+        raise UserError(f"{uri}: cannot keep runs there: {in_short(error)}") from error
+
+
+def in_short(error: Exception) -> str:
+    """What an error says, in one line of bearable length."""
+    return " ".join(str(error).split())[:300]
+
+
+def _has_tables(database: Path) -> bool:
+    """Whether MLflow has been here. Asked without it: it tries a file that is no database again and again."""
+    try:
+        with _lock(database), closing(sqlite3.connect(database)) as connection:
+            tables = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'experiments'").fetchone()
+    except (OSError, sqlite3.Error) as error:
+        raise UserError(f"{database}: cannot keep runs there: {error}") from error
+    return bool(tables[0])
+
+
+def _lock(database: Path) -> FileLock:
+    database.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(database.with_name(database.name + ".lock"))
+
+
+def _sqlite_file(uri: str) -> Path | None:
+    prefix = "sqlite:///"
+    return Path(uri.removeprefix(prefix)).absolute() if uri.startswith(prefix) else None

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from fsod.engine.run_upload import upload_runs
+from fsod.engine.studies import PARENT, Study
+from fsod.engine.tracked_run import Run
+from fsod.engine.tracking import CONTINUES, WAITS_FOR, open_run
+from fsod.engine.tracking_store import connect, local_uri
+from fsod.errors import UserError
+
+STUDY = Study("nwpu", "abc", {"split": "S1"}, {"loss.box": "3.0"}, {"loss": {"box": 3.0}})
+
+
+@pytest.fixture
+def port() -> int:
+    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def server_store(tmp_path: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The database of a server, which MLflow's application finds by its environment."""
+    folder = tmp_path / "server"
+    folder.mkdir()
+    path = Path(shutil.copy(migrated, folder))
+    monkeypatch.setenv("_MLFLOW_SERVER_FILE_STORE", local_uri(path))
+    monkeypatch.setenv("_MLFLOW_SERVER_ARTIFACT_ROOT", "mlflow-artifacts:/")
+    monkeypatch.setenv("_MLFLOW_SERVER_ARTIFACT_DESTINATION", str(folder / "artifacts"))
+    monkeypatch.setenv("_MLFLOW_SERVER_SERVE_ARTIFACTS", "true")
+    return path
+
+
+@contextmanager
+def serving(port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """MLflow's own server, in a thread."""
+    import uvicorn
+    from mlflow.server.fastapi_app import app
+
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", lifespan="off"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive(), "the server did not start"
+        time.sleep(0.01)
+    try:
+        yield
+    finally:
+        server.force_exit = server.should_exit = True
+        thread.join()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")  # the server has set it for itself
+
+
+def seed_run(database: Path, seed: int, said: list[str]) -> AbstractContextManager[Run]:
+    return open_run(
+        database=database,
+        experiment="nwpu S1",
+        run_name=f"K=5/seed={seed}",
+        params={"seed": seed},
+        tags={"shots": "5", "seed": str(seed)},
+        run_id_file=database.parent / f"{seed}.mlflow",
+        study=STUDY,
+        say=said.append,
+    )
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_training_outlives_its_server_and_the_records_follow(
+    database: Path, server_store: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+    picture = database.parent / "found.png"
+    picture.write_bytes(b"png")
+    said: list[str] = []
+    with serving(port, monkeypatch):
+        up = seed_run(database, 0, said)
+        first = up.__enter__()
+        first.log_metrics({"loss/total": 3.0}, 10)
+        first.flush()
+        assert not said
+        on_server = first.id
+    for step in (20, 30):
+        first.log_metrics({"loss/total": 30 / step, "AP/novel_map50": 0.5}, step)
+    first.log_image(picture)
+    first.log_data("test", "nwpu/data", "0" * 64, "runs/nwpu/data", {"images": 2})
+    up.__exit__(None, None, None)
+    assert len(said) == 1
+    assert "fsod runs upload" in said[0]
+    assert first.id != on_server
+
+    with seed_run(database, 1, said) as second:  # the server was away from the start
+        second.log_metrics({"AP/novel_map50": 0.7}, 0)
+        second.summarise()
+    assert len(said) == 2
+    with pytest.raises(UserError, match=f"127.0.0.1:{port}: cannot keep runs there"):
+        upload_runs(database)
+
+    with serving(port, monkeypatch):
+        assert upload_runs(database) == {"uploaded": 2, "going_on": 0, "server": f"http://127.0.0.1:{port}"}
+        assert upload_runs(database)["uploaded"] == 0
+    there, here = connect(local_uri(server_store)), connect(local_uri(database))
+    assert here.get_run(first.id).data.tags[CONTINUES] == on_server
+    assert WAITS_FOR not in here.get_run(first.id).data.tags
+
+    run = there.get_run(on_server)
+    assert (run.info.status, run.info.run_name) == ("FINISHED", "K=5/seed=0")
+    history = there.get_metric_history(on_server, "loss/total")
+    assert [(m.step, m.value) for m in history] == [(10, 3.0), (20, 1.5), (30, 1.0)]
+    assert [d.dataset.name for d in run.inputs.dataset_inputs] == ["nwpu/data"]
+    assert (
+        server_store.parent / "artifacts" / run.info.experiment_id / on_server / "artifacts/pictures/found.png"
+    ).is_file()
+    study = there.get_run(run.data.tags[PARENT])
+    assert study.data.metrics["K5/novel_map50_mean"] == pytest.approx(0.6)
+    assert study.data.metrics["K5/seeds"] == 2
+    runs = there.search_runs([run.info.experiment_id])
+    assert sorted(r.info.run_name for r in runs) == ["K=5/seed=0", "K=5/seed=1", "nwpu"]
+    assert not any(WAITS_FOR in r.data.tags for r in runs)
+
+
+def test_a_server_that_never_answers_is_given_up(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    said: list[str] = []
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        with seed_run(database, 0, said) as run:
+            run.log_metrics({"loss/total": 1.0}, 1)
+    kept = connect(local_uri(database)).get_run(run.id)
+    assert kept.data.tags[WAITS_FOR] == address
+    assert kept.data.metrics["loss/total"] == 1.0
+    assert len(said) == 1
+    assert "\n" not in said[0]
+
+
+def test_uploading_needs_a_server_and_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(UserError, match="MLFLOW_TRACKING_URI"):
+        upload_runs(tmp_path / "mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    with pytest.raises(UserError, match="no such database"):
+        upload_runs(tmp_path / "mlflow.db")
