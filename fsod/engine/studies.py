@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from scipy.special import stdtrit
+from fsod.engine.run_scores import half_interval
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -101,12 +100,6 @@ def summary(runs: list[MlflowRun]) -> dict[str, tuple[float, int]]:
         seeds = max(len(values), found.get(f"K{k}/seeds", (0.0, 0))[1])
         found[f"K{k}/seeds"] = float(seeds), seeds
     return found
-
-
-def half_interval(values: list[float]) -> float:
-    """Half the width of the 95 % interval of the mean of two values or more, by Student's t."""
-    n = len(values)
-    return float(stdtrit(n - 1, 0.975)) * stdev(values) / math.sqrt(n)
 
 
 def children(client: MlflowClient, study: MlflowRun) -> list[MlflowRun]:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from fsod.engine.studies import PARENT, Study, children, half_interval, summary
+from fsod.engine.run_scores import half_interval
+from fsod.engine.studies import PARENT, Study, children, summary
 from fsod.engine.tracked_run import Run
 from fsod.engine.tracking import open_run
 
