@@ -70,6 +70,11 @@ def area_px(boxes_xyxy_px: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.asarray(sides[:, 0] * sides[:, 1])
 
 
+def longer_side_px(boxes_xyxy_px: NDArray[np.floating]) -> NDArray[np.float64]:
+    """The longer side of each of (n, 4) boxes, in pixels."""
+    return np.asarray((boxes_xyxy_px[:, 2:] - boxes_xyxy_px[:, :2]).max(axis=1).astype(np.float64))
+
+
 def intersection_px(a_xyxy_px: NDArray[np.floating], b_xyxy_px: NDArray[np.floating]) -> NDArray[np.float64]:
     """Intersection areas of every box of a (n, 4) with every box of b (m, 4): (n, m) square pixels."""
     a, b = a_xyxy_px.astype(np.float64)[:, None], b_xyxy_px.astype(np.float64)[None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -29,6 +29,8 @@ weights_app = typer.Typer(help="Bring in weights.", no_args_is_help=True)
 app.add_typer(weights_app, name="weights")
 app.command("register")(register_command)
 app.command("serve")(serve_command)
+
+Number = TypeVar("Number", int, float)
 
 
 def main() -> None:
@@ -170,6 +172,13 @@ def predict_command(
     overlap_px: Annotated[
         int, typer.Option(help="What windows share: the largest object that is sure to be whole.")
     ] = 160,
+    scales: Annotated[
+        str | None,
+        typer.Option(
+            help="Reductions to look at too, for objects larger than the overlap: 4 finds what is up to 4 overlaps long "
+            "whole, 4,16 what is up to 16."
+        ),
+    ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Windows that the network sees at once.")] = 4,
     gsd_m: Annotated[
         float | None, typer.Option(min=0.001, help="Resample to this ground size of a pixel, else to the bank's own.")
@@ -193,10 +202,11 @@ def predict_command(
         score=score,
         window_px=window_px,
         overlap_px=overlap_px,
+        scales=() if scales is None else _numbers(scales, float, "--scales {}: give rising numbers, as 4 or 4,16"),
         batch=batch,
         gsd_m=gsd_m,
         native=native,
-        bands=None if bands is None else _band_numbers(bands),
+        bands=None if bands is None else _numbers(bands, int, "--bands {}: give one or three numbers, as 4,3,2"),
         aoi=aoi,
         restart=restart,
         skip_damaged=skip_damaged,
@@ -208,11 +218,11 @@ def predict_command(
         raise UserError(f"{len(failed)} of {len(failed) + len(result['layers'])} scenes failed: {', '.join(failed)}")
 
 
-def _band_numbers(text: str) -> tuple[int, ...]:
+def _numbers(text: str, kind: type[Number], problem: str) -> tuple[Number, ...]:
     try:
-        return tuple(int(number) for number in text.split(","))
+        return tuple(kind(number) for number in text.split(","))
     except ValueError:
-        raise UserError(f"--bands {text}: give one or three numbers, as 4,3,2") from None
+        raise UserError(problem.format(text)) from None
 
 
 @app.command("report")

@@ -120,6 +120,9 @@ class PredictSettings(Settings):
 
     window_px: SidePx | None = Field(None, description="None: what an exported bank is meant for, else 640")
     overlap_px: Annotated[int, Field(ge=0)] = 160
+    scales: tuple[Annotated[float, Field(gt=1, le=64)], ...] = Field(
+        (), description="reductions of further passes, which look for objects larger than the overlap"
+    )
     batch: Positive = 4
     score: Share = Field(0.25, description="detections below this are not written")
     gsd_m: Annotated[float, Field(gt=0)] | None = Field(

@@ -210,6 +210,7 @@ def search_scene(
         searcher.detect,
         window_px=searcher.window_px,
         overlap_px=plan.overlap_px,
+        scales=plan.scales,
         batch=plan.batch,
         gsd_m=None if plan.native else plan.gsd_m or searcher.gsd_m,
         bands=plan.bands,

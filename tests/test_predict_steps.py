@@ -236,6 +236,15 @@ def test_bands_and_area(bank: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert red_first["found"] != green_first["found"]
 
 
+def test_further_passes_at_reduced_scales(bank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scene, out = make_scene(tmp_path / "s.tif"), tmp_path / "o.geojson"
+    one, two = (predict(bank, out, scene, *scales)["windows_run"] for scales in ((), ("--scales", "2")))
+    assert (one, two) == (25, 25 + 4)
+    for wrong in ("4,2", "two"):
+        assert fsod("predict", scene, "--bank", bank, "--out", out, "--scales", wrong, *SMALL) == 2
+        assert re.search(r"scales .*: give rising numbers", capsys.readouterr().err)
+
+
 def test_a_damaged_scene_gives_what_is_left(bank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     scene, out = make_scene(tmp_path / "s.tif"), tmp_path / "o.geojson"
     with scene.open("r+b") as file:

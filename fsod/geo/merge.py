@@ -14,6 +14,11 @@ The rules, in the order they are applied:
    the detector has settled those.
 5. Where boxes of different classes from different windows overlap almost wholly, the better supported one stays, as
    within a window (meta-cross category decision): one window may take for a ship what its neighbour takes for a bridge.
+
+Windows of an overview (``scale``) look for what is too large for the others. They answer for objects from ``least_px`` on,
+so smaller boxes of theirs are dropped. In turn, what a finer window reports of that size is a part of an object, and
+dropped, if it lies for the most part in an uncut box of its class that an overview's window saw reach beyond the finer one
+(or that it saw cut itself). All else is settled by the rules above: boxes of both that fit each other are one object.
 """
 
 from __future__ import annotations
@@ -23,9 +28,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from fsod.boxes import Detections
+from fsod.boxes import Detections, longer_side_px
 from fsod.geo.scene_nms import nms_scene
-from fsod.geo.sightings import Sightings, agreeing_pairs, join_parts
+from fsod.geo.sightings import Sightings, agreeing_pairs, join_parts, parts_of_larger
 from fsod.geo.windows import Window, cut_sides
 
 
@@ -44,29 +49,50 @@ class SeamMerger:
     rival_iou: float = 0.9
     margin_px: float = 16.0
     edge_px: float = 4.0
+    _least_px: float = field(default=np.inf, init=False, repr=False)
     _whole: list[Sightings] = field(default_factory=list, init=False, repr=False)
     _cut: list[Sightings] = field(default_factory=list, init=False, repr=False)
     _count: int = field(default=0, init=False, repr=False)
 
-    def add(self, window: Window, detections: Detections) -> None:
-        """Takes the detections of ``window``, given in the window's own pixel frame."""
+    def add(
+        self,
+        window: Window,
+        detections: Detections,
+        scale: tuple[float, float] = (1.0, 1.0),
+        least_px: float = 0.0,
+    ) -> None:
+        """Takes the detections of a window.
+
+        Args:
+            window: lies in the merger's frame, or in that of an overview.
+            detections: in the window's own pixel frame.
+            scale: pixels of the merger's frame per pixel of the window's, along x and y.
+            least_px: longer side, in the merger's frame, of the smallest boxes that the window is asked for.
+        """
         self._count += 1
+        if least_px:
+            self._least_px = min(self._least_px, least_px)
+        frame = np.tile(scale, 2)
         boxes = detections.boxes_xyxy_px + np.tile([window.left_px, window.top_px], 2)
         placed = Sightings.of_window(
-            Detections(boxes, detections.scores, detections.class_ids), window.xyxy_px, self._count
+            Detections(boxes * frame, detections.scores, detections.class_ids), frame * window.xyxy_px, self._count
         )
         sides = cut_sides(window, boxes, self.edge_px)
         cut = sides.any(axis=1)
+        asked = longer_side_px(boxes * frame) >= least_px
         for kept, store in (
-            (~cut & self._owned(window, boxes), self._whole),
-            (cut & ~self._seen_by_neighbour(window, boxes, sides), self._cut),
+            (asked & ~cut & self._owned(window, boxes), self._whole),
+            (asked & cut & ~self._seen_by_neighbour(window, boxes, sides), self._cut),
         ):
             if kept.any():
                 store.append(placed.select(kept))
 
     def result(self) -> Detections:
-        """The detections of the scene so far, in the frame that the windows lie in."""
+        """The detections of the scene so far, in the merger's frame."""
         whole, cut = Sightings.concatenate(self._whole), Sightings.concatenate(self._cut)
+        if np.isfinite(self._least_px):
+            cut = cut.select(~parts_of_larger(cut, whole, self._least_px, cut=True))
+            whole = whole.select(~parts_of_larger(whole, whole, self._least_px, cut=False))
         pairs = agreeing_pairs(cut, whole, self.iou_threshold)
         unconfirmed = np.ones(len(cut), np.bool_)
         unconfirmed[pairs[pairs[:, 1] >= len(cut), 0]] = False

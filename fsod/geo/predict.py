@@ -10,10 +10,12 @@ batches as in an undisturbed run.
 from __future__ import annotations
 
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +27,9 @@ from fsod.geo.area import read_area
 from fsod.geo.georeference import Georeference
 from fsod.geo.journal import Journal, files_fingerprint
 from fsod.geo.merge import SeamMerger
+from fsod.geo.passes import Pass, make_passes
 from fsod.geo.scene import Scene, open_scene
 from fsod.geo.search import Detect, Search, Searched, search_windows
-from fsod.geo.windows import Grid, window_grid
 
 OnProgress = Callable[[int, int], None]
 """Called with windows done and windows in all."""
@@ -87,6 +89,7 @@ def predict_scene(
     *,
     window_px: int = 640,
     overlap_px: int = 128,
+    scales: tuple[float, ...] = (),
     batch: int = 4,
     gsd_m: float | None = None,
     bands: tuple[int, ...] | None = None,
@@ -110,6 +113,7 @@ def predict_scene(
         window_px: side of a window, a multiple of 32.
         overlap_px: what neighbours share at least, a multiple of 32: the size of the largest object that is sure to be
             whole in one window.
+        scales: reductions for further passes that look for larger objects, see ``make_passes``.
         batch: windows per call of the detector.
         gsd_m: ground GSD to resample the scene to, in metres.
         bands: band numbers to show as RGB, from 1.
@@ -128,18 +132,19 @@ def predict_scene(
         search: where and how windows are looked at; here, if not told otherwise.
 
     Raises:
-        UserError: the scene cannot be read, or a setting does not fit; see ``open_scene`` and ``window_grid``; a journal
+        UserError: the scene cannot be read, or a setting does not fit; see ``open_scene`` and ``make_passes``; a journal
             of another run.
     """
     clock, now = time.perf_counter(), f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
     with (
         rasterio.Env(GDAL_CACHEMAX=MAX_CACHE_BYTES),
         open_scene(path, gsd_m=gsd_m, bands=bands, stretch=stretch) as scene,
-        rasterio.Env(GDAL_CACHEMAX=min(MAX_CACHE_BYTES, scene.row_bytes(window_px))),
     ):
-        grid = window_grid(scene.grid_width_px, scene.grid_height_px, window_px, overlap_px)
+        passes = make_passes(scene, window_px, overlap_px, scales)
         area = None if aoi is None else read_area(aoi, scene)
-        todo = np.ones(len(grid), np.bool_) if area is None else area.reached(grid, scene)
+        todo = np.concatenate(
+            [np.ones(len(p.grid), np.bool_) if area is None else area.reached(p.grid, p.scene) for p in passes]
+        )
         total = int(todo.sum())
         # neither batch nor skip_damaged: who ran out of memory or into a damaged block may go on with another
         settings = {
@@ -148,12 +153,13 @@ def predict_scene(
             "pixels": str(scene.rule),
             "window_px": window_px,
             "overlap_px": overlap_px,
+            "scales": scales,
             "iou_threshold": iou_threshold,
             "rival_iou": rival_iou,
             "aoi": None if area is None else area.sha256,
         }
         kept = None if journal is None else Journal(journal, {**settings, **(detector or {})}, now)
-        tally = _Tally(grid, SeamMerger(iou_threshold, rival_iou))
+        tally = _Tally(passes, SeamMerger(iou_threshold, rival_iou))
         if kept is not None:
             for finished in kept.read():
                 tally.take(Searched(finished))
@@ -161,15 +167,28 @@ def predict_scene(
         resumed = tally.done
         if on_open is not None:
             on_open(scene, resumed, total)
-        indices = np.flatnonzero(todo).tolist()
-        searches = search(scene, grid, indices, detect, batch=batch, window_px=window_px, skip_damaged=skip_damaged)
-        with closing(searches):
-            for searched in searches:
-                tally.take(searched)
-                if kept is not None:
-                    kept.append(searched.finished)
-                if on_progress is not None:
-                    on_progress(tally.done, total)
+        for one in passes:
+            indices = np.flatnonzero(todo[one.first : one.first + len(one.grid)]).tolist()
+            with (
+                rasterio.Env(GDAL_CACHEMAX=min(MAX_CACHE_BYTES, one.scene.row_bytes(window_px))),
+                closing(
+                    search(
+                        one.scene,
+                        one.grid,
+                        indices,
+                        detect,
+                        batch=batch,
+                        window_px=window_px,
+                        skip_damaged=skip_damaged,
+                    )
+                ) as searches,
+            ):
+                for searched in map(one.numbered, searches):
+                    tally.take(searched)
+                    if kept is not None:
+                        kept.append(searched.finished)
+                    if on_progress is not None:
+                        on_progress(tally.done, total)
         detections = _to_scene(tally.merger.result(), scene.grid_to_scene)
         return SceneResult(
             scene=scene.name,
@@ -182,7 +201,7 @@ def predict_scene(
             pixels=str(scene.rule),
             windows_run=tally.windows_run,
             windows_blank=tally.windows_blank,
-            windows_outside=len(grid) - total,
+            windows_outside=len(todo) - total,
             windows_resumed=resumed,
             damaged=tuple(tally.damaged),
             warnings=scene.warnings if total else (*scene.warnings, f"{scene.name}: lies outside {aoi}"),
@@ -195,7 +214,7 @@ def predict_scene(
 class _Tally:
     """What has come out of the windows so far."""
 
-    grid: Grid
+    passes: tuple[Pass, ...]
     merger: SeamMerger
     windows_run: int = 0
     windows_blank: int = 0
@@ -208,7 +227,8 @@ class _Tally:
 
     def take(self, searched: Searched) -> None:
         for index, detections in searched.finished.found.items():
-            self.merger.add(self.grid[index], detections)
+            own = self.passes[bisect_right(self.passes, index, key=attrgetter("first")) - 1]
+            self.merger.add(own.window(index), detections, own.scale, own.least_px)
         self.windows_run += len(searched.finished.found)
         self.windows_blank += len(searched.finished.blank)
         self.damaged += searched.damaged

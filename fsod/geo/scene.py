@@ -108,6 +108,11 @@ class Scene:
         """The same scene by a handle of its own, for another thread; nothing is measured again."""
         return replace(self, _dataset=open_dataset(self.name))
 
+    def reduced(self, factor: float) -> Scene:
+        """The same scene with a grid that is ``factor`` times coarser, by the same handle."""
+        width, height = (max(1, round(n / factor)) for n in (self.grid_width_px, self.grid_height_px))
+        return replace(self, grid_width_px=width, grid_height_px=height)
+
     def close(self) -> None:
         """Gives the handle back."""
         self._dataset.close()

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fsod.boxes import Detections
+from fsod.boxes import Detections, area_px, longer_side_px
 from fsod.geo.scene_nms import Pairs, paired_iou, touching_pairs
+
+MOSTLY = 0.5
+"""A box with more than this share of its area in another one lies in it for the most part."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Sightings:
         return Sightings(self.detections.select(index), self.windows_xyxy_px[index], self.source_ids[index])
 
     @staticmethod
-    def of_window(detections: Detections, window_xyxy_px: tuple[int, int, int, int], source_id: int) -> Sightings:
+    def of_window(detections: Detections, window_xyxy_px: NDArray[np.float64], source_id: int) -> Sightings:
         """What one window saw."""
         n = len(detections)
         return Sightings(detections, np.full((n, 4), window_xyxy_px, np.float64), np.full(n, source_id, dtype=np.int64))
@@ -69,6 +72,39 @@ def agreeing_pairs(first: Sightings, rest: Sightings, iou_threshold: float) -> P
     return np.concatenate(chunks)
 
 
+def parts_of_larger(parts: Sightings, others: Sightings, least_px: float, *, cut: bool) -> NDArray[np.bool_]:
+    """Which of ``parts`` show no more than a part of an object that a wider window saw.
+
+    That is what is at least ``least_px`` long and lies for the most part in an uncut box of its class, seen by a wider
+    window, that reaches beyond the window which saw the part.
+
+    Args:
+        parts: n boxes.
+        others: boxes that their windows did not cut; those of wider windows are looked at.
+        least_px: smaller boxes are objects of their own.
+        cut: ``parts`` were cut by their windows, so they are no whole objects, whatever reaches beyond.
+
+    Returns:
+        (n,) bool.
+    """
+    large = longer_side_px(parts.detections.boxes_xyxy_px) >= least_px
+    part, whole = parts.select(large), others.select(_widths(others) > _widths(parts).min(initial=np.inf))
+    n = len(part)
+    boxes = np.concatenate([part.detections.boxes_xyxy_px, whole.detections.boxes_xyxy_px])
+    widths = np.concatenate([_widths(part), _widths(whole)])
+    shown = np.zeros(n, np.bool_)
+    for pairs in touching_pairs(boxes, np.concatenate([part.detections.class_ids, whole.detections.class_ids])):
+        a, b = pairs[(pairs[:, 0] < n) & (pairs[:, 1] >= n)].T
+        shared = _clip(boxes[a], boxes[b])
+        inside = area_px(shared) > MOSTLY * area_px(boxes[a])
+        window = part.windows_xyxy_px[a]
+        beyond = (boxes[b, :2] < window[:, :2]).any(axis=1) | (boxes[b, 2:] > window[:, 2:]).any(axis=1)
+        shown[a[(widths[b] > widths[a]) & inside & (beyond | cut)]] = True
+    result = np.zeros(len(parts), np.bool_)
+    result[large] = shown
+    return result
+
+
 def join_parts(cut: Sightings, iou_threshold: float) -> Detections:
     """Cut boxes that agree, directly or through others, become their hull with the best score of them."""
     if not len(cut):
@@ -86,6 +122,10 @@ def join_parts(cut: Sightings, iou_threshold: float) -> Detections:
 def _clip(boxes_xyxy_px: NDArray[np.float64], windows_xyxy_px: NDArray[np.float64]) -> NDArray[np.float64]:
     starts = np.maximum(boxes_xyxy_px[:, :2], windows_xyxy_px[:, :2])
     return np.concatenate([starts, np.minimum(boxes_xyxy_px[:, 2:], windows_xyxy_px[:, 2:])], axis=1)
+
+
+def _widths(sightings: Sightings) -> NDArray[np.float64]:
+    return np.asarray(sightings.windows_xyxy_px[:, 2] - sightings.windows_xyxy_px[:, 0])
 
 
 def _components(count: int, pairs: Pairs) -> NDArray[np.intp]:

@@ -191,3 +191,66 @@ def test_memory_does_not_grow_with_windows_that_find_nothing() -> None:
 
 def test_nothing_at_all() -> None:
     assert len(SeamMerger().result()) == 0
+
+
+# an overview of a scene of 1152 x 1152 px, four times reduced: one window of 288 px sees all of it
+OVERVIEW = window_grid(288, 288, 288, 128)[0]
+CORNERS = window_grid(1152, 1152, 640, 128)
+
+
+def merge_with_overview(fine: dict[int, Detections], coarse: Detections) -> list[list[float]]:
+    """Boxes of what windows of the scene and of its overview say, both given in the scene's frame."""
+    merger = SeamMerger()
+    for i, window in enumerate(CORNERS):
+        merger.add(window, fine.get(i, boxes_of()).shift(-window.left_px, -window.top_px))
+    reduced = Detections(coarse.boxes_xyxy_px / 4, coarse.scores, coarse.class_ids)
+    merger.add(OVERVIEW, reduced, scale=(4.0, 4.0), least_px=100)
+    return sorted(merger.result().boxes_xyxy_px.tolist())
+
+
+def test_an_overview_gives_whole_what_windows_see_in_parts() -> None:
+    whole = [200, 100, 1100, 500]
+    # the left window reports what it sees up to its edge, the right one a part that touches no edge
+    parts = {0: boxes_of((204, 104, 640, 500), score=0.9), 1: boxes_of((530, 130, 1000, 480), score=0.9)}
+    assert merge_with_overview(parts, boxes_of(whole, score=0.3)) == [whole]
+    # without the overview the best there is stays, so that nothing large is lost silently
+    assert merge_with_overview(parts, boxes_of()) == [[530, 130, 1000, 480]]
+
+
+def test_an_overview_is_not_asked_for_small_objects() -> None:
+    small = [20, 20, 90, 60]
+    assert merge_with_overview({}, boxes_of(small)) == []
+    assert merge_with_overview({0: boxes_of(small)}, boxes_of((16, 16, 88, 64), score=0.9)) == [small]
+
+
+def test_an_object_that_both_see_whole_is_reported_once_by_the_better_one() -> None:
+    fine, coarse = [100, 100, 400, 300], [96, 104, 404, 296]
+    assert merge_with_overview({0: boxes_of(fine, score=0.8)}, boxes_of(coarse, score=0.6)) == [fine]
+    assert merge_with_overview({0: boxes_of(fine, score=0.6)}, boxes_of(coarse, score=0.8)) == [coarse]
+
+
+def test_small_objects_and_other_classes_stay_inside_what_an_overview_sees() -> None:
+    harbour = boxes_of((200, 100, 1100, 500))
+    ship, pier = boxes_of((300, 200, 380, 240)), boxes_of((250, 150, 600, 300), class_id=1)
+    kept = merge_with_overview({0: Detections.concatenate([ship, pier])}, harbour)
+    assert kept == sorted([[200, 100, 1100, 500], [300, 200, 380, 240], [250, 150, 600, 300]])
+
+
+@settings(max_examples=40, deadline=None)
+@given(scene_of_objects(), st.sampled_from([(64, 32), (96, 32), (128, 64)]), st.sampled_from([2, 4, 8]))
+def test_a_perfect_detector_with_an_overview_gives_each_object_once_and_whole(
+    scene: tuple[int, int, Detections], sizes: tuple[int, int], factor: int
+) -> None:
+    width, height, objects = scene
+    merger = SeamMerger()
+    for window in window_grid(width, height, *sizes):
+        merger.add(window, visible(objects, window))
+    frame = width / max(1, width // factor), height / max(1, height // factor)
+    reduced = Detections(objects.boxes_xyxy_px / np.tile(frame, 2), objects.scores, objects.class_ids)
+    for window in window_grid(max(1, width // factor), max(1, height // factor), *sizes):
+        merger.add(window, visible(reduced, window), scale=frame, least_px=0.8 * sizes[1])
+    found = merger.result()
+    assert len(found) == len(objects)
+    order = [np.lexsort(d.boxes_xyxy_px.round(3).T) for d in (found, objects)]
+    np.testing.assert_allclose(found.boxes_xyxy_px[order[0]], objects.boxes_xyxy_px[order[1]], atol=1e-6)
+    assert found.class_ids[order[0]].tolist() == objects.class_ids[order[1]].tolist()

@@ -1,0 +1,79 @@
+"""Passes over a scene: one at full resolution, and further ones over reductions for what is larger than a window.
+
+A pass at full resolution is sure to see an object whole if it is no larger than the overlap. A pass over a reduction by f
+sees f times as far: it answers for what is larger than the overlap of the pass before, and is sure to see whole what is no
+larger than f overlaps. It is asked for boxes a little below that limit too, and the merging settles what both report.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from fsod.errors import UserError
+from fsod.geo.journal import Finished
+from fsod.geo.scene import Scene
+from fsod.geo.search import Searched
+from fsod.geo.windows import Grid, Window, window_grid
+
+MAX_SCALE = 64.0
+"""Beyond this a single window is made of billions of pixels."""
+
+JITTER = 0.8
+"""A pass is asked for boxes from this share of its limit on: one pass may measure an object a little smaller than another."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass.
+
+    Attributes:
+        scene: the scene as this pass reads it.
+        grid: its windows.
+        first: number of its first window, counted over all passes.
+        scale: pixels of the first pass's grid per pixel of this one, along x and y.
+        least_px: longer side of the smallest boxes that it is asked for, in pixels of the first pass's grid.
+    """
+
+    scene: Scene
+    grid: Grid
+    first: int
+    scale: tuple[float, float]
+    least_px: float
+
+    def window(self, number: int) -> Window:
+        """The window of a number that is counted over all passes."""
+        return self.grid[number - self.first]
+
+    def numbered(self, searched: Searched) -> Searched:
+        """The same with windows numbered over all passes."""
+        found = {self.first + i: detections for i, detections in searched.finished.found.items()}
+        return replace(searched, finished=Finished(found, [self.first + i for i in searched.finished.blank]))
+
+
+def make_passes(scene: Scene, window_px: int, overlap_px: int, scales: tuple[float, ...]) -> tuple[Pass, ...]:
+    """The pass at full resolution, and one for each of ``scales`` as long as there is more than a window to see.
+
+    Args:
+        scene: at full resolution.
+        window_px: side of a window, in all passes.
+        overlap_px: what neighbours share at least, in all passes.
+        scales: reductions, ascending: 4 makes one pixel of four by four.
+
+    Raises:
+        UserError: scales that do not ascend from above 1 to 64; see ``window_grid``.
+    """
+    if list(scales) != sorted(set(scales)) or not all(1 < factor <= MAX_SCALE for factor in scales):
+        raise UserError(
+            f"scales {', '.join(f'{f:g}' for f in scales)}: give rising numbers above 1, up to {MAX_SCALE:g}"
+        )
+    passes: list[Pass] = []
+    first, limit_px = 0, 0.0
+    for factor in (1.0, *scales):
+        seen = scene if factor == 1 else scene.reduced(factor)
+        grid = window_grid(seen.grid_width_px, seen.grid_height_px, window_px, overlap_px)
+        scale = scene.grid_width_px / seen.grid_width_px, scene.grid_height_px / seen.grid_height_px
+        passes.append(Pass(seen, grid, first, scale, JITTER * limit_px))
+        if len(grid) == 1:
+            break
+        first, limit_px = first + len(grid), overlap_px * factor
+    return tuple(passes)

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from affine import Affine
+from numpy.typing import NDArray
+
+from fsod.boxes import Detections, longer_side_px
+from fsod.errors import UserError
+from fsod.geo.passes import JITTER, make_passes
+from fsod.geo.predict import SceneResult, predict_scene
+from fsod.geo.scene import open_scene
+
+MakeRaster = Callable[..., Path]
+
+UTM = {"crs": "EPSG:32633", "transform": Affine(0.5, 0, 500_000, 0, -0.5, 5_000_000)}
+# longer sides of 20 to 500 px; windows of 96 px share 32, so four times reduced they share 128, and 16 times 512
+BOXES = np.array([[8, 8, 28, 20], [40, 8, 80, 60], [100, 40, 220, 110], [300, 30, 560, 330], [40, 400, 560, 560]])
+
+
+def scene_of(make_raster: MakeRaster) -> Path:
+    pixels = np.full((3, 640, 640), 40, np.uint8)
+    pixels[:, ::2, ::2] += 1
+    for left, top, right, bottom in BOXES:
+        pixels[:, top:bottom, left:right] = 250
+    return make_raster(pixels, **UTM)
+
+
+def bright(images: NDArray[np.uint8]) -> list[Detections]:
+    """The bounds of each bright area, where no other area is in line with it; a window shows few of them."""
+    found = []
+    for image in images:
+        _, _, stats, _ = cv2.connectedComponentsWithStats((image[..., 0] > 145).astype(np.uint8), connectivity=4)
+        boxes = stats[1:, :4].astype(np.float64)
+        boxes[:, 2:] += boxes[:, :2]
+        found.append(Detections(boxes, np.full(len(boxes), 0.8, np.float32), np.zeros(len(boxes), np.int64)))
+    return found
+
+
+def fits_of(result: SceneResult) -> list[float]:
+    """The largest distance between sides of each painted box and the detection next to it."""
+    distance = np.abs(result.detections.boxes_xyxy_px[:, None] - BOXES[None]).max(axis=-1)
+    return distance.min(axis=0).tolist()
+
+
+@pytest.mark.parametrize("scales", [(4.0,), (4.0, 16.0), (3.0, 7.5)])
+def test_objects_of_all_sizes_are_found_once(make_raster: MakeRaster, scales: tuple[float, ...]) -> None:
+    result = predict_scene(scene_of(make_raster), bright, window_px=96, overlap_px=32, scales=scales)
+    assert len(result.detections) == len(BOXES)
+    assert max(fits_of(result)) <= scales[-1]
+    # what fits the overlap is the first pass's own, to the pixel
+    assert max(fit for fit, side in zip(fits_of(result), longer_side_px(BOXES), strict=True) if side <= 32) == 0
+
+
+def test_each_pass_goes_on_where_the_one_before_may_cut(make_raster: MakeRaster) -> None:
+    with open_scene(scene_of(make_raster)) as scene:
+        passes = make_passes(scene, 96, 32, (2.0, 4.0, 16.0, 32.0))
+    assert [(p.grid.x.length_px, p.scale, p.least_px) for p in passes] == [
+        (640, (1, 1), 0),
+        (320, (2, 2), JITTER * 32),
+        (160, (4, 4), JITTER * 64),
+        # the last sees all of the scene at once: no further one would see more
+        (40, (16, 16), JITTER * 128),
+    ]
+    assert [p.first for p in passes] == [0, *np.cumsum([len(p.grid) for p in passes])[:-1].tolist()]
+
+
+@pytest.mark.parametrize("scales", [(4.0, 2.0), (2.0, 2.0), (1.0,), (0.5,), (65.0,), (float("nan"),)])
+def test_scales_that_make_no_sense_are_refused(make_raster: MakeRaster, scales: tuple[float, ...]) -> None:
+    with pytest.raises(UserError, match=r"scales .*: give rising numbers above 1, up to 64"):
+        predict_scene(scene_of(make_raster), bright, window_px=96, overlap_px=32, scales=scales)
+
+
+def test_a_run_killed_in_any_pass_goes_on(make_raster: MakeRaster, tmp_path: Path) -> None:
+    path, journal = scene_of(make_raster), tmp_path / "run.journal"
+
+    def run(stop_after: int | None = None) -> SceneResult:
+        def progress(done: int, total: int) -> None:
+            if stop_after is not None and done >= stop_after:
+                raise KeyboardInterrupt
+
+        return predict_scene(
+            path, bright, window_px=96, overlap_px=32, scales=(4.0, 8.0), batch=3, journal=journal, on_progress=progress
+        )
+
+    whole = run()
+    for stop_after in (10, whole.windows_run - 5, whole.windows_run - 1):
+        journal.unlink()
+        with pytest.raises(KeyboardInterrupt):
+            run(stop_after)
+        resumed = run()
+        assert resumed.windows_resumed >= stop_after
+        np.testing.assert_array_equal(resumed.detections.boxes_xyxy_px, whole.detections.boxes_xyxy_px)
+        np.testing.assert_array_equal(resumed.detections.scores, whole.detections.scores)
+    with pytest.raises(UserError, match="another scales"):
+        predict_scene(path, bright, window_px=96, overlap_px=32, scales=(4.0,), journal=journal)
