@@ -3,9 +3,14 @@
 This package knows rasters and boxes, not networks: a detector is a function from a batch of windows to boxes.
 """
 
+import os
+
 import pyogrio
 
-from fsod.geo.network import CLOSED
+from fsod.geo.network import CLOSED, PATIENT
+
+for _key, _value in PATIENT.items():
+    os.environ.setdefault(_key, _value)
 
 # a vector file is always one that lies here
 pyogrio.set_gdal_config_options({**CLOSED, "GML_DOWNLOAD_SCHEMA": False})

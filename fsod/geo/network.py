@@ -15,6 +15,15 @@ import rasterio
 CLOSED = {"CPL_VSIL_CURL_ALLOWED_FILENAME": "none", "GDAL_HTTP_PROXY": "off://"}
 """GDAL's settings under which it opens no connection: the first is for its file systems, the second for all the rest."""
 
+PATIENT = {
+    "GDAL_HTTP_MAX_RETRY": "3",  # of requests that a busy or broken server refuses
+    "GDAL_HTTP_RETRY_DELAY": "0.5",  # seconds before the first of them, twice as many before each further one
+    "GDAL_HTTP_CONNECTTIMEOUT": "20",
+    "GDAL_HTTP_LOW_SPEED_LIMIT": "1",  # a server that sends nothing
+    "GDAL_HTTP_LOW_SPEED_TIME": "60",  # for so many seconds is given up
+}
+"""How GDAL treats servers, unless the user has set the same variables."""
+
 ALLOWED = "CPL_VSIL_CURL_ALLOWED_EXTENSIONS"
 """GDAL's own environment variable. Who sets it has said which remote files may be opened, also by a VRT."""
 
