@@ -11,6 +11,8 @@ from fsod.geo.network import CLOSED, PATIENT
 
 for _key, _value in PATIENT.items():
     os.environ.setdefault(_key, _value)
+# when a PNG is read at once, GDAL takes what a truncated one lacks for read
+os.environ.setdefault("GDAL_PNG_WHOLE_IMAGE_OPTIM", "NO")
 
 # a vector file is always one that lies here
 pyogrio.set_gdal_config_options({**CLOSED, "GML_DOWNLOAD_SCHEMA": False})

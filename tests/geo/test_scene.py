@@ -10,6 +10,7 @@ import pyproj
 import pytest
 import rasterio
 from affine import Affine
+from PIL import Image
 from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
 
@@ -310,3 +311,20 @@ def test_a_reopened_scene_reads_the_same(make_raster: MakeRaster) -> None:
         with again:
             np.testing.assert_array_equal(read_all(again)[0], read_all(scene)[0])
         read_all(scene)  # still open
+
+
+@pytest.mark.parametrize("name", ["scene.png", "scene.jpg"])
+@pytest.mark.parametrize("bands", [1, 3])
+def test_a_truncated_picture_is_no_scene_with_an_empty_half(tmp_path: Path, name: str, bands: int) -> None:
+    # read at once, as it is smaller than a window
+    path = tmp_path / name
+    pixels = np.random.default_rng(0).integers(0, 255, (200, 240, bands)).astype(np.uint8)
+    Image.fromarray(pixels.squeeze()).save(path)
+    with open_scene(path) as scene:
+        assert scene.read_rectangle((0, 0, 240, 200))[1].all()
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with (
+        pytest.raises(UserError, match=rf"{name}: damaged or cut short: pixels of columns 0 to 240, rows 0 to 200"),
+        open_scene(path) as scene,
+    ):
+        scene.read_rectangle((0, 0, 240, 200))
