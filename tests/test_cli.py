@@ -104,7 +104,16 @@ def test_evaluate_a_run(trained: Path) -> None:
     assert scores["images"] == 2
     assert scores["objects"] == 40
     assert set(scores["per_class_ap50"]) >= {"airplane", "vehicle"}
-    assert Path(scores["picture"]).is_file()
+    made = {path.name for path in Path(scores["picture"]).parent.iterdir()}
+    assert made >= {
+        "found.jpg",
+        "precision_recall.png",
+        "errors.png",
+        "confusion.png",
+        "calibration.png",
+        "errors.json",
+    }
+    assert (trained / "runs" / "mini" / "ap50_by_shots.png").is_file()
 
 
 def test_evaluate_any_checkpoint_folder_list_and_shots(trained: Path) -> None:

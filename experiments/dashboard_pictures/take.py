@@ -1,0 +1,137 @@
+"""Takes pictures of the dashboard over a folder of runs: the list of runs, a run's charts, its artifacts.
+
+    python -m experiments.dashboard_pictures.take --runs runs --experiment demo
+
+Needs Chromium. What a picture shows of this machine's paths is cut to what lies below the working folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+OUT = Path(__file__).parent
+SIZE_PX = 1400, 860
+MOST_BYTES = 150_000
+PATIENCE_MS = 120_000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of mlflow.db")
+    parser.add_argument("--experiment", default="demo", help="what the experiment's name begins with")
+    parser.add_argument("--address", help="of a dashboard that is up already")
+    options = parser.parse_args()
+    database = options.runs / "mlflow.db"
+    experiment, run = newest_with_pictures(database, options.experiment)
+    with dashboard(database, options.address) as address, browser_page() as page:
+        runs = f"{address}/#/experiments/{experiment}/runs"
+        take(page, runs, "table, [role=grid]", OUT / "runs.webp")
+        take(page, f"{runs}/{run}/model-metrics", "svg.main-svg, canvas", OUT / "charts.webp")
+        take(
+            page,
+            f"{runs}/{run}/artifacts/pictures/found.jpg",
+            "img[src^=blob], img[src*=found]",
+            OUT / "artifacts.webp",
+        )
+
+
+def newest_with_pictures(database: Path, experiment: str) -> tuple[str, str]:
+    """Ids of an experiment and of its newest run that has both a training's curves and pictures of an evaluation."""
+    query = """
+        SELECT runs.experiment_id, run_uuid FROM runs JOIN experiments USING (experiment_id)
+        WHERE experiments.name LIKE ? AND runs.lifecycle_stage = 'active'
+          AND EXISTS (SELECT 1 FROM metrics m WHERE m.run_uuid = runs.run_uuid AND m.key LIKE 'loss/%')
+          AND EXISTS (SELECT 1 FROM metrics m WHERE m.run_uuid = runs.run_uuid AND m.key LIKE 'AP/%')
+        ORDER BY runs.end_time DESC LIMIT 1
+    """
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        found = connection.execute(query, (f"{experiment}%",)).fetchone()
+    if found is None:
+        sys.exit(f"{database}: no finetuned and evaluated run in an experiment {experiment!r}; run `make demo`")
+    return str(found[0]), str(found[1])
+
+
+@contextmanager
+def dashboard(database: Path, address: str | None) -> Iterator[str]:
+    """The address of a dashboard over the database."""
+    if address is not None:
+        yield address
+        return
+    command = [sys.executable, "-m", "fsod", "dashboard", "--database", str(database)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            for line in server.stdout:
+                if up := re.search(r"dashboard: (http://[\d.:]+)", line):
+                    yield up[1]
+                    return
+            sys.exit("the dashboard did not start")
+        finally:
+            server.terminate()
+
+
+@contextmanager
+def browser_page() -> Iterator[Page]:
+    """A page in headless Chromium of this system."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), timeout=PATIENCE_MS)
+        page = browser.new_page(viewport={"width": SIZE_PX[0], "height": SIZE_PX[1]})
+        page.set_default_timeout(PATIENCE_MS)
+        yield page
+        browser.close()
+
+
+def take(page: Page, url: str, awaited: str, path: Path) -> None:
+    """Opens an address, waits for what it is about to be there, and writes the picture."""
+    page.goto(url)
+    page.locator(awaited).first.wait_for()
+    page.wait_for_load_state("networkidle")
+    page.wait_for_timeout(2000)  # charts unfold
+    cut_paths(page, [Path.cwd(), Path.home()])
+    content = page.screenshot()
+    path.write_bytes(small(content))
+    print(f"{path}: {path.stat().st_size // 1000} kB")
+
+
+def cut_paths(page: Page, folders: list[Path]) -> None:
+    """Cuts folders of this machine out of all text on the page, and makes sure that none is left."""
+    for folder in map(str, folders):
+        page.evaluate(
+            """folder => {
+                const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+                while (texts.nextNode()) {
+                    const text = texts.currentNode;
+                    if (text.data.includes(folder)) text.data = text.data.replaceAll(folder + "/", "").replaceAll(folder, "");
+                }
+            }""",
+            folder,
+        )
+        if folder in page.locator("body").inner_text():
+            sys.exit(f"{page.url}: shows {folder}")
+
+
+def small(png: bytes) -> bytes:
+    """The picture as WebP below the size that a README can bear."""
+    with Image.open(BytesIO(png)) as picture:
+        for quality in range(85, 20, -10):
+            buffer = BytesIO()
+            picture.convert("RGB").save(buffer, "WEBP", quality=quality, method=6)
+            if buffer.tell() <= MOST_BYTES:
+                return buffer.getvalue()
+    sys.exit(f"the picture does not fit into {MOST_BYTES} bytes")
+
+
+if __name__ == "__main__":
+    main()
