@@ -147,7 +147,7 @@ def plot_reliability(path: Path, groups: Mapping[str, tuple[Floats, Floats, NDAr
 
 
 def plot_by_shots(path: Path, groups: Mapping[str, Mapping[int, tuple[Sequence[float], float]]]) -> Path:
-    """AP50 against K: a dash a seed, a dot for their mean, a bar for the 95 % interval of the mean.
+    """AP50 against K: a ring a seed, a dot for their mean, a bar for the 95 % interval of the mean.
 
     Args:
         path: of the PNG.
@@ -163,7 +163,9 @@ def plot_by_shots(path: Path, groups: Mapping[str, Mapping[int, tuple[Sequence[f
         halves = [by_k[k][1] for k in ks]
         axes.errorbar(places, means, yerr=halves, color=colour, marker="o", capsize=4, label=f"{name} classes")
         for place, k in zip(places, ks, strict=True):
-            axes.plot([place] * len(by_k[k][0]), by_k[k][0], "_", markersize=14, color=colour)
+            axes.plot(
+                [place + 0.06] * len(by_k[k][0]), by_k[k][0], "o", markersize=4, color=colour, markerfacecolor="white"
+            )
     axes.set_xticks(range(len(every_k)), [str(k) for k in every_k])
     axes.set(xlabel="labelled boxes a class (K)", ylabel="AP50", ylim=(0, 1))
     axes.set_title("AP50 against K: seeds, their mean, its 95 % interval", fontsize=10)
