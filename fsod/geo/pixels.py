@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -66,6 +67,21 @@ class PixelRule:
 
 
 def _scale(raw: NDArray[np.generic], low: tuple[float, ...], high: tuple[float, ...]) -> NDArray[np.uint8]:
+    if raw.dtype.itemsize == 2 and raw.dtype.kind in "iu":
+        # a fraction of the time that arithmetic takes
+        tables = _tables_16_bit(low, high, raw.dtype.str)
+        return np.stack([table[band] for table, band in zip(tables, raw.view(np.uint16), strict=True)])
+    return _scale_each(raw, low, high)
+
+
+@lru_cache(8)
+def _tables_16_bit(low: tuple[float, ...], high: tuple[float, ...], dtype: str) -> NDArray[np.uint8]:
+    """What each of the 65,536 values of a 16-bit type becomes, (bands, 65536), in the order of their bits."""
+    values = np.arange(2**16, dtype=np.uint16).view(dtype)
+    return _scale_each(np.tile(values, (len(low), 1))[..., None], low, high)[..., 0]
+
+
+def _scale_each(raw: NDArray[np.generic], low: tuple[float, ...], high: tuple[float, ...]) -> NDArray[np.uint8]:
     start, stop = (np.array(v, dtype=np.float64)[:, None, None] for v in (low, high))
     # a band of one value has no range; the infinite one makes it 0
     width = np.where(stop > start, stop - start, np.inf)

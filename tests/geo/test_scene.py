@@ -15,6 +15,7 @@ from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
 
 from fsod.errors import UserError
+from fsod.geo.pixels import PixelRule
 from fsod.geo.scene import Scene, open_scene
 from fsod.geo.windows import Window, window_grid
 
@@ -328,3 +329,12 @@ def test_a_truncated_picture_is_no_scene_with_an_empty_half(tmp_path: Path, name
         open_scene(path) as scene,
     ):
         scene.read_rectangle((0, 0, 240, 200))
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.int16])
+def test_16_bit_is_scaled_by_table_as_by_arithmetic(kind: type[np.integer]) -> None:
+    bounds = np.iinfo(kind)
+    raw = np.random.default_rng(0).integers(bounds.min, bounds.max, (3, 50, 60), endpoint=True).astype(kind)
+    rule = PixelRule((1, 2, 3), (100.0, -70.5, 9.0), (9000.0, 20_000.25, 9.0))  # the last band has no range
+    valid = raw[0] > 0
+    np.testing.assert_array_equal(rule.to_rgb(raw, valid), rule.to_rgb(raw.astype(np.float64), valid))
