@@ -59,7 +59,8 @@ def pretrain_command(config: Config, overrides: Overrides = None, json: Json = N
     """Teach a network to compare, on invented classes alone; goes on from the last checkpoint after an interruption."""
     from fsod.steps import run_pretrain
 
-    report(run_pretrain(load_pretrain_settings(config, overrides)), json)
+    result = run_pretrain(load_pretrain_settings(config, overrides))
+    report(result, json, "meta-train", "--config", "configs/nwpu.yaml", f"init={result['checkpoint']}")
 
 
 @app.command("meta-train")
@@ -67,7 +68,8 @@ def meta_train_command(config: Config, overrides: Overrides = None, json: Json =
     """Train on the base classes in episodes; goes on from the last checkpoint after an interruption."""
     from fsod.steps import run_meta_train
 
-    report(run_meta_train(load_settings(config, overrides)), json)
+    result = run_meta_train(load_settings(config, overrides))
+    report(result, json, "finetune", "--config", config, "--shots-k", 10, *overrides or ())
 
 
 @app.command("finetune")
@@ -77,7 +79,8 @@ def finetune_command(
     """Take up the novel classes from K boxes each."""
     from fsod.steps import run_finetune
 
-    report(run_finetune(load_settings(config, overrides), shots_k, seed), json)
+    result = run_finetune(load_settings(config, overrides), shots_k, seed)
+    report(result, json, "evaluate", "--config", config, "--shots-k", shots_k, "--seed", seed, *overrides or ())
 
 
 @app.command("evaluate")
@@ -98,9 +101,10 @@ def evaluate_command(
     from fsod.steps import evaluate_files, evaluate_run
 
     if checkpoint is not None and data is not None:
-        report(evaluate_files(checkpoint, data, ids, shots, overrides or []), json)
+        report(evaluate_files(checkpoint, data, ids, shots, overrides or []), json, "dashboard")
     elif config is not None and checkpoint is None and data is None:
-        report(evaluate_run(load_settings(config, overrides), shots_k, seed, ids), json)
+        settings = load_settings(config, overrides)
+        report(evaluate_run(settings, shots_k, seed, ids), json, "report", settings.run_dir)
     else:
         raise UserError("evaluate needs either --config, or --checkpoint and --data")
 
@@ -141,11 +145,12 @@ def enroll_command(
     if checkpoint is None:
         checkpoint = RunPaths(load_settings(config).run_dir).meta_checkpoint if config else SHIPPED
     if data is not None and not (scene or examples or (shots and shots_k)):
-        report(enroll_folder(checkpoint, data, shots, names or [], shots_k or 10, seed, out, learned), json)
+        result = enroll_folder(checkpoint, data, shots, names or [], shots_k or 10, seed, out, learned)
     elif data is None and scene and examples and not (shots or names or shots_k):
-        report(enroll_scenes(checkpoint, scene, examples, attribute, out, learned), json)
+        result = enroll_scenes(checkpoint, scene, examples, attribute, out, learned)
     else:
         raise UserError("enroll needs either --scene and --examples, or --data with --class (and -k) or --shots")
+    report(result, json, "predict", (scene or ["SCENE.tif"])[0], "--bank", out, "--out", "found.geojson")
 
 
 @app.command("predict")
@@ -213,7 +218,7 @@ def predict_command(
         precision=precision,
     )
     result = predict_files(scenes, checkpoint, bank, out, plan)
-    report(result, json)
+    report(result, json, *(("report", result["layer"]) if "layer" in result else ()))
     if failed := result.get("failed"):
         raise UserError(f"{len(failed)} of {len(failed) + len(result['layers'])} scenes failed: {', '.join(failed)}")
 

@@ -24,7 +24,9 @@ def data_make(
     """Prepare everything that the run of a configuration needs: folder, lists, tiles."""
     from fsod.steps import prepare_data
 
-    report(prepare_data(load_settings(config, overrides), source), json)
+    report(
+        prepare_data(load_settings(config, overrides), source), json, "meta-train", "--config", config, *overrides or ()
+    )
 
 
 @data_app.command("download")

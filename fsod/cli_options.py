@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,8 +16,8 @@ ShotsK = Annotated[int, typer.Option("--shots-k", "-k", min=1, help="Boxes a cla
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the shot list.")]
 
 
-def report(result: dict[str, Any], json: Path | None) -> None:
-    """Prints a result, a line a key, and writes it to a file if one was asked for."""
+def report(result: dict[str, Any], json: Path | None, *next_command: str | Path | int) -> None:
+    """Prints a result, a line a key, and writes it to a file if one was asked for; ends with the next command to type."""
     from fsod.data.coco import write_json
 
     if os.environ.get("RANK", "0") != "0":
@@ -25,3 +26,5 @@ def report(result: dict[str, Any], json: Path | None) -> None:
         print(f"{key}: {value:.3f}" if isinstance(value, float) else f"{key}: {value}")
     if json is not None:
         write_json(json, result)
+    if next_command:
+        print(f"next: {shlex.join(['fsod', *map(str, next_command)])}")

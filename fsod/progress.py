@@ -8,7 +8,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 console = Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
 LINE_EVERY_S = 20.0
@@ -29,8 +39,9 @@ class Bar:
     done: int = 0
     _progress: Progress | None = None
     _task: TaskID | None = None
-    _started: float = field(default_factory=time.monotonic)
-    _last_line: float = field(default_factory=time.monotonic)
+    _started_s: float = field(default_factory=time.monotonic)
+    _last_line_s: float = field(default_factory=time.monotonic)
+    _counted_from: tuple[int, float] | None = None  # the first report: an interrupted work has steps behind it already
 
     def advance(self) -> None:
         """One more step is done."""
@@ -45,14 +56,34 @@ class Bar:
 
     def advance_to(self, done: int, note: str = "") -> None:
         """``done`` steps are done; ``note`` is shown beside the bar."""
-        self.done = done
+        now_s = time.monotonic()
+        fresh = self._counted_from is None
+        self.done, self._counted_from = done, self._counted_from or (done, now_s)
         if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, completed=done, note=note)
-            return
-        now = time.monotonic()
-        if now - self._last_line >= LINE_EVERY_S or done >= self.total:
-            self._last_line = now
-            console.print(f"{self.name}: {done}/{self.total}, {now - self._started:.0f} s {note}".rstrip())
+            if fresh:
+                self._progress.reset(self._task, completed=done, note=note)
+            else:
+                self._progress.update(self._task, completed=done, note=note)
+        elif now_s - self._last_line_s >= LINE_EVERY_S or done >= self.total:
+            self._last_line_s = now_s
+            parts = [f"{self.name}: {done}/{self.total}", f"{now_s - self._started_s:.0f} s", *self._pace(now_s), note]
+            console.print(", ".join(part for part in parts if part))
+
+    def _pace(self, now_s: float) -> list[str]:
+        """Rate and time left, as soon as they are known."""
+        before, since_s = self._counted_from or (self.done, now_s)
+        if self.done <= before or now_s <= since_s:
+            return []
+        rate = (self.done - before) / (now_s - since_s)
+        left = [f"{(self.total - self.done) / rate:.0f} s left"] if self.done < self.total else []
+        return [f"{rate:.3g}/s", *left]
+
+
+class _Rate(ProgressColumn):
+    """Steps a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.3g}/s" if task.speed else "", style="progress.data.speed")
 
 
 @contextmanager
@@ -61,6 +92,6 @@ def progress_bar(name: str, total: int) -> Iterator[Bar]:
     if not console.is_terminal:
         yield Bar(name, total)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
     with Progress(*columns, TextColumn("{task.fields[note]}"), console=console) as progress:
         yield Bar(name, total, _progress=progress, _task=progress.add_task(name, total=total, note=""))

@@ -97,9 +97,10 @@ def test_help_is_quick_and_lists_the_steps(capsys: pytest.CaptureFixture[str]) -
         assert step in shown
 
 
-def test_evaluate_a_run(trained: Path) -> None:
+def test_evaluate_a_run(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = trained / "scores.json"
     assert fsod("evaluate", "--config", trained / "run.yaml", "--shots-k", "2", "--json", out) == 0
+    assert capsys.readouterr().out.endswith(f"\nnext: fsod report {trained / 'runs' / 'mini'}\n")
     scores = json.loads(out.read_text())
     assert scores["images"] == 2
     assert scores["objects"] == 40
@@ -134,7 +135,9 @@ def test_meta_train_again_does_nothing_and_other_settings_are_refused(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert fsod("meta-train", "--config", trained / "run.yaml") == 0
-    assert "already trained" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "already trained" in said.err
+    assert said.out.endswith(f"\nnext: fsod finetune --config {trained / 'run.yaml'} --shots-k 10\n")
     assert fsod("meta-train", "--config", trained / "run.yaml", "meta_train.steps=9") == 2
     assert "trained with other settings" in capsys.readouterr().err
 
