@@ -150,7 +150,7 @@ def enroll_command(
         result = enroll_scenes(checkpoint, scene, examples, attribute, out, learned)
     else:
         raise UserError("enroll needs either --scene and --examples, or --data with --class (and -k) or --shots")
-    report(result, json, "predict", (scene or ["SCENE.tif"])[0], "--bank", out, "--out", "found.geojson")
+    report(result, json, "predict", scene[0] if scene else "SCENE.tif", "--bank", out, "--out", "found.geojson")
 
 
 @app.command("predict")

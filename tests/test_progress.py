@@ -21,7 +21,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(fsod.progress.time, "monotonic", clock.monotonic)
+    monkeypatch.setattr("time.monotonic", clock.monotonic)
     return clock
 
 
