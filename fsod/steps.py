@@ -29,7 +29,7 @@ from fsod.engine.infer import batch_detector
 from fsod.engine.meta_train import SHAPING, meta_train
 from fsod.engine.pretrain import SHAPING as PRETRAIN_SHAPING
 from fsod.engine.pretrain import pretrain
-from fsod.engine.run_paths import RunPaths
+from fsod.engine.run_paths import SCORES, RunPaths
 from fsod.engine.run_scores import evaluations
 from fsod.errors import UserError
 from fsod.evaluation_pictures import FOUND, write_by_shots, write_pictures
@@ -191,8 +191,8 @@ class Evaluation:
     label: str = ""
 
 
-def run_evaluate(settings: CommonSettings, what: Evaluation, pictures_dir: Path) -> dict[str, Any]:
-    """Scores a checkpoint, all its classes enrolled at once."""
+def run_evaluate(settings: CommonSettings, what: Evaluation, out: Path) -> dict[str, Any]:
+    """Scores a checkpoint, all its classes enrolled at once; scores and pictures go to the folder ``out``."""
     machine = choose_machine(settings.predict.precision)
     bank = enrolled_bank(what.checkpoint, what.examples, machine, {}, None, learned=True)
     names = [name for name in bank.class_names if name in what.folder.class_names]
@@ -205,6 +205,8 @@ def run_evaluate(settings: CommonSettings, what: Evaluation, pictures_dir: Path)
         found = detect_folder(what.folder, detect, bar.advance)
     seconds = time.perf_counter() - started
     scores = average_precision(what.folder, found, names, what.novel)
+    result = {**scores.as_dict(), "seconds": seconds, "machine": str(machine), "picture": str(out / FOUND)}
+    write_json(out / SCORES, result)
     shots = what.support[0].k if what.support and what.run_file else None
     with tracked(settings, "evaluate", what.run_file, shots=shots, label=what.label, reopen=True) as run:
         run.tag({"stage": "evaluate", **hashes({"checkpoint": what.path})})
@@ -213,10 +215,12 @@ def run_evaluate(settings: CommonSettings, what: Evaluation, pictures_dir: Path)
             log_shots(run, *what.support)
         run.log_metrics(flat_metrics(scores), 0)
         run.summarise()
-        run.log_dict(scores.as_dict(), "scores.json")
-        for picture in write_pictures(what.folder, found, names, what.novel, pictures_dir):
+        run.log_artifact(out / SCORES)
+        for picture in write_pictures(what.folder, found, names, what.novel, out):
             run.log_image(picture)
-    return {**scores.as_dict(), "seconds": seconds, "machine": str(machine), "picture": str(pictures_dir / FOUND)}
+        if what.run_file is not None:
+            run.log_image_of_study(write_by_shots(evaluations(settings.run_dir), settings.run_dir))
+    return result
 
 
 def gsd_of(folder: CocoFolder) -> float | None:
@@ -246,7 +250,6 @@ def evaluate_run(settings: RunSettings, k: int, seed: int, ids: Path | None) -> 
     tuned = load_checkpoint(file, size=settings.size)
     folder = load_folder(paths.data)
     test = folder.select(read_ids(ids or paths.id_list(settings.data.test_list)))
-    out = file.parent
     known = paths.shots(k, seed)
     what = Evaluation(
         tuned,
@@ -258,10 +261,7 @@ def evaluate_run(settings: RunSettings, k: int, seed: int, ids: Path | None) -> 
         run_file=paths.finetune_run(k, seed) if ids is None else None,
         label="" if ids is None else f"K={k}/seed={seed} on {ids.stem}",
     )
-    result = run_evaluate(settings, what, out)
-    write_json(paths.scores(k, seed), result)
-    write_by_shots(evaluations(settings.run_dir), settings.run_dir)
-    return result
+    return run_evaluate(settings, what, file.parent)
 
 
 def evaluate_files(

@@ -1,6 +1,6 @@
 """Takes pictures of the dashboard over a folder of runs: the list of runs, a run's charts, its artifacts.
 
-    python -m experiments.dashboard_pictures.take --runs runs --experiment demo
+    python -m experiments.dashboard_pictures.take --runs runs --experiment "synthetic demo"
 
 Needs Chromium. What a picture shows of this machine's paths is cut to what lies below the working folder.
 """
@@ -30,7 +30,7 @@ PATIENCE_MS = 120_000
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of mlflow.db")
-    parser.add_argument("--experiment", default="demo", help="what the experiment's name begins with")
+    parser.add_argument("--experiment", default="synthetic demo", help="what the experiment's name begins with")
     parser.add_argument("--address", help="of a dashboard that is up already")
     options = parser.parse_args()
     database = options.runs / "mlflow.db"

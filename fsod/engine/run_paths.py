@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+SCORES = "scores.json"
+"""What an evaluation measured, beside its pictures."""
+
 
 @dataclass(frozen=True)
 class RunPaths:
@@ -73,4 +76,4 @@ class RunPaths:
 
     def scores(self, k: int, seed: int) -> Path:
         """What evaluation measured, as JSON; its pictures lie beside it."""
-        return self.run_dir / f"k{k}-seed{seed}" / "scores.json"
+        return self.run_dir / f"k{k}-seed{seed}" / SCORES

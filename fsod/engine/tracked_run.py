@@ -107,6 +107,10 @@ class Run:
         """Copies a picture into the run's ``pictures/``."""
         self.log_artifact(path, "pictures")
 
+    def log_image_of_study(self, path: Path) -> None:
+        """Copies a picture into the ``pictures/`` of the study, if the run belongs to one; the last of a name stays."""
+        self._send(partial(_send_to_study, path))
+
     def log_dict(self, content: Mapping[str, Any], name: str) -> None:
         """Writes a dictionary into the run, as JSON or YAML according to the ending of its name."""
         self._send(lambda place: place.client.log_dict(place.run_id, dict(content), name))
@@ -190,6 +194,11 @@ class Run:
 
 def _send_batch(batch: list[Metric], place: Place) -> None:
     place.client.log_batch(place.run_id, metrics=batch)
+
+
+def _send_to_study(path: Path, place: Place) -> None:
+    if place.study_id is not None:
+        place.client.log_artifact(place.study_id, str(path), "pictures")
 
 
 def _summarise_study(place: Place) -> None:
