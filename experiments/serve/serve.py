@@ -9,6 +9,7 @@ Writes results.json beside this file. Settings of the run can be changed: run_di
 from __future__ import annotations
 
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -47,7 +48,7 @@ def main(overrides: list[str]) -> None:
     with tempfile.TemporaryDirectory() as place, serving(bank, Path(place)) as (url, server):
         loaded_mib = resident_mib(server)
         differing = [path.name for path in images if ask(url, path) != predicted(path, bank, Path(place))]
-        seconds = []
+        seconds, cpu_before_s = [], cpu_s(server)
         for _ in range(REPEATS):
             started = time.perf_counter()
             ask(url, typical.path)
@@ -58,6 +59,8 @@ def main(overrides: list[str]) -> None:
             "compared": len(images),
             "differing": differing,
             "image_px": [typical.width_px, typical.height_px],
+            "load_average": os.getloadavg()[0],
+            "cpu_s_a_request": (cpu_s(server) - cpu_before_s) / REPEATS,
             "latency_s": {"median": statistics.median(seconds), "least": min(seconds), "most": max(seconds)},
             "resident_mib": {"before requests": loaded_mib, "after": resident_mib(server)},
         }
@@ -89,6 +92,12 @@ def resident_mib(process: int) -> float:
     """Memory of a process that is in RAM (Linux)."""
     status = Path(f"/proc/{process}/status").read_text()
     return int(next(line for line in status.splitlines() if line.startswith("VmRSS:")).split()[1]) / 1024
+
+
+def cpu_s(process: int) -> float:
+    """Processor time that a process has used; it says what a request costs where the machine is not quiet (Linux)."""
+    user, system = Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def ask(url: str, image: Path) -> list[tuple[Any, ...]]:
