@@ -19,7 +19,9 @@ def register_command(
     name: Annotated[str, typer.Option(help="What the model is called.")],
     alias: Alias = "champion",
     checkpoint: Annotated[Path | None, typer.Option(help="The weights, if not where the bank says.")] = None,
-    score: Annotated[float, typer.Option(min=0.005, max=1, help="Leave out detections below this.")] = 0.25,
+    score: Annotated[
+        float | None, typer.Option(min=0.005, max=1, help="Leave out detections below this [as predict does].")
+    ] = None,
     window_px: Annotated[int | None, typer.Option(min=64, help="Side of a window, a multiple of 32 [640].")] = None,
     overlap_px: Annotated[int, typer.Option(help="What windows share.")] = 160,
     batch: Annotated[int, typer.Option(min=1, help="Windows that the network sees at once.")] = 4,
@@ -30,8 +32,9 @@ def register_command(
     """Put a bank and its weights into MLflow's registry; the settings are those of `fsod predict`."""
     from fsod.register import register_model
 
+    asked = {} if score is None else {"score": score}
     plan = PredictSettings.model_construct(
-        score=score, window_px=window_px, overlap_px=overlap_px, batch=batch, precision=precision
+        window_px=window_px, overlap_px=overlap_px, batch=batch, precision=precision, **asked
     )
     report(register_model(bank, checkpoint, name, alias, plan, database), json)
 

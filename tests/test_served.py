@@ -25,6 +25,7 @@ from mlflow.exceptions import MlflowException
 from PIL import Image
 from rasterio.transform import from_origin
 
+from fsod.cli import main
 from fsod.config import PredictSettings, RunSettings
 from fsod.engine.enroll import learned_bank
 from fsod.engine.tracking_store import create_store
@@ -238,8 +239,28 @@ def test_the_alias_moves_and_a_bad_name_is_refused(registered: str, folder: Path
     bank, database = folder / "bank.safetensors", folder / "mlflow.db"
     again = register_model(bank, folder / "weights.safetensors", "made", "champion", PLAN, database)
     assert int(again["version"]) == 2
-    version = mlflow.MlflowClient().get_model_version_by_alias("made", "champion")
-    assert str(version.version) == again["version"]
+    command = [
+        "register",
+        "--bank",
+        bank,
+        "--name",
+        "made",
+        "--alias",
+        "rival",
+        "--score",
+        "0.5",
+        "--database",
+        database,
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["fsod", *map(str, command)])
+        with pytest.raises(SystemExit) as done:
+            main()
+    assert done.value.code == 0
+    versions = {
+        alias: mlflow.MlflowClient().get_model_version_by_alias("made", alias) for alias in ("champion", "rival")
+    }
+    assert {alias: int(version.version) for alias, version in versions.items()} == {"champion": 2, "rival": 3}
     with pytest.raises(UserError, match="name"):
         register_model(bank, None, "no/slash", "champion", PLAN, database)
 
