@@ -125,7 +125,9 @@ def with_shots(
             examples = shot_examples(folder, shots, new, support_px)
             directions, biases = detector.encoder(encode_examples(detector, examples, machine))
             for row, learned in zip(directions, detector.learned, strict=True):
-                # as long as its neighbours: the head takes the direction only, but step sizes depend on the length
-                learned[known:] = torch.nn.functional.normalize(row, dim=1) * learned[:known].norm(dim=1).mean()
+                # as long as its neighbours, without any as chance: the head takes the direction only, but step sizes
+                # depend on the length
+                length = (learned[:known] if known else learned).norm(dim=1).mean()
+                learned[known:] = torch.nn.functional.normalize(row, dim=1) * length
             detector.learned_bias[known:] = biases
     return detector

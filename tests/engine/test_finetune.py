@@ -1,9 +1,16 @@
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
-from fsod.engine.finetune import choose_trained
+import pytest
+import torch
+
+from fsod.data.shots import draw_shots
+from fsod.engine.device import Machine
+from fsod.engine.finetune import choose_trained, with_shots
 from fsod.model.detector import Detector
+from fsod.store.checkpoint import Checkpoint
+from tests.made_folder import NAMES, make_folder
 
 
 @pytest.mark.parametrize(
@@ -19,3 +26,15 @@ def test_each_part_trains_what_it_says(part: str, shared: set[str]) -> None:
     kinds |= {"norms" if ndim == 1 else "convolutions" for name, ndim in trained.items() if name.startswith("trunk")}
     assert kinds == shared
     assert not any(name.startswith("encoder") for name in trained)
+
+
+@pytest.mark.parametrize("learned", [0, 1])
+def test_new_rows_are_as_long_as_learned_ones_are(learned: int, tmp_path: Path) -> None:
+    """Weights that were only pretrained have no rows to take the length from."""
+    torch.manual_seed(0)
+    folder = make_folder(tmp_path / "folder", images=2)
+    base = Checkpoint(Detector("nano", learned).eval(), "nano", NAMES[:learned], "pretrain")
+    machine = Machine(torch.device("cpu"), torch.float32)
+    started = with_shots(base, NAMES, folder, draw_shots(folder, NAMES, 1, 0), 64, machine)
+    for row, channels in zip(started.learned, started.trunk.channels, strict=True):
+        torch.testing.assert_close(row.detach().norm(dim=1), torch.full((3,), channels**0.5), rtol=0.2, atol=0)

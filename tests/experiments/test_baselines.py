@@ -34,9 +34,9 @@ def yolo(classes: int = 3) -> Yolo:
     return Yolo(classes, torch.float32)
 
 
-def test_the_yolo_has_the_size_of_the_detector() -> None:
-    ours, other = (sum(p.numel() for p in n.parameters()) for n in (Detector("nano", 10), Yolo(10, torch.float32)))
-    assert other == pytest.approx(ours, rel=0.03)
+def test_the_yolo_has_the_size_of_the_detector_without_its_encoder() -> None:
+    ours = sum(p.numel() for name, p in Detector("nano", 10).named_parameters() if not name.startswith("encoder"))
+    assert sum(p.numel() for p in Yolo(10, torch.float32).parameters()) == pytest.approx(ours, rel=0.05)
 
 
 def test_boxes_are_decoded_as_ultralytics_does(episode: Episode) -> None:
