@@ -1,8 +1,8 @@
-"""Takes pictures of the dashboard over a folder of runs: the list of runs, a run's charts, its artifacts.
+"""Takes pictures of the dashboard over a folder of runs: experiments, runs of one, a run's charts, its artifacts.
 
     python -m experiments.dashboard_pictures.take --runs runs --experiment "synthetic demo"
 
-Needs Chromium. What a picture shows of this machine's paths is cut to what lies below the working folder.
+Needs Chromium. What a picture would show of this machine's paths is cut to what lies below the working folder.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from io import BytesIO
 from pathlib import Path
+from urllib.parse import unquote, urlparse
 
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
@@ -24,7 +25,7 @@ from playwright.sync_api import Page, sync_playwright
 OUT = Path(__file__).parent
 SIZE_PX = 1400, 860
 MOST_BYTES = 150_000
-PATIENCE_MS = 120_000
+PATIENCE_MS = 240_000
 
 
 def main() -> None:
@@ -34,33 +35,32 @@ def main() -> None:
     parser.add_argument("--address", help="of a dashboard that is up already")
     options = parser.parse_args()
     database = options.runs / "mlflow.db"
-    experiment, run = newest_with_pictures(database, options.experiment)
+    experiment, run, picture = newest_training(database, options.experiment)
     with dashboard(database, options.address) as address, browser_page() as page:
         runs = f"{address}/#/experiments/{experiment}/runs"
-        take(page, runs, "table, [role=grid]", OUT / "runs.webp")
-        take(page, f"{runs}/{run}/model-metrics", "svg.main-svg, canvas", OUT / "charts.webp")
-        take(
-            page,
-            f"{runs}/{run}/artifacts/pictures/found.jpg",
-            "img[src^=blob], img[src*=found]",
-            OUT / "artifacts.webp",
-        )
+        take(page, f"{address}/#/experiments", "a[href*='/experiments/']", OUT / "experiments.webp")
+        take(page, runs, "a[href*='/runs/']", OUT / "runs.webp")
+        take(page, f"{runs}/{run}/model-metrics", "svg.main-svg", OUT / "charts.webp")
+        take(page, f"{runs}/{run}/artifacts/{picture}", "img[src^='blob:'], img[src^='data:']", OUT / "artifacts.webp")
 
 
-def newest_with_pictures(database: Path, experiment: str) -> tuple[str, str]:
-    """Ids of an experiment and of its newest run that has both a training's curves and pictures of an evaluation."""
+def newest_training(database: Path, experiment: str) -> tuple[str, str, str]:
+    """Ids of an experiment and of its newest finetuning, one that is evaluated if there is one, and its best picture."""
     query = """
-        SELECT runs.experiment_id, run_uuid FROM runs JOIN experiments USING (experiment_id)
-        WHERE experiments.name LIKE ? AND runs.lifecycle_stage = 'active'
+        SELECT runs.experiment_id, run_uuid, artifact_uri,
+          EXISTS (SELECT 1 FROM metrics m WHERE m.run_uuid = runs.run_uuid AND m.key LIKE 'AP/%') AS evaluated
+        FROM runs JOIN experiments USING (experiment_id)
+        WHERE experiments.name LIKE ? AND runs.lifecycle_stage = 'active' AND runs.status = 'FINISHED'
           AND EXISTS (SELECT 1 FROM metrics m WHERE m.run_uuid = runs.run_uuid AND m.key LIKE 'loss/%')
-          AND EXISTS (SELECT 1 FROM metrics m WHERE m.run_uuid = runs.run_uuid AND m.key LIKE 'AP/%')
-        ORDER BY runs.end_time DESC LIMIT 1
+        ORDER BY evaluated DESC, runs.end_time DESC
     """
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-        found = connection.execute(query, (f"{experiment}%",)).fetchone()
-    if found is None:
-        sys.exit(f"{database}: no finetuned and evaluated run in an experiment {experiment!r}; run `make demo`")
-    return str(found[0]), str(found[1])
+        trainings = connection.execute(query, (f"%{experiment}%",)).fetchall()
+    for experiment_id, run, artifacts, _ in trainings:
+        for picture in ("pictures/found.jpg", "pictures/support.png"):
+            if (Path(unquote(urlparse(artifacts).path)) / picture).is_file():
+                return str(experiment_id), str(run), picture
+    sys.exit(f"{database}: no finetuning with pictures in an experiment like {experiment!r}; run `make demo`")
 
 
 @contextmanager
@@ -95,14 +95,14 @@ def browser_page() -> Iterator[Page]:
 
 def take(page: Page, url: str, awaited: str, path: Path) -> None:
     """Opens an address, waits for what it is about to be there, and writes the picture."""
-    page.goto(url)
+    page.goto(f"{url}?workflowType=machine_learning")
     page.locator(awaited).first.wait_for()
-    page.wait_for_load_state("networkidle")
-    page.wait_for_timeout(2000)  # charts unfold
+    if (assistant := page.get_by_role("button", name="Close")).count():
+        assistant.first.click()  # MLflow offers a chat on the first visit
+    page.wait_for_timeout(5000)  # charts unfold
     cut_paths(page, [Path.cwd(), Path.home()])
-    content = page.screenshot()
-    path.write_bytes(small(content))
-    print(f"{path}: {path.stat().st_size // 1000} kB")
+    path.write_bytes(small(page.screenshot()))
+    print(f"{path.name}: {path.stat().st_size // 1000} kB")
 
 
 def cut_paths(page: Page, folders: list[Path]) -> None:
