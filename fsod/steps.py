@@ -261,7 +261,8 @@ def evaluate_run(settings: RunSettings, k: int, seed: int, ids: Path | None) -> 
         run_file=paths.finetune_run(k, seed) if ids is None else None,
         label="" if ids is None else f"K={k}/seed={seed} on {ids.stem}",
     )
-    return run_evaluate(settings, what, file.parent)
+    # scores on another list must not pass for the run's own
+    return run_evaluate(settings, what, file.parent if ids is None else file.parent / f"on-{ids.stem}")
 
 
 def evaluate_files(

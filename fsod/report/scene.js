@@ -48,7 +48,7 @@
       counts[classes[i]]++;
       if (on[classes[i]]) shown.push(i);
     }
-    if (!shown.includes(selected)) selected = -1;
+    if (selected >= 0 && !shown.includes(selected)) select(-1);
     find("#score-value").textContent = score.toFixed(2);
     find("#count").textContent = `${shown.length} of ${scores.length} shown`;
     classBoxes.forEach((box, c) => { box.closest("label").querySelector(".count").textContent = counts[c]; });

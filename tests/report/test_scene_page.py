@@ -89,7 +89,11 @@ def test_names_from_files_are_text(page: Page) -> None:
 def test_filter_by_class(page: Page) -> None:
     settle(page)
     assert np.allclose(colour(page, 100, 150), HARBOR, atol=60)
+    page.locator(".row").nth(0).click()
+    expect(page.locator("#selected")).to_contain_text("harbor, score 0.900")
+    page.locator("#zoom-all").click()
     page.get_by_role("checkbox").nth(0).uncheck()
+    expect(page.locator("#selected")).to_be_hidden()
     expect(page.locator(".row .name")).to_have_text([EVIL])
     expect(page.locator("#count")).to_have_text("1 of 4 shown")
     settle(page)
