@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -32,7 +32,7 @@ def register_command(
     """Put a bank and its weights into MLflow's registry; the settings are those of `fsod predict`."""
     from fsod.register import register_model
 
-    asked = {} if score is None else {"score": score}
+    asked: dict[str, Any] = {} if score is None else {"score": score}
     plan = PredictSettings.model_construct(
         window_px=window_px, overlap_px=overlap_px, batch=batch, precision=precision, **asked
     )

@@ -50,6 +50,7 @@ LAYERS = {
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Asked]]:
     """Address of a server that takes connections and says nothing, and whether one has come."""
     monkeypatch.setenv("GDAL_HTTP_TIMEOUT", "1")
+    monkeypatch.setenv("GDAL_HTTP_MAX_RETRY", "0")
     for name in ("no_proxy", "NO_PROXY", "CPL_VSIL_CURL_ALLOWED_EXTENSIONS"):
         monkeypatch.delenv(name, raising=False)
     with socket.create_server(("127.0.0.1", 0)) as listening:
