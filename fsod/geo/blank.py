@@ -23,9 +23,9 @@ def is_blank(rgb: NDArray[np.uint8], valid: NDArray[np.bool_]) -> bool:
     first = int(valid.argmax())
     if not valid.flat[first]:
         return True
-    colour = rgb.reshape(-1, 3)[first]
+    colour = rgb[divmod(first, valid.shape[1])]
     # nearly every window shows something in the few rows that are looked at first
-    return all(bool(((rgb[::rows] == colour).all(axis=-1) | ~valid[::rows]).all()) for rows in (64, 1))
+    return not any(((rgb[::rows] != colour) & valid[::rows, :, None]).any() for rows in (64, 1))
 
 
 def shows_something(
@@ -35,13 +35,11 @@ def shows_something(
     starts, ends = _pixels_of(boxes_xyxy_px, valid.shape)
     enough = _sums(valid, starts, ends) >= MIN_VALID_SHARE * np.prod(ends - starts, axis=1)
     starts, ends = _pixels_of(boxes_xyxy_px + RING_PX * np.array([-1, -1, 1, 1]), valid.shape)
-    # a step is a pixel that differs from its right or lower neighbour while both are valid
-    step_right = (rgb[:, :-1] != rgb[:, 1:]).any(axis=-1) & valid[:, :-1] & valid[:, 1:]
-    step_down = (rgb[:-1] != rgb[1:]).any(axis=-1) & valid[:-1] & valid[1:]
-    steps: NDArray[np.int32] = _sums(step_right, starts, ends - np.array([1, 0])) + _sums(
-        step_down, starts, ends - np.array([0, 1])
-    )
-    return np.asarray(enough & (steps > 0))
+    varied = [
+        not is_blank(rgb[top:bottom, left:right], valid[top:bottom, left:right])
+        for (left, top), (right, bottom) in zip(starts.tolist(), ends.tolist(), strict=True)
+    ]
+    return np.asarray(enough & np.array(varied, np.bool_))
 
 
 def _pixels_of(boxes_xyxy_px: NDArray[np.float64], shape: tuple[int, ...]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

@@ -72,6 +72,8 @@ class SeamMerger:
         self._count += 1
         if least_px:
             self._least_px = min(self._least_px, least_px)
+        if not len(detections):
+            return
         frame = np.tile(scale, 2)
         boxes = detections.boxes_xyxy_px + np.tile([window.left_px, window.top_px], 2)
         placed = Sightings.of_window(

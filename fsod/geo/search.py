@@ -149,8 +149,10 @@ class _Gathered:
 
 def _visible(detections: Detections, rgb: NDArray[np.uint8], valid: NDArray[np.bool_]) -> Detections:
     """Boxes clipped to the window, less those that have no area there, lie in nodata or show one value only."""
+    if not len(detections):
+        return detections
     height, width = valid.shape
     boxes = np.clip(detections.boxes_xyxy_px.astype(np.float64), 0, [width, height, width, height])
     clipped = Detections(boxes, detections.scores, detections.class_ids)
     clipped = clipped.select(area_px(boxes) > 0)
-    return clipped.select(shows_something(rgb, valid, clipped.boxes_xyxy_px)) if len(clipped) else clipped
+    return clipped.select(shows_something(rgb, valid, clipped.boxes_xyxy_px))
