@@ -94,6 +94,7 @@ def evaluate_command(
     shots: Annotated[
         Path | None, typer.Option(help="Shot list for classes that the checkpoint has not learned.")
     ] = None,
+    bank: Annotated[Path | None, typer.Option(help="Score the classes of this bank of the checkpoint's.")] = None,
     overrides: Overrides = None,
     json: Json = None,
 ) -> None:
@@ -101,7 +102,7 @@ def evaluate_command(
     from fsod.steps import evaluate_files, evaluate_run
 
     if checkpoint is not None and data is not None:
-        report(evaluate_files(checkpoint, data, ids, shots, overrides or []), json, "dashboard")
+        report(evaluate_files(checkpoint, data, ids, shots, bank, overrides or []), json, "dashboard")
     elif config is not None and checkpoint is None and data is None:
         settings = load_settings(config, overrides)
         report(evaluate_run(settings, shots_k, seed, ids), json, "report", settings.run_dir)

@@ -36,7 +36,7 @@ from fsod.evaluation_pictures import FOUND, write_by_shots, write_pictures
 from fsod.progress import console, progress_bar
 from fsod.records import flat_metrics, hashes, log_folder, log_shots, observer, tracked, unobserved
 from fsod.store.checkpoint import Checkpoint, load_checkpoint
-from fsod.store.class_bank import save_bank
+from fsod.store.class_bank import ClassBank, load_bank, save_bank
 
 
 def prepare_data(settings: RunSettings, source: Path | None) -> dict[str, Any]:
@@ -179,6 +179,7 @@ class Evaluation:
         run_file: names the run in the tracking store that trained the checkpoint, where the scores belong; None: they get
             a run of their own.
         label: of such a run.
+        bank: the classes to score, instead of those learned and those enrolled.
     """
 
     checkpoint: Checkpoint
@@ -189,12 +190,13 @@ class Evaluation:
     support: tuple[ShotList, Path] | None = None
     run_file: Path | None = None
     label: str = ""
+    bank: ClassBank | None = None
 
 
 def run_evaluate(settings: CommonSettings, what: Evaluation, out: Path) -> dict[str, Any]:
     """Scores a checkpoint, all its classes enrolled at once; scores and pictures go to the folder ``out``."""
     machine = choose_machine(settings.predict.precision)
-    bank = enrolled_bank(what.checkpoint, what.examples, machine, {}, None, learned=True)
+    bank = what.bank or enrolled_bank(what.checkpoint, what.examples, machine, {}, None, learned=True)
     names = [name for name in bank.class_names if name in what.folder.class_names]
     if not names:
         raise UserError(f"{what.folder.root}: has none of the checkpoint's classes ({', '.join(bank.class_names)})")
@@ -266,12 +268,15 @@ def evaluate_run(settings: RunSettings, k: int, seed: int, ids: Path | None) -> 
 
 
 def evaluate_files(
-    checkpoint: Path, data: Path, ids: Path | None, shots: Path | None, overrides: list[str]
+    checkpoint: Path, data: Path, ids: Path | None, shots: Path | None, bank: Path | None, overrides: list[str]
 ) -> dict[str, Any]:
     """Scores any checkpoint on any prepared folder; its own settings say which classes are novel.
 
-    Classes of the shot list that the checkpoint has not learned are enrolled from their shots and count as novel.
+    Classes of the shot list that the checkpoint has not learned are enrolled from their shots and count as novel; so do
+    those of a bank, which is scored instead.
     """
+    if shots is not None and bank is not None:
+        raise UserError(f"{bank}: a bank has its classes already; leave --shots or --bank out")
     loaded = load_checkpoint(checkpoint)
     kind = PretrainSettings if loaded.stage == "pretrain" else RunSettings
     settings = override_settings(loaded.settings, overrides, checkpoint, kind)
@@ -284,8 +289,11 @@ def evaluate_files(
         support = (drawn, shots)
         new = [name for name in drawn.box_ids if name not in loaded.class_names]
         examples = shot_examples(folder, drawn, new, settings.episodes.support_px)
-    novel = tuple(dict.fromkeys((*(settings.data.novel if isinstance(settings, RunSettings) else ()), *examples)))
-    what = Evaluation(loaded, checkpoint, test, novel, examples, support, label=checkpoint.stem)
+    stored = load_bank(bank, loaded.detector) if bank is not None else None
+    added = [name for name in (stored.class_names if stored else examples) if name not in loaded.class_names]
+    novel = tuple(dict.fromkeys((*(settings.data.novel if isinstance(settings, RunSettings) else ()), *added)))
+    label = (bank or checkpoint).stem
+    what = Evaluation(loaded, checkpoint, test, novel, examples, support, label=label, bank=stored)
     with TemporaryDirectory() as pictures:
         result = run_evaluate(settings, what, Path(pictures))
     del result["picture"]  # the tracking store keeps it

@@ -20,6 +20,7 @@ import torch
 from rasterio.transform import from_origin
 
 from fsod.cli import main
+from fsod.store.class_bank import read_bank, save_bank
 from tests.nwpu_miniature import make_miniature
 
 CONFIG = """
@@ -129,6 +130,18 @@ def test_evaluate_any_checkpoint_folder_list_and_shots(trained: Path) -> None:
     scores = json.loads(out.read_text())
     assert scores["novel_map50"] is not None
     assert "airplane" in scores["per_class_ap50"]
+
+
+def test_evaluate_a_bank_of_the_checkpoint(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = trained / "runs" / "mini"
+    tuned, other, one = run / "k2-seed0" / "finetune.safetensors", run / "meta-train.safetensors", trained / "one.bank"
+    bank = read_bank(run / "k2-seed0" / "bank.safetensors")
+    save_bank(one, bank.select(["airplane"]), tuned)
+    files = "--data", run / "data", "--ids", run / "data" / "splits" / "test.txt", "--bank", one
+    assert fsod("evaluate", "--checkpoint", tuned, *files, "--json", trained / "bank.json") == 0
+    assert list(json.loads((trained / "bank.json").read_text())["per_class_ap50"]) == ["airplane"]
+    assert fsod("evaluate", "--checkpoint", other, *files) == 2
+    assert "this bank was made for weights" in capsys.readouterr().err
 
 
 def test_meta_train_again_does_nothing_and_other_settings_are_refused(

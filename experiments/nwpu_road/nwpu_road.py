@@ -29,7 +29,7 @@ def main(overrides: list[str]) -> None:
     for seed in SEEDS:
         for k in KS:
             shot_list(settings, k, seed)
-            enrolled = evaluate_files(paths.meta_checkpoint, paths.data, test, paths.shots(k, seed), overrides)
+            enrolled = evaluate_files(paths.meta_checkpoint, paths.data, test, paths.shots(k, seed), None, overrides)
             tuned = run_finetune(settings, k, seed)
             scored = evaluate_run(settings, k, seed, None)
             for system, result, seconds in (("enrolled", enrolled, 0.0), ("finetuned", scored, tuned["seconds"])):
