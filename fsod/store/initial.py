@@ -36,6 +36,8 @@ def initialise(detector: Detector, size: str, init: Initial) -> None:
         return
     found = load_checkpoint(path)
     if found.size != size:
-        raise UserError(f"{path}: weights of size {found.size!r}, but the run's size is {size!r}")
+        raise UserError(
+            f"{path}: weights of size {found.size!r}, but the run's size is {size!r}; name others, or none with init=null"
+        )
     shared = {name: value for name, value in found.detector.state_dict().items() if not name.startswith("learned")}
     detector.load_state_dict(shared, strict=False)
