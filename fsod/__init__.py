@@ -15,6 +15,7 @@ _OFFLINE = {
     "NO_ALBUMENTATIONS_UPDATE": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
+    "RAY_USAGE_STATS_ENABLED": "0",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     # drivers of GDAL that talk to servers or start programs, whatever a file that claims to be a raster or a layer asks for
     "GDAL_SKIP": "ADBC,AmigoCloud,Carto,CSW,EEDA,EEDAI,Elasticsearch,GDALG,GPSBabel,HTTP,NGW,OAPIF,OGCAPI,PLMOSAIC,PLSCENES,"

@@ -13,7 +13,7 @@ from fsod.cli_data import data_app
 from fsod.cli_options import Config, Json, Overrides, Seed, ShotsK, report
 from fsod.cli_runs import runs_app
 from fsod.cli_serve import register_command, serve_command
-from fsod.config import Precision, PredictSettings, load_pretrain_settings, load_settings
+from fsod.config import Engine, Precision, PredictSettings, load_pretrain_settings, load_settings
 from fsod.errors import UserError
 
 app = typer.Typer(
@@ -199,6 +199,12 @@ def predict_command(
         bool, typer.Option("--restart", help="Begin anew, whatever the journal of an unfinished run holds.")
     ] = False,
     precision: Annotated[Precision, typer.Option(help="auto takes bfloat16 where the hardware has it.")] = "auto",
+    engine: Annotated[
+        Engine,
+        typer.Option(
+            help="ray: on all cores here, or on the Ray cluster that RAY_ADDRESS names; pip install 'fsod[ray]'."
+        ),
+    ] = "local",
     json: Json = None,
 ) -> None:
     """Find the classes of a bank in scenes of any size; goes on after an interruption."""
@@ -217,6 +223,7 @@ def predict_command(
         restart=restart,
         skip_damaged=skip_damaged,
         precision=precision,
+        engine=engine,
     )
     result = predict_files(scenes, checkpoint, bank, out, plan)
     report(result, json, *(("report", result["layer"]) if "layer" in result else ()))

@@ -15,6 +15,7 @@ from fsod.errors import UserError, nearest
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Precision = Literal["auto", "float32", "bfloat16"]
+Engine = Literal["local", "ray"]
 SidePx = Annotated[int, Field(ge=64, multiple_of=32)]
 
 
@@ -135,6 +136,7 @@ class PredictSettings(Settings):
     restart: bool = Field(False, description="begin anew, whatever an unfinished run has left")
     skip_damaged: bool = Field(False, description="go on where pixels cannot be read")
     precision: Precision = Field("auto", description="auto: bfloat16 where the hardware multiplies it natively")
+    engine: Engine = Field("local", description="ray: on the workers of a Ray cluster, see RAY_ADDRESS; else here")
 
 
 class CommonSettings(Settings):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from fsod.config import EvaluateSettings, PredictSettings, common_settings
@@ -14,13 +16,14 @@ from fsod.draw import scene_preview, write_png
 from fsod.engine.device import choose_machine
 from fsod.engine.infer import batch_detector, warm_up
 from fsod.engine.onnx_infer import load_onnx
+from fsod.engine.ray_cluster import ray_cluster
 from fsod.errors import UserError
 from fsod.geo.layer_files import ON_A_MAP, write_layer
 from fsod.geo.predict import OnOpen, OnProgress, SceneResult, predict_scene
 from fsod.geo.qgis_style import write_style
 from fsod.geo.scene import Scene, open_scene
 from fsod.geo.scene_list import layer_paths, list_scenes
-from fsod.geo.search import Detect
+from fsod.geo.search import Detect, Search, search_windows
 from fsod.geo.vector import Layer
 from fsod.marks import class_colour
 from fsod.progress import console, progress_bar
@@ -45,6 +48,7 @@ class Searcher:
     window_px: int
     precision: str
     machine: str
+    search: Search = search_windows
 
 
 def load_searcher(bank: Path, checkpoint: Path | None, plan: PredictSettings) -> Searcher:
@@ -112,26 +116,63 @@ def predict_files(
         raise UserError(f"--native and --gsd-m {plan.gsd_m:g} contradict each other; give one of them")
     layers = layer_paths(list_scenes(scenes), out)
     searcher = load_searcher(bank, checkpoint, plan)
+    if plan.engine == "ray":
+        with ray_cluster(_to_take_along(bank, checkpoint, searcher, plan)) as cluster:
+            machine = f"Ray, {cluster.workers} workers, {searcher.precision}"
+            return _predict_all(layers, replace(searcher, machine=machine, search=cluster.search), plan, cluster.map)
+    warm_up(searcher.detect, plan.batch, searcher.window_px)
+    return _predict_all(layers, searcher, plan, map)
+
+
+def _predict_all(
+    layers: dict[str, Path],
+    searcher: Searcher,
+    plan: PredictSettings,
+    each: Callable[..., Iterator[dict[str, Any] | Exception]],
+) -> dict[str, Any]:
+    """The same for a searcher; ``each`` is ``map``, or does as it does."""
     console.print(
         f"predict: {searcher.machine}, {len(searcher.class_names)} classes, windows of {searcher.window_px} px"
     )
-    warm_up(searcher.detect, plan.batch, searcher.window_px)
-    if len(layers) == 1:
-        [(scene, layer)] = layers.items()
-        result = _predict_file(scene, searcher, layer, plan)
-        _journal_of(layer).unlink(missing_ok=True)
-        return result
+
+    def attempt(scene: str) -> dict[str, Any] | Exception:
+        try:
+            return _predict_file(scene, searcher, layers[scene], plan)
+        except (UserError, OSError) as error:
+            return error
+
     done: dict[str, dict[str, Any]] = {}
     failed: dict[str, str] = {}
-    for scene, layer in layers.items():
-        try:
-            done[scene] = _predict_file(scene, searcher, layer, plan)
-        except (UserError, OSError) as error:
-            failed[scene] = str(error)
-            console.print(f"failed: {error}")
+    for scene, outcome in zip(layers, each(attempt, layers), strict=True):
+        if isinstance(outcome, dict):
+            done[scene] = outcome
+        elif len(layers) == 1:
+            raise outcome
+        else:
+            failed[scene] = str(outcome)
+            console.print(f"failed: {outcome}")
     for scene in done:
         _journal_of(layers[scene]).unlink(missing_ok=True)
-    return _sums(done, failed, searcher)
+    return _sums(done, failed, searcher) if len(layers) > 1 else done[scene]
+
+
+def _to_take_along(
+    bank: Path, checkpoint: Path | None, searcher: Searcher, plan: PredictSettings
+) -> Callable[[], Detect]:
+    """Makes the searcher's detector on a machine that has neither of the files; in the same precision, whatever it is."""
+    files = [bank] if bank.suffix.lower() == ".onnx" else [bank, checkpoint or checkpoint_of(bank)]
+    contents = [(f"{number}{file.suffix}", file.read_bytes()) for number, file in enumerate(files)]
+    return partial(_detector_of, contents, plan.model_copy(update={"precision": searcher.precision}))
+
+
+def _detector_of(contents: list[tuple[str, bytes]], plan: PredictSettings) -> Detect:
+    with TemporaryDirectory() as folder:
+        files = [Path(folder) / name for name, _ in contents]
+        for file, (_, content) in zip(files, contents, strict=True):
+            file.write_bytes(content)
+        searcher = load_searcher(files[0], files[1] if len(files) > 1 else None, plan)
+    warm_up(searcher.detect, plan.batch, searcher.window_px)
+    return searcher.detect
 
 
 def _sums(done: dict[str, dict[str, Any]], failed: dict[str, str], searcher: Searcher) -> dict[str, Any]:
@@ -160,7 +201,7 @@ def _predict_file(scene: str, searcher: Searcher, out: Path, plan: PredictSettin
     journal = _journal_of(out)
     if plan.restart:
         journal.unlink(missing_ok=True)
-    with progress_bar("windows", 0) as bar:
+    with progress_bar(f"{Path(scene).name}: windows", 0) as bar:
         result = search_scene(scene, searcher, plan, journal, _announce, bar.of)
     attributes = {
         "weights": searcher.weights_sha256[:12],
@@ -222,6 +263,7 @@ def search_scene(
         detector=_identity(searcher, plan),
         on_open=on_open,
         on_progress=on_progress,
+        search=searcher.search,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,8 +89,8 @@ class _Rate(ProgressColumn):
 
 @contextmanager
 def progress_bar(name: str, total: int) -> Iterator[Bar]:
-    """A bar for a known number of steps."""
-    if not console.is_terminal:
+    """A bar for a known number of steps; lines where there is no terminal, or threads would fight for it."""
+    if not console.is_terminal or threading.current_thread() is not threading.main_thread():
         yield Bar(name, total)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())

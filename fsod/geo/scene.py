@@ -6,7 +6,7 @@ import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import rasterio
@@ -112,6 +112,10 @@ class Scene:
         """The same scene with a grid that is ``factor`` times coarser, by the same handle."""
         width, height = (max(1, round(n / factor)) for n in (self.grid_width_px, self.grid_height_px))
         return replace(self, grid_width_px=width, grid_height_px=height)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Travels to another process without its handle; ``reopen`` gives it one there."""
+        return {name: value for name, value in self.__dict__.items() if name != "_dataset"}
 
     def close(self) -> None:
         """Gives the handle back."""
