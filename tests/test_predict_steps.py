@@ -70,8 +70,11 @@ def fsod(*arguments: str | Path) -> int:
 
 @pytest.fixture(scope="module")
 def bank(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bank(tmp_path_factory.mktemp("bank"))
+
+
+def make_bank(folder: Path) -> Path:
     """Weights by chance, and a bank of two classes whose examples had pixels of half a metre."""
-    folder = tmp_path_factory.mktemp("bank")
     torch.manual_seed(0)
     detector = Detector("nano", 2)
     torch.nn.init.constant_(detector.head.prior, 0.0)  # chance finds little; a class is not rare here

@@ -40,6 +40,9 @@ RANGE_BATCHES = 16
 RETRIES = 3
 """How often a range is tried again after its worker died."""
 
+WORKERS_HERE: int | None = None
+"""Of the cluster that is started here; None: one a CPU."""
+
 STORE_BYTES = 512 * 2**20
 """Ray's object store on this machine; it holds the weights, once, and what tasks have found."""
 
@@ -179,9 +182,12 @@ def _join(address: str | None) -> None:
         if address:
             ray.init(address=address, **quiet)
         else:
-            ray.init(address="local", include_dashboard=False, object_store_memory=STORE_BYTES, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        where = f"the Ray cluster at RAY_ADDRESS={address} cannot be joined" if address else "Ray cannot be started"
+            here = {"num_cpus": WORKERS_HERE, "object_store_memory": STORE_BYTES, "include_dashboard": False}
+            ray.init(address="local", **here, **quiet)
+    except Exception as error:  # what Ray raises here has no other base
+        # Ray gives its own processes 30 s to start
+        busy = "Ray cannot be started here; if this machine is busy with other work, try again"
+        where = f"the Ray cluster at RAY_ADDRESS={address} cannot be joined" if address else busy
         raise UserError(f"{where} ({' '.join(str(error).split())[:200]})") from error
 
 

@@ -1,0 +1,1 @@
+"""What a million scenes need."""
