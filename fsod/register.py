@@ -16,7 +16,7 @@ from fsod.engine.tracking import open_run
 from fsod.engine.tracking_store import mlflow_errors, tracking_uri
 from fsod.errors import UserError
 from fsod.packages import pinned
-from fsod.predict_steps import load_searcher
+from fsod.searcher import load_searcher
 from fsod.store.class_bank import checkpoint_of
 
 if TYPE_CHECKING:

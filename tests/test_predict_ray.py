@@ -17,10 +17,22 @@ import pytest
 from fsod import predict_steps
 from fsod.boxes import Detections
 from fsod.engine import ray_cluster
+from fsod.errors import UserError
+from fsod.geo.predict import predict_scene
+from fsod.geo.search import Detect
+from fsod.searcher import to_take_along
 from tests.test_predict_steps import SMALL, fsod, interrupt_after, make_bank, make_scene, predict, timeless
 
 if find_spec("ray") is None:  # not imported here: fsod sets what Ray shall read first
     pytest.skip("the tests of --engine ray need ray: pip install 'fsod[ray]'", allow_module_level=True)
+
+
+def no_detector(images: np.ndarray) -> list[Detections]:
+    raise AssertionError("nobody is to look at windows here")
+
+
+def nothing() -> Detect:
+    return no_detector
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -29,7 +41,7 @@ def cluster() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("RAY_ADDRESS", raising=False)
         patch.setattr(ray_cluster, "WORKERS_HERE", 2)
-        with ray_cluster.ray_cluster(dict):
+        with ray_cluster.ray_cluster(nothing):
             yield
 
 
@@ -46,12 +58,12 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def deadly(patch: pytest.MonkeyPatch, is_time: Callable[[], bool]) -> None:
     """Has workers die at a batch of windows, as if they were out of memory, whenever it is time."""
-    take_along = predict_steps._to_take_along
+    take_along = to_take_along
 
-    def take_death_along(*arguments: Any) -> Callable[[], predict_steps.Detect]:
+    def take_death_along(*arguments: Any) -> Callable[[], Detect]:
         make = take_along(*arguments)
 
-        def make_deadly() -> predict_steps.Detect:
+        def make_deadly() -> Detect:
             detect = make()
 
             def detect_or_die(images: np.ndarray) -> list[Detections]:
@@ -63,7 +75,7 @@ def deadly(patch: pytest.MonkeyPatch, is_time: Callable[[], bool]) -> None:
 
         return make_deadly
 
-    patch.setattr(predict_steps, "_to_take_along", take_death_along)
+    patch.setattr(predict_steps, "to_take_along", take_death_along)
 
 
 def test_twenty_scenes_are_as_without_ray_though_a_worker_is_killed(
@@ -138,15 +150,12 @@ def test_damage_is_named_and_may_be_skipped(bank: Path, tmp_path: Path, capsys: 
 
 
 def test_a_worker_that_cannot_see_the_scene_says_what_it_takes(tmp_path: Path) -> None:
-    from fsod.errors import UserError
-    from fsod.geo.predict import predict_scene
-
     scene = make_scene(tmp_path / "s.tif", size=128)
     with (
-        ray_cluster.ray_cluster(dict) as joined,
+        ray_cluster.ray_cluster(nothing) as joined,
         pytest.raises(UserError, match=r"on the worker .*shared folder") as told,
     ):
-        predict_scene(scene, dict, on_open=lambda *_: scene.unlink(), search=joined.search)
+        predict_scene(scene, no_detector, on_open=lambda *_: scene.unlink(), search=joined.search)
     assert "\n" not in str(told.value)
 
 

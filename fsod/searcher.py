@@ -1,0 +1,98 @@
+"""A class bank with its weights, ready to search scenes, here or in another process."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from fsod.config import EvaluateSettings, PredictSettings, common_settings
+from fsod.engine.device import choose_machine
+from fsod.engine.infer import batch_detector, warm_up
+from fsod.engine.onnx_infer import load_onnx
+from fsod.errors import UserError
+from fsod.geo.search import Detect, Search, search_windows
+from fsod.store.checkpoint import load_checkpoint
+from fsod.store.class_bank import checkpoint_of, load_bank
+
+WINDOW_PX = 640
+
+
+@dataclass(frozen=True)
+class Searcher:
+    """Classes that are ready to be found, whatever computes."""
+
+    detect: Detect
+    class_names: tuple[str, ...]
+    weights_sha256: str
+    bank_sha256: str
+    gsd_m: float | None
+    suppression: EvaluateSettings
+    window_px: int
+    precision: str
+    machine: str
+    search: Search = search_windows
+
+
+def load_searcher(bank: Path, checkpoint: Path | None, plan: PredictSettings) -> Searcher:
+    """A bank and its weights through torch, or both in one exported file through onnxruntime."""
+    if bank.suffix.lower() == ".onnx":
+        if checkpoint is not None:
+            raise UserError(f"{bank}: an exported bank carries its weights; leave out --checkpoint")
+        if plan.precision == "bfloat16":
+            raise UserError(f"{bank}: an exported bank computes in float32; leave out --precision")
+        exported = load_onnx(bank, plan.score)
+        known = exported.header
+        return Searcher(
+            exported,
+            known.class_names,
+            known.weights_sha256,
+            _sha256(bank),
+            known.gsd_m,
+            known.suppression,
+            plan.window_px or known.window_px,
+            "float32",
+            str(exported),
+        )
+    machine = choose_machine(plan.precision)
+    loaded = load_checkpoint(checkpoint or checkpoint_of(bank))
+    settings = common_settings(loaded.settings).evaluate
+    classes = load_bank(bank, loaded.detector)
+    return Searcher(
+        batch_detector(loaded, classes, machine, settings, plan.score),
+        classes.class_names,
+        classes.weights_sha256,
+        _sha256(bank),
+        classes.gsd_m,
+        settings,
+        plan.window_px or WINDOW_PX,
+        str(machine.trunk_dtype).removeprefix("torch."),
+        str(machine),
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def to_take_along(
+    bank: Path, checkpoint: Path | None, searcher: Searcher, plan: PredictSettings
+) -> Callable[[], Detect]:
+    """What makes the searcher's detector on a machine that has neither of the files, in the same precision."""
+    files = [bank] if bank.suffix.lower() == ".onnx" else [bank, checkpoint or checkpoint_of(bank)]
+    contents = [(f"{number}{file.suffix}", file.read_bytes()) for number, file in enumerate(files)]
+    return partial(_detector_of, contents, plan.model_copy(update={"precision": searcher.precision}))
+
+
+def _detector_of(contents: list[tuple[str, bytes]], plan: PredictSettings) -> Detect:
+    with TemporaryDirectory() as folder:
+        files = [Path(folder) / name for name, _ in contents]
+        for file, (_, content) in zip(files, contents, strict=True):
+            file.write_bytes(content)
+        searcher = load_searcher(files[0], files[1] if len(files) > 1 else None, plan)
+    warm_up(searcher.detect, plan.batch, searcher.window_px)
+    return searcher.detect
