@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from fsod.boxes import Detections, match
+from fsod.errors import UserError
 from fsod.marks import FALSE_ALARM, HIT, INK, MISS, PAPER, Colour, class_colour, draw_boxes, draw_labels, label_font
 
 Rgb = NDArray[np.uint8]
@@ -173,8 +174,12 @@ def write_jpeg(path: Path, rgb: Rgb, comment: str = "") -> None:
 def _write(path: Path, rgb: Rgb, form: str, **options: int | bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".part")
-    _canvas(rgb).save(temporary, form, **options)
-    temporary.replace(path)
+    try:
+        _canvas(rgb).save(temporary, form, **options)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def _canvas(rgb: Rgb) -> Image.Image:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -223,6 +226,34 @@ def test_an_interrupted_command_does_no_scene_twice(bank: Path, tmp_path: Path) 
         first, second = (tmp_path / folder / f"{number}.geojson" for folder in ("whole", "found"))
         assert timeless(first) == timeless(second)
     assert list(tmp_path.rglob("*.journal")) == []
+
+
+@contextmanager
+def files_up_to(size: int) -> Iterator[None]:
+    """The kernel stops a write beyond that in the middle, as a full disk does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_leaves_no_half_file_and_loses_nothing(
+    bank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene, whole, out = make_scene(tmp_path / "s.tif"), tmp_path / "whole.geojson", tmp_path / "out.geojson"
+    predict(bank, whole, scene)
+    size = whole.stat().st_size
+    journal = "out.geojson.journal"
+    for room, full, left in ((size // 10, journal, {journal}), (size - 1, "out.geojson", {journal})):
+        with files_up_to(room):
+            assert fsod("predict", scene, "--bank", bank, "--out", out, *SMALL) == 2
+        assert f"{full}: cannot be written (File too large)" in capsys.readouterr().err.splitlines()[-1]
+        assert {path.name for path in tmp_path.glob("out*")} == left
+    assert predict(bank, out, scene)["windows_resumed"] == 25
+    assert timeless(out) == timeless(whole)
+    assert list(tmp_path.glob("*.journal")) == []
 
 
 def test_bands_and_area(bank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -43,6 +43,9 @@ RETRIES = 3
 WORKERS_HERE: int | None = None
 """Of the cluster that is started here; None: one a CPU."""
 
+STARTS = 3
+"""On a busy machine Ray's own processes may miss the time that Ray gives them to start."""
+
 STORE_BYTES = 512 * 2**20
 """Ray's object store on this machine; it holds the weights, once, and what tasks have found."""
 
@@ -177,18 +180,20 @@ def ray_cluster(make_detect: Callable[[], Detect]) -> Iterator[RayCluster]:
 def _join(address: str | None) -> None:
     import ray
 
-    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
-    try:
-        if address:
-            ray.init(address=address, **quiet)
-        else:
-            here = {"num_cpus": WORKERS_HERE, "object_store_memory": STORE_BYTES, "include_dashboard": False}
-            ray.init(address="local", **here, **quiet)
-    except Exception as error:  # what Ray raises here has no other base
-        # Ray gives its own processes 30 s to start
-        busy = "Ray cannot be started here; if this machine is busy with other work, try again"
-        where = f"the Ray cluster at RAY_ADDRESS={address} cannot be joined" if address else busy
-        raise UserError(f"{where} ({' '.join(str(error).split())[:200]})") from error
+    where, starts = f"the Ray cluster at RAY_ADDRESS={address} cannot be joined", 1
+    options: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": "ERROR"}
+    if not address:
+        where, starts = f"Ray cannot be started here, in {STARTS} attempts", STARTS
+        options |= {"address": "local", "num_cpus": WORKERS_HERE, "object_store_memory": STORE_BYTES}
+        options |= {"include_dashboard": False}
+    for left in reversed(range(starts)):
+        try:
+            ray.init(**options)
+            return
+        except Exception as error:  # what Ray raises here has no other base
+            ray.shutdown()
+            if not left:
+                raise UserError(f"{where} ({' '.join(str(error).split())[:200]})") from error
 
 
 def _search_range(

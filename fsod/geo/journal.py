@@ -76,7 +76,11 @@ class Journal:
             file.truncate(good)
 
     def append(self, finished: Finished) -> None:
-        """Adds a line. It outlives this process at once, but not a power cut until the system has written it."""
+        """Adds a line. It outlives this process at once, but not a power cut until the system has written it.
+
+        Raises:
+            UserError: it cannot be written; what stands there already still counts.
+        """
         entry = {
             "found": [
                 [i, d.boxes_xyxy_px.tolist(), d.scores.tolist(), d.class_ids.tolist()]
@@ -84,10 +88,13 @@ class Journal:
             ],
             "blank": finished.blank,
         }
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("ab") as file:
-            head = b"" if file.tell() else _line({"format": FORMAT, "started": self.started, **self.run})
-            file.write(head + _line(entry))
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("ab") as file:
+                head = b"" if file.tell() else _line({"format": FORMAT, "started": self.started, **self.run})
+                file.write(head + _line(entry))
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be written ({error.strerror or error})") from error
 
     def _check(self, header: dict[str, Any]) -> None:
         started = header.pop("started", None)
