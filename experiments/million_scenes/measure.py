@@ -82,7 +82,7 @@ def measure(bank: Path) -> dict[str, Any]:
     local, ray = median["local"], median["ray"]
     return {
         "windows_a_scene": local["windows"] / SCENES,
-        "windows_per_s_core": local["windows"] / local["cpu_seconds"],
+        "windows_per_s_core": local["windows"] / (local["cpu_seconds"] - ray["cpu_seconds"]),
         "share_of_network": local["seconds_detecting"] / local["seconds"],
         "workers": workers,
         "ray_speedup": local["seconds"] / ray["seconds"],

@@ -10,7 +10,7 @@ STEP_PX = 480
 
 CORES = 1_000
 CORE_HOUR_USD = 0.04
-"""A virtual core of a general-purpose machine on demand; half a physical core, so twice as many are counted."""
+"""A virtual core of a general-purpose machine on demand. Two of them share a physical one, so each counts half."""
 
 SPOT_SHARE = 0.35
 """What a core costs that may be taken away."""
@@ -32,9 +32,13 @@ def plan(windows_per_s_core: float, driver_s_a_scene: float, bytes_a_px: float) 
     """What ``SCENES`` need.
 
     Args:
-        windows_per_s_core: of one physical core, reading included.
+        windows_per_s_core: of one core, reading included, without what the driver does.
         driver_s_a_scene: CPU time of the program that hands out, merges and writes.
         bytes_a_px: of a compressed scene.
+
+    Returns:
+        Sums over all scenes; ``usd_a_million_km2`` is for compute and reading, without storage; ``drivers`` is how many
+        programs must share the list so that ``CORES`` never wait.
     """
     km2 = SCENES * (SCENE_PX * GSD_M / 1000) ** 2
     windows = SCENES * (SCENE_PX / STEP_PX) ** 2
@@ -55,7 +59,7 @@ def plan(windows_per_s_core: float, driver_s_a_scene: float, bytes_a_px: float) 
         "storage_usd_a_month": terabytes * TB_MONTH_USD,
         "gigabit_per_s_read": terabytes * REREAD * 8e3 / (hours * 3600),
         "gigabytes_of_layers": km2 * FOUND_A_KM2 * BYTES_A_FEATURE / 1e9,
-        "drivers_to_keep_up": SCENES * driver_s_a_scene / (hours * 3600),
+        "drivers": SCENES * driver_s_a_scene / (hours * 3600),
         "usd_a_million_km2": (compute_usd + reads / 1e6 * MILLION_READS_USD) / (km2 / 1e6),
         "usd_a_million_km2_spot": (compute_usd * SPOT_SHARE + reads / 1e6 * MILLION_READS_USD) / (km2 / 1e6),
     }
