@@ -196,6 +196,7 @@ BAD = [
     (("finetune", "--config", "{place}/run.yaml", "--shots-k", "99"), "99 shots"),
     (("finetune", "--config", "{place}/run.yaml", "size=yolov7-tiny"), "size 'nano'"),
     (("evaluate",), "--checkpoint and --data"),
+    (("runs", "upload", "--database", "nowhere.db"), "MLFLOW_TRACKING_URI=http"),
     (("evaluate", "--checkpoint", "{place}/run.yaml", "--data", "{place}"), "run.yaml"),
     (("predict", "nowhere.tif", "--bank", "nowhere.bank", "--out", "a.geojson"), "nowhere.bank"),
     (

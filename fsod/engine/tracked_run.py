@@ -180,8 +180,10 @@ class Run:
             if time.monotonic() >= next_reading_s:
                 next_reading_s = time.monotonic() + _SYSTEM_EVERY_S
                 try:
-                    system = system or SystemMetrics()
-                    self.log_metrics(system.read(), int(time.time() - self._began_s))
+                    if system is None:
+                        system, next_reading_s = SystemMetrics(), 0.0  # its first reading counts from now on
+                    else:
+                        self.log_metrics(system.read(), int(time.time() - self._began_s))
                 except (OSError, psutil.Error) as error:
                     self._say(f"no system metrics: {in_short(error)}")
                     next_reading_s = math.inf
