@@ -3,8 +3,9 @@
     .venv/bin/python -m experiments.tracking_cost.tracking_cost [--rounds 7] [--steps 60]
 
 Trains the demo's detector in blocks of steps, in turns with and without a run in MLflow, so that a busy machine slows both.
-CPU time of the whole process is told beside, which other programs disturb less. The episodes are drawn beforehand: waiting
-for data would hide the cost. Writes results.json beside this file.
+CPU time of the whole process is told beside, which other programs disturb less, and so is what tracking itself used of it:
+its thread and the calls from the training loop. The episodes are drawn beforehand: waiting for data would hide the cost.
+Writes results.json beside this file.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -49,6 +51,19 @@ class Times:
 
     wall: float
     cpu: float
+
+
+class Timed:
+    """An observer, and the CPU time that its calls took."""
+
+    def __init__(self, observe: Observer) -> None:
+        self.observe, self.cpu_s = observe, 0.0
+
+    def __call__(self, step: int, values: dict[str, float]) -> None:
+        """Passes the report on."""
+        before = time.thread_time()
+        self.observe(step, values)
+        self.cpu_s += time.thread_time() - before
 
 
 class Again(torch.utils.data.Dataset[Episode]):
@@ -85,19 +100,25 @@ def training(runs: Path, rounds: int, steps: int) -> dict[str, Any]:
     block(settings, episodes, unobserved)  # warms up
     on: list[Times] = []
     off: list[Times] = []
+    tracking_cpu_s = 0.0
     began = time.perf_counter()
     with ExitStack() as stack:
         run = stack.enter_context(tracked(settings, "meta-train", None))
         opening_s = time.perf_counter() - began
-        observe = observer(run, lambda step, note: None, settings.episodes.queries)
+        calls = Timed(observer(run, lambda step, note: None, settings.episodes.queries))
+        [thread] = [t for t in threading.enumerate() if t.name == "tracking"]
+        clock = time.pthread_getcpuclockid(thread.ident or 0)
         for i in range(rounds):
             # either goes first as often as the other
             for tracks in (True, False) if i % 2 else (False, True):
-                (on if tracks else off).append(block(settings, episodes, observe if tracks else unobserved))
+                before = time.clock_gettime(clock)
+                (on if tracks else off).append(block(settings, episodes, calls if tracks else unobserved))
+                tracking_cpu_s += (time.clock_gettime(clock) - before) if tracks else 0.0
         began = time.perf_counter()
     return {
         "wall_ratio": ratio(on, off, "wall"),
         "cpu_ratio": ratio(on, off, "cpu"),
+        "tracking_share_of_cpu": (tracking_cpu_s + calls.cpu_s) / sum(times.cpu for times in on),
         "block_wall_s": statistics.median(times.wall for times in off),
         "block_images": steps * settings.episodes.queries,
         "rounds": rounds,
