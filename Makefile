@@ -47,7 +47,7 @@ shots = $(if $(SHOTS),--shots-k $(SHOTS)) $(if $(SEED),--seed $(SEED))
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # `make data meta-train finetune` is a sequence, whatever -j says
-.PHONY: help install demo data pretrain meta-train finetune evaluate enroll predict dashboard bench-model test lint clean FORCE
+.PHONY: help install demo data pretrain meta-train finetune evaluate enroll predict dashboard bench-model bench-scenes test lint clean FORCE
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -87,6 +87,11 @@ dashboard: $(INSTALLED) ## all runs in MLflow on 127.0.0.1: PORT
 
 bench-model: $(INSTALLED) ## what the detector costs beside plain ones; writes runs/bench/model.json
 	.venv/bin/python -m experiments.bench_model.bench
+
+bench-scenes: $(INSTALLED) ## what going over scenes costs, beside SAHI too: DATA (prepared), BANK; writes runs/bench/scenes.json
+	$(call need,DATA)
+	$(PIP) install -q -c $(CONSTRAINTS) -e '.[bench]'
+	.venv/bin/python -m experiments.bench_scenes.bench --data "$(DATA)" --bank "$(BANK)" $(weights)
 
 test: lint ## lint, types and tests
 	.venv/bin/pytest

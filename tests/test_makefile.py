@@ -24,6 +24,7 @@ STEPS = [
     "predict",
     "dashboard",
     "bench-model",
+    "bench-scenes",
     "test",
     "lint",
     "clean",

@@ -1,0 +1,122 @@
+"""A generated scene of 20,000 x 20,000 px: what memory a run takes, and how much longer than the network alone."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import rasterio
+import torch
+from affine import Affine
+from rasterio.windows import Window as RasterWindow
+
+from experiments.bench_scenes.detector import BATCH, OVERLAP_PX, WINDOW_PX, Weights, timed_detector
+from experiments.bench_scenes.memory import peak_mb
+from fsod.data.procedural.named import common_clutter, named_families
+from fsod.data.procedural.scene import draw_scene
+from fsod.engine.infer import BatchDetector, to_batch
+from fsod.geo.predict import predict_scene
+from fsod.geo.scene import open_scene
+from fsod.geo.windows import window_grid
+
+PATCH_PX, BLOCK_PX, PATCHES = 2048, 512, 3
+HELD = 64  # batches in memory at once for the network alone
+
+
+def measure(path: Path, side_px: int, weights: Weights, rounds: int) -> dict[str, object]:
+    """What a scene of 20,000 px takes.
+
+    Returns:
+        rss_mb_20k: peak resident memory of the whole process, model and libraries included.
+        total_over_network: seconds of the run over seconds of network calls alone, float conversion included, on the same
+            windows from memory; the median of rounds in which both take turns.
+    """
+    write_scene(path, side_px)
+    try:
+        with ProcessPoolExecutor(1, get_context("spawn")) as process:
+            return process.submit(measure_here, path, weights, rounds).result()
+    finally:
+        path.unlink()
+
+
+def measure_here(path: Path, weights: Weights, rounds: int) -> dict[str, object]:
+    """The same, on a scene that is there, in this process."""
+    detect, _, _ = timed_detector(weights, "auto", BATCH)
+    totals, alone, rss_mb, windows = [], [], 0.0, 0
+    for _ in range(rounds):
+        result = predict_scene(
+            path,
+            detect,
+            window_px=WINDOW_PX,
+            overlap_px=OVERLAP_PX,
+            batch=BATCH,
+            iou_threshold=detect.settings.nms_iou,
+            rival_iou=detect.settings.rival_iou,
+        )
+        rss_mb, windows = rss_mb or peak_mb(), result.windows_run
+        totals.append(result.seconds)
+        alone.append(seconds_alone(path, detect))
+    ratios = [total / network for total, network in zip(totals, alone, strict=True)]
+    return {
+        "rss_mb_20k": rss_mb,
+        "total_over_network": statistics.median(ratios),
+        "large_scene": {"windows": windows, "seconds": totals, "seconds_network": alone},
+    }
+
+
+@torch.inference_mode()
+def seconds_alone(path: Path, detect: BatchDetector) -> float:
+    """Seconds of the network on all windows of a scene, which are read beforehand, some batches at a time."""
+    seconds, held = 0.0, []
+    with open_scene(path) as scene:
+        grid = window_grid(scene.grid_width_px, scene.grid_height_px, WINDOW_PX, OVERLAP_PX)
+        for start in range(0, len(grid), BATCH):
+            batch = np.zeros((BATCH, WINDOW_PX, WINDOW_PX, 3), np.uint8)
+            for image, window in zip(batch, grid[start : start + BATCH], strict=False):
+                image[...] = scene.read_window(window)[0]
+            held.append(batch)
+            if len(held) == HELD or start + BATCH >= len(grid):
+                started = time.perf_counter()
+                for images in held:
+                    boxes, _ = detect.network(to_batch(images, detect.machine.device, detect.machine.trunk_dtype))
+                if boxes.is_cuda:
+                    torch.cuda.synchronize()
+                seconds += time.perf_counter() - started
+                held.clear()
+    return seconds
+
+
+def write_scene(path: Path, side_px: int) -> None:
+    """Drawn patches, laid out at random and mirrored, as an uncompressed tiled GeoTIFF in UTM."""
+    rng = np.random.default_rng(0)
+    families = list(named_families().values())
+    patches = [
+        draw_scene(rng, (PATCH_PX, PATCH_PX), families, [6] * len(families), clutter=common_clutter(), clutter_count=60)
+        for _ in range(PATCHES)
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        width=side_px,
+        height=side_px,
+        count=3,
+        dtype="uint8",
+        photometric="RGB",
+        interleave="pixel",
+        tiled=True,
+        blockxsize=BLOCK_PX,
+        blockysize=BLOCK_PX,
+        crs="EPSG:32633",
+        transform=Affine(0.5, 0, 400_000, 0, -0.5, 5_300_000),
+    ) as file:
+        for top in range(0, side_px, PATCH_PX):
+            for left in range(0, side_px, PATCH_PX):
+                image = patches[rng.integers(PATCHES)].image[:: rng.choice([-1, 1]), :: rng.choice([-1, 1])]
+                height, width = min(PATCH_PX, side_px - top), min(PATCH_PX, side_px - left)
+                file.write(image[:height, :width].transpose(2, 0, 1), window=RasterWindow(left, top, width, height))

@@ -1,0 +1,1 @@
+"""One large scene of known objects, to compare windows with a pass over each image."""
