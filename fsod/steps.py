@@ -171,7 +171,7 @@ class Evaluation:
 
     Attributes:
         checkpoint: any checkpoint.
-        path: its file.
+        files: what the tracking store keeps the hash of: the checkpoint, and the bank if there is one.
         folder: the images.
         novel: names of the novel classes.
         examples: of classes that the checkpoint has not learned; they are enrolled first.
@@ -183,7 +183,7 @@ class Evaluation:
     """
 
     checkpoint: Checkpoint
-    path: Path
+    files: dict[str, Path]
     folder: CocoFolder
     novel: tuple[str, ...]
     examples: Examples
@@ -211,7 +211,7 @@ def run_evaluate(settings: CommonSettings, what: Evaluation, out: Path) -> dict[
     write_json(out / SCORES, result)
     shots = what.support[0].k if what.support and what.run_file else None
     with tracked(settings, "evaluate", what.run_file, shots=shots, label=what.label, reopen=True) as run:
-        run.tag({"stage": "evaluate", **hashes({"checkpoint": what.path})})
+        run.tag({"stage": "evaluate", **hashes(what.files)})
         log_folder(run, "test", what.folder)
         if what.support:
             log_shots(run, *what.support)
@@ -255,7 +255,7 @@ def evaluate_run(settings: RunSettings, k: int, seed: int, ids: Path | None) -> 
     known = paths.shots(k, seed)
     what = Evaluation(
         tuned,
-        file,
+        {"checkpoint": file},
         test,
         settings.data.novel,
         {},
@@ -293,7 +293,8 @@ def evaluate_files(
     added = [name for name in (stored.class_names if stored else examples) if name not in loaded.class_names]
     novel = tuple(dict.fromkeys((*(settings.data.novel if isinstance(settings, RunSettings) else ()), *added)))
     label = (bank or checkpoint).stem
-    what = Evaluation(loaded, checkpoint, test, novel, examples, support, label=label, bank=stored)
+    files = {"checkpoint": checkpoint} | ({"bank": bank} if bank else {})
+    what = Evaluation(loaded, files, test, novel, examples, support, label=label, bank=stored)
     with TemporaryDirectory() as pictures:
         result = run_evaluate(settings, what, Path(pictures))
     del result["picture"]  # the tracking store keeps it
