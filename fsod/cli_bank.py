@@ -89,7 +89,7 @@ def bank_remove(
     found = read_bank(bank)
     found.select(names)  # says which of them is not there
     left = [name for name in found.class_names if name not in names]
-    if not left:
+    if not found.select(left).reported.class_names:
         raise UserError(f"{bank}: no class would be left; delete the file instead")
     save_bank(bank, found.select(left), weights_file([(bank, found)]))
     report({"bank": str(bank), "classes": left}, json)
@@ -112,9 +112,13 @@ def _renaming(text: str) -> tuple[str, str]:
 
 
 def _origin(origin: dict[str, Any]) -> str:
-    """``predicted, 5 examples, scene harbour.tif, 0.5 m`` of what a bank says of a class."""
+    """``predicted, 5 examples, shown from score 0.31, scene harbour.tif, 0.5 m`` of what a bank says of a class."""
     said = {key: value for key, value in origin.items() if value is not None}
     parts = [str(said.pop("row", "unknown"))]
+    if not said.pop("reported", True):
+        parts.insert(0, "never reported")
+    if "score" in said:
+        parts.append(f"shown from score {said.pop('score'):.3g}")
     if "examples" in said:
         parts.append(f"{said.pop('examples')} examples")
     gsd_m = said.pop("gsd_m", None)

@@ -125,7 +125,10 @@ class PredictSettings(Settings):
         (), description="reductions of further passes, which look for objects larger than the overlap"
     )
     batch: Positive = 4
-    score: Share = Field(0.25, description="detections below this are not written")
+    score: Share | None = Field(
+        None,
+        description="detections below this are not written; None: what the bank proposes for each class, else 0.25",
+    )
     gsd_m: Annotated[float, Field(gt=0)] | None = Field(
         None,
         description="resample scenes to this ground GSD; None: to the bank's own, where bank and scene know theirs",

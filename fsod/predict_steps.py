@@ -139,6 +139,7 @@ def _predict_file(scene: str, searcher: Searcher, out: Path, plan: PredictSettin
         "layer": str(out),
         "preview": picture,
         "found": {name: found.count(name) for name in names},
+        "scores": {name: round(score, 4) for name, score in zip(names, searcher.scores, strict=True)},
         "windows_run": result.windows_run,
         "windows_blank": result.windows_blank,
         "windows_outside": result.windows_outside,

@@ -27,6 +27,7 @@ class Searcher:
 
     detect: Detect
     class_names: tuple[str, ...]
+    scores: tuple[float, ...]
     weights_sha256: str
     bank_sha256: str
     gsd_m: float | None
@@ -49,6 +50,7 @@ def load_searcher(bank: Path, checkpoint: Path | None, plan: PredictSettings) ->
         return Searcher(
             exported,
             known.class_names,
+            known.scores if plan.score is None else (plan.score,) * len(known.class_names),
             known.weights_sha256,
             _sha256(bank),
             known.gsd_m,
@@ -61,9 +63,11 @@ def load_searcher(bank: Path, checkpoint: Path | None, plan: PredictSettings) ->
     loaded = load_checkpoint(checkpoint or checkpoint_of(bank))
     settings = common_settings(loaded.settings).evaluate
     classes = load_bank(bank, loaded.detector)
+    reported = classes.reported
     return Searcher(
         batch_detector(loaded, classes, machine, settings, plan.score),
-        classes.class_names,
+        reported.class_names,
+        reported.scores if plan.score is None else (plan.score,) * len(reported.class_names),
         classes.weights_sha256,
         _sha256(bank),
         classes.gsd_m,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,24 @@ def test_list_says_where_classes_come_from(place: Path, capsys: pytest.CaptureFi
     content = json.loads(out.read_text())
     assert content["gsd_m"] == 0.5
     assert [c["name"] for c in content["classes"]] == ["tank", "ship"]
+
+
+def test_scores_and_rivals_stay_with_their_classes(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine, hers, out = place / "mine" / "bank.safetensors", place / "hers" / "bank.safetensors", place / "all" / "b"
+    bank = read_bank(mine)
+    origins = {"tank": {**bank.origins["tank"], "score": 0.125}, "ship": {**bank.origins["ship"], "reported": False}}
+    save_bank(mine, replace(bank, origins=origins), checkpoint_of(mine))
+    assert fsod("list", mine) == 0
+    shown = capsys.readouterr().out
+    assert "  tank: predicted, shown from score 0.125, 5 examples" in shown
+    assert "  ship: never reported, predicted, 5 examples" in shown
+    assert fsod("merge", mine, hers, "--out", out, "--rename", "tank=silo") == 0
+    merged = read_bank(out)
+    assert merged.reported.class_names == ("tank", "silo", "car")
+    assert merged.reported.scores == (0.125, 0.25, 0.25)
+    torch.testing.assert_close(merged.rivals.biases, bank.rows.biases[1:])
+    assert fsod("remove", mine, "tank") == 2
+    assert "no class would be left" in capsys.readouterr().err
 
 
 def test_merge_writes_a_bank_that_loads(place: Path, detector: Detector, capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,15 +40,17 @@ def export_bank(bank: Path, checkpoint: Path | None, out: Path, window_px: int) 
         raise UserError(f"--window-px {window_px}: the side of a window must be a multiple of 32")
     loaded = load_checkpoint(checkpoint or checkpoint_of(bank))
     classes = load_bank(bank, loaded.detector)
+    reported = classes.reported
     header = OnnxHeader(
-        class_names=classes.class_names,
+        class_names=reported.class_names,
+        scores=reported.scores,
         weights_sha256=classes.weights_sha256,
         bank_sha256=hashlib.sha256(bank.read_bytes()).hexdigest(),
         gsd_m=classes.gsd_m,
         window_px=window_px,
         suppression=common_settings(loaded.settings).evaluate,
     )
-    proof = write_onnx(bake(loaded.detector, classes.rows), header, out)
+    proof = write_onnx(bake(loaded.detector, reported.rows, rivals=classes.rivals), header, out)
     return {"onnx": str(out), **header.model_dump(mode="json", exclude={"suppression"}), **proof}
 
 

@@ -15,7 +15,6 @@ from fsod.boxes import Detections, nms
 from fsod.config import EvaluateSettings
 from fsod.engine.device import Machine
 from fsod.model.baked import bake
-from fsod.model.meta_head import ClassRows
 from fsod.store.checkpoint import Checkpoint
 from fsod.store.class_bank import ClassBank
 
@@ -31,13 +30,13 @@ class BatchDetector:
         network: from images to boxes and scores as ``BakedDetector``, on the machine's device; a detection's class id is
             the position of a row in it.
         machine: device and precision.
-        score_floor: detections below this are dropped.
+        score_floor: detections below this are dropped; one number, or one a class.
         settings: suppression thresholds and the most detections an image.
     """
 
     network: nn.Module
     machine: Machine
-    score_floor: float
+    score_floor: float | tuple[float, ...]
     settings: EvaluateSettings
 
     @torch.inference_mode()
@@ -64,7 +63,11 @@ def to_batch(images: NDArray[np.uint8], device: torch.device, dtype: torch.dtype
 
 
 def settle(
-    boxes_xyxy_px: Tensor, scores: Tensor, size_px: tuple[int, int], score_floor: float, settings: EvaluateSettings
+    boxes_xyxy_px: Tensor,
+    scores: Tensor,
+    size_px: tuple[int, int],
+    score_floor: float | tuple[float, ...],
+    settings: EvaluateSettings,
 ) -> list[Detections]:
     """What remains of a network's output after all suppression, one Detections an image, best first.
 
@@ -72,18 +75,19 @@ def settle(
         boxes_xyxy_px: (B, L, 4) float32.
         scores: (B, N, L) float32.
         size_px: height and width of the images; boxes are cut to them.
-        score_floor: detections below this are dropped.
+        score_floor: detections below this are dropped; one number, or one a class.
         settings: suppression thresholds and the most detections an image.
     """
     height, width = size_px
+    floor = scores.new_tensor(score_floor).reshape(-1, 1)
     boxes = boxes_xyxy_px.clamp(min=0).minimum(boxes_xyxy_px.new_tensor([width, height, width, height]))
-    return [_settle(b, s, score_floor, settings) for b, s in zip(boxes, scores, strict=True)]
+    return [_settle(b, s, floor, settings) for b, s in zip(boxes, scores, strict=True)]
 
 
-def _settle(boxes: Tensor, scores: Tensor, score_floor: float, settings: EvaluateSettings) -> Detections:
-    """The same for boxes (L, 4) and scores (N, L) of one image."""
+def _settle(boxes: Tensor, scores: Tensor, floor: Tensor, settings: EvaluateSettings) -> Detections:
+    """The same for boxes (L, 4), scores (N, L) and floors (N or 1, 1) of one image."""
     scores = scores * ((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]))
-    likely = torch.nonzero(scores.flatten() >= score_floor)[:, 0]  # few of many, so that few need sorting
+    likely = torch.nonzero((scores >= floor).flatten())[:, 0]  # few of many, so that few need sorting
     best = scores.flatten()[likely].sort(descending=True, stable=True).indices[:BEFORE_NMS]
     class_id, location = likely[best] // scores.shape[1], likely[best] % scores.shape[1]
     found = Detections(
@@ -97,9 +101,14 @@ def _settle(boxes: Tensor, scores: Tensor, score_floor: float, settings: Evaluat
 
 
 def batch_detector(
-    checkpoint: Checkpoint, bank: ClassBank, machine: Machine, settings: EvaluateSettings, score_floor: float
+    checkpoint: Checkpoint, bank: ClassBank, machine: Machine, settings: EvaluateSettings, score_floor: float | None
 ) -> BatchDetector:
-    """The inference form of the checkpoint's detector with a bank's classes, on the machine."""
-    detector = checkpoint.detector.to(machine.device)
-    rows = ClassRows([kernel.to(machine.device) for kernel in bank.rows.kernels], bank.rows.biases.to(machine.device))
-    return BatchDetector(bake(detector, rows, machine.trunk_dtype), machine, score_floor, settings)
+    """The inference form of the checkpoint's detector with a bank's classes, on the machine.
+
+    A detection's class id is a position among the classes that the bank reports; without ``score_floor`` the bank's own
+    scores apply.
+    """
+    detector, reported = checkpoint.detector.to(machine.device), bank.reported
+    rows, rivals = reported.rows.to(machine.device), bank.rivals.to(machine.device)
+    network = bake(detector, rows, machine.trunk_dtype, rivals)
+    return BatchDetector(network, machine, reported.scores if score_floor is None else score_floor, settings)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from fsod.boxes import Detections
-from fsod.config import EvaluateSettings, Settings, SidePx
+from fsod.config import EvaluateSettings, Settings, Share, SidePx
 from fsod.engine.infer import settle, to_batch
 from fsod.errors import UserError
 
@@ -33,6 +33,7 @@ class OnnxHeader(Settings):
     Attributes:
         format: tells the files of ``fsod export`` from others.
         class_names: a detection's class id is a position in them.
+        scores: from which on detections of each class are worth showing.
         weights_sha256: hash of the weights, as class banks name it.
         bank_sha256: hash of the class bank's file.
         gsd_m: ground size of a pixel in the examples' images, None when unknown.
@@ -42,6 +43,7 @@ class OnnxHeader(Settings):
 
     format: Literal["fsod-onnx-1"] = "fsod-onnx-1"
     class_names: tuple[str, ...]
+    scores: tuple[Share, ...]
     weights_sha256: str
     bank_sha256: str
     gsd_m: float | None
@@ -56,12 +58,12 @@ class OnnxDetector:
     Attributes:
         session: holds the network.
         header: what the file says of it.
-        score_floor: detections below this are dropped.
+        score_floor: detections below this are dropped; one number, or one a class.
     """
 
     session: InferenceSession
     header: OnnxHeader
-    score_floor: float
+    score_floor: float | tuple[float, ...]
 
     def __call__(self, images: NDArray[np.uint8]) -> list[Detections]:
         """(B, H, W, 3) uint8 RGB of any size -> one Detections an image, in its pixel frame, best first."""
@@ -76,8 +78,10 @@ class OnnxDetector:
         return f"{PROVIDERS[self.session.get_providers()[0]]} float32, onnxruntime"
 
 
-def load_onnx(path: Path, score_floor: float) -> OnnxDetector:
+def load_onnx(path: Path, score_floor: float | None) -> OnnxDetector:
     """Opens an exported network, on a GPU where onnxruntime has one, else on the CPU.
+
+    Without ``score_floor`` the scores that the file proposes apply.
 
     Raises:
         UserError: onnxruntime is not installed, or the file is damaged or not of ``fsod export``.
@@ -93,7 +97,7 @@ def load_onnx(path: Path, score_floor: float) -> OnnxDetector:
         raise UserError(
             f"{path}: an ONNX file, but not of this version's `fsod export`; export the bank again"
         ) from error
-    return OnnxDetector(session, header, score_floor)
+    return OnnxDetector(session, header, header.scores if score_floor is None else score_floor)
 
 
 def open_session(path: Path, providers: list[str]) -> InferenceSession:

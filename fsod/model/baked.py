@@ -66,9 +66,10 @@ class BakedLevel(nn.Module):
 class BakedDetector(nn.Module):
     """A plain network for N fixed classes, decoding included; see ``bake``."""
 
-    def __init__(self, trunk: Trunk, levels: list[BakedLevel]) -> None:
+    def __init__(self, trunk: Trunk, levels: list[BakedLevel], classes: int) -> None:
         super().__init__()
         self.trunk = trunk
+        self.classes = classes
         self.levels = nn.ModuleList(levels)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -79,30 +80,34 @@ class BakedDetector(nn.Module):
 
         Returns:
             boxes_xyxy_px (B, L, 4) float32, and scores (B, N, L) float32: a class's own confidence times its share
-            among all rows, background among them.
+            among all rows, rivals and background among them.
         """
         precision = next(self.trunk.parameters()).dtype
         maps = self.trunk(images.to(precision, memory_format=torch.channels_last))
         parts = [level(level_map) for level, level_map in zip(self.levels, maps, strict=True)]
         boxes, logits = torch.cat([p[0] for p in parts], 2), torch.cat([p[1] for p in parts], 2)
         scores = logits.sigmoid() * logits.softmax(1)
-        return boxes.transpose(1, 2), scores[:, :-1]
+        return boxes.transpose(1, 2), scores[:, : self.classes]
 
 
 @torch.no_grad()
-def bake(detector: Detector, rows: ClassRows, trunk_dtype: torch.dtype = torch.float32) -> BakedDetector:
+def bake(
+    detector: Detector, rows: ClassRows, trunk_dtype: torch.dtype = torch.float32, rivals: ClassRows | None = None
+) -> BakedDetector:
     """The inference form of a detector for the classes of ``rows``; the detector itself stays as it is.
 
     Args:
         detector: on the device of ``rows``.
         rows: of the N classes.
         trunk_dtype: precision of the trunk's weights and maps; everything after the maps is float32.
+        rivals: rows that take their share of a score like classes, and have no score of their own.
     """
-    everything = ClassRows.concatenate([rows, detector.head.background_row()])
+    others = [detector.head.background_row()] if rivals is None else [rivals, detector.head.background_row()]
+    everything = ClassRows.concatenate([rows, *others])
     levels = []
     for level, (features, boxes) in enumerate(zip(detector.features, detector.head.boxes, strict=True)):
         kernels, biases = everything.kernels[level], everything.biases[:, level]
         parts = cast(UnitFeatures, features), kernels, biases, cast(nn.Conv2d, boxes)
         levels.append(BakedLevel(*parts, STRIDES[level]))
     trunk = convert_conv2d_weight_memory_format(fuse(detector.trunk).to(trunk_dtype), torch.channels_last)
-    return BakedDetector(trunk, levels).eval()
+    return BakedDetector(trunk, levels, len(rows)).eval()

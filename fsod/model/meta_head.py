@@ -41,6 +41,10 @@ class ClassRows:
         """The same rows, cut from the graph that made them."""
         return ClassRows([k.detach() for k in self.kernels], self.biases.detach())
 
+    def to(self, device: torch.device) -> ClassRows:
+        """The same rows on another device."""
+        return ClassRows([k.to(device) for k in self.kernels], self.biases.to(device))
+
     @staticmethod
     def concatenate(parts: list[ClassRows]) -> ClassRows:
         """All rows of ``parts``, in order."""
@@ -100,16 +104,19 @@ class MetaHead(nn.Module):
 
     def forward(self, maps: list[Tensor], features: list[Tensor], rows: ClassRows) -> Predictions:
         """Maps P3, P4, P5 and their unit features, (B, C_l, H_l, W_l), and the rows of N classes -> predictions."""
-        everything = ClassRows.concatenate([rows, self.background_row()])
-        logits, boxes, points, strides = [], [], [], []
-        for level, (level_map, feature, stride) in enumerate(zip(maps, features, self.strides, strict=True)):
-            kernels = everything.kernels[level][:, :, None, None]
-            logits.append(conv2d(feature, kernels, everything.biases[:, level]).flatten(2))
+        boxes, points, strides = [], [], []
+        for level_map, convolution, stride in zip(maps, self.boxes, self.strides, strict=True):
             grid = grid_points(level_map, stride)
-            boxes.append(self._decode(self.boxes[level](level_map.float()), grid, stride))
+            boxes.append(self._decode(convolution(level_map.float()), grid, stride))
             points.append(grid)
             strides.append(torch.full((len(grid),), float(stride), device=grid.device))
-        return Predictions(torch.cat(logits, 2), torch.cat(boxes, 1), torch.cat(points), torch.cat(strides))
+        return Predictions(self.logits(features, rows), torch.cat(boxes, 1), torch.cat(points), torch.cat(strides))
+
+    def logits(self, features: list[Tensor], rows: ClassRows) -> Tensor:
+        """Unit features of P3, P4, P5, (B, C_l, H_l, W_l), and the rows of N classes -> (B, N + 1, L), background last."""
+        everything = ClassRows.concatenate([rows, self.background_row()])
+        kernels = zip(features, everything.kernels, everything.biases.T, strict=True)
+        return torch.cat([conv2d(f, k[:, :, None, None], b).flatten(2) for f, k, b in kernels], 2)
 
     @staticmethod
     def _decode(raw: Tensor, points: Tensor, stride: int) -> Tensor:

@@ -16,6 +16,8 @@ from fsod.model.meta_head import ClassRows
 from fsod.store.checkpoint import SHIPPED, read_safetensors, weights_sha256, write_safetensors
 
 FORMAT = "fsod-class-bank-1"
+USUAL_SCORE = 0.25
+"""Where detections of a class are shown from if the bank proposes nothing."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class ClassBank:
         class_names: a detection's class id is a position in them.
         rows: of the meta-detection head, float32.
         weights_sha256: hash of the weights that the rows are for.
-        origins: class name -> where its row comes from (learned, predicted, refined; examples, their GSD).
+        origins: class name -> where its row comes from (learned, predicted, refined; examples, their GSD), and what
+            goes with it: ``score``, from which on its detections are worth showing; ``reported``, false for a rival.
         gsd_m: ground size of a pixel in the examples' images, None when unknown.
         checkpoint: the file of these weights as seen from the bank's folder, or "shipped"; only the hash decides
             whether they fit.
@@ -38,6 +41,32 @@ class ClassBank:
     origins: dict[str, dict[str, Any]] = field(default_factory=dict)
     gsd_m: float | None = None
     checkpoint: str | None = None
+
+    @property
+    def reported(self) -> ClassBank:
+        """The same bank without the rivals: classes that are there only to be told apart from the others."""
+        return self.select([name for name in self.class_names if self._reports(name)])
+
+    @property
+    def rivals(self) -> ClassRows:
+        """Rows of the rivals."""
+        return self.rows.select([i for i, name in enumerate(self.class_names) if not self._reports(name)])
+
+    @property
+    def scores(self) -> tuple[float, ...]:
+        """From which score on detections of each class are worth showing, in 0..1."""
+        return tuple(float(self.origins.get(name, {}).get("score", USUAL_SCORE)) for name in self.class_names)
+
+    def with_scores(self, scores: dict[str, float]) -> ClassBank:
+        """The same bank with other scores for some of its classes."""
+        origins = {
+            name: {**origin, "score": scores[name]} if name in scores else origin
+            for name, origin in self.origins.items()
+        }
+        return replace(self, origins=origins)
+
+    def _reports(self, name: str) -> bool:
+        return bool(self.origins.get(name, {}).get("reported", True))
 
     def select(self, class_names: list[str]) -> ClassBank:
         """The same bank with these classes only, in this order; UserError for one it does not have."""

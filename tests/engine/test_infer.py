@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -40,6 +42,14 @@ def test_settling_drops_what_is_weak_empty_double_or_a_rival() -> None:
     assert found.class_ids.tolist() == [0, 1, 0]
 
 
+def test_each_class_may_have_a_floor_of_its_own() -> None:
+    boxes = torch.tensor([[[10.0, 10, 30, 30], [40, 10, 60, 30]]])
+    scores = torch.tensor([[[0.4, 0.2], [0.3, 0.2]]])
+    (found,) = settle(boxes, scores, (64, 64), (0.5, 0.25), EvaluateSettings())
+    assert found.scores == pytest.approx([0.3])
+    assert found.class_ids.tolist() == [1]
+
+
 def test_a_bank_is_found_as_the_detector_itself_finds_it(checkpoint: Checkpoint) -> None:
     images = np.random.default_rng(0).integers(0, 256, (1, 64, 96, 3)).astype(np.uint8)
     settings = EvaluateSettings(max_detections=100)
@@ -51,6 +61,15 @@ def test_a_bank_is_found_as_the_detector_itself_finds_it(checkpoint: Checkpoint)
     assert len(expected[0]) > 0
     np.testing.assert_allclose(detect(images)[0].boxes_xyxy_px, expected[0].boxes_xyxy_px, atol=1e-3)
     np.testing.assert_allclose(detect(images)[0].scores, expected[0].scores, atol=1e-6)
+
+
+def test_without_a_floor_the_banks_own_scores_apply_to_what_it_reports(checkpoint: Checkpoint) -> None:
+    bank = learned_bank(checkpoint, None)
+    bank = replace(bank, origins={"a": {"reported": False}, "b": {"score": 0.125}})
+    detect = batch_detector(checkpoint, bank, Machine(CPU, torch.float32), EvaluateSettings(), None)
+    assert detect.score_floor == (0.125,)
+    _, scores = detect.network(torch.rand(1, 3, 64, 64))
+    assert scores.shape[1] == 1
 
 
 def test_the_machine_says_how_the_trunk_computes(checkpoint: Checkpoint) -> None:

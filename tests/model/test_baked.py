@@ -46,6 +46,15 @@ def test_baked_is_the_detector(detector: Detector, classes: list[int]) -> None:
     assert (baked_scores - scores).abs().max() < 1e-5
 
 
+def test_rivals_take_their_share_and_have_no_score(detector: Detector) -> None:
+    images, rows = torch.rand(1, 3, 64, 96), detector.learned_rows()
+    _, alone = bake(detector, rows.select([0]))(images)
+    _, all_scores = bake(detector, rows)(images)
+    _, scores = bake(detector, rows.select([0]), rivals=rows.select([1, 2, 3, 4]))(images)
+    torch.testing.assert_close(scores, all_scores[:, :1])
+    assert (scores < alone).all()
+
+
 def test_far_distances_are_capped_alike() -> None:
     torch.manual_seed(0)
     detector = Detector("nano", 1).eval()
