@@ -10,6 +10,20 @@ import typer
 
 from fsod.cli_bank import bank_app
 from fsod.cli_data import data_app
+from fsod.cli_examples import (
+    Attribute,
+    ExampleClasses,
+    ExampleFolder,
+    ExampleLabels,
+    ExampleScenes,
+    ExampleShots,
+    FilesK,
+    OtherWeights,
+    Rivals,
+    Weights,
+    read_examples,
+    weights_of,
+)
 from fsod.cli_options import Config, Json, Overrides, Seed, ShotsK, report
 from fsod.cli_runs import runs_app
 from fsod.cli_serve import register_command, serve_command
@@ -74,13 +88,44 @@ def meta_train_command(config: Config, overrides: Overrides = None, json: Json =
 
 @app.command("finetune")
 def finetune_command(
-    config: Config, shots_k: ShotsK = 10, seed: Seed = 0, overrides: Overrides = None, json: Json = None
+    overrides: Overrides = None,
+    config: Weights = None,
+    shots_k: FilesK = None,
+    seed: Seed = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Refine examples of your own into this class bank; the options are enroll's.")
+    ] = None,
+    scene: ExampleScenes = None,
+    examples: ExampleLabels = None,
+    rivals: Rivals = None,
+    data: ExampleFolder = None,
+    shots: ExampleShots = None,
+    names: ExampleClasses = None,
+    checkpoint: OtherWeights = None,
+    attribute: Attribute = "class",
+    steps: Annotated[int | None, typer.Option(min=1, help="Of the training of --out.")] = None,
+    json: Json = None,
 ) -> None:
-    """Take up the novel classes from K boxes each."""
+    """Take up classes by training on K boxes each: a run's novel classes (--config), or your own (--out).
+
+    With --out only the rows of the classes are trained, which is all that a bank holds, and takes a minute or two.
+    """
     from fsod.steps import run_finetune
 
-    result = run_finetune(load_settings(config, overrides), shots_k, seed)
-    report(result, json, "evaluate", "--config", config, "--shots-k", shots_k, "--seed", seed, *overrides or ())
+    if out is None:
+        if config is None:
+            raise UserError("finetune needs --config of a run, or --out and examples of your own")
+        k = shots_k or 10
+        result = run_finetune(load_settings(config, overrides), k, seed)
+        report(result, json, "evaluate", "--config", config, "--shots-k", k, "--seed", seed, *overrides or ())
+        return
+    if overrides:
+        raise UserError(f"{overrides[0]}: settings can be changed of a run only, not with --out")
+    files = read_examples(scene, examples, rivals, data, shots, names, shots_k, seed, attribute)
+    from fsod.scene_steps import refine_files
+
+    result = refine_files(weights_of(config, checkpoint), files, out, steps)
+    report(result, json, "predict", scene[0] if scene else "SCENE.tif", "--bank", out, "--out", "found.geojson")
 
 
 @app.command("evaluate")
@@ -113,44 +158,25 @@ def evaluate_command(
 @app.command("enroll")
 def enroll_command(
     out: Annotated[Path, typer.Option(help="The class bank to write; a PNG of the examples is written beside it.")],
-    scene: Annotated[
-        list[Path] | None, typer.Option(help="A GeoTIFF that examples lie on; repeat it for each.")
-    ] = None,
-    examples: Annotated[
-        list[Path] | None,
-        typer.Option(help="Vector file of example boxes: GeoJSON, GeoPackage, Shapefile; repeat it for each."),
-    ] = None,
-    data: Annotated[Path | None, typer.Option(help="A prepared folder, instead of scene and examples.")] = None,
-    shots: Annotated[Path | None, typer.Option(help="Shot list of the folder.")] = None,
-    names: Annotated[
-        list[str] | None, typer.Option("--class", help="A class of the folder or the shot list; repeat it for each.")
-    ] = None,
-    shots_k: Annotated[
-        int | None, typer.Option("--shots-k", "-k", min=1, help="Boxes to draw of each --class [10].")
-    ] = None,
+    scene: ExampleScenes = None,
+    examples: ExampleLabels = None,
+    rivals: Rivals = None,
+    data: ExampleFolder = None,
+    shots: ExampleShots = None,
+    names: ExampleClasses = None,
+    shots_k: FilesK = None,
     seed: Seed = 0,
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", "-c", help="Take a run's meta-trained weights instead of those that come with fsod."),
-    ] = None,
-    checkpoint: Annotated[Path | None, typer.Option(help="Any weights, instead of a run's.")] = None,
-    attribute: Annotated[str, typer.Option(help="Attribute that holds the class.")] = "class",
+    config: Weights = None,
+    checkpoint: OtherWeights = None,
+    attribute: Attribute = "class",
     learned: Annotated[bool, typer.Option(help="Also put in the classes that the checkpoint has learned.")] = False,
     json: Json = None,
 ) -> None:
     """Take up classes without training, from boxes on GeoTIFFs or in a prepared folder (--class NAME -k 5, or --shots)."""
-    from fsod.engine.run_paths import RunPaths
-    from fsod.scene_steps import enroll_folder, enroll_scenes
-    from fsod.store.checkpoint import SHIPPED
+    files = read_examples(scene, examples, rivals, data, shots, names, shots_k, seed, attribute)
+    from fsod.scene_steps import enroll
 
-    if checkpoint is None:
-        checkpoint = RunPaths(load_settings(config).run_dir).meta_checkpoint if config else SHIPPED
-    if data is not None and not (scene or examples or (shots and shots_k)):
-        result = enroll_folder(checkpoint, data, shots, names or [], shots_k or 10, seed, out, learned)
-    elif data is None and scene and examples and not (shots or names or shots_k):
-        result = enroll_scenes(checkpoint, scene, examples, attribute, out, learned)
-    else:
-        raise UserError("enroll needs either --scene and --examples, or --data with --class (and -k) or --shots")
+    result = enroll(weights_of(config, checkpoint), files, out, learned=learned)
     report(result, json, "predict", scene[0] if scene else "SCENE.tif", "--bank", out, "--out", "found.geojson")
 
 
@@ -171,7 +197,10 @@ def predict_command(
         ),
     ],
     checkpoint: Annotated[Path | None, typer.Option(help="The weights, if not where the bank says.")] = None,
-    score: Annotated[float, typer.Option(min=0.005, max=1, help="Leave out detections below this.")] = 0.25,
+    score: Annotated[
+        float | None,
+        typer.Option(min=0.005, max=1, help="Leave out detections below this, not below what the bank proposes."),
+    ] = None,
     window_px: Annotated[
         int | None, typer.Option(min=64, help="Side of a window, a multiple of 32; 640, or what an .onnx is meant for.")
     ] = None,

@@ -22,9 +22,9 @@ from fsod.data.shots import ShotList, draw_shots, load_shots, only_shots
 from fsod.draw import contact_sheet, write_png
 from fsod.engine.device import choose_machine
 from fsod.engine.distributed import first_goes_ahead, is_first, joined
-from fsod.engine.enroll import Examples, enrolled_bank, learned_bank, shot_examples
+from fsod.engine.enroll import Examples, enrolled_bank, shot_examples
 from fsod.engine.evaluate import average_precision, detect_folder
-from fsod.engine.finetune import finetune
+from fsod.engine.finetune import finetune, tuned_bank
 from fsod.engine.infer import batch_detector
 from fsod.engine.meta_train import SHAPING, meta_train
 from fsod.engine.pretrain import SHAPING as PRETRAIN_SHAPING
@@ -150,7 +150,8 @@ def run_finetune(settings: RunSettings, k: int, seed: int) -> dict[str, Any]:
                 with progress_bar(f"finetune, {k} shots", settings.finetune.steps) as bar:
                     observe = observer(run, bar.advance_to, settings.episodes.queries)
                     tuned = finetune(settings, base, train, shots, machine, *files, observe)
-                save_bank(paths.bank(k, seed), learned_bank(tuned, gsd_of(train)), files[0])
+                bank = tuned_bank(settings, tuned, train, shots, machine, gsd_of(train))
+                save_bank(paths.bank(k, seed), bank, files[0])
                 run.log_artifact(files[0])
                 run.log_artifact(paths.bank(k, seed))
                 run.tag(hashes({"checkpoint": files[0], "bank": paths.bank(k, seed)}))

@@ -195,6 +195,8 @@ BAD = [
     (("data", "prepare", "tfrecord", "a", "b"), "tfrecord"),
     (("finetune", "--config", "{place}/run.yaml", "--shots-k", "99"), "99 shots"),
     (("finetune", "--config", "{place}/run.yaml", "size=yolov7-tiny"), "size 'nano'"),
+    (("finetune",), "--config of a run"),
+    (("finetune", "--out", "a", "finetune.lr=1"), "of a run only"),
     (("evaluate",), "--checkpoint and --data"),
     (("runs", "upload", "--database", "nowhere.db"), "MLFLOW_TRACKING_URI=http"),
     (("evaluate", "--checkpoint", "{place}/run.yaml", "--data", "{place}"), "run.yaml"),

@@ -6,6 +6,7 @@ and wherever a run was interrupted.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import albumentations as A
@@ -112,6 +113,7 @@ class RealEpisodes(Dataset[Episode]):
         share: which of an episode's queries to make; all if None.
         known_margin: how far around its boxes an image is fully labelled, in box sides; everywhere if None.
         with_supports: whether to draw support crops at all.
+        pixels: of the folder's images, (H, W, 3) uint8 RGB, where they are not in its files.
         often: classes, and a share of the queries that is drawn for them alone; the rest is drawn for all.
 
     Raises:
@@ -130,12 +132,13 @@ class RealEpisodes(Dataset[Episode]):
         known_margin: float | None = None,
         with_supports: bool = True,
         often: tuple[list[int], float] | None = None,
+        pixels: Sequence[NDArray[np.uint8]] | None = None,
     ) -> None:
         self.settings, self.length, self.seed, self.known_margin = settings, length, seed, known_margin
         self.class_ids, self.with_supports, self.often = class_ids, with_supports, often
         self.share = range(settings.queries) if share is None else share
         self.images = folder.images
-        self.pixels = PixelCache(folder)
+        self.pixels = PixelCache(folder) if pixels is None else pixels
         # per class: the images that show it and, for each, which of its boxes do
         self.where: dict[int, list[tuple[int, NDArray[np.intp]]]] = {
             c: [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,7 @@ def enrolled_bank(
     gsd_m: float | None,
     *,
     learned: bool,
+    rivals: Collection[str] = (),
 ) -> ClassBank:
     """A bank of classes with rows predicted from examples.
 
@@ -92,6 +94,7 @@ def enrolled_bank(
         origin: what the bank says of where the examples come from.
         gsd_m: of the examples' images.
         learned: put the classes that the checkpoint has learned before the new ones.
+        rivals: new classes that are never reported.
     """
     bank = learned_bank(checkpoint, gsd_m)
     if not learned:
@@ -105,5 +108,13 @@ def enrolled_bank(
     with torch.no_grad():
         predicted = detector.predicted_rows(encode_examples(detector, examples, machine))
     rows = ClassRows.concatenate([bank.rows, predicted])
-    origins = {name: {"row": "predicted", "examples": len(crops), **origin} for name, crops in examples.items()}
+    origins = {
+        name: {
+            "row": "predicted",
+            **({"reported": False} if name in rivals else {}),
+            "examples": len(crops),
+            **origin,
+        }
+        for name, crops in examples.items()
+    }
     return ClassBank((*bank.class_names, *examples), rows, bank.weights_sha256, {**bank.origins, **origins}, gsd_m)

@@ -64,8 +64,16 @@ def shots_loss(
     detector: Detector, episode: Episode, learned_classes: list[int], settings: LossSettings
 ) -> dict[str, Tensor]:
     """Loss terms of a finetuning step: learned rows only, background only where the shots' surroundings are known."""
-    predictions = detector(unit_pixels(episode.queries), detector.learned_rows())
-    targets = targets_of(episode, torch.tensor(learned_classes, device=episode.class_ids.device))
+    return predicted_shots_loss(
+        detector(unit_pixels(episode.queries), detector.learned_rows()), episode, learned_classes, settings
+    )
+
+
+def predicted_shots_loss(
+    predictions: Predictions, episode: Episode, row_classes: list[int], settings: LossSettings
+) -> dict[str, Tensor]:
+    """The same for predictions of the episode's queries with rows of ``row_classes``."""
+    targets = targets_of(episode, torch.tensor(row_classes, device=episode.class_ids.device))
     assignment = _assign(predictions, targets)
     count = count_assigned(assignment)
     background = known_background(episode, predictions.points_xy_px)

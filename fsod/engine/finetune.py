@@ -10,15 +10,19 @@ from torch import nn
 from fsod.config import RunSettings
 from fsod.data.coco import CocoFolder
 from fsod.data.episodes import RealEpisodes
+from fsod.data.marked import marked_shots
 from fsod.data.shots import ShotList, only_shots
 from fsod.engine.device import Machine
 from fsod.engine.distributed import first_goes_ahead, is_first, share_of
-from fsod.engine.enroll import encode_examples, shot_examples
+from fsod.engine.enroll import encode_examples, learned_bank, shot_examples
 from fsod.engine.episode_loss import shots_loss
+from fsod.engine.infer import batch_detector
 from fsod.engine.meta_train import fingerprint
 from fsod.engine.stage import Observer, Stage, run_stage
+from fsod.engine.thresholds import FLOOR, propose_trained_scores
 from fsod.model.detector import Detector
 from fsod.store.checkpoint import Checkpoint, save_checkpoint, weights_sha256
+from fsod.store.class_bank import ClassBank
 
 
 def finetune(
@@ -83,6 +87,16 @@ def finetune(
         save_checkpoint(checkpoint, result)
         state.unlink(missing_ok=True)
     return result
+
+
+def tuned_bank(
+    settings: RunSettings, tuned: Checkpoint, folder: CocoFolder, shots: ShotList, machine: Machine, gsd_m: float | None
+) -> ClassBank:
+    """The bank of a finetuned detector's classes, with the scores that its shots propose."""
+    bank = learned_bank(tuned, gsd_m)
+    marked = marked_shots(folder, shots, [name for name in tuned.class_names if name in shots.box_ids])
+    detect = batch_detector(tuned, bank, machine, settings.evaluate, FLOOR)
+    return bank.with_scores(propose_trained_scores(marked, bank.class_names, detect, settings.finetune.known_margin))
 
 
 def choose_trained(detector: Detector, part: str) -> None:

@@ -1,0 +1,75 @@
+"""Options for examples of one's own, which `fsod enroll` and `fsod finetune` share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fsod.config import load_settings
+from fsod.errors import UserError
+
+if TYPE_CHECKING:
+    from fsod.example_files import ExampleFiles
+
+ExampleScenes = Annotated[
+    list[Path] | None, typer.Option("--scene", help="A GeoTIFF that examples lie on; repeat it for each.")
+]
+ExampleLabels = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--examples", help="Vector file of example boxes: GeoJSON, GeoPackage, Shapefile; repeat it for each."
+    ),
+]
+Rivals = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--not",
+        help="What is often taken for the classes, to be told apart and never reported: a vector file of boxes, or with "
+        "--data a class; repeat it for each.",
+    ),
+]
+ExampleFolder = Annotated[Path | None, typer.Option("--data", help="A prepared folder, instead of scene and examples.")]
+ExampleShots = Annotated[Path | None, typer.Option("--shots", help="Shot list of the folder.")]
+ExampleClasses = Annotated[
+    list[str] | None, typer.Option("--class", help="A class of the folder or the shot list; repeat it for each.")
+]
+FilesK = Annotated[int | None, typer.Option("--shots-k", "-k", min=1, help="Boxes to draw of each class [10].")]
+Weights = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="Take a run's meta-trained weights instead of those that come with fsod."),
+]
+OtherWeights = Annotated[Path | None, typer.Option("--checkpoint", help="Any weights, instead of a run's.")]
+Attribute = Annotated[str, typer.Option(help="Attribute that holds the class.")]
+
+
+def read_examples(
+    scenes: list[Path] | None,
+    labels: list[Path] | None,
+    rivals: list[str] | None,
+    data: Path | None,
+    shots: Path | None,
+    class_names: list[str] | None,
+    k: int | None,
+    seed: int,
+    attribute: str,
+) -> ExampleFiles:
+    """The examples that the options name; UserError unless they are those of one of the two ways."""
+    from fsod.example_files import examples_in_folder, examples_on_scenes
+
+    if data is not None and not (scenes or labels or (shots and k)):
+        return examples_in_folder(data, shots, class_names or [], rivals or [], k or 10, seed)
+    if data is None and scenes and labels and not (shots or class_names or k):
+        return examples_on_scenes(scenes, labels, [Path(name) for name in rivals or []], attribute)
+    raise UserError("examples are either --scene and --examples, or --data with --class (and -k) or --shots")
+
+
+def weights_of(config: Path | None, checkpoint: Path | None) -> Path:
+    """The weights that the options name, else those that come with fsod."""
+    from fsod.engine.run_paths import RunPaths
+    from fsod.store.checkpoint import SHIPPED
+
+    if checkpoint is not None:
+        return checkpoint
+    return SHIPPED if config is None else RunPaths(load_settings(config).run_dir).meta_checkpoint

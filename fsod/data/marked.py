@@ -1,0 +1,60 @@
+"""Examples where they were marked: images in which some objects have a box and nothing is known of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fsod.data.coco import CocoFolder, read_image
+from fsod.data.shots import ShotList, only_shots
+from fsod.data.support import SupportCrop, support_crop
+
+
+@dataclass(frozen=True)
+class Marked:
+    """Examples of classes in their images.
+
+    Attributes:
+        folder: the images with the boxes of the examples alone; an example may be in several of them under one box id.
+        pixels: of the folder's images, (H, W, 3) uint8 RGB.
+        places: class name -> of each of its examples the image (a position in the folder) that shows it best, and its
+            box id.
+    """
+
+    folder: CocoFolder
+    pixels: Sequence[NDArray[np.uint8]]
+    places: dict[str, list[tuple[int, int]]]
+
+    def box_xyxy_px(self, image: int, box_id: int) -> NDArray[np.float64]:
+        """The box of an example, (4,), in an image."""
+        record = self.folder.images[image]
+        return np.asarray(record.boxes_xyxy_px[record.box_ids.tolist().index(box_id)])
+
+    def crops(self, support_px: int) -> dict[str, list[SupportCrop]]:
+        """Support crops of all examples by class."""
+        return {
+            name: [support_crop(self.pixels[i], self.box_xyxy_px(i, box_id), support_px) for i, box_id in places]
+            for name, places in self.places.items()
+        }
+
+    def without(self, box_ids: Collection[int]) -> Marked:
+        """The same as if these examples had not been marked."""
+        images = []
+        for image in self.folder.images:
+            kept = ~np.isin(image.box_ids, list(box_ids))
+            fields = ("boxes_xyxy_px", "class_ids", "box_ids", "source_box_ids")
+            images.append(replace(image, **{name: getattr(image, name)[kept] for name in fields}))
+        places = {name: [p for p in places if p[1] not in box_ids] for name, places in self.places.items()}
+        return replace(self, folder=replace(self.folder, images=tuple(images)), places=places)
+
+
+def marked_shots(folder: CocoFolder, shots: ShotList, class_names: Sequence[str]) -> Marked:
+    """The shots of some classes in the images of a prepared folder."""
+    taken = replace(shots, box_ids={name: shots.box_ids[name] for name in class_names})
+    shown = only_shots(folder, taken)
+    image_of = {box_id: i for i, image in enumerate(shown.images) for box_id in image.box_ids.tolist()}
+    places = {name: [(image_of[box_id], box_id) for box_id in taken.box_ids[name]] for name in class_names}
+    return Marked(shown, [read_image(image) for image in shown.images], places)

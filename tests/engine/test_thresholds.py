@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fsod.boxes import Detections
+from fsod.data.coco import CocoFolder
+from fsod.data.marked import Marked, marked_shots
+from fsod.data.shots import draw_shots
+from fsod.engine.thresholds import (
+    FOLDS,
+    Detect,
+    best_threshold,
+    folds_of,
+    judge,
+    propose_scores,
+    propose_trained_scores,
+)
+from tests.made_folder import make_folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> CocoFolder:
+    return make_folder(tmp_path_factory.mktemp("made") / "folder")
+
+
+def marked(folder: CocoFolder, k: int, *names: str) -> Marked:
+    return marked_shots(folder, draw_shots(folder, names, k, 0), names)
+
+
+@pytest.mark.parametrize(
+    ("hits", "false", "expected"),
+    [
+        ([0.9, 0.6, 0.8], [], 0.6),  # nothing wrong: all are shown
+        ([0.9, 0.6, 0.8], [0.7], 0.6),  # one wrong for one right more
+        ([0.9, 0.1, 0.8], [0.2, 0.3, 0.5, 0.6], 0.8),
+        ([0.0, 0.0, 0.3], [0.9, 0.8], 0.3),
+    ],
+)
+def test_the_threshold_has_the_best_f1(hits: list[float], false: list[float], expected: float) -> None:
+    assert best_threshold(hits, false) == expected
+
+
+def test_only_what_is_close_to_an_example_can_be_wrong(folder: CocoFolder) -> None:
+    known = marked(folder, 1, "square", "disc")
+    image, box_id = known.places["square"][0]
+    box = known.box_xyxy_px(image, box_id)
+    side = float((box[2:] - box[:2]).max())
+    moves = [(0.05, 0), (0.7, 0), (0, -3.0), (0, 0)]
+    boxes = np.array([box + np.tile(move, 2) * side for move in moves])
+    found = Detections(boxes, np.array([0.4, 0.3, 0.9, 0.2], np.float32), np.array([0, 0, 0, 1]))
+    own, wrong = judge(known, ("square", "disc"), image, box_id, found, 0.5)
+    assert own == pytest.approx(0.4)
+    assert wrong.tolist() == [False, True, False, True]  # the second is near, the third far off, the last another class
+    own, wrong = judge(known, ("square", "disc"), image, box_id, found.select(np.array([1, 2])), 0.0)
+    assert own == 0
+    assert wrong.tolist() == [False, False]
+
+
+def test_every_example_is_looked_for_by_rows_that_have_not_seen_it(folder: CocoFolder) -> None:
+    known = marked(folder, 7, "square", "disc")
+    seen: list[Marked] = []
+
+    def detector_of(part: Marked) -> Detect:
+        seen.append(part)
+        return lambda images: [found_by(part, images)]
+
+    def found_by(part: Marked, images: np.ndarray) -> Detections:
+        """Finds in an image every square that ``part`` does not hold, and discs that are none."""
+        image = next(i for i, pixels in enumerate(known.pixels) if np.array_equal(pixels, images[0]))
+        own = {box_id for _, box_id in part.places["square"]}
+        missing = [b for i, b in known.places["square"] if i == image and b not in own]
+        boxes = np.array([known.box_xyxy_px(image, b) for b in missing]).reshape(-1, 4)
+        scores = np.array([0.1 * (1 + b % 5) for b in missing], np.float32)
+        return Detections(boxes, scores, np.zeros(len(boxes), np.int64))
+
+    proposed = propose_scores(known, ("square", "disc"), detector_of, 0.5)
+    assert len(seen) == folds_of(known) == FOLDS
+    assert all(len(part.places["square"]) in (5, 6) for part in seen)
+    for part in seen:
+        left = {box_id for places in part.places.values() for _, box_id in places}
+        assert {b for image in part.folder.images for b in image.box_ids.tolist()} == left
+    every = [0.1 * (1 + b % 5) for _, b in known.places["square"]]
+    assert proposed == {"square": pytest.approx(min(every))}  # no disc is ever found: nothing to propose
+
+
+def test_what_was_trained_on_counts_half(folder: CocoFolder) -> None:
+    known = marked(folder, 2, "square")
+
+    def detect(images: np.ndarray) -> list[Detections]:
+        image = next(i for i, pixels in enumerate(known.pixels) if np.array_equal(pixels, images[0]))
+        boxes = known.folder.images[image].boxes_xyxy_px
+        return [Detections(boxes, np.full(len(boxes), 0.5, np.float32), np.zeros(len(boxes), np.int64))]
+
+    assert propose_trained_scores(known, ("square",), detect, 0.5) == {"square": 0.25}
+
+
+def test_a_single_example_cannot_be_left_out(folder: CocoFolder) -> None:
+    known = marked(folder, 1, "square")
+    assert folds_of(known) == 0
+
+    def never(part: Marked) -> Detect:
+        raise AssertionError
+
+    assert propose_scores(known, ("square",), never, 0.5) == {}
+
+
+def test_without_an_example_its_box_is_gone_and_its_image_stays(folder: CocoFolder) -> None:
+    known = marked(folder, 3, "square")
+    gone = known.places["square"][0][1]
+    left = known.without({gone})
+    assert left.places["square"] == known.places["square"][1:]
+    assert len(left.folder.images) == len(known.folder.images)
+    assert gone not in [b for image in left.folder.images for b in image.box_ids.tolist()]
+    assert replace(left, folder=known.folder, places=known.places) == known
