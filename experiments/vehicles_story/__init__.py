@@ -1,0 +1,1 @@
+"""Five vehicles marked on one picture, from examples to a layer."""

@@ -1,0 +1,97 @@
+"""Five vehicles marked on one picture: enroll, finetune, and look for the rest of them, there and on another scene.
+
+    python -m experiments.vehicles_story.story --scene bridge_vehicles_3395.tif --other cars_26913_cog.tif
+
+Every step is a command of its own, as an analyst types it; times are wall times, starting Python included. What is
+found on the parking lot is compared with the vehicles marked there by eye, the five examples left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fsod.boxes import Detections, match
+from fsod.data.coco import write_json
+from fsod.engine.device import choose_machine
+from fsod.geo.labels import read_boxes
+from fsod.geo.scene import open_scene
+from fsod.store.checkpoint import SHIPPED
+
+HERE = Path(__file__).parent
+EXAMPLES = HERE / "five_vehicles.geojson"
+
+
+def main() -> None:
+    """Runs the story and writes ``story.json``."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scene", type=Path, required=True, help="bridge_vehicles_3395.tif")
+    parser.add_argument("--other", type=Path, required=True, help="cars_26913_cog.tif")
+    parser.add_argument("--checkpoint", type=Path, default=SHIPPED)
+    parser.add_argument("--out", type=Path, default=Path("runs/vehicles_story"))
+    chosen = parser.parse_args()
+    marked = ("--scene", chosen.scene, "--examples", EXAMPLES, "--checkpoint", chosen.checkpoint)
+    steps: dict[str, Any] = {}
+    for step, name in (("enroll", "enrolled"), ("finetune", "refined")):
+        bank = chosen.out / f"{name}.safetensors"
+        steps[step] = run(step, *marked, "--out", bank)
+        for scene, where in ((chosen.scene, "scene"), (chosen.other, "other")):
+            layer = chosen.out / f"{name}_{where}.geojson"
+            steps[f"predict, {name}, {where}"] = run("predict", scene, "--bank", bank, "--out", layer)
+        lot = chosen.out / f"{name}_lot.geojson"
+        weak = ("--aoi", HERE / "lot.geojson", "--score", "0.005")
+        run("predict", chosen.scene, "--bank", bank, "--out", lot, *weak)
+        steps[step]["lot"] = compare(lot, chosen.scene, steps[step]["scores"].get("vehicle"))
+    record = {"checkpoint": chosen.checkpoint.name, "machine": str(choose_machine()), "steps": steps}
+    write_json(chosen.out / "story.json", record)
+    print(json.dumps({step: {k: v for k, v in said.items() if k in SHOWN} for step, said in steps.items()}, indent=1))
+
+
+SHOWN = ("wall_s", "scores", "lot", "found")
+
+
+def run(*arguments: str | Path) -> dict[str, Any]:
+    """One command, what it reported, and how long it took."""
+    command = [sys.executable, "-m", "fsod", *map(str, arguments)]
+    out = Path(command[command.index("--out") + 1])
+    report = out.with_suffix(".report.json")
+    started = time.perf_counter()
+    subprocess.run([*command, "--json", str(report)], check=True, stdout=subprocess.DEVNULL)
+    wall_s = round(time.perf_counter() - started, 1)
+    said: dict[str, Any] = json.loads(report.read_text())
+    return {"wall_s": wall_s, **{key: value for key, value in said.items() if key in ("seconds", "scores", "found")}}
+
+
+def compare(layer: Path, scene: Path, proposed: float | None) -> dict[str, Any]:
+    """Precision, recall and F1 at IoU 0.5 on the lot: at the usual score, at the proposed, and at the best there is."""
+    with open_scene(scene) as opened:
+        truth = read_boxes(HERE / "lot_vehicles.geojson", "class", opened).boxes_xyxy_px
+        examples = read_boxes(EXAMPLES, "class", opened).boxes_xyxy_px
+    features = [feature["properties"] for feature in json.loads(layer.read_text())["features"]]
+    boxes = np.array([[f[key] for key in ("x1_px", "y1_px", "x2_px", "y2_px")] for f in features]).reshape(-1, 4)
+    scores = np.array([f["score"] for f in features], dtype=np.float32)
+    taken = match(truth, np.zeros(len(truth), np.int64), Detections(boxes, scores, np.zeros(len(scores), np.int64)))
+    shown_before = np.array([np.abs(examples - box).max(1).min() < 1 for box in truth])
+    counts = ~shown_before[taken] | (taken < 0)
+    scores, right, objects = scores[counts], taken[counts] >= 0, int((~shown_before).sum())
+
+    def at(score: float) -> dict[str, float]:
+        shown = scores >= score
+        hits = int(right[shown].sum())
+        values = hits / max(shown.sum(), 1), hits / objects, 2 * hits / (shown.sum() + objects)
+        return dict(zip(("precision", "recall", "f1"), (round(float(v), 3) for v in values), strict=True))
+
+    best = max(scores.tolist(), key=lambda score: at(score)["f1"], default=1.0)
+    result = {"objects": objects, "at_0.25": at(0.25), "best_score": round(best, 4), "at_best": at(best)}
+    return result if proposed is None else {**result, "at_proposed": at(proposed)}
+
+
+if __name__ == "__main__":
+    main()
