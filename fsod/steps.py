@@ -198,10 +198,10 @@ def run_evaluate(settings: CommonSettings, what: Evaluation, out: Path) -> dict[
     """Scores a checkpoint, all its classes enrolled at once; scores and pictures go to the folder ``out``."""
     machine = choose_machine(settings.predict.precision)
     bank = what.bank or enrolled_bank(what.checkpoint, what.examples, machine, {}, None, learned=True)
-    names = [name for name in bank.class_names if name in what.folder.class_names]
+    names = [name for name in bank.reported.class_names if name in what.folder.class_names]
     if not names:
         raise UserError(f"{what.folder.root}: has none of the checkpoint's classes ({', '.join(bank.class_names)})")
-    bank = bank.select(names)
+    bank = bank.select([*names, *(name for name in bank.class_names if name not in bank.reported.class_names)])
     detect = batch_detector(what.checkpoint, bank, machine, settings.evaluate, settings.evaluate.score_floor)
     started = time.perf_counter()
     with progress_bar("evaluate", len(what.folder.images)) as bar:
