@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from experiments.nwpu_fewshot import plot, table
-from experiments.nwpu_fewshot.bench import split_name
+from experiments.nwpu_fewshot.bench import open_bench, split_name
 from experiments.nwpu_fewshot.run import main
+from experiments.nwpu_fewshot.systems import detector_of
 from experiments.records import read_records
-from fsod.config import DataSettings
+from fsod.config import DataSettings, load_settings
 from fsod.errors import UserError
 from fsod.store.checkpoint import load_checkpoint
 from fsod.store.class_bank import load_bank
@@ -56,6 +57,15 @@ def test_what_touches_kernels_only_leaves_a_bank_of_the_base(run: Path, results:
         assert load_bank(folder / "bank.safetensors", base.detector).class_names == ("square", "disc", "cross")
         assert not (folder / "finetune.safetensors").exists()
     assert (run.parent / "run" / "study" / "finetune-all" / "k2-seed0" / "finetune.safetensors").is_file()
+
+
+def test_base_and_bank_repeat_the_record(run: Path, results: Path) -> None:
+    bench = open_bench(load_settings(run), None)
+    base = load_checkpoint(run.parent / "run" / "meta-train.safetensors", bench.machine.trunk_dtype)
+    bank = load_bank(run.parent / "run" / "study" / "finetune-kernels" / "k2-seed1" / "bank.safetensors", base.detector)
+    learned = detector_of(bench, base, bank, 0.0, ())
+    (record,) = (r for r in read_records(results) if (r["system"], r["seed"]) == ("finetune kernels", 1))
+    assert bench.score(learned.detect, learned.class_names).per_class_ap50 == record["per_class"]
 
 
 def test_table_and_plot_come_from_the_records_alone(
