@@ -73,7 +73,8 @@ def test_pooling_sees_the_mask_only() -> None:
 
 
 def test_untrained_encoder_looks_for_what_the_surroundings_are_not(detector: Detector) -> None:
-    vectors = ClassVectors(*([torch.randn(1, c) for c in detector.trunk.channels] for _ in range(2)), torch.zeros(1, 7))
+    objects, surroundings = ([torch.randn(1, c) for c in detector.trunk.channels] for _ in range(2))
+    vectors = ClassVectors(objects, surroundings, torch.zeros(1, 7))
     rows = detector.predicted_rows(vectors)
     for kernel, vector, around in zip(rows.kernels, vectors.vectors, vectors.surroundings, strict=True):
         assert torch.cosine_similarity(kernel, vector - around / 2).item() == pytest.approx(1, abs=1e-5)
