@@ -1,11 +1,11 @@
-"""Windows read ahead of the network, by one thread with a handle of its own."""
+"""Batches of windows, read and put together ahead of the network by one thread with a handle of its own."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,49 +13,79 @@ from numpy.typing import NDArray
 from fsod.errors import UserError
 from fsod.geo.blank import is_blank
 from fsod.geo.scene import Scene
-from fsod.geo.windows import Grid, Window
+from fsod.geo.windows import Grid
+
+AHEAD = 2
+"""Batches that are ready or being read while the caller is busy with an earlier one."""
+
+BLANKS_AT_ONCE = 100
+"""Blank windows that are handed on at once: in an empty part of a scene no batch ever fills."""
 
 
-@dataclass(frozen=True)
-class WindowRead:
-    """A window by its number in the grid: its pixels, (h, w, 3) and (h, w).
+@dataclass
+class Batch:
+    """Windows that were read, by their numbers in the grid.
 
-    None where it is blank, or damaged, which then says how.
+    Attributes:
+        images: (batch, window_px, window_px, 3) uint8 RGB, padded with 0 at the right and bottom and, where a batch is not
+            full, with empty windows.
+        valid: by number, validity (h, w) of the windows in ``images``, in their order.
+        blank: windows that show nothing, which are not in ``images``.
+        damaged: one message for each that could not be read.
     """
 
-    index: int
-    window: Window
-    pixels: tuple[NDArray[np.uint8], NDArray[np.bool_]] | None
-    damage: str | None = None
+    images: NDArray[np.uint8]
+    valid: dict[int, NDArray[np.bool_]] = field(default_factory=dict)
+    blank: list[int] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.valid) + len(self.blank) + len(self.damaged)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is to be handed on."""
+        return len(self.valid) == len(self.images) or (not self.valid and len(self) >= BLANKS_AT_ONCE)
 
 
 def read_ahead(
-    scene: Scene, grid: Grid, indices: Sequence[int], depth: int, skip_damaged: bool
-) -> Generator[WindowRead, None, None]:
-    """The windows at ``indices`` of the grid in order, ``depth`` of them read or being read while the caller is busy with an earlier one.
+    scene: Scene, grid: Grid, indices: Iterable[int], *, batch: int, window_px: int, skip_damaged: bool
+) -> Generator[Batch, None, None]:
+    """The windows at ``indices`` of the grid in order, each once.
 
     Raises:
         UserError: a window cannot be read and ``skip_damaged`` is not set.
     """
     with scene.reopen() as own, ThreadPoolExecutor(1, "fsod-read") as thread:
-
-        def read(index: int) -> WindowRead:
-            window = grid[index]
-            try:
-                rgb, valid = own.read_window(window)
-            except UserError as error:
-                if not skip_damaged:
-                    raise
-                return WindowRead(index, window, None, str(error))
-            return WindowRead(index, window, None if is_blank(rgb, valid) else (rgb, valid))
-
-        pending: deque[Future[WindowRead]] = deque()
+        batches = _batches(own, grid, indices, (batch, window_px, window_px, 3), skip_damaged)
+        pending = deque(thread.submit(next, batches, None) for _ in range(AHEAD))
         try:
-            for index in indices:
-                pending.append(thread.submit(read, index))
-                if len(pending) > depth:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
+            while (read := pending.popleft().result()) is not None:
+                pending.append(thread.submit(next, batches, None))
+                yield read
         finally:
             thread.shutdown(cancel_futures=True)
+
+
+def _batches(
+    scene: Scene, grid: Grid, indices: Iterable[int], shape: Sequence[int], skip_damaged: bool
+) -> Iterator[Batch]:
+    read = Batch(np.zeros(shape, np.uint8))
+    for index in indices:
+        try:
+            rgb, valid = scene.read_window(grid[index])
+        except UserError as error:
+            if not skip_damaged:
+                raise
+            read.damaged.append(str(error))
+        else:
+            if is_blank(rgb, valid):
+                read.blank.append(index)
+            else:
+                read.images[len(read.valid), : rgb.shape[0], : rgb.shape[1]] = rgb
+                read.valid[index] = valid
+        if read.is_full:
+            yield read
+            read = Batch(np.zeros(shape, np.uint8))
+    if len(read):
+        yield read
