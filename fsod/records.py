@@ -16,6 +16,7 @@ from fsod.engine.run_paths import RunPaths
 from fsod.engine.studies import MEASURED, Study
 from fsod.engine.tracked_run import Run
 from fsod.engine.tracking import flat_params, open_run
+from fsod.files import sha256_of
 from fsod.progress import console
 
 _NOT_LOSS = {"lr": "optimizer/lr", "gradient": "optimizer/gradient_norm", "data_wait_share": "pace/data_wait_share"}
@@ -115,9 +116,3 @@ def log_shots(run: Run, shots: ShotList, path: Path) -> None:
 def hashes(files: Mapping[str, Path]) -> dict[str, str]:
     """Tags that say by hash which files a run made or used: ``checkpoint`` -> ``checkpoint_sha256``."""
     return {f"{name}_sha256": sha256_of(path) for name, path in files.items()}
-
-
-def sha256_of(path: Path) -> str:
-    """Hash of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

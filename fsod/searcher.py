@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +13,7 @@ from fsod.engine.device import choose_machine
 from fsod.engine.infer import batch_detector, warm_up
 from fsod.engine.onnx_infer import load_onnx
 from fsod.errors import UserError
+from fsod.files import sha256_of
 from fsod.geo.search import Detect, Search, search_windows
 from fsod.store.checkpoint import load_checkpoint
 from fsod.store.class_bank import checkpoint_of, load_bank
@@ -52,7 +52,7 @@ def load_searcher(bank: Path, checkpoint: Path | None, plan: PredictSettings) ->
             known.class_names,
             known.scores if plan.score is None else (plan.score,) * len(known.class_names),
             known.weights_sha256,
-            _sha256(bank),
+            sha256_of(bank),
             known.gsd_m,
             known.suppression,
             plan.window_px or known.window_px,
@@ -69,18 +69,13 @@ def load_searcher(bank: Path, checkpoint: Path | None, plan: PredictSettings) ->
         reported.class_names,
         reported.scores if plan.score is None else (plan.score,) * len(reported.class_names),
         classes.weights_sha256,
-        _sha256(bank),
+        sha256_of(bank),
         classes.gsd_m,
         settings,
         plan.window_px or WINDOW_PX,
         str(machine.trunk_dtype).removeprefix("torch."),
         str(machine),
     )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def to_take_along(

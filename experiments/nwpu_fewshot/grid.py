@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 from pathlib import Path
 
 from experiments.nwpu_fewshot.bench import Bench, Learn
@@ -11,6 +10,7 @@ from experiments.records import Record, add_record, check_same, commit, key_of, 
 from fsod.config import RunSettings, load_settings
 from fsod.engine.evaluate import Scores
 from fsod.engine.tracking import open_run
+from fsod.files import sha256_of
 from fsod.records import flat_metrics
 
 
@@ -89,4 +89,4 @@ def folder_name(system: str) -> str:
 
 def hashed(file: Path) -> str:
     """Name of a file and first digits of its hash."""
-    return f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()[:12]}"
+    return f"{file.name} {sha256_of(file)[:12]}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from torch.export import Dim
 from fsod.config import common_settings
 from fsod.engine.onnx_infer import INPUT, METADATA_KEY, OUTPUTS, OnnxHeader, need_extra, open_session
 from fsod.errors import UserError
+from fsod.files import sha256_of
 from fsod.model.baked import BakedDetector, bake
 from fsod.store.checkpoint import load_checkpoint
 from fsod.store.class_bank import checkpoint_of, load_bank
@@ -45,7 +45,7 @@ def export_bank(bank: Path, checkpoint: Path | None, out: Path, window_px: int) 
         class_names=reported.class_names,
         scores=reported.scores,
         weights_sha256=classes.weights_sha256,
-        bank_sha256=hashlib.sha256(bank.read_bytes()).hexdigest(),
+        bank_sha256=sha256_of(bank),
         gsd_m=classes.gsd_m,
         window_px=window_px,
         suppression=common_settings(loaded.settings).evaluate,

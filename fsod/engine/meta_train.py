@@ -20,6 +20,7 @@ from fsod.engine.distributed import first_goes_ahead, is_first, share_of
 from fsod.engine.episode_loss import episode_loss
 from fsod.engine.stage import Observer, Stage, run_stage
 from fsod.errors import UserError
+from fsod.files import sha256_of
 from fsod.model.detector import Detector
 from fsod.store.checkpoint import Checkpoint, save_checkpoint
 from fsod.store.initial import initial_file, initialise
@@ -82,7 +83,7 @@ SHAPING = {"seed", "size", "init", "data", "episodes", "loss", "meta_train"}
 
 def init_sha256(settings: RunSettings) -> list[str]:
     """Hash of the weights that training starts from, none where it starts from chance; their file's name is no matter."""
-    return [] if settings.init is None else [hashlib.sha256(initial_file(settings.init).read_bytes()).hexdigest()]
+    return [] if settings.init is None else [sha256_of(initial_file(settings.init))]
 
 
 def motifs_of(kinds: tuple[str, ...]) -> frozenset[str]:
