@@ -20,6 +20,7 @@ from fsod.boxes import Detections
 from fsod.data.coco import read_rgb
 from fsod.data.crop import Square
 from fsod.draw import Rgb, contact_sheet, draw_detections, write_png
+from fsod.files import write_text
 
 REPORT = "report.md"
 
@@ -59,9 +60,7 @@ def write_report(check: Check, out: Path) -> Path:
     if check.overlaps:
         write_png(out / "overlaps.png", _overlap_sheet(check))
     path = out / REPORT
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(_markdown(check, sheets), encoding="utf-8")
-    temporary.replace(path)
+    write_text(path, _markdown(check, sheets))
     return path
 
 

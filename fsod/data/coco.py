@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fsod.errors import UserError, nearest
+from fsod.files import write_text
 
 ANNOTATIONS = "annotations.json"
 IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
@@ -270,8 +271,5 @@ def read_ids(path: Path) -> list[str]:
 
 
 def write_json(path: Path, content: object) -> None:
-    """Writes JSON under a temporary name and renames it, so that a reader never sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    """Writes JSON, the whole of it or nothing."""
+    write_text(path, json.dumps(content, indent=1) + "\n")

@@ -25,6 +25,7 @@ from fsod.engine.tracking_store import (
     store_lock,
     tracking_uri,
 )
+from fsod.files import write_text
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -143,7 +144,7 @@ def _open(plan: _Plan, uri: str) -> Place:
         run = client.create_run(experiment, tags=tags, run_name=plan.run_name)
         log_params(client, run.info.run_id, plan.params)
         if plan.run_id_file is not None:
-            _write_text(plan.run_id_file, run.info.run_id + "\n")
+            write_text(plan.run_id_file, run.info.run_id + "\n")
     return Place(uri, client, run.info.run_id, study, run.info.start_time / 1000)
 
 
@@ -173,10 +174,3 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

@@ -69,12 +69,3 @@ def embedded(path: Path, *, photo: bool) -> str:
     else:
         shown.save(buffer, "WEBP", lossless=True)
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
-def write_page(path: Path, html: str) -> Path:
-    """Writes a page under a temporary name and renames it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(html, encoding="utf-8")
-    temporary.replace(path)
-    return path

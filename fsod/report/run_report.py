@@ -17,7 +17,8 @@ from fsod import evaluation_pictures as pictures
 from fsod.engine.run_paths import RunPaths
 from fsod.engine.run_scores import Evaluated, by_k, evaluations, half_interval
 from fsod.errors import UserError
-from fsod.report.page import embedded, render, write_page
+from fsod.files import write_text
+from fsod.report.page import embedded, render
 from fsod.store.checkpoint import FORMAT, read_safetensors
 
 _SCORES = {
@@ -79,7 +80,7 @@ def run_report(run_dir: Path, out: Path) -> dict[str, object]:
         evaluations=[_evaluation(each) for each in evaluated],
         settings=yaml.safe_dump(settings, sort_keys=False, allow_unicode=True),
     )
-    write_page(out, html)
+    write_text(out, html)
     return {"report": str(out), "evaluations": len(evaluated), "megabytes": round(len(html) / 1e6, 1)}
 
 

@@ -12,9 +12,10 @@ from PIL import Image
 
 from fsod.draw import Rgb, write_jpeg
 from fsod.errors import UserError
+from fsod.files import write_text
 from fsod.marks import class_colour
 from fsod.report.found_layer import FoundLayer, read_found
-from fsod.report.page import render, write_page
+from fsod.report.page import render
 
 
 def overview_path(layer: Path) -> Path:
@@ -57,7 +58,7 @@ def scene_report(layer: Path, out: Path) -> dict[str, object]:
         picture=picture,
         data=_data(found, (width, height), classes),
     )
-    write_page(out, html)
+    write_text(out, html)
     return {"report": str(out), "detections": len(found.scores), "megabytes": round(len(html) / 1e6, 1)}
 
 
