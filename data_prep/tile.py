@@ -27,6 +27,7 @@ from data_prep.folder import count_classes, finished_card, folder_under_construc
 from data_prep.tile_grid import Tile, cut_tiles, resample
 from fsod.data.coco import CocoFolder, ImageRecord, load_folder, read_ids, read_image
 from fsod.errors import UserError
+from fsod.files import whole
 from fsod.geo.scene import MAX_ENLARGEMENT
 
 # the lowest PNG level is twice as fast as the usual one and a tenth larger
@@ -207,16 +208,15 @@ def _file_name(cut: _CutImage, tile: Tile, image_format: str) -> str:
 
 
 def _save(cut: _CutImage, folder: Path, image_format: str) -> None:
-    """Writes the tiles that are not there yet, each under a temporary name first: one that is there is complete."""
+    """Writes the tiles that are not there yet: one that is there is complete."""
     paths = {folder / _file_name(cut, tile, image_format): tile.xywh_px for tile in cut.tiles}
     missing = {path: place for path, place in paths.items() if not path.exists()}
     if not missing:
         return
     rgb = _resize(read_image(cut.original), cut.size_px)
     for path, (x, y, width, height) in missing.items():
-        temporary = path.with_suffix(".part")
-        Image.fromarray(rgb[y : y + height, x : x + width]).save(temporary, **FORMATS[image_format])
-        temporary.replace(path)
+        with whole(path) as temporary:
+            Image.fromarray(rgb[y : y + height, x : x + width]).save(temporary, **FORMATS[image_format])
 
 
 def _resize(rgb: NDArray[np.uint8], size_px: tuple[int, int]) -> NDArray[np.uint8]:

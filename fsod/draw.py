@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from fsod.boxes import Detections, match
 from fsod.errors import UserError
+from fsod.files import whole
 from fsod.marks import FALSE_ALARM, HIT, INK, MISS, PAPER, Colour, class_colour, draw_boxes, draw_labels, label_font
 
 Rgb = NDArray[np.uint8]
@@ -162,7 +163,7 @@ def _fitted(rgb: Rgb, side_px: int) -> Image.Image:
 
 
 def write_png(path: Path, rgb: Rgb) -> None:
-    """Writes a picture under a temporary name and renames it, so that a reader never sees half a file."""
+    """Writes a picture as PNG, the whole of it or nothing."""
     _write(path, rgb, "PNG")
 
 
@@ -172,13 +173,10 @@ def write_jpeg(path: Path, rgb: Rgb, comment: str = "") -> None:
 
 
 def _write(path: Path, rgb: Rgb, form: str, **options: int | bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
     try:
-        _canvas(rgb).save(temporary, form, **options)
-        temporary.replace(path)
+        with whole(path) as temporary:
+            _canvas(rgb).save(temporary, form, **options)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 

@@ -13,6 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from fsod.files import whole
+
 Floats = NDArray[np.float64]
 
 COLOURS = {"novel": "#D55E00", "base": "#0072B2"}
@@ -22,11 +24,9 @@ _GREY, _DPI = "#888888", 110
 
 
 def write_figure(path: Path, figure: Figure) -> Path:
-    """Writes a chart as PNG under a temporary name and renames it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    figure.savefig(temporary, format="png", dpi=_DPI)
-    temporary.replace(path)
+    """Writes a chart as PNG, the whole of it or nothing."""
+    with whole(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=_DPI)
     return path
 
 

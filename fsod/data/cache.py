@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsod.data.coco import CocoFolder, ImageRecord, read_image
+from fsod.files import whole
 
 
 class PixelCache:
@@ -33,17 +34,15 @@ class PixelCache:
         self.pixels = np.memmap(path, dtype=np.uint8, mode="r")
 
     def _fill(self, path: Path) -> None:
-        path.parent.mkdir(exist_ok=True)
-        temporary = path.with_suffix(".part")
-        pixels = np.memmap(temporary, dtype=np.uint8, mode="w+", shape=(int(self.offsets[-1]),))
+        with whole(path) as temporary:
+            pixels = np.memmap(temporary, dtype=np.uint8, mode="w+", shape=(int(self.offsets[-1]),))
 
-        def copy(i: int) -> None:
-            pixels[self.offsets[i] : self.offsets[i + 1]] = read_image(self.images[i]).reshape(-1)
+            def copy(i: int) -> None:
+                pixels[self.offsets[i] : self.offsets[i + 1]] = read_image(self.images[i]).reshape(-1)
 
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(copy, range(len(self.images))))
-        pixels.flush()
-        temporary.replace(path)
+            with ThreadPoolExecutor() as pool:
+                list(pool.map(copy, range(len(self.images))))
+            pixels.flush()
 
     def __getitem__(self, i: int) -> NDArray[np.uint8]:
         image: ImageRecord = self.images[i]

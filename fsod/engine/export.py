@@ -13,7 +13,7 @@ from torch.export import Dim
 from fsod.config import common_settings
 from fsod.engine.onnx_infer import INPUT, METADATA_KEY, OUTPUTS, OnnxHeader, need_extra, open_session
 from fsod.errors import UserError
-from fsod.files import sha256_of
+from fsod.files import sha256_of, whole
 from fsod.model.baked import BakedDetector, bake
 from fsod.store.checkpoint import load_checkpoint
 from fsod.store.class_bank import checkpoint_of, load_bank
@@ -90,15 +90,9 @@ def write_onnx(network: BakedDetector, header: OnnxHeader, out: Path) -> dict[st
     for node in program.model.graph.all_nodes():
         node.metadata_props.clear()
     program.model.metadata_props[METADATA_KEY] = header.model_dump_json()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(out.name + ".part")
-    program.save(temporary, external_data=False)
-    try:
-        differences = _prove(network, temporary)
-        temporary.replace(out)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return differences
+    with whole(out) as temporary:
+        program.save(temporary, external_data=False)
+        return _prove(network, temporary)
 
 
 @torch.inference_mode()

@@ -24,6 +24,7 @@ from fsod.data.episodes import Episode
 from fsod.engine.device import Machine
 from fsod.engine.distributed import is_first, mean_over_processes, parallel
 from fsod.errors import UserError
+from fsod.files import whole
 
 Network = TypeVar("Network", bound=nn.Module)
 LossOf = Callable[[Any, Episode], dict[str, Tensor]]
@@ -208,19 +209,15 @@ def follow(average: nn.Module, detector: nn.Module, decay: float, step: int) -> 
 
 
 def _save(stage: Stage, done: int, detector: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    stage.state_path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = stage.state_path.with_suffix(".part")
-    torch.save(
-        {
-            "fingerprint": stage.fingerprint,
-            "done": done,
-            "detector": detector.state_dict(),
-            "average": average.state_dict(),
-            "optimizer": optimizer.state_dict(),
-        },
-        temporary,
-    )
-    temporary.replace(stage.state_path)
+    state = {
+        "fingerprint": stage.fingerprint,
+        "done": done,
+        "detector": detector.state_dict(),
+        "average": average.state_dict(),
+        "optimizer": optimizer.state_dict(),
+    }
+    with whole(stage.state_path) as temporary:
+        torch.save(state, temporary)
 
 
 def _resume(stage: Stage, detector: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> int:

@@ -17,6 +17,7 @@ import pyogrio
 from geopandas import GeoDataFrame
 
 from fsod.errors import UserError, nearest
+from fsod.files import write_bytes
 from fsod.geo.vector import Layer
 
 DEGREE_DIGITS = 9
@@ -50,21 +51,9 @@ def write_layer(path: Path, layer: Layer) -> None:
     check_layer_path(path)
     content = _FORMATS[path.suffix.lower()](layer)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, content)
+        write_bytes(path, content)
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes under a temporary name and renames; whatever goes wrong, no half file stays."""
-    temporary = path.with_name(path.name + ".part")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _geojson(layer: Layer) -> bytes:

@@ -7,7 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from fsod.geo.layer_files import write_whole
+from fsod.files import write_bytes
 
 LINE_MM = "0.5"
 LABEL = '"class" || \' \' || format_number("score", 2)'
@@ -39,7 +39,7 @@ def write_style(path: Path, colours: Mapping[str, Colour]) -> None:
     SubElement(style, "layerGeometryType").text = POLYGONS
     ElementTree.indent(style)
     doctype = b"<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
-    write_whole(path, doctype + ElementTree.tostring(style, encoding="utf-8") + b"\n")
+    write_bytes(path, doctype + ElementTree.tostring(style, encoding="utf-8") + b"\n")
 
 
 def _outline(symbol: Element, colour: Colour) -> None:

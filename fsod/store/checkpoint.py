@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from fsod.errors import UserError
+from fsod.files import whole
 from fsod.model.detector import Detector
 from fsod.model.yolov7 import SIZES
 
@@ -96,13 +97,10 @@ def load_checkpoint(path: Path, trunk_dtype: torch.dtype = torch.float32, size: 
 
 
 def write_safetensors(path: Path, tensors: dict[str, torch.Tensor], header: dict[str, Any]) -> None:
-    """Tensors and a JSON header, under a temporary name that is then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    save_file(
-        {name: value.contiguous() for name, value in tensors.items()}, temporary, metadata={"fsod": json.dumps(header)}
-    )
-    temporary.replace(path)
+    """Writes tensors and a JSON header, the whole of it or nothing."""
+    contiguous = {name: value.contiguous() for name, value in tensors.items()}
+    with whole(path) as temporary:
+        save_file(contiguous, temporary, metadata={"fsod": json.dumps(header)})
 
 
 def read_safetensors(path: Path, kind: str, what: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
