@@ -6,7 +6,9 @@ The command line and the demo are made of these.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,7 +18,7 @@ import numpy as np
 from data_prep.formats import FORMATS
 from data_prep.synthetic import load_spec, make_scenes
 from data_prep.tile import tile_folder
-from fsod.config import CommonSettings, PretrainSettings, RunSettings, override_settings
+from fsod.config import CommonSettings, OptimSettings, PretrainSettings, RunSettings, override_settings
 from fsod.data.coco import CocoFolder, load_folder, read_ids, write_json
 from fsod.data.shots import ShotList, draw_shots, load_shots, only_shots
 from fsod.draw import contact_sheet, write_png
@@ -71,46 +73,47 @@ def prepare_data(settings: RunSettings, source: Path | None) -> dict[str, Any]:
 
 def run_meta_train(settings: RunSettings) -> dict[str, Any]:
     """Meta-trains, or finds that it has been done with these very settings; under torchrun, with all its processes."""
-    paths, machine = RunPaths(settings.run_dir), choose_machine(settings.meta_train.precision)
-    with joined(machine.device):
-        if paths.meta_checkpoint.is_file():
-            _check_settings(paths.meta_checkpoint, settings, SHAPING)
-            return {"checkpoint": str(paths.meta_checkpoint), "seconds": 0.0}
-        tiles, files = load_folder(paths.tiles), (paths.meta_checkpoint, paths.meta_state)
-        started = time.perf_counter()
-        if is_first():
-            with tracked(settings, "meta-train", paths.run_dir / "meta-train.mlflow") as run:
-                log_folder(run, "meta-train", tiles)
-                with progress_bar("meta-train", settings.meta_train.steps) as bar:
-                    observe = observer(run, bar.advance_to, settings.episodes.queries)
-                    meta_train(settings, tiles, machine, *files, observe)
-                run.log_metrics({"seconds": time.perf_counter() - started}, settings.meta_train.steps)
-                run.log_artifact(paths.meta_checkpoint)
-                run.tag(hashes({"checkpoint": paths.meta_checkpoint}))
-        else:
-            meta_train(settings, tiles, machine, *files, unobserved)
-    seconds = time.perf_counter() - started
-    return {"checkpoint": str(paths.meta_checkpoint), "seconds": seconds, "machine": str(machine)}
+    paths = RunPaths(settings.run_dir)
+    files = paths.meta_checkpoint, paths.meta_state
+    return _train_once("meta-train", meta_train, settings, settings.meta_train, SHAPING, files, paths.tiles)
 
 
 def run_pretrain(settings: PretrainSettings) -> dict[str, Any]:
     """Pretrains on invented classes, or finds that it has been done with these very settings."""
-    paths, machine = RunPaths(settings.run_dir), choose_machine(settings.pretrain.precision)
+    paths = RunPaths(settings.run_dir)
+    files = paths.pretrained, paths.pretrain_state
+    return _train_once("pretrain", pretrain, settings, settings.pretrain, PRETRAIN_SHAPING, files)
+
+
+def _train_once(
+    stage: str,
+    train: Callable[..., object],
+    settings: RunSettings | PretrainSettings,
+    optim: OptimSettings,
+    shaping: set[str],
+    files: tuple[Path, Path],
+    *data: Path,
+) -> dict[str, Any]:
+    """Trains into the first of ``files``, if it is not there yet, on prepared folders."""
+    checkpoint, machine = files[0], choose_machine(optim.precision)
     with joined(machine.device):
-        if paths.pretrained.is_file():
-            _check_settings(paths.pretrained, settings, PRETRAIN_SHAPING)
-            return {"checkpoint": str(paths.pretrained), "seconds": 0.0}
-        files, started = (paths.pretrained, paths.pretrain_state), time.perf_counter()
+        if checkpoint.is_file():
+            _check_settings(checkpoint, settings, shaping)
+            return {"checkpoint": str(checkpoint), "seconds": 0.0}
+        folders, started = [load_folder(path) for path in data], time.perf_counter()
+        train = partial(train, settings, *folders, machine, *files)
         if is_first():
-            with tracked(settings, "pretrain", paths.run_dir / "pretrain.mlflow") as run:
-                with progress_bar("pretrain", settings.pretrain.steps) as bar:
-                    pretrain(settings, machine, *files, observer(run, bar.advance_to, settings.episodes.queries))
-                run.log_artifact(paths.pretrained)
-                run.tag(hashes({"checkpoint": paths.pretrained}))
+            with tracked(settings, stage, settings.run_dir / f"{stage}.mlflow") as run:
+                for folder in folders:
+                    log_folder(run, stage, folder)
+                with progress_bar(stage, optim.steps) as bar:
+                    train(observer(run, bar.advance_to, settings.episodes.queries))
+                run.log_metrics({"seconds": time.perf_counter() - started}, optim.steps)
+                run.log_artifact(checkpoint)
+                run.tag(hashes({"checkpoint": checkpoint}))
         else:
-            pretrain(settings, machine, *files, unobserved)
-    seconds = time.perf_counter() - started
-    return {"checkpoint": str(paths.pretrained), "seconds": seconds, "machine": str(machine)}
+            train(unobserved)
+    return {"checkpoint": str(checkpoint), "seconds": time.perf_counter() - started, "machine": str(machine)}
 
 
 def _check_settings(checkpoint: Path, settings: CommonSettings, shaping: set[str]) -> None:
