@@ -144,7 +144,7 @@ def evaluate_command(
     json: Json = None,
 ) -> None:
     """Measure average precision: of a run (--config), or of any checkpoint on any folder (--checkpoint --data)."""
-    from fsod.steps import evaluate_files, evaluate_run
+    from fsod.evaluate_steps import evaluate_files, evaluate_run
 
     if checkpoint is not None and data is not None:
         report(evaluate_files(checkpoint, data, ids, shots, bank, overrides or []), json, "dashboard")
