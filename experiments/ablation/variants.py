@@ -22,10 +22,10 @@ from fsod.data.shots import ShotList
 from fsod.engine import finetune
 from fsod.engine.device import Machine
 from fsod.loss import meta_loss
-from fsod.model import detector
-from fsod.model.baked import BOX_ROWS, BakedDetector, BakedLevel
+from fsod.model import baked, detector
+from fsod.model.baked import BakedLevel
 from fsod.model.detector import Detector
-from fsod.model.meta_head import MAX_LOG_DISTANCE, ClassRows, MetaHead, Predictions, grid_points
+from fsod.model.meta_head import ClassRows, MetaHead, Predictions
 from fsod.model.support_encoder import ClassVectors, SupportEncoder, UnitFeatures, encode_size, pool_over_mask
 from fsod.store.checkpoint import Checkpoint
 
@@ -68,16 +68,8 @@ def own_log_scores(self: Predictions) -> Tensor:
     return logsigmoid(self.logits[:, :-1])
 
 
-def own_confidence(self: BakedDetector, images: Tensor) -> tuple[Tensor, Tensor]:
-    """The same at inference; see ``BakedDetector.forward``."""
-    precision = next(self.trunk.parameters()).dtype
-    maps = self.trunk(images.to(precision, memory_format=torch.channels_last))
-    parts = [level(level_map) for level, level_map in zip(self.levels, maps, strict=True)]
-    logits = torch.cat([p[1] for p in parts], 2)
-    return torch.cat([p[0] for p in parts], 2).transpose(1, 2), logits.sigmoid()[:, :-1]
-
-
-OWN_CONFIDENCE = ((Predictions, "log_scores", own_log_scores), (BakedDetector, "forward", own_confidence))
+# torch.sigmoid is the same at inference
+OWN_CONFIDENCE = ((Predictions, "log_scores", own_log_scores), (baked, "decide", torch.sigmoid))
 NO_RIVALS = "evaluate.rival_iou=1.0"  # no two boxes overlap more than wholly
 
 
@@ -114,21 +106,16 @@ def long_directions(self: SupportEncoder, classes: ClassVectors) -> tuple[list[T
 _directions = SupportEncoder.forward
 
 
-def long_level(self: BakedLevel, level_map: Tensor) -> tuple[Tensor, Tensor]:
-    """See ``BakedLevel.forward``."""
-    centred = torch.addcmul(self.shift, level_map.float().flatten(2).transpose(1, 2), self.scale)
-    rows = self.rows @ centred.transpose(1, 2)
-    logits = self.biases[:, None] + rows[:, BOX_ROWS:] / math.sqrt(level_map.shape[1])
-    distances = (rows[:, :BOX_ROWS] + self.offsets[:, None]).clamp(max=MAX_LOG_DISTANCE).exp() * self.stride
-    points = grid_points(level_map, self.stride).T
-    return torch.cat([points - distances[:, :2], points + distances[:, 2:]], 1), logits
+def long_compare(self: BakedLevel, products: Tensor, centred: Tensor) -> Tensor:
+    """The same at inference."""
+    return self.biases[:, None] + products / math.sqrt(centred.shape[2])
 
 
 PRODUCT = (
     (UnitFeatures, "forward", long_features),
     (MetaHead, "rows", long_rows),
     (SupportEncoder, "forward", long_directions),
-    (BakedLevel, "forward", long_level),
+    (BakedLevel, "compare", long_compare),
 )
 
 

@@ -55,12 +55,16 @@ class BakedLevel(nn.Module):
     def forward(self, level_map: Tensor) -> tuple[Tensor, Tensor]:
         """(B, C, H, W) in any precision -> boxes (B, 4, H*W) in pixels, logits (B, N + 1, H*W); both float32."""
         centred = torch.addcmul(self.shift, level_map.float().flatten(2).transpose(1, 2), self.scale)  # (B, H*W, C)
-        length = torch.linalg.vector_norm(centred, dim=2)[:, None].clamp(min=1e-12)
         rows = self.rows @ centred.transpose(1, 2)  # a 1x1 convolution
-        logits = torch.addcdiv(self.biases[:, None], rows[:, BOX_ROWS:], length)
+        logits = self.compare(rows[:, BOX_ROWS:], centred)
         distances = (rows[:, :BOX_ROWS] + self.offsets[:, None]).clamp(max=MAX_LOG_DISTANCE).exp() * self.stride
         points = grid_points(level_map, self.stride).T
         return torch.cat([points - distances[:, :2], points + distances[:, 2:]], 1), logits
+
+    def compare(self, products: Tensor, centred: Tensor) -> Tensor:
+        """<k, u> of all rows, (B, N + 1, H*W), with the u that they are of, (B, H*W, C) -> logits <k, u> / |u| + b."""
+        length = torch.linalg.vector_norm(centred, dim=2)[:, None].clamp(min=1e-12)
+        return torch.addcdiv(self.biases[:, None], products, length)
 
 
 class BakedDetector(nn.Module):
@@ -86,8 +90,12 @@ class BakedDetector(nn.Module):
         maps = self.trunk(images.to(precision, memory_format=torch.channels_last))
         parts = [level(level_map) for level, level_map in zip(self.levels, maps, strict=True)]
         boxes, logits = torch.cat([p[0] for p in parts], 2), torch.cat([p[1] for p in parts], 2)
-        scores = logits.sigmoid() * logits.softmax(1)
-        return boxes.transpose(1, 2), scores[:, : self.classes]
+        return boxes.transpose(1, 2), decide(logits)[:, : self.classes]
+
+
+def decide(logits: Tensor) -> Tensor:
+    """The category decision: logits (B, R, L) of all rows -> their own confidence times their share."""
+    return logits.sigmoid() * logits.softmax(1)
 
 
 @torch.no_grad()
