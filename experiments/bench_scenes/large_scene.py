@@ -9,13 +9,12 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-import rasterio
 import torch
-from affine import Affine
 from rasterio.windows import Window as RasterWindow
 
 from experiments.bench_scenes.detector import BATCH, OVERLAP_PX, WINDOW_PX, Weights, timed_detector
 from experiments.bench_scenes.memory import peak_mb
+from experiments.geotiff import new_scene
 from fsod.data.procedural.named import common_clutter, named_families
 from fsod.data.procedural.scene import draw_scene
 from fsod.engine.infer import BatchDetector, to_batch
@@ -23,7 +22,7 @@ from fsod.geo.predict import predict_scene
 from fsod.geo.scene import open_scene
 from fsod.geo.windows import window_grid
 
-PATCH_PX, BLOCK_PX, PATCHES = 2048, 512, 3
+PATCH_PX, PATCHES = 2048, 3
 HELD = 64  # batches in memory at once for the network alone
 
 
@@ -91,30 +90,14 @@ def seconds_alone(path: Path, detect: BatchDetector) -> float:
 
 
 def write_scene(path: Path, side_px: int) -> None:
-    """Drawn patches, laid out at random and mirrored, as an uncompressed tiled GeoTIFF in UTM."""
+    """Drawn patches, laid out at random and mirrored."""
     rng = np.random.default_rng(0)
     families = list(named_families().values())
     patches = [
         draw_scene(rng, (PATCH_PX, PATCH_PX), families, [6] * len(families), clutter=common_clutter(), clutter_count=60)
         for _ in range(PATCHES)
     ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with rasterio.open(
-        path,
-        "w",
-        driver="GTiff",
-        width=side_px,
-        height=side_px,
-        count=3,
-        dtype="uint8",
-        photometric="RGB",
-        interleave="pixel",
-        tiled=True,
-        blockxsize=BLOCK_PX,
-        blockysize=BLOCK_PX,
-        crs="EPSG:32633",
-        transform=Affine(0.5, 0, 400_000, 0, -0.5, 5_300_000),
-    ) as file:
+    with new_scene(path, side_px, side_px) as file:
         for top in range(0, side_px, PATCH_PX):
             for left in range(0, side_px, PATCH_PX):
                 image = patches[rng.integers(PATCHES)].image[:: rng.choice([-1, 1]), :: rng.choice([-1, 1])]

@@ -6,17 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import rasterio
-from affine import Affine
 from numpy.typing import NDArray
 from rasterio.windows import Window as RasterWindow
 
+from experiments.geotiff import BLOCK_PX, new_scene
 from fsod.boxes import Detections, area_px
 from fsod.data.coco import CocoFolder, ImageRecord, read_image
 
-BLOCK_PX = 512
 STEP_PX = 32  # places are on the network's coarsest stride, so that it sees an image as it sees it alone
-CRS, GSD_M, ORIGIN_M = "EPSG:32633", 0.5, (400_000.0, 5_300_000.0)
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ class Mosaic:
 
 
 def build_mosaic(folder: CocoFolder, path: Path, longest_px: int = 9600) -> Mosaic:
-    """Writes the images side by side in rows, the highest first, as a tiled GeoTIFF of 0.5 m in UTM 33N.
+    """Writes the images side by side in rows, the highest first; see ``new_scene``.
 
     What is left between them, to the next multiple of 32 px and to the end of a row, mirrors the image before: a plain
     colour would be an edge that no real scene has, and the network finds things along it.
@@ -88,24 +85,8 @@ def _stepped(length_px: int) -> int:
 
 
 def _write(path: Path, pixels: NDArray[np.uint8]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     height_px, width_px = pixels.shape[:2]
-    with rasterio.open(
-        path,
-        "w",
-        driver="GTiff",
-        width=width_px,
-        height=height_px,
-        count=3,
-        dtype="uint8",
-        photometric="RGB",
-        interleave="pixel",
-        tiled=True,
-        blockxsize=BLOCK_PX,
-        blockysize=BLOCK_PX,
-        crs=CRS,
-        transform=Affine(GSD_M, 0, ORIGIN_M[0], 0, -GSD_M, ORIGIN_M[1]),
-    ) as file:
+    with new_scene(path, width_px, height_px) as file:
         for row in range(0, height_px, BLOCK_PX):
             rows = pixels[row : row + BLOCK_PX]
             file.write(rows.transpose(2, 0, 1), window=RasterWindow(0, row, width_px, len(rows)))
