@@ -1,7 +1,7 @@
 """An exported bank through onnxruntime against the same bank through torch, float32, on the NWPU test images.
 
     make data meta-train finetune CONFIG=configs/nwpu.yaml DATA=/path/to/nwpu_vhr10
-    .venv/bin/python experiments/onnx_parity/onnx_parity.py
+    .venv/bin/python -m experiments.onnx_parity.onnx_parity
 
 Writes results.json beside this file. Settings of the run can be changed: run_dir=runs/mine.
 """
@@ -17,42 +17,34 @@ import numpy as np
 import onnxruntime
 import torch
 
+from experiments.finetuned import finetuned_run
 from fsod.boxes import Detections, iou
-from fsod.config import load_settings
-from fsod.data.coco import load_folder, read_ids, read_image, write_json
+from fsod.data.coco import read_image, write_json
 from fsod.engine.device import Machine
 from fsod.engine.evaluate import average_precision
 from fsod.engine.export import export_bank
 from fsod.engine.infer import batch_detector
 from fsod.engine.onnx_infer import load_onnx
-from fsod.engine.run_paths import RunPaths
 from fsod.store.checkpoint import load_checkpoint
 from fsod.store.class_bank import load_bank
 
 HERE = Path(__file__).parent
-SHOTS, SEED = 10, 0
 WINDOW_PX = 640
 SAME_IOU, SAME_SCORE = 0.99, 1e-3
 
 
 def main(overrides: list[str]) -> None:
-    settings = load_settings(Path("configs/nwpu.yaml"), overrides)
-    paths = RunPaths(settings.run_dir)
-    bank_file = paths.bank(SHOTS, SEED)
-    for needed in (bank_file, paths.finetuned(SHOTS, SEED), paths.data):
-        if not needed.exists():
-            sys.exit(f"skipped: {needed} is not there; the first lines of this script say how to make it")
-    loaded = load_checkpoint(paths.finetuned(SHOTS, SEED))
-    bank = load_bank(bank_file, loaded.detector)
+    run = finetuned_run(overrides)
+    settings, test = run.settings, run.test
+    loaded = load_checkpoint(run.checkpoint)
+    bank = load_bank(run.bank, loaded.detector)
     floor = settings.evaluate.score_floor
     machine = Machine(torch.device("cpu"), torch.float32)
     by_torch = batch_detector(loaded, bank, machine, settings.evaluate, floor)
     with tempfile.TemporaryDirectory() as place:
-        proof = export_bank(bank_file, None, Path(place) / "bank.onnx", WINDOW_PX)
+        proof = export_bank(run.bank, None, Path(place) / "bank.onnx", WINDOW_PX)
         by_onnx = load_onnx(Path(proof["onnx"]), floor)
 
-    folder = load_folder(paths.data)
-    test = folder.select(read_ids(paths.id_list(settings.data.test_list)))
     found: dict[str, dict[int, Detections]] = {"torch": {}, "onnx": {}}
     for image in test.images:
         pixels = read_image(image)[None]

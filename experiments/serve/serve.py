@@ -23,26 +23,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fsod.config import PredictSettings, load_settings
-from fsod.data.coco import load_folder, read_ids, write_json
+from experiments.finetuned import finetuned_run
+from fsod.config import PredictSettings
+from fsod.data.coco import write_json
 from fsod.engine.device import choose_machine
-from fsod.engine.run_paths import RunPaths
 from fsod.predict_steps import predict_files
 
 HERE = Path(__file__).parent
-SHOTS, SEED = 10, 0
 COMPARED, REPEATS = 20, 20
 SIDE_PX = 1000
 
 
 def main(overrides: list[str]) -> None:
-    settings = load_settings(Path("configs/nwpu.yaml"), overrides)
-    paths = RunPaths(settings.run_dir)
-    bank = paths.bank(SHOTS, SEED)
-    for needed in (bank, paths.finetuned(SHOTS, SEED), paths.data):
-        if not needed.exists():
-            sys.exit(f"skipped: {needed} is not there; the first lines of this script say how to make it")
-    test = load_folder(paths.data).select(read_ids(paths.id_list(settings.data.test_list)))
+    run = finetuned_run(overrides)
+    bank, test = run.bank, run.test
     images = [image.path for image in test.images[:COMPARED]]
     typical = min(test.images, key=lambda image: abs(max(image.width_px, image.height_px) - SIDE_PX))
     with tempfile.TemporaryDirectory() as place, serving(bank, Path(place)) as (url, server):

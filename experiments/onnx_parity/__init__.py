@@ -1,0 +1,1 @@
+"""That an exported network finds what torch finds."""
