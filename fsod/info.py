@@ -11,7 +11,7 @@ import torch
 import fsod
 from fsod.engine.device import choose_machine
 from fsod.packages import extras, installed_version, requirements, unmet
-from fsod.store.checkpoint import SHIPPED, read_header
+from fsod.store.checkpoint import SHIPPED, CheckpointHeader, read_header
 
 
 def info() -> dict[str, Any]:
@@ -32,8 +32,8 @@ def info() -> dict[str, Any]:
 def _shipped_weights() -> str | None:
     if not SHIPPED.is_file():
         return None
-    header = read_header(SHIPPED)
-    return f"{SHIPPED} ({header.get('size')}, {header.get('stage')})"
+    header = read_header(SHIPPED, CheckpointHeader)
+    return f"{SHIPPED} ({header.size}, {header.stage})"
 
 
 def lines(found: dict[str, Any]) -> list[str]:

@@ -23,7 +23,7 @@ from rasterio.io import MemoryFile
 
 from fsod.config import PredictSettings
 from fsod.engine.infer import warm_up
-from fsod.errors import UserError
+from fsod.errors import UserError, first_problem
 from fsod.geo.scene import open_dataset
 from fsod.geo.vector import Layer
 from fsod.predict_steps import search_scene
@@ -57,8 +57,7 @@ class ServedDetector(mlflow.pyfunc.PythonModel):
         try:
             self._plan = PredictSettings.model_validate(context.model_config or {})
         except ValidationError as error:
-            problem = error.errors()[0]
-            raise UserError(f"model configuration: {'.'.join(map(str, problem['loc']))}: {problem['msg']}") from error
+            raise UserError(f"model configuration: {first_problem(error)}") from error
         self._scenes = scene_folder()
         weights = context.artifacts.get("weights")
         self._searcher = load_searcher(Path(context.artifacts["bank"]), weights and Path(weights), self._plan)

@@ -16,7 +16,7 @@ import numpy as np
 from data_prep.formats import FORMATS
 from data_prep.synthetic import load_spec, make_scenes
 from data_prep.tile import tile_folder
-from fsod.config import CommonSettings, OptimSettings, PretrainSettings, RunSettings
+from fsod.config import CommonSettings, OptimSettings, PretrainSettings, RunSettings, override_settings
 from fsod.data.coco import CocoFolder, load_folder, read_ids
 from fsod.data.shots import ShotList, draw_shots, load_shots, only_shots
 from fsod.draw import contact_sheet, write_png
@@ -31,7 +31,7 @@ from fsod.engine.run_paths import RunPaths
 from fsod.errors import UserError
 from fsod.progress import console, progress_bar
 from fsod.records import hashes, log_folder, log_shots, observer, tracked, unobserved
-from fsod.store.checkpoint import load_checkpoint
+from fsod.store.checkpoint import CheckpointHeader, load_checkpoint, read_header
 from fsod.store.class_bank import save_bank
 
 
@@ -111,7 +111,7 @@ def _train_once(
 
 
 def _check_settings(checkpoint: Path, settings: CommonSettings, shaping: set[str]) -> None:
-    done = type(settings).model_validate(load_checkpoint(checkpoint).settings)
+    done = override_settings(read_header(checkpoint, CheckpointHeader).settings, [], checkpoint, type(settings))
     if done.model_dump(include=shaping) != settings.model_dump(include=shaping):
         raise UserError(f"{checkpoint}: was trained with other settings; delete it, or give another run_dir")
     if is_first():

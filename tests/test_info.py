@@ -13,7 +13,7 @@ import torch
 from fsod import packages
 from fsod.cli import main
 from fsod.errors import UserError
-from fsod.store.checkpoint import write_safetensors
+from fsod.store.checkpoint import CheckpointHeader, write_safetensors
 
 REQUIRED = [
     "torch>=2.6",
@@ -30,7 +30,9 @@ def test_tells_device_versions_and_what_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     weights = tmp_path / "nano.safetensors"
-    write_safetensors(weights, {"x": torch.zeros(1)}, {"size": "nano", "stage": "pretrain"})
+    write_safetensors(
+        weights, {"x": torch.zeros(1)}, CheckpointHeader(size="nano", class_names=(), stage="pretrain", settings={})
+    )
     monkeypatch.setattr("fsod.info.SHIPPED", weights)
     monkeypatch.setattr(packages, "requires", lambda _: REQUIRED)
     monkeypatch.setattr("fsod.info.extras", lambda: ["dev", "onnx"])

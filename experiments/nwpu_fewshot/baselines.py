@@ -24,9 +24,21 @@ from fsod.engine.episode_loss import shots_loss
 from fsod.engine.meta_train import fingerprint, motifs_of
 from fsod.engine.stage import LossOf, Stage
 from fsod.model.detector import Detector
-from fsod.store.checkpoint import Checkpoint, load_checkpoint, read_safetensors, save_checkpoint, write_safetensors
+from fsod.store.checkpoint import (
+    Checkpoint,
+    Header,
+    load_checkpoint,
+    read_safetensors,
+    save_checkpoint,
+    write_safetensors,
+)
 
-YOLO_FORMAT = "nwpu-fewshot-yolo"
+
+class YoloHeader(Header):
+    """Of an ordinary YOLO's weights."""
+
+    FORMAT = "nwpu-fewshot-yolo"
+    WHAT = "a YOLO of this study"
 
 
 def yolo(bench: Bench, pretrained: Pretraining, base_file: Path) -> Learn:
@@ -38,9 +50,9 @@ def yolo(bench: Bench, pretrained: Pretraining, base_file: Path) -> Learn:
             network = Yolo(len(bench.base), bench.machine.trunk_dtype)
             steps = pretrained.settings.pretrain.steps + bench.settings.meta_train.steps
             network = train_base(bench, network, _yolo_loss(bench, bench.base), steps, base_file.parent).cpu()
-            write_safetensors(base_file, network.state_dict(), {"format": YOLO_FORMAT})
+            write_safetensors(base_file, network.state_dict(), YoloHeader())
     base = Yolo(len(bench.base), bench.machine.trunk_dtype)
-    base.load_state_dict(read_safetensors(base_file, YOLO_FORMAT, "a YOLO of this study")[0])
+    base.load_state_dict(read_safetensors(base_file, YoloHeader)[0])
 
     def learn(shots: ShotList, out: Path) -> Learned:
         started = time.perf_counter()

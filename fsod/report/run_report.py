@@ -19,7 +19,7 @@ from fsod.engine.run_scores import Evaluated, by_k, evaluations, half_interval
 from fsod.errors import UserError
 from fsod.files import write_text
 from fsod.report.page import embedded, render
-from fsod.store.checkpoint import FORMAT, read_safetensors
+from fsod.store.checkpoint import CheckpointHeader, read_header
 
 _SCORES = {
     "novel_map50": "novel",
@@ -64,8 +64,7 @@ def run_report(run_dir: Path, out: Path) -> dict[str, object]:
     if not evaluated:
         raise UserError(f"{run_dir}: holds no evaluation (kK-seedS/scores.json); run `fsod evaluate`, or name a layer")
     last = evaluated[-1]
-    _, header = read_safetensors(RunPaths(run_dir).finetuned(last.k, last.seed), FORMAT, "a checkpoint")
-    settings = header["settings"]
+    settings = read_header(RunPaths(run_dir).finetuned(last.k, last.seed), CheckpointHeader).settings
     novel = settings["data"]["novel"]
     classes = sorted(last.scores["per_class_ap50"], key=lambda name: name not in novel)
     html = render(

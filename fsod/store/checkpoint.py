@@ -10,18 +10,18 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 import torch
+from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from fsod.errors import UserError
+from fsod.errors import UserError, first_problem
 from fsod.files import whole
 from fsod.model.detector import Detector
 from fsod.model.yolov7 import SIZES
 
-FORMAT = "fsod-checkpoint-1"
 SHIPPED = Path(__file__).parents[1] / "weights" / "nano.safetensors"
 """What comes with fsod: size nano, pretrained on invented classes alone."""
 
@@ -45,6 +45,32 @@ class Checkpoint:
     settings: dict[str, Any] = field(default_factory=dict)
 
 
+class Header(BaseModel):
+    """What fsod writes beside the tensors of a file, and needs to read them.
+
+    Attributes:
+        FORMAT: tells files of one kind from others.
+        WHAT: what such a file is, in messages.
+    """
+
+    FORMAT: ClassVar[str]
+    WHAT: ClassVar[str]
+
+
+H = TypeVar("H", bound=Header)
+
+
+class CheckpointHeader(Header):
+    """Of a ``Checkpoint``."""
+
+    FORMAT = "fsod-checkpoint-1"
+    WHAT = "a checkpoint"
+    size: str
+    class_names: tuple[str, ...]
+    stage: str
+    settings: dict[str, Any]
+
+
 def weights_sha256(detector: Detector) -> str:
     """Hash of everything that all classes share; rows of classes are left out.
 
@@ -60,13 +86,12 @@ def weights_sha256(detector: Detector) -> str:
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) -> None:
     """Writes under a temporary name and renames; float16 takes half the space."""
-    header = {
-        "format": FORMAT,
-        "size": checkpoint.size,
-        "class_names": list(checkpoint.class_names),
-        "stage": checkpoint.stage,
-        "settings": checkpoint.settings,
-    }
+    header = CheckpointHeader(
+        size=checkpoint.size,
+        class_names=checkpoint.class_names,
+        stage=checkpoint.stage,
+        settings=checkpoint.settings,
+    )
     weights = copy.deepcopy(checkpoint.detector).to(dtype).state_dict()
     write_safetensors(path, {name: value.cpu() for name, value in weights.items()}, header)
 
@@ -82,41 +107,51 @@ def load_checkpoint(path: Path, trunk_dtype: torch.dtype = torch.float32, size: 
     Raises:
         UserError: not a checkpoint, damaged, or of another size.
     """
-    tensors, header = read_safetensors(path, FORMAT, "a checkpoint")
-    if header["size"] not in SIZES or (size is not None and header["size"] != size):
+    tensors, header = read_safetensors(path, CheckpointHeader)
+    if header.size not in SIZES or (size is not None and header.size != size):
         wanted = size or " or ".join(SIZES)
-        raise UserError(f"{path}: a checkpoint of size {header['size']!r}, but {wanted} is needed")
-    detector = Detector(header["size"], len(header["class_names"]), trunk_dtype)
+        raise UserError(f"{path}: a checkpoint of size {header.size!r}, but {wanted} is needed")
+    detector = Detector(header.size, len(header.class_names), trunk_dtype)
     try:
         detector.load_state_dict(tensors)
     except RuntimeError as error:
-        raise UserError(f"{path}: the weights do not fit a {header['size']} detector: {_first_line(error)}") from error
-    return Checkpoint(
-        detector.eval(), header["size"], tuple(header["class_names"]), header["stage"], header["settings"]
-    )
+        raise UserError(f"{path}: the weights do not fit a {header.size} detector: {_first_line(error)}") from error
+    return Checkpoint(detector.eval(), header.size, header.class_names, header.stage, header.settings)
 
 
-def write_safetensors(path: Path, tensors: dict[str, torch.Tensor], header: dict[str, Any]) -> None:
-    """Writes tensors and a JSON header, the whole of it or nothing."""
+def write_safetensors(path: Path, tensors: dict[str, torch.Tensor], header: Header) -> None:
+    """Writes tensors and their header, the whole of it or nothing."""
+    content = {"format": header.FORMAT, **header.model_dump(mode="json")}
     contiguous = {name: value.contiguous() for name, value in tensors.items()}
     with whole(path) as temporary:
-        save_file(contiguous, temporary, metadata={"fsod": json.dumps(header)})
+        save_file(contiguous, temporary, metadata={"fsod": json.dumps(content)})
 
 
-def read_safetensors(path: Path, kind: str, what: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def read_safetensors(path: Path, kind: type[H]) -> tuple[dict[str, torch.Tensor], H]:
     """Tensors and header of a file of ``kind``; UserError if it is anything else."""
-    header = read_header(path, what)
-    if header.get("format") != kind:
-        raise UserError(f"{path}: not {what} (its header says {header.get('format')!r}, expected {kind!r})")
+    header = read_header(path, kind)
     try:
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: not {what}: {_first_line(error)}") from error
+        raise UserError(f"{path}: not {kind.WHAT}: {_first_line(error)}") from error
     return tensors, header
 
 
-def read_header(path: Path, what: str = "weights") -> dict[str, Any]:
+def read_header(path: Path, kind: type[H]) -> H:
+    """Header of a file of ``kind``; UserError if it is anything else, or the header is not what its kind promises."""
+    content = read_any_header(path, kind.WHAT)
+    if content.get("format") != kind.FORMAT:
+        raise UserError(
+            f"{path}: not {kind.WHAT} (its header says {content.get('format')!r}, expected {kind.FORMAT!r})"
+        )
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"{path}: {kind.WHAT} with a damaged header: {first_problem(error)}; make it again") from error
+
+
+def read_any_header(path: Path, what: str = "weights") -> dict[str, Any]:
     """What fsod wrote beside a file's tensors, nothing if somebody else wrote it; UserError if it is not ``what``."""
     if not path.is_file():
         raise UserError(f"{path}: no such file; expected {what}")

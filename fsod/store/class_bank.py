@@ -13,9 +13,8 @@ from typing import Any
 from fsod.errors import UserError
 from fsod.model.detector import Detector
 from fsod.model.meta_head import ClassRows
-from fsod.store.checkpoint import SHIPPED, read_safetensors, weights_sha256, write_safetensors
+from fsod.store.checkpoint import SHIPPED, Header, read_header, read_safetensors, weights_sha256, write_safetensors
 
-FORMAT = "fsod-class-bank-1"
 USUAL_SCORE = 0.25
 """Where detections of a class are shown from if the bank proposes nothing."""
 
@@ -83,27 +82,44 @@ class ClassBank:
         return replace(self, class_names=class_names, origins={names.get(n, n): o for n, o in self.origins.items()})
 
 
+class BankHeader(Header):
+    """Of a ``ClassBank``."""
+
+    FORMAT = "fsod-class-bank-1"
+    WHAT = "a class bank"
+    class_names: tuple[str, ...]
+    weights_sha256: str
+    origins: dict[str, dict[str, Any]]
+    gsd_m: float | None
+    checkpoint: str | None = None
+
+
 def save_bank(path: Path, bank: ClassBank, checkpoint: Path) -> None:
     """Writes under a temporary name and renames; ``checkpoint`` is the file of the weights, which the bank points to."""
     tensors = {f"kernels.{level}": kernel.detach().cpu().contiguous() for level, kernel in enumerate(bank.rows.kernels)}
     tensors["biases"] = bank.rows.biases.detach().cpu().contiguous()
-    header = {
-        "format": FORMAT,
-        "class_names": list(bank.class_names),
-        "weights_sha256": bank.weights_sha256,
-        "origins": bank.origins,
-        "gsd_m": bank.gsd_m,
-        "checkpoint": "shipped" if checkpoint == SHIPPED else os.path.relpath(checkpoint, path.parent),
-    }
+    header = BankHeader(
+        class_names=bank.class_names,
+        weights_sha256=bank.weights_sha256,
+        origins=bank.origins,
+        gsd_m=bank.gsd_m,
+        checkpoint="shipped" if checkpoint == SHIPPED else os.path.relpath(checkpoint, path.parent),
+    )
     write_safetensors(path, tensors, header)
 
 
 def read_bank(path: Path) -> ClassBank:
     """Reads a bank as it is, whatever weights it belongs to; UserError if the file is no bank."""
-    tensors, header = read_safetensors(path, FORMAT, "a class bank")
-    rows = ClassRows([tensors[f"kernels.{level}"] for level in range(len(tensors) - 1)], tensors["biases"])
-    weights, origins = header["weights_sha256"], header["origins"]
-    return ClassBank(tuple(header["class_names"]), rows, weights, origins, header["gsd_m"], header["checkpoint"])
+    tensors, header = read_safetensors(path, BankHeader)
+    try:
+        rows = ClassRows([tensors[f"kernels.{level}"] for level in range(len(tensors) - 1)], tensors["biases"])
+    except KeyError as error:
+        raise UserError(f"{path}: a class bank without its tensor {error}; make it again") from error
+    if any(len(part) != len(header.class_names) for part in (*rows.kernels, rows.biases)):
+        raise UserError(
+            f"{path}: a class bank whose rows are not of its {len(header.class_names)} classes; make it again"
+        )
+    return ClassBank(rows=rows, **dict(header))
 
 
 def load_bank(path: Path, detector: Detector) -> ClassBank:
@@ -123,8 +139,7 @@ def load_bank(path: Path, detector: Detector) -> ClassBank:
 
 def checkpoint_of(path: Path) -> Path:
     """The file of the weights that a bank was made for; UserError if the bank does not say or it is not there."""
-    _, header = read_safetensors(path, FORMAT, "a class bank")
-    name = header.get("checkpoint")
+    name = read_header(path, BankHeader).checkpoint
     if name == "shipped":
         return SHIPPED
     if not name or not (path.parent / name).is_file():

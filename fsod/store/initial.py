@@ -7,7 +7,7 @@ from typing import Literal
 
 from fsod.errors import UserError
 from fsod.model.detector import Detector
-from fsod.store.checkpoint import FORMAT, SHIPPED, load_checkpoint, read_header
+from fsod.store.checkpoint import SHIPPED, CheckpointHeader, load_checkpoint, read_any_header
 from fsod.store.official import initialise_trunk
 
 Initial = Literal["shipped"] | Path
@@ -31,7 +31,7 @@ def initialise(detector: Detector, size: str, init: Initial) -> None:
         UserError: the file is neither of them, damaged, or of another size.
     """
     path = initial_file(init)
-    if read_header(path).get("format") != FORMAT:
+    if read_any_header(path).get("format") != CheckpointHeader.FORMAT:
         initialise_trunk(detector.trunk, size, path)
         return
     found = load_checkpoint(path)

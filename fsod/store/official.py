@@ -17,10 +17,9 @@ from torch import Tensor
 
 from fsod.errors import UserError
 from fsod.model.yolov7 import SIZES, Trunk, build_trunk
-from fsod.store.checkpoint import read_safetensors, write_safetensors
+from fsod.store.checkpoint import Header, read_safetensors, write_safetensors
 from fsod.store.torch_pickle import Archive, Inert, StoredTensor
 
-FORMAT = "fsod-trunk-1"
 # Safetensors keeps no order of tensors. This is the order in which the official modules register their parts.
 REGISTERED = (
     *("conv", "bn", "rbr_dense", "rbr_1x1"),
@@ -41,6 +40,15 @@ class OfficialWeights:
     part: str
     shapes: dict[str, tuple[int, ...]]
     read: Callable[[str], Tensor]
+
+
+class TrunkHeader(Header):
+    """Of imported weights."""
+
+    FORMAT = "fsod-trunk-1"
+    WHAT = "imported weights (see `fsod weights import --help`)"
+    size: str
+    source: str | None = None
 
 
 def import_official(source: Path, out: Path) -> dict[str, Any]:
@@ -65,7 +73,7 @@ def import_official(source: Path, out: Path) -> dict[str, Any]:
         if not torch.isfinite(value).all():
             raise UserError(f"{source}: {official} holds numbers that are not finite")
         tensors[own] = value.float() if value.is_floating_point() else value
-    write_safetensors(out, tensors, {"format": FORMAT, "size": size, "source": source.name})
+    write_safetensors(out, tensors, TrunkHeader(size=size, source=source.name))
     taken = set(official_names.values())
     return {
         "size": size,
@@ -79,9 +87,9 @@ def import_official(source: Path, out: Path) -> dict[str, Any]:
 
 def initialise_trunk(trunk: Trunk, size: str, path: Path) -> None:
     """Loads what ``import_official`` wrote; UserError if it is something else, or of another size."""
-    tensors, header = read_safetensors(path, FORMAT, "imported weights (see `fsod weights import --help`)")
-    if header.get("size") != size:
-        raise UserError(f"{path}: weights of size {header.get('size')!r}, but the run's size is {size!r}")
+    tensors, header = read_safetensors(path, TrunkHeader)
+    if header.size != size:
+        raise UserError(f"{path}: weights of size {header.size!r}, but the run's size is {size!r}")
     try:
         trunk.load_state_dict(tensors)
     except RuntimeError as error:

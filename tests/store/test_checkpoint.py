@@ -1,15 +1,25 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from fsod.errors import UserError
 from fsod.model.detector import Detector
-from fsod.store.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, weights_sha256
-from fsod.store.class_bank import ClassBank, checkpoint_of, load_bank, save_bank
+from fsod.store.checkpoint import (
+    Checkpoint,
+    CheckpointHeader,
+    load_checkpoint,
+    read_header,
+    save_checkpoint,
+    weights_sha256,
+    write_safetensors,
+)
+from fsod.store.class_bank import BankHeader, ClassBank, checkpoint_of, load_bank, read_bank, save_bank
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +68,47 @@ def test_a_header_that_is_no_json_object_is_refused(tmp_path: Path, header: str)
     save_file({"x": torch.zeros(1)}, path, metadata={"fsod": header})
     with pytest.raises(UserError, match=r"odd\.safetensors: not a checkpoint: "):
         load_checkpoint(path)
+
+
+def rewritten(path: Path, source: Path, key: str, value: object) -> Path:
+    """A copy with another value in its header; none where that is None."""
+    with safe_open(source, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        header = json.loads(file.metadata()["fsod"]) | {key: value}
+    save_file(tensors, path, metadata={"fsod": json.dumps({k: v for k, v in header.items() if v is not None})})
+    return path
+
+
+@pytest.mark.parametrize(("key", "value"), [("size", None), ("class_names", "ab"), ("stage", 3), ("settings", [])])
+def test_a_checkpoint_with_a_damaged_header_is_refused(tmp_path: Path, saved: Path, key: str, value: object) -> None:
+    path = rewritten(tmp_path / "odd.safetensors", saved, key, value)
+    for read in (load_checkpoint, lambda path: read_header(path, CheckpointHeader)):
+        with pytest.raises(UserError, match=rf"^\S+odd\.safetensors: a checkpoint with a damaged header: {key}: .*$"):
+            read(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("class_names", None), ("class_names", [1, 2]), ("weights_sha256", None), ("origins", []), ("gsd_m", "half")],
+)
+def test_a_bank_with_a_damaged_header_is_refused(tmp_path: Path, saved: Path, key: str, value: object) -> None:
+    save_bank(tmp_path / "bank.safetensors", bank_of(load_checkpoint(saved).detector), saved)
+    path = rewritten(tmp_path / "odd.safetensors", tmp_path / "bank.safetensors", key, value)
+    for read in (read_bank, checkpoint_of):
+        with pytest.raises(UserError, match=rf"^\S+odd\.safetensors: a class bank with a damaged header: {key}.*$"):
+            read(path)
+
+
+def test_a_bank_whose_rows_are_not_of_its_classes_is_refused(tmp_path: Path, saved: Path) -> None:
+    bank = bank_of(load_checkpoint(saved).detector)
+    save_bank(tmp_path / "bank.safetensors", bank, saved)
+    path = rewritten(tmp_path / "odd.safetensors", tmp_path / "bank.safetensors", "class_names", ["a"])
+    with pytest.raises(UserError, match="rows are not of its 1 classes"):
+        read_bank(path)
+    header = read_header(tmp_path / "bank.safetensors", BankHeader)
+    write_safetensors(path, {"biases": bank.rows.biases, "x": torch.zeros(1)}, header)
+    with pytest.raises(UserError, match=r"a class bank without its tensor 'kernels\.0'"):
+        read_bank(path)
 
 
 def test_a_bank_comes_back_as_it_was(tmp_path: Path, saved: Path) -> None:

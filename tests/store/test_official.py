@@ -156,6 +156,10 @@ def test_weights_of_another_size_or_kind_do_not_initialise(
         initialise_trunk(build_trunk("yolov7-tiny"), "yolov7-tiny", tmp_path / "trunk.safetensors")
     with pytest.raises(UserError, match="imported weights"):
         initialise_trunk(build_trunk("nano"), "nano", path)
+    damaged = tmp_path / "damaged.safetensors"
+    save_file({"x": torch.zeros(1)}, damaged, metadata={"fsod": '{"format": "fsod-trunk-1"}'})
+    with pytest.raises(UserError, match="with a damaged header: size: Field required"):
+        initialise_trunk(build_trunk("nano"), "nano", damaged)
 
 
 def test_numbers_that_are_not_finite_are_refused(tmp_path: Path) -> None:
