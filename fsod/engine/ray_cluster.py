@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import socket
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -24,9 +24,8 @@ import rasterio
 
 from fsod.errors import UserError
 from fsod.geo.predict import MAX_CACHE_BYTES
-from fsod.geo.scene import Scene
+from fsod.geo.read_ahead import Reading
 from fsod.geo.search import Detect, Searched, search_windows
-from fsod.geo.windows import Grid
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -72,17 +71,7 @@ class RayCluster:
         """As the builtin: in threads of this process, enough of them to keep all workers busy with small scenes."""
         return self._threads.map(function, items)
 
-    def search(
-        self,
-        scene: Scene,
-        grid: Grid,
-        indices: Sequence[int],
-        detect: Detect,
-        *,
-        batch: int,
-        window_px: int,
-        skip_damaged: bool,
-    ) -> Generator[Searched, None, None]:
+    def search(self, reading: Reading, detect: Detect) -> Generator[Searched, None, None]:
         """As ``search_windows``, with the workers' own detector instead of ``detect``.
 
         Raises:
@@ -91,24 +80,24 @@ class RayCluster:
         import ray
 
         # a worker may stand in another folder
-        there = replace(scene, name=str(Path(scene.name).resolve())) if Path(scene.name).exists() else scene
-        size = batch * RANGE_BATCHES
-        pending: deque[tuple[ObjectRef, Sequence[int]]] = deque()
+        scene, path = reading.scene, Path(reading.scene.name)
+        there = replace(scene, name=str(path.resolve())) if path.exists() else scene
+        size = reading.batch * RANGE_BATCHES
+        pending: deque[tuple[ObjectRef, Reading]] = deque()
         try:
-            for start in range(0, len(indices), size):
-                part = indices[start : start + size]
+            for start in range(0, len(reading.indices), size):
+                part = replace(reading, indices=reading.indices[start : start + size])
                 while not self._room.acquire(blocking=not pending):
-                    yield from self._collect(scene, *pending.popleft())
-                task = self._task.remote([self._make_detect], there, grid, part, batch, window_px, skip_damaged)
-                pending.append((task, part))
+                    yield from self._collect(*pending.popleft())
+                pending.append((self._task.remote([self._make_detect], replace(part, scene=there)), part))
             while pending:
-                yield from self._collect(scene, *pending.popleft())
+                yield from self._collect(*pending.popleft())
         finally:
             for task, _ in pending:
                 ray.cancel(task)
                 self._room.release()
 
-    def _collect(self, scene: Scene, task: ObjectRef, part: Sequence[int]) -> list[Searched]:
+    def _collect(self, task: ObjectRef, part: Reading) -> list[Searched]:
         import ray
         from ray.exceptions import RayError, RayTaskError
 
@@ -123,8 +112,8 @@ class RayCluster:
             raise
         except RayError as error:
             raise UserError(
-                f"{scene.name}: windows {part[0]} to {part[-1]} were given up after {1 + RETRIES} attempts, as the worker "
-                f"was lost each time ({str(error).splitlines()[0]}); give the command again to go on"
+                f"{part.scene.name}: windows {part.indices[0]} to {part.indices[-1]} were given up after {1 + RETRIES} "
+                f"attempts, as the worker was lost each time ({str(error).splitlines()[0]}); give the command again to go on"
             ) from error
         finally:
             self._room.release()
@@ -196,28 +185,18 @@ def _join(address: str | None) -> None:
                 raise UserError(f"{where} ({' '.join(str(error).split())[:200]})") from error
 
 
-def _search_range(
-    make_detect: list[ObjectRef],
-    scene: Scene,
-    grid: Grid,
-    indices: Sequence[int],
-    batch: int,
-    window_px: int,
-    skip_damaged: bool,
-) -> list[Searched]:
+def _search_range(make_detect: list[ObjectRef], part: Reading) -> list[Searched]:
     """What a worker does. ``make_detect`` comes in a list, so that Ray does not unpack it for every task."""
     try:
-        own = scene.reopen()
+        own = part.scene.reopen()
     except UserError as error:
         raise UserError(
             f"{error} on the worker {socket.gethostname()}; workers read scenes themselves, so a path must lead to the "
             "same file on every machine: put scenes into a shared folder, or name them by URL"
         ) from error
     detect = _detector(make_detect[0])
-    with own, rasterio.Env(GDAL_CACHEMAX=min(MAX_CACHE_BYTES, own.row_bytes(window_px))):
-        return list(
-            search_windows(own, grid, indices, detect, batch=batch, window_px=window_px, skip_damaged=skip_damaged)
-        )
+    with own, rasterio.Env(GDAL_CACHEMAX=min(MAX_CACHE_BYTES, own.row_bytes(part.window_px))):
+        return list(search_windows(replace(part, scene=own), detect))
 
 
 @lru_cache(1)

@@ -28,6 +28,7 @@ from fsod.geo.georeference import Georeference
 from fsod.geo.journal import Journal, files_fingerprint
 from fsod.geo.merge import SeamMerger
 from fsod.geo.passes import Pass, make_passes
+from fsod.geo.read_ahead import Reading
 from fsod.geo.scene import Scene, open_scene
 from fsod.geo.search import Detect, Search, Searched, search_windows
 
@@ -169,19 +170,10 @@ def predict_scene(
             on_open(scene, resumed, total)
         for one in passes:
             indices = np.flatnonzero(todo[one.first : one.first + len(one.grid)]).tolist()
+            reading = Reading(one.scene, one.grid, indices, batch, window_px, skip_damaged)
             with (
                 rasterio.Env(GDAL_CACHEMAX=min(MAX_CACHE_BYTES, one.scene.row_bytes(window_px))),
-                closing(
-                    search(
-                        one.scene,
-                        one.grid,
-                        indices,
-                        detect,
-                        batch=batch,
-                        window_px=window_px,
-                        skip_damaged=skip_damaged,
-                    )
-                ) as searches,
+                closing(search(reading, detect)) as searches,
             ):
                 for searched in map(one.numbered, searches):
                     tally.take(searched)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,27 @@ AHEAD = 2
 
 BLANKS_AT_ONCE = 100
 """Blank windows that are handed on at once: in an empty part of a scene no batch ever fills."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Which windows are read, and into what batches.
+
+    Attributes:
+        scene: read by a handle of its own.
+        grid: its windows.
+        indices: which of them, ascending.
+        batch: windows a batch.
+        window_px: side of a window.
+        skip_damaged: go on where pixels cannot be read.
+    """
+
+    scene: Scene
+    grid: Grid
+    indices: Sequence[int]
+    batch: int
+    window_px: int
+    skip_damaged: bool
 
 
 @dataclass
@@ -48,16 +69,14 @@ class Batch:
         return len(self.valid) == len(self.images) or (not self.valid and len(self) >= BLANKS_AT_ONCE)
 
 
-def read_ahead(
-    scene: Scene, grid: Grid, indices: Iterable[int], *, batch: int, window_px: int, skip_damaged: bool
-) -> Generator[Batch, None, None]:
-    """The windows at ``indices`` of the grid in order, each once.
+def read_ahead(reading: Reading) -> Generator[Batch, None, None]:
+    """The windows in order, each once.
 
     Raises:
         UserError: a window cannot be read and ``skip_damaged`` is not set.
     """
-    with scene.reopen() as own, ThreadPoolExecutor(1, "fsod-read") as thread:
-        batches = _batches(own, grid, indices, (batch, window_px, window_px, 3), skip_damaged)
+    with reading.scene.reopen() as own, ThreadPoolExecutor(1, "fsod-read") as thread:
+        batches = _batches(replace(reading, scene=own))
         pending = deque(thread.submit(next, batches, None) for _ in range(AHEAD))
         try:
             while (read := pending.popleft().result()) is not None:
@@ -67,15 +86,14 @@ def read_ahead(
             thread.shutdown(cancel_futures=True)
 
 
-def _batches(
-    scene: Scene, grid: Grid, indices: Iterable[int], shape: Sequence[int], skip_damaged: bool
-) -> Iterator[Batch]:
+def _batches(reading: Reading) -> Iterator[Batch]:
+    shape = reading.batch, reading.window_px, reading.window_px, 3
     read = Batch(np.zeros(shape, np.uint8))
-    for index in indices:
+    for index in reading.indices:
         try:
-            rgb, valid = scene.read_window(grid[index])
+            rgb, valid = reading.scene.read_window(reading.grid[index])
         except UserError as error:
-            if not skip_damaged:
+            if not reading.skip_damaged:
                 raise
             read.damaged.append(str(error))
         else:

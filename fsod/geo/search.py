@@ -6,10 +6,9 @@ What decides where this happens, here or on other machines, need not know how it
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +16,7 @@ from numpy.typing import NDArray
 from fsod.boxes import Detections, area_px
 from fsod.geo.blank import shows_something
 from fsod.geo.journal import Finished
-from fsod.geo.read_ahead import read_ahead
-from fsod.geo.scene import Scene
-from fsod.geo.windows import Grid
+from fsod.geo.read_ahead import Reading, read_ahead
 
 Detect = Callable[[NDArray[np.uint8]], list[Detections]]
 """A batch of windows (B, H, W, 3) uint8 RGB, always of one shape, to one Detections per window in its pixel frame."""
@@ -43,43 +40,12 @@ class Searched:
         return len(self.finished.found) + len(self.finished.blank) + len(self.damaged)
 
 
-class Search(Protocol):
-    """Where and how windows are looked at; ``search_windows`` is the plain one."""
-
-    def __call__(
-        self,
-        scene: Scene,
-        grid: Grid,
-        indices: Sequence[int],
-        detect: Detect,
-        *,
-        batch: int,
-        window_px: int,
-        skip_damaged: bool,
-    ) -> Generator[Searched, None, None]:
-        """As ``search_windows``; the order of what is found hangs on ``indices`` alone."""
+Search = Callable[[Reading, Detect], Generator[Searched, None, None]]
+"""Where and how windows are looked at: as ``search_windows``; the order of what is found hangs on their indices alone."""
 
 
-def search_windows(
-    scene: Scene,
-    grid: Grid,
-    indices: Sequence[int],
-    detect: Detect,
-    *,
-    batch: int,
-    window_px: int,
-    skip_damaged: bool,
-) -> Generator[Searched, None, None]:
-    """Looks at windows here, in order.
-
-    Args:
-        scene: read by a handle of its own.
-        grid: its windows.
-        indices: which of them, ascending.
-        detect: always called with ``batch`` windows of ``window_px`` squared, padded with 0.
-        batch: windows per call of the detector.
-        window_px: side of a window.
-        skip_damaged: go on where pixels cannot be read.
+def search_windows(reading: Reading, detect: Detect) -> Generator[Searched, None, None]:
+    """Looks at windows here, in order; ``detect`` is always called with a whole batch, padded with 0.
 
     Yields:
         Each window once: after each batch its windows and the blank and damaged ones that were met on the way.
@@ -87,9 +53,7 @@ def search_windows(
     Raises:
         UserError: a window cannot be read and ``skip_damaged`` is not set.
     """
-    with closing(
-        read_ahead(scene, grid, indices, batch=batch, window_px=window_px, skip_damaged=skip_damaged)
-    ) as batches:
+    with closing(read_ahead(reading)) as batches:
         for read in batches:
             started = time.perf_counter()
             found = detect(read.images) if read.valid else []
