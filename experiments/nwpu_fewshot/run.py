@@ -25,8 +25,12 @@ from fsod.store.checkpoint import load_checkpoint
 
 HERE = Path(__file__).parent
 PRETRAINED, META_TRAINED = "enroll-only (pretrained)", "enroll-only (meta-trained)"
-FINETUNED = {f"finetune {part}": [f"finetune.part={part}"] for part in ("kernels", "adapters", "all")}
-"""System -> what it changes of the run's settings; chosen with validate.py."""
+FINETUNED = {
+    "finetune kernels": ["finetune.part=kernels", "finetune.lr=0.1", "finetune.steps=200"],
+    "finetune adapters": ["finetune.part=adapters", "finetune.lr=5e-3", "finetune.steps=300"],
+    "finetune all": ["finetune.part=all"],
+}
+"""System -> what it changes of the run's settings; chosen with validate.py. ``--set`` comes after."""
 SYSTEMS = (PRETRAINED, META_TRAINED, *FINETUNED, *BASELINES)
 
 
@@ -39,7 +43,7 @@ def main(arguments: list[str]) -> None:
     bench, results = open_bench(settings, options.threads), options.results or HERE / "results.json"
     for system in options.systems:
         out = settings.run_dir / "study" / folder_name(system)
-        learn, base = system_of(system, bench, out)
+        learn, base = system_of(system, bench, out, options.set)
         same = {
             "system": system,
             "split": split_name(settings.data),
@@ -49,15 +53,19 @@ def main(arguments: list[str]) -> None:
         do_runs(bench, learn, same, options.shots, options.seeds, results, out)
 
 
-def system_of(system: str, bench: Bench, out: Path) -> tuple[Learn, Path]:
-    """How a system learns a shot list, and the file of its base stage, which for a baseline is made below ``out``."""
+def system_of(system: str, bench: Bench, out: Path, changes: list[str]) -> tuple[Learn, Path]:
+    """How a system learns a shot list, and the file of its base stage, which for a baseline is made below ``out``.
+
+    ``changes`` are those of ``--set``, which the settings of the finetuning forms must not undo.
+    """
     if system in BASELINES:
         file = out / "base.safetensors"
         return BASELINES[system](bench, pretraining(bench), file), file
     file = pretraining(bench).file if system == PRETRAINED else RunPaths(bench.settings.run_dir).meta_checkpoint
     base = load_checkpoint(file, bench.machine.trunk_dtype, bench.settings.size)
     if system in FINETUNED:
-        return lambda shots, where: finetuned(bench, base, file, shots, where, FINETUNED[system]), file
+        changes = [*FINETUNED[system], *changes]
+        return lambda shots, where: finetuned(bench, base, file, shots, where, changes), file
     return partial(enroll, bench, base, file), file
 
 

@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> None:
             if system != PRETRAINED and system not in BASELINES:
                 meta_trained(bench)
             out = bench.settings.run_dir / folder_name(" ".join([system, *options.set]))
-            learn, base = system_of(system, bench, out)
+            learn, base = system_of(system, bench, out, options.set)
             same = {"system": " ".join([system, *options.set]), "split": f"fold {fold}", "checkpoint": hashed(base)}
             do_runs(bench, learn, same, options.shots, options.seeds, results, out)
     print(table(read_records(results)))
