@@ -19,8 +19,8 @@ import rasterio
 import torch
 from rasterio.transform import from_origin
 
-from fsod.cli import main
 from fsod.store.class_bank import read_bank, save_bank
+from tests.command import fsod
 from tests.nwpu_miniature import make_miniature
 
 CONFIG = """
@@ -35,19 +35,6 @@ episodes: {{ways: 3, shots: 1, queries: 2, query_px: 64, support_px: 64}}
 meta_train: {{steps: 4, workers: 0, warmup_steps: 1, checkpoint_every: 2}}
 finetune: {{steps: 2, workers: 0, warmup_steps: 1}}
 """
-
-
-def fsod(*arguments: str | Path) -> int:
-    """Runs the command in this process; its exit status."""
-    before = sys.argv
-    sys.argv = ["fsod", *map(str, arguments)]
-    try:
-        main()
-    except SystemExit as done:
-        return int(done.code or 0)
-    finally:
-        sys.argv = before
-    return 0
 
 
 @pytest.fixture(scope="module")

@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
-from fsod.cli import main
 from fsod.model.detector import Detector
 from fsod.store.checkpoint import Checkpoint, save_checkpoint, weights_sha256
 from fsod.store.class_bank import ClassBank, checkpoint_of, load_bank, read_bank, save_bank
+from tests import command
 
-
-def fsod(*arguments: str | Path) -> int:
-    before = sys.argv
-    sys.argv = ["fsod", "bank", *map(str, arguments)]
-    try:
-        main()
-    except SystemExit as done:
-        return int(done.code or 0)
-    finally:
-        sys.argv = before
-    return 0
+fsod = partial(command.fsod, "bank")
 
 
 @pytest.fixture(scope="module")

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from fsod import packages
-from fsod.cli import main
 from fsod.errors import UserError
 from fsod.store.checkpoint import CheckpointHeader, write_safetensors
+from tests.command import fsod
 
 REQUIRED = [
     "torch>=2.6",
@@ -37,10 +36,7 @@ def test_tells_device_versions_and_what_is_missing(
     monkeypatch.setattr(packages, "requires", lambda _: REQUIRED)
     monkeypatch.setattr("fsod.info.extras", lambda: ["dev", "onnx"])
     out = tmp_path / "info.json"
-    monkeypatch.setattr(sys, "argv", ["fsod", "info", "--json", str(out)])
-    with pytest.raises(SystemExit) as done:
-        main()
-    assert done.value.code == 0
+    assert fsod("info", "--json", out) == 0
     found = json.loads(out.read_text())
     assert found["packages"]["torch"] == importlib.metadata.version("torch")
     assert "GDAL" in found["packages"]

@@ -22,13 +22,13 @@ import torch
 from rasterio.transform import from_origin
 
 from fsod.boxes import Detections
-from fsod.cli import main
 from fsod.config import RunSettings
 from fsod.engine.enroll import learned_bank
 from fsod.engine.infer import BatchDetector
 from fsod.model.detector import Detector
 from fsod.store.checkpoint import Checkpoint, save_checkpoint
 from fsod.store.class_bank import save_bank
+from tests.command import fsod
 
 SETTINGS = RunSettings.model_validate(
     {
@@ -58,17 +58,6 @@ BatchDetector.__call__ = detect
 main()
 """
 """The warm-up is a batch too, so three batches of the scene are done."""
-
-
-def fsod(*arguments: str | Path) -> int:
-    """Runs the command in this process; its exit status."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["fsod", *map(str, arguments)])
-        try:
-            main()
-        except SystemExit as done:
-            return int(done.code or 0)
-    return 0
 
 
 @pytest.fixture(scope="module")

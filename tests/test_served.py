@@ -25,7 +25,6 @@ from mlflow.exceptions import MlflowException
 from PIL import Image
 from rasterio.transform import from_origin
 
-from fsod.cli import main
 from fsod.config import PredictSettings, RunSettings
 from fsod.engine.enroll import learned_bank
 from fsod.engine.tracking_store import create_store
@@ -36,6 +35,7 @@ from fsod.register import register_model
 from fsod.served import scene_path
 from fsod.store.checkpoint import Checkpoint, save_checkpoint
 from fsod.store.class_bank import save_bank
+from tests.command import fsod
 
 SETTINGS = RunSettings.model_validate(
     {
@@ -239,24 +239,10 @@ def test_the_alias_moves_and_a_bad_name_is_refused(registered: str, folder: Path
     bank, database = folder / "bank.safetensors", folder / "mlflow.db"
     again = register_model(bank, folder / "weights.safetensors", "made", "champion", PLAN, database)
     assert int(again["version"]) == 2
-    command = [
-        "register",
-        "--bank",
-        bank,
-        "--name",
-        "made",
-        "--alias",
-        "rival",
-        "--score",
-        "0.5",
-        "--database",
-        database,
-    ]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["fsod", *map(str, command)])
-        with pytest.raises(SystemExit) as done:
-            main()
-    assert done.value.code == 0
+    assert (
+        fsod("register", "--bank", bank, "--name", "made", "--alias", "rival", "--score", "0.5", "--database", database)
+        == 0
+    )
     versions = {
         alias: mlflow.MlflowClient().get_model_version_by_alias("made", alias) for alias in ("champion", "rival")
     }

@@ -27,8 +27,8 @@ from data_prep import download as download_module
 from data_prep import fetch as fetch_module
 from data_prep.download import DATA_SETS, DataSet, download
 from data_prep.fetch import RemoteFile, fetch
-from fsod.cli import main
 from fsod.errors import UserError
+from tests.command import fsod
 
 SIZE = 300_001  # more than one chunk, and odd
 
@@ -254,10 +254,7 @@ def test_files_fetched_by_hand(data_set: DataSet, server: Server, tmp_path: Path
 
 def test_the_command(data_set: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download_module, "DATA_SETS", (data_set,))
-    monkeypatch.setattr(sys, "argv", ["fsod", "data", "download", "made", "--out", str(tmp_path / "out")])
-    with pytest.raises(SystemExit) as done:
-        main()
-    assert not done.value.code
+    assert fsod("data", "download", "made", "--out", tmp_path / "out") == 0
     assert (tmp_path / "out" / "files" / "set").is_dir()
 
 

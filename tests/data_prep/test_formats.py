@@ -1,16 +1,15 @@
 import json
-import sys
 from pathlib import Path
 from typing import get_args
 
 import pytest
 
 from data_prep.formats import FORMATS
-from fsod.cli import main
 from fsod.config import DataSettings, load_settings
 from fsod.data.coco import load_folder
 from fsod.errors import UserError
 from fsod.steps import prepare_data
+from tests.command import fsod
 from tests.painted import PAINTED, paint, voc_xml, write
 
 
@@ -41,19 +40,12 @@ def test_a_run_of_dior_is_prepared_by_its_shipped_configuration(dior: Path, tmp_
     assert len(prepare_data(clean, dior)["refused"]) == 1
 
 
-def test_the_command(dior: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    paths = [str(dior), str(tmp_path / "out"), "--json", str(tmp_path / "card.json")]
-    monkeypatch.setattr(sys, "argv", ["fsod", "data", "prepare", "dior", *paths])
-    with pytest.raises(SystemExit) as caught:
-        main()
-    assert not caught.value.code
+def test_the_command(dior: Path, tmp_path: Path) -> None:
+    assert fsod("data", "prepare", "dior", dior, tmp_path / "out", "--json", tmp_path / "card.json") == 0
     assert json.loads((tmp_path / "card.json").read_text())["boxes"] == 3
 
 
-def test_an_unknown_format(dior: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(sys, "argv", ["fsod", "data", "prepare", "dior-r", str(dior), "out"])
-    with pytest.raises(SystemExit) as caught:
-        main()
-    assert caught.value.code == 2
+def test_an_unknown_format(dior: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fsod("data", "prepare", "dior-r", dior, "out") == 2
     error = " ".join(capsys.readouterr().err.split())
     assert "unknown format 'dior-r' (did you mean 'dior'?); known: nwpu, nwpu-v2, dior" in error

@@ -4,7 +4,6 @@ import copy
 import json
 import math
 import os
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -21,11 +20,11 @@ from hypothesis import strategies as st
 
 from data_prep.label_files import LabelSettings
 from data_prep.vector import prepare_labels
-from fsod.cli import main
 from fsod.data.coco import CocoFolder, load_folder, read_image
 from fsod.errors import UserError
 from fsod.geo.scene import open_scene
 from fsod.geo.vector import corners_px
+from tests.command import fsod
 
 GEOTIFF = Path(os.environ.get("FSOD_SHARED", "../shared")) / "data" / "geotiff"
 BOXES = np.array([[10, 20, 50, 60], [70, 5, 90, 25], [100, 70, 120, 90]], dtype=np.float64)
@@ -277,14 +276,10 @@ def test_damaged_scenes_and_files(tmp_path: Path) -> None:
         prepare_labels(labels, labels, tmp_path / "other", BY_CLASS)
 
 
-def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command(tmp_path: Path) -> None:
     scene = make_scene(tmp_path / "a.tif")
     labels = save_labels(tmp_path / "a.gpkg", scene)
-    command = ["fsod", "data", "labels", str(scene), str(labels), str(tmp_path / "out"), "--attribute", "class"]
-    monkeypatch.setattr(sys, "argv", command)
-    with pytest.raises(SystemExit) as done:
-        main()
-    assert not done.value.code
+    assert fsod("data", "labels", scene, labels, tmp_path / "out", "--attribute", "class") == 0
     assert load_folder(tmp_path / "out").class_names == ("ship", "tank")
 
 

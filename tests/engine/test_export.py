@@ -19,7 +19,6 @@ from onnx import TensorProto, helper
 from rasterio.transform import from_origin
 
 from fsod.boxes import Detections, iou
-from fsod.cli import main
 from fsod.config import RunSettings
 from fsod.engine import onnx_infer
 from fsod.engine.device import Machine
@@ -32,6 +31,7 @@ from fsod.model.baked import bake
 from fsod.model.detector import Detector
 from fsod.store.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from fsod.store.class_bank import load_bank, save_bank
+from tests.command import fsod
 
 NAMES = ("café", "ship", "storage tank")
 FLOAT32 = Machine(torch.device("cpu"), torch.float32)
@@ -46,17 +46,6 @@ SETTINGS = RunSettings.model_validate(
         "evaluate": {"nms_iou": 0.5},
     }
 )
-
-
-def fsod(*arguments: str | Path) -> int:
-    """Runs the command in this process; its exit status."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["fsod", *map(str, arguments)])
-        try:
-            main()
-        except SystemExit as done:
-            return int(done.code or 0)
-    return 0
 
 
 def make_bank(folder: Path, seed: int) -> Path:

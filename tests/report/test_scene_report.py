@@ -10,13 +10,13 @@ from affine import Affine
 from PIL import Image
 
 from fsod.boxes import Detections
-from fsod.cli import main
 from fsod.errors import UserError
 from fsod.geo.georeference import Georeference
 from fsod.geo.layer_files import write_layer
 from fsod.geo.vector import Layer
 from fsod.marks import class_colour
 from fsod.report.scene_report import overview_path, scene_report, write_overview
+from tests.command import fsod
 
 PIXELS = Georeference(None, Affine.identity(), None)
 RGB = np.full((60, 90, 3), 120, np.uint8)
@@ -39,7 +39,7 @@ def data(html: str) -> dict[str, list[float]]:
 def test_one_file_that_holds_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = layer(tmp_path, 20)
     write_overview(path, RGB, (900, 600), ["ship", "</script><b>&'\""])
-    assert main_with("report", path) == 0
+    assert fsod("report", path) == 0
     assert "detections: 20" in capsys.readouterr().out
     html = path.with_suffix(".html").read_text()
     assert not re.search(r"(?:src|href)=\"(?!data:)", html)
@@ -57,14 +57,6 @@ def test_one_file_that_holds_everything(tmp_path: Path, capsys: pytest.CaptureFi
     assert content["size_px"] == [900, 600]
 
 
-def main_with(*arguments: object) -> int:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", ["fsod", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-    return int(ended.value.code or 0)
-
-
 def test_a_scene_without_detections_has_a_report(tmp_path: Path) -> None:
     path = layer(tmp_path, 0)
     write_overview(path, RGB, (900, 600), ["ship"])
@@ -79,6 +71,6 @@ def test_what_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[
     Image.fromarray(RGB).save(overview_path(path))
     with pytest.raises(UserError, match=r"found.overview.jpg: not the picture that `fsod predict` wrote"):
         scene_report(path, tmp_path / "r.html")
-    assert main_with("report", tmp_path) == 2
+    assert fsod("report", tmp_path) == 2
     assert "holds no evaluation (kK-seedS/scores.json)" in capsys.readouterr().err
     assert not list(tmp_path.glob("*.html"))

@@ -15,10 +15,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from ultralytics.nn.modules.conv import Conv
 
-from fsod.cli import main
 from fsod.errors import UserError
 from fsod.model.yolov7 import build_trunk
 from fsod.store.official import import_official, initialise_trunk, match_trunk, registration_order
+from tests.command import fsod
 from tests.model.test_yolov7 import official_shapes, reference_folder
 
 
@@ -170,13 +170,8 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path: Path) -> None:
         import_official(tmp_path / "nan.pt", tmp_path / "out.safetensors")
 
 
-def test_the_command_writes_weights_and_report(
-    checkpoint: tuple[Path, dict[str, Tensor]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_command_writes_weights_and_report(checkpoint: tuple[Path, dict[str, Tensor]], tmp_path: Path) -> None:
     path, _ = checkpoint
     out, report = tmp_path / "trunk.safetensors", tmp_path / "report.json"
-    monkeypatch.setattr(sys, "argv", ["fsod", "weights", "import", str(path), "--out", str(out), "--json", str(report)])
-    with pytest.raises(SystemExit) as done:
-        main()
-    assert done.value.code == 0
+    assert fsod("weights", "import", path, "--out", out, "--json", report) == 0
     assert json.loads(report.read_text())["taken"] == len(load_file(out))
