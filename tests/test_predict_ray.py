@@ -22,7 +22,8 @@ from fsod.geo.predict import predict_scene
 from fsod.geo.search import Detect
 from fsod.searcher import to_take_along
 from tests.command import fsod
-from tests.test_predict_steps import SMALL, interrupt_after, make_bank, make_scene, predict, timeless
+from tests.test_predict_steps import SMALL, interrupt_after, make_scene, predict, timeless
+from tests.untrained import make_bank
 
 if find_spec("ray") is None:  # not imported here: fsod sets what Ray shall read first
     pytest.skip("the tests of --engine ray need ray: pip install 'fsod[ray]'", allow_module_level=True)

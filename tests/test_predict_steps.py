@@ -18,27 +18,13 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
-import torch
 from rasterio.transform import from_origin
 
 from fsod.boxes import Detections
-from fsod.config import RunSettings
-from fsod.engine.enroll import learned_bank
 from fsod.engine.infer import BatchDetector
-from fsod.model.detector import Detector
-from fsod.store.checkpoint import Checkpoint, save_checkpoint
-from fsod.store.class_bank import save_bank
 from tests.command import fsod
+from tests.untrained import make_bank
 
-SETTINGS = RunSettings.model_validate(
-    {
-        "name": "made",
-        "run_dir": "made",
-        "data": {"format": "nwpu", "novel": []},
-        "meta_train": {"steps": 1},
-        "finetune": {"steps": 1},
-    }
-)
 SMALL = ("--window-px", "96", "--overlap-px", "32", "--precision", "float32", "--score", "0.02")
 
 
@@ -63,19 +49,6 @@ main()
 @pytest.fixture(scope="module")
 def bank(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_bank(tmp_path_factory.mktemp("bank"))
-
-
-def make_bank(folder: Path) -> Path:
-    """Weights by chance, and a bank of two classes whose examples had pixels of half a metre."""
-    torch.manual_seed(0)
-    detector = Detector("nano", 2)
-    torch.nn.init.constant_(detector.head.prior, 0.0)  # chance finds little; a class is not rare here
-    weights = folder / "weights.safetensors"
-    made = Checkpoint(detector.eval(), "nano", ("boat", "car"), "finetune", SETTINGS.model_dump(mode="json"))
-    save_checkpoint(weights, made)
-    path = folder / "bank.safetensors"
-    save_bank(path, learned_bank(made, gsd_m=0.5), weights)
-    return path
 
 
 def make_scene(

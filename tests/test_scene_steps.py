@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ import torch
 from PIL import Image
 from rasterio.transform import from_origin
 
-from fsod.config import RunSettings
+from fsod.config import EpisodeSettings
 from fsod.data.shots import draw_shots
 from fsod.errors import UserError
 from fsod.example_files import examples_in_folder, examples_on_scenes
@@ -22,11 +21,8 @@ from fsod.scene_steps import enroll, refine_files
 from fsod.store.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from fsod.store.class_bank import ClassBank, checkpoint_of, load_bank, read_bank
 from tests.made_folder import make_folder
+from tests.untrained import SETTINGS
 
-SETTINGS: dict[str, Any] = {
-    "name": "made", "run_dir": "runs/made", "data": {"format": "synthetic", "novel": []},
-    "episodes": {"support_px": 64}, "meta_train": {"steps": 1}, "finetune": {"steps": 1},
-}  # fmt: skip
 EAST, NORTH, GSD_M = 500000, 5000000, 0.5
 OBJECTS = {"red": [(80, 80), (240, 80)], "green": [(80, 240), (400, 240), (560, 80)]}
 
@@ -35,7 +31,7 @@ OBJECTS = {"red": [(80, 80), (240, 80)], "green": [(80, 240), (400, 240), (560, 
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "w.safetensors"
-    settings = RunSettings.model_validate(SETTINGS).model_dump(mode="json")
+    settings = SETTINGS.model_copy(update={"episodes": EpisodeSettings(support_px=64)}).model_dump(mode="json")
     save_checkpoint(path, Checkpoint(Detector("nano", 1).eval(), "nano", ("disc",), "meta-train", settings))
     return path
 

@@ -25,27 +25,15 @@ from mlflow.exceptions import MlflowException
 from PIL import Image
 from rasterio.transform import from_origin
 
-from fsod.config import PredictSettings, RunSettings
-from fsod.engine.enroll import learned_bank
+from fsod.config import PredictSettings
 from fsod.engine.tracking_store import create_store
 from fsod.errors import UserError
-from fsod.model.detector import Detector
 from fsod.predict_steps import predict_files
 from fsod.register import register_model
 from fsod.served import scene_path
-from fsod.store.checkpoint import Checkpoint, save_checkpoint
-from fsod.store.class_bank import save_bank
 from tests.command import fsod
+from tests.untrained import make_bank
 
-SETTINGS = RunSettings.model_validate(
-    {
-        "name": "made",
-        "run_dir": "made",
-        "data": {"format": "nwpu", "novel": []},
-        "meta_train": {"steps": 1},
-        "finetune": {"steps": 1},
-    }
-)
 PLAN = PredictSettings(window_px=96, overlap_px=32, score=0.02, precision="float32", batch=2)
 
 
@@ -53,12 +41,7 @@ PLAN = PredictSettings(window_px=96, overlap_px=32, score=0.02, precision="float
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights by chance with their bank, a database, and a folder of scenes with things beside it."""
     folder = tmp_path_factory.mktemp("served model")
-    torch.manual_seed(0)
-    detector = Detector("nano", 2)
-    torch.nn.init.constant_(detector.head.prior, 0.0)  # chance finds little; a class is not rare here
-    made = Checkpoint(detector.eval(), "nano", ("boat", "car"), "finetune", SETTINGS.model_dump(mode="json"))
-    save_checkpoint(folder / "weights.safetensors", made)
-    save_bank(folder / "bank.safetensors", learned_bank(made, gsd_m=0.5), folder / "weights.safetensors")
+    make_bank(folder)
     pixels = np.random.default_rng(0).integers(0, 255, (150, 200, 3)).astype(np.uint8)
     for name in ("image.png", "image.jpg"):
         Image.fromarray(pixels).save(folder / name)

@@ -19,7 +19,7 @@ from onnx import TensorProto, helper
 from rasterio.transform import from_origin
 
 from fsod.boxes import Detections, iou
-from fsod.config import RunSettings
+from fsod.config import EvaluateSettings
 from fsod.engine import onnx_infer
 from fsod.engine.device import Machine
 from fsod.engine.enroll import learned_bank
@@ -28,42 +28,20 @@ from fsod.engine.infer import batch_detector
 from fsod.engine.onnx_infer import INPUT, METADATA_KEY, OUTPUTS, load_onnx
 from fsod.errors import UserError
 from fsod.model.baked import bake
-from fsod.model.detector import Detector
-from fsod.store.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from fsod.store.class_bank import load_bank, save_bank
+from fsod.store.checkpoint import load_checkpoint
+from fsod.store.class_bank import load_bank
+from tests import untrained
 from tests.command import fsod
 
 NAMES = ("café", "ship", "storage tank")
 FLOAT32 = Machine(torch.device("cpu"), torch.float32)
 FLOOR = 0.02
-SETTINGS = RunSettings.model_validate(
-    {
-        "name": "made",
-        "run_dir": "made",
-        "data": {"format": "nwpu", "novel": []},
-        "meta_train": {"steps": 1},
-        "finetune": {"steps": 1},
-        "evaluate": {"nms_iou": 0.5},
-    }
-)
-
-
-def make_bank(folder: Path, seed: int) -> Path:
-    """Weights by chance and a bank of the three classes that they have learned."""
-    torch.manual_seed(seed)
-    detector = Detector("nano", len(NAMES))
-    torch.nn.init.constant_(detector.head.prior, 0.0)  # chance finds little; a class is not rare here
-    weights = folder / f"weights{seed}.safetensors"
-    made = Checkpoint(detector.eval(), "nano", NAMES, "finetune", SETTINGS.model_dump(mode="json"))
-    save_checkpoint(weights, made)
-    bank = folder / f"bank{seed}.safetensors"
-    save_bank(bank, learned_bank(made, gsd_m=0.5), weights)
-    return bank
+SETTINGS = untrained.SETTINGS.model_copy(update={"evaluate": EvaluateSettings(nms_iou=0.5)})
 
 
 @pytest.fixture(scope="module")
 def bank(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_bank(tmp_path_factory.mktemp("export"), seed=0)
+    return untrained.make_bank(tmp_path_factory.mktemp("export"), NAMES, settings=SETTINGS)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +55,7 @@ def exported(bank: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def by_torch(bank: Path) -> Callable[[np.ndarray], list[Detections]]:
-    loaded = load_checkpoint(bank.parent / "weights0.safetensors")
+    loaded = load_checkpoint(bank.parent / "weights.safetensors")
     return batch_detector(loaded, load_bank(bank, loaded.detector), FLOAT32, SETTINGS.evaluate, FLOOR)
 
 
@@ -104,8 +82,7 @@ def test_the_file_says_what_it_is_and_not_where_it_was_made(exported: Path, bank
     assert header.class_names == NAMES
     assert (header.gsd_m, header.window_px, header.suppression.nms_iou) == (0.5, 96, 0.5)
     assert (
-        header.weights_sha256
-        == learned_bank(load_checkpoint(bank.parent / "weights0.safetensors"), None).weights_sha256
+        header.weights_sha256 == learned_bank(load_checkpoint(bank.parent / "weights.safetensors"), None).weights_sha256
     )
     assert header.bank_sha256 == hashlib.sha256(bank.read_bytes()).hexdigest()
     assert [path.name for path in exported.parent.iterdir()] == ["bank.onnx"]
@@ -193,9 +170,9 @@ def test_a_truncated_file_is_refused(exported: Path, tmp_path: Path, share: floa
 
 
 def test_mistakes_in_exporting_leave_no_file(bank: Path, tmp_path: Path) -> None:
-    other = make_bank(tmp_path, seed=1)
+    other = untrained.make_bank(tmp_path, NAMES, seed=1, settings=SETTINGS)
     with pytest.raises(UserError, match="made for weights"):
-        export_bank(bank, other.parent / "weights1.safetensors", tmp_path / "a.onnx", 640)
+        export_bank(bank, other.parent / "weights.safetensors", tmp_path / "a.onnx", 640)
     with pytest.raises(UserError, match="multiple of 32"):
         export_bank(bank, None, tmp_path / "a.onnx", 100)
     with pytest.raises(UserError, match=r"ends in \.onnx"):
@@ -210,8 +187,8 @@ def test_an_exported_bank_has_its_weights_inside(exported: Path, scene: Path, tm
 
 
 def test_a_file_that_computes_something_else_is_not_kept(exported: Path, tmp_path: Path) -> None:
-    other = make_bank(tmp_path, seed=1)
-    loaded = load_checkpoint(other.parent / "weights1.safetensors")
+    other = untrained.make_bank(tmp_path, NAMES, seed=1, settings=SETTINGS)
+    loaded = load_checkpoint(other.parent / "weights.safetensors")
     with pytest.raises(UserError, match="not kept, onnxruntime's scores differ from torch's by"):
         _prove(bake(loaded.detector, load_bank(other, loaded.detector).rows), exported)
 
