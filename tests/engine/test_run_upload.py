@@ -5,19 +5,17 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from fsod.engine.run_upload import upload_runs
-from fsod.engine.studies import PARENT, Study
-from fsod.engine.tracked_run import Run
-from fsod.engine.tracking import CONTINUES, WAITS_FOR, open_run
+from fsod.engine.studies import PARENT
+from fsod.engine.tracking import CONTINUES, WAITS_FOR
 from fsod.engine.tracking_store import connect, local_uri
 from fsod.errors import UserError
-
-STUDY = Study("nwpu", "abc", {"split": "S1"}, {"loss.box": "3.0"}, {"loss": {"box": 3.0}})
+from tests.seed_run import seed_run
 
 
 @pytest.fixture
@@ -59,19 +57,6 @@ def serving(port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")  # the server has set it for itself
 
 
-def seed_run(database: Path, seed: int, said: list[str]) -> AbstractContextManager[Run]:
-    return open_run(
-        database=database,
-        experiment="nwpu S1",
-        run_name=f"K=5/seed={seed}",
-        params={"seed": seed},
-        tags={"shots": "5", "seed": str(seed)},
-        run_id_file=database.parent / f"{seed}.mlflow",
-        study=STUDY,
-        say=said.append,
-    )
-
-
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_training_outlives_its_server_and_the_records_follow(
     database: Path, server_store: Path, port: int, monkeypatch: pytest.MonkeyPatch
@@ -81,7 +66,7 @@ def test_training_outlives_its_server_and_the_records_follow(
     picture.write_bytes(b"png")
     said: list[str] = []
     with serving(port, monkeypatch):
-        up = seed_run(database, 0, said)
+        up = seed_run(database, 0, say=said.append)
         first = up.__enter__()
         first.log_metrics({"loss/total": 3.0}, 10)
         first.flush()
@@ -96,7 +81,7 @@ def test_training_outlives_its_server_and_the_records_follow(
     assert "fsod runs upload" in said[0]
     assert first.id != on_server
 
-    with seed_run(database, 1, said) as second:  # the server was away from the start
+    with seed_run(database, 1, say=said.append) as second:  # the server was away from the start
         second.log_metrics({"AP/novel_map50": 0.7}, 0)
         second.summarise()
     assert len(said) == 2
@@ -133,7 +118,7 @@ def test_a_server_that_never_answers_is_given_up(database: Path, monkeypatch: py
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-        with seed_run(database, 0, said) as run:
+        with seed_run(database, 0, say=said.append) as run:
             run.log_metrics({"loss/total": 1.0}, 1)
     kept = connect(local_uri(database)).get_run(run.id)
     assert kept.data.tags[WAITS_FOR] == address

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,8 +8,7 @@ import pytest
 
 from fsod.engine.run_scores import half_interval
 from fsod.engine.studies import PARENT, Study, children, summary
-from fsod.engine.tracked_run import Run
-from fsod.engine.tracking import open_run
+from tests.seed_run import seed_run
 
 
 def scored(k: int | None, seed: int, **scores: float) -> Any:
@@ -34,26 +32,12 @@ def test_a_seed_that_was_run_again_counts_once() -> None:
     assert found["K5/novel_ci95"] == pytest.approx((half_interval([0.6, 0.4]), 2))
 
 
-STUDY = Study("nwpu", "abc", {"split": "S1"}, {"loss.box": "3.0"}, {"loss": {"box": 3.0}})
-
-
-def child(database: Path, seed: int, study: Study = STUDY) -> AbstractContextManager[Run]:
-    return open_run(
-        database=database,
-        experiment="nwpu S1",
-        run_name=f"K=5/seed={seed}",
-        params={"seed": seed},
-        tags={"shots": "5", "seed": str(seed)},
-        study=study,
-    )
-
-
 def test_runs_of_the_same_settings_are_children_of_one_study(database: Path) -> None:
     for seed, ap in ((0, 0.25), (1, 0.75)):
-        with child(database, seed) as run:
+        with seed_run(database, seed) as run:
             run.log_metrics({"AP/novel_map50": ap}, 0)
             run.summarise()
-    with child(database, 0, Study("nwpu", "other", {}, {}, {})) as alone:
+    with seed_run(database, 0, Study("nwpu", "other", {}, {}, {})) as alone:
         pass
     own = run.client.get_run(run.id)
     study = run.client.get_run(own.data.tags[PARENT])
