@@ -1,74 +1,25 @@
 from __future__ import annotations
 
-import copy
 import json
-import math
 import os
-import tempfile
 from pathlib import Path
-from typing import Any
 
 import geopandas
 import numpy as np
 import pytest
 import rasterio
-import rasterio.warp
 import shapely
 from affine import Affine
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from data_prep.label_files import LabelSettings
 from data_prep.vector import prepare_labels
 from fsod.data.coco import CocoFolder, load_folder, read_image
 from fsod.errors import UserError
 from fsod.geo.scene import open_scene
-from fsod.geo.vector import corners_px
 from tests.command import fsod
+from tests.labelled_scene import BOXES, BY_CLASS, CLASSES, ROTATED, STRAIGHT, make_scene, save_labels
 
 GEOTIFF = Path(os.environ.get("FSOD_SHARED", "../shared")) / "data" / "geotiff"
-BOXES = np.array([[10, 20, 50, 60], [70, 5, 90, 25], [100, 70, 120, 90]], dtype=np.float64)
-CLASSES = ["tank", "tank", "ship"]
-STRAIGHT = Affine(0.5, 0, 500_000, 0, -0.5, 5_000_000)
-ROTATED = Affine.translation(500_000, 5_000_000) @ Affine.rotation(25) @ Affine.scale(0.5, -0.5)
-BY_CLASS = LabelSettings("class")
-
-
-def make_scene(
-    path: Path,
-    boxes: np.ndarray = BOXES,
-    size: tuple[int, int] = (130, 100),
-    crs: str | None = "EPSG:32633",
-    transform: Affine | None = STRAIGHT,
-    dtype: str = "uint8",
-    ground: int = 40,
-) -> Path:
-    """A raster (width, height), grey noise with a bright rectangle for each box."""
-    path.parent.mkdir(exist_ok=True)
-    pixels = ground + np.random.default_rng(0).integers(0, 5, (3, size[1], size[0]))
-    for x1, y1, x2, y2 in boxes.round().astype(int):
-        pixels[:, y1:y2, x1:x2] = 200
-    with rasterio.open(
-        path, "w", driver="GTiff", width=size[0], height=size[1], count=3, dtype=dtype, crs=crs, transform=transform
-    ) as file:
-        file.write((pixels * (20 if dtype == "uint16" else 1)).astype(dtype))
-    return path
-
-
-def save_labels(
-    path: Path, scene: Path, boxes: np.ndarray = BOXES, crs: str | None = None, names: list[Any] | None = None
-) -> Path:
-    """Polygons around boxes of a scene's pixels, in ``crs`` or the scene's own; GDAL takes them there, not pyproj."""
-    path.parent.mkdir(exist_ok=True)
-    rings = corners_px(boxes)
-    with rasterio.open(scene) as file:
-        x, y = file.transform @ (rings[..., 0].ravel(), rings[..., 1].ravel())
-        if crs is not None:
-            x, y = rasterio.warp.transform(file.crs, crs, x, y)
-        polygons = shapely.polygons(np.stack([x, y], axis=-1).reshape(rings.shape))
-        columns = {"class": names or CLASSES[: len(boxes)]}
-        geopandas.GeoDataFrame(columns, geometry=polygons, crs=crs or file.crs).to_file(path)
-    return path
 
 
 def boxes_of(folder: CocoFolder, name: str) -> np.ndarray:
@@ -221,128 +172,11 @@ def test_made_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         prepare_labels(scene, labels, tmp_path / "out", BY_CLASS)
 
 
-def test_bad_labels_stop_it_or_are_listed(tmp_path: Path) -> None:
-    scenes, labels = tmp_path / "scenes", tmp_path / "labels"
-    make_scene(scenes / "a.tif")
-    make_scene(scenes / "lonely.tif")
-    save_labels(labels / "a.gpkg", scenes / "a.tif", BOXES + np.array([[0], [900], [0]]), names=["tank", "tank", " "])
-    save_labels(labels / "stray.gpkg", scenes / "a.tif")
-    with pytest.raises(UserError, match=r"lonely.tif: has no annotation file; mend it, or leave such items out"):
-        prepare_labels(scenes, labels, tmp_path / "out", BY_CLASS)
-    card = prepare_labels(scenes, labels, tmp_path / "out", LabelSettings("class", skip_bad=True))
-    assert [(Path(r["where"]).name, r["why"].replace(str(scenes), "SCENES")) for r in card["refused"]] == [
-        ("lonely.tif", "has no annotation file"),
-        ("stray.gpkg", "has no image"),
-        ("a.gpkg", "feature 3: no class in class"),
-        ("a.gpkg", "feature 2: lies outside SCENES/a.tif (130x100 px)"),
-    ]
-    assert (card["boxes"], card["objects"]) == (1, 1)
-    (scenes / "lonely.tif").unlink()
-    (labels / "stray.gpkg").unlink()
-    with pytest.raises(UserError, match=r"a.gpkg: feature 3: no class in class; mend it, or leave such items out"):
-        prepare_labels(scenes, labels, tmp_path / "other", BY_CLASS)
-    assert not (tmp_path / "other").exists()
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"window_px": 5000}, "window_px is 5000; it must be 64 to 4096"),
-        ({"overlap_px": 2000}, "overlap_px is 2000"),
-        ({"point_size_m": -1}, "point_size_m is -1"),
-    ],
-)
-def test_settings_out_of_range(change: dict[str, Any], message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        LabelSettings("class", **change)
-
-
-def test_damaged_scenes_and_files(tmp_path: Path) -> None:
-    scenes, labels = tmp_path / "scenes", tmp_path / "labels"
-    make_scene(scenes / "a.tif")
-    (scenes / "bad.tif").write_bytes(b"not a raster")
-    make_scene(scenes / "c.tif")
-    save_labels(labels / "a.gpkg", scenes / "a.tif")
-    save_labels(labels / "bad.gpkg", scenes / "a.tif")
-    (labels / "c.geojson").write_text("{")
-    with pytest.raises(UserError, match=r"c.geojson: cannot be read as a vector file"):
-        prepare_labels(scenes, labels, tmp_path / "out", BY_CLASS)
-    card = prepare_labels(scenes, labels, tmp_path / "out", LabelSettings("class", skip_bad=True))
-    assert [Path(r["where"]).name for r in card["refused"]] == ["c.geojson", "bad.tif"]
-    assert (card["scenes"], card["boxes"]) == (1, 3)
-    with pytest.raises(UserError, match="no such file or folder"):
-        prepare_labels(tmp_path / "gone", labels, tmp_path / "other", BY_CLASS)
-    with pytest.raises(UserError, match=r"labels: holds no raster"):
-        prepare_labels(labels, labels, tmp_path / "other", BY_CLASS)
-
-
 def test_the_command(tmp_path: Path) -> None:
     scene = make_scene(tmp_path / "a.tif")
     labels = save_labels(tmp_path / "a.gpkg", scene)
     assert fsod("data", "labels", scene, labels, tmp_path / "out", "--attribute", "class") == 0
     assert load_folder(tmp_path / "out").class_names == ("ship", "tank")
-
-
-SQUARE = [[500_010, 4_999_990], [500_020, 4_999_990], [500_020, 4_999_980], [500_010, 4_999_980], [500_010, 4_999_990]]
-LABELS: dict[str, Any] = {
-    "type": "FeatureCollection",
-    "crs": {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32633"}},
-    "features": [
-        {"type": "Feature", "properties": {"class": "tank"}, "geometry": {"type": "Polygon", "coordinates": [SQUARE]}},
-        {"type": "Feature", "properties": {"class": 3}, "geometry": {"type": "Point", "coordinates": SQUARE[0]}},
-    ],
-}
-STRANGE: tuple[Any, ...] = (
-    *(None, True, 0, -1e308, math.nan, -math.inf, 10**30, [], {}, [[]], [[[]]], [1], [[1, 2], [3, 4]], {"a": 1}),
-    *("", "x", "Point", "LineString", "GeometryCollection", "Topology", "urn:ogc:def:crs:EPSG::999999", "\ud800", "\0"),
-)
-
-
-def places(value: Any) -> list[tuple[Any, Any]]:
-    """Every container in a JSON value with every key of it."""
-    keys = list(value) if isinstance(value, dict) else list(range(len(value))) if isinstance(value, list) else []
-    return [(value, key) for key in keys] + [place for key in keys for place in places(value[key])]
-
-
-@st.composite
-def mangled(draw: st.DrawFn) -> bytes:
-    """Labels with values exchanged or taken away, then bytes overwritten or cut off."""
-    labels = copy.deepcopy(LABELS)
-    for _ in range(draw(st.integers(0, 3))):
-        container, key = draw(st.sampled_from(places(labels) or [({"": 0}, "")]))
-        if draw(st.booleans()):
-            container[key] = copy.deepcopy(draw(st.sampled_from(STRANGE)))
-        else:
-            del container[key]
-    raw = bytearray(json.dumps(labels).encode())
-    for place, byte in draw(st.lists(st.tuples(st.integers(0, len(raw) - 1), st.integers(0, 255)), max_size=2)):
-        raw[place] = byte
-    return bytes(raw[: draw(st.just(len(raw)) | st.integers(0, len(raw)))])
-
-
-@pytest.fixture(scope="module")
-def small_scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_scene(tmp_path_factory.mktemp("fuzz") / "a.tif")
-
-
-@settings(max_examples=150, deadline=None)
-@given(raw=mangled(), skip_bad=st.booleans())
-def test_mangled_geojson_is_a_user_error_or_a_counted_skip(small_scene: Path, raw: bytes, skip_bad: bool) -> None:
-    with tempfile.TemporaryDirectory() as place:
-        labels, out = Path(place) / "a.geojson", Path(place) / "out"
-        labels.write_bytes(raw)
-        try:
-            card = prepare_labels(small_scene, labels, out, LabelSettings("class", point_size_m=5, skip_bad=skip_bad))
-        except UserError as error:
-            said = str(error)
-            assert not out.exists()
-        else:
-            said = str(labels)
-            assert skip_bad or not card["refused"]
-            assert all(refusal["where"] == said for refusal in card["refused"])
-            load_folder(out)
-        assert str(labels) in said
-        assert "\n" not in said
 
 
 # boxes drawn by hand around what can be seen: tanks, cars, houses; in pixels
