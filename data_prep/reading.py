@@ -15,6 +15,7 @@ from typing import Any
 
 from rasterio.errors import NotGeoreferencedWarning
 
+from data_prep.annotations import add_box, no_annotations
 from data_prep.folder import count_classes, finished_card, folder_under_construction, in_threads, write_folder
 from data_prep.pictures import Picture, open_picture
 from data_prep.source import Box, Item, Problem, Source
@@ -142,25 +143,14 @@ def _entry(item: Item, picture: Picture, images: Path) -> dict[str, Any]:
 
 def _coco(readings: list[_Reading], class_names: tuple[str, ...] | None) -> dict[str, Any]:
     names = class_names or sorted({box.class_name for reading in readings for box in reading.boxes})
-    ids = {name: i for i, name in enumerate(names, 1)}
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
+    class_ids = {name: i for i, name in enumerate(names)}
+    coco = no_annotations(class_ids)
     for reading in readings:
         assert reading.entry is not None
-        images.append(reading.entry)
+        coco["images"].append(reading.entry)
         for box in reading.boxes:
-            x1, y1, x2, y2 = box.xyxy_px
-            annotation = {
-                "id": len(annotations) + 1,
-                "image_id": reading.entry["id"],
-                "category_id": ids[box.class_name],
-                "bbox": [x1, y1, x2 - x1, y2 - y1],
-                "area": (x2 - x1) * (y2 - y1),
-                "iscrowd": 0,
-            }
-            annotations.append({**annotation, "difficult": 1} if box.difficult else annotation)
-    categories = [{"id": i, "name": name} for name, i in ids.items()]
-    return {"images": images, "categories": categories, "annotations": annotations}
+            add_box(coco, box.xyxy_px, class_ids[box.class_name], **({"difficult": 1} if box.difficult else {}))
+    return coco
 
 
 def _list_counts(asked: dict[str, list[str]], written: dict[str, list[str]], stems: set[str]) -> dict[str, Any]:

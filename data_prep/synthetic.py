@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from rich.progress import track
 
+from data_prep.annotations import add_box, no_annotations
 from data_prep.folder import console, count_classes, finished_card, folder_under_construction, write_folder
 from data_prep.scene_spec import DRAWING, SceneSpec
 from fsod.boxes import Detections
@@ -93,11 +94,7 @@ def make_scenes(spec: SceneSpec, out: Path) -> dict[str, Any]:
     if card is not None:
         return card
     tally = {part: np.zeros(len(spec.classes)) for part in ("train", "test", "scene")}
-    coco: dict[str, Any] = {
-        "images": [],
-        "categories": [{"id": i, "name": name} for i, name in enumerate(spec.classes, 1)],
-        "annotations": [],
-    }
+    coco = no_annotations(spec.classes)
     lists: dict[str, list[str]] = {part: [] for part in tally}
     with folder_under_construction(out) as folder:
         plans = list(plan_images(spec))
@@ -218,17 +215,7 @@ def _record(coco: dict[str, Any], spec: SceneSpec, plan: Plan, drawn: DrawnScene
         }
     )
     for box, class_id in zip(drawn.boxes_xyxy_px.tolist(), drawn.class_ids.tolist(), strict=True):
-        width, height = box[2] - box[0], box[3] - box[1]
-        coco["annotations"].append(
-            {
-                "id": len(coco["annotations"]) + 1,
-                "image_id": image_id,
-                "category_id": class_id + 1,
-                "bbox": [box[0], box[1], width, height],
-                "area": width * height,
-                "iscrowd": 0,
-            }
-        )
+        add_box(coco, box, class_id)
 
 
 def _write_truth(path: Path, spec: SceneSpec, drawn: DrawnScene, transform: Affine) -> None:

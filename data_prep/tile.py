@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from data_prep.annotations import add_box, cut_boxes, no_annotations
 from data_prep.folder import count_classes, finished_card, folder_under_construction, in_threads, write_folder
 from data_prep.tile_grid import Tile, cut_tiles, resample
 from fsod.data.coco import CocoFolder, ImageRecord, load_folder, read_ids, read_image
@@ -228,29 +229,17 @@ def _resize(rgb: NDArray[np.uint8], size_px: tuple[int, int]) -> NDArray[np.uint
 
 
 def _coco(names: tuple[str, ...], cuts: list[_CutImage], image_format: str, first_id: int) -> dict[str, Any]:
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
+    coco = no_annotations(names)
     for cut in cuts:
         for tile in cut.tiles:
-            images.append(_image_entry(cut, tile, image_format, first_id + len(images)))
-            for bbox, i in zip(_xywh(tile.boxes_xyxy_px), tile.kept.tolist(), strict=True):
-                annotations.append(
-                    {
-                        "id": len(annotations) + 1,
-                        "image_id": images[-1]["id"],
-                        "category_id": int(cut.original.class_ids[i]) + 1,
-                        "bbox": bbox,
-                        "area": bbox[2] * bbox[3],
-                        "iscrowd": 0,
-                        "source_id": int(cut.original.source_box_ids[i]),
-                    }
-                )
-    categories = [{"id": i, "name": name} for i, name in enumerate(names, 1)]
-    return {"images": images, "categories": categories, "annotations": annotations}
+            coco["images"].append(_image_entry(cut, tile, image_format, first_id + len(coco["images"])))
+            for box, i in zip(tile.boxes_xyxy_px.tolist(), tile.kept.tolist(), strict=True):
+                source_id = int(cut.original.source_box_ids[i])
+                add_box(coco, box, int(cut.original.class_ids[i]), source_id=source_id)
+    return coco
 
 
 def _image_entry(cut: _CutImage, tile: Tile, image_format: str, image_id: int) -> dict[str, Any]:
-    cut_boxes = zip(_xywh(tile.cut_xyxy_px), tile.cut_class_ids.tolist(), strict=True)
     entry = {
         "id": image_id,
         "file_name": _file_name(cut, tile, image_format),
@@ -258,15 +247,11 @@ def _image_entry(cut: _CutImage, tile: Tile, image_format: str, image_id: int) -
         "height": tile.xywh_px[3],
         "source": cut.original.source,
         "tile_xywh_px": tile.xywh_px,
-        "cut_boxes_xywh_px": [[*bbox, class_id + 1] for bbox, class_id in cut_boxes],
+        "cut_boxes_xywh_px": cut_boxes(tile.cut_xyxy_px, tile.cut_class_ids),
     }
     if cut.resampled is not cut.original:
         entry["resample_xy"] = cut.resample_xy
     return entry if cut.resampled.gsd_m is None else {**entry, "gsd_m": cut.resampled.gsd_m}
-
-
-def _xywh(boxes_xyxy_px: NDArray[np.float64]) -> list[list[float]]:
-    return np.hstack([boxes_xyxy_px[:, :2], boxes_xyxy_px[:, 2:] - boxes_xyxy_px[:, :2]]).tolist()
 
 
 def _in_no_tile(cuts: list[_CutImage]) -> list[int]:

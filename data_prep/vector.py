@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from data_prep.annotations import add_box, cut_boxes, no_annotations
 from data_prep.folder import count_classes, finished_card, folder_under_construction, in_threads, write_folder
 from data_prep.label_files import LabelSettings, as_problem, label_fingerprint, pair_scenes, raise_first, read_layers
 from data_prep.source import Item, Problem
@@ -197,28 +198,11 @@ def _write_window(plan: _Plan, tile: Tile, folder: Path, settings: LabelSettings
 
 
 def _coco(class_names: list[str], windows: list[tuple[_Plan, Tile, dict[str, Any]]]) -> dict[str, Any]:
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for plan, tile, entry in windows:
-        cut = zip(_xywh(tile.cut_xyxy_px), (tile.cut_class_ids + 1).tolist(), strict=True)
-        images.append(
-            {"id": len(images) + 1, **entry, "cut_boxes_xywh_px": [[*bbox, category] for bbox, category in cut]}
-        )
-        for bbox, i in zip(_xywh(tile.boxes_xyxy_px), tile.kept.tolist(), strict=True):
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": len(images),
-                    "category_id": int(plan.record.class_ids[i]) + 1,
-                    "bbox": bbox,
-                    "area": bbox[2] * bbox[3],
-                    "iscrowd": 0,
-                    "source_id": int(plan.record.box_ids[i]),
-                }
-            )
-    categories = [{"id": i, "name": name} for i, name in enumerate(class_names, 1)]
-    return {"images": images, "categories": categories, "annotations": annotations}
-
-
-def _xywh(boxes_xyxy_px: NDArray[np.float64]) -> list[list[float]]:
-    return np.hstack([boxes_xyxy_px[:, :2], boxes_xyxy_px[:, 2:] - boxes_xyxy_px[:, :2]]).tolist()
+    coco = no_annotations(class_names)
+    for i, (plan, tile, entry) in enumerate(windows, 1):
+        cut = cut_boxes(tile.cut_xyxy_px, tile.cut_class_ids)
+        coco["images"].append({"id": i, **entry, "cut_boxes_xywh_px": cut})
+        for box, kept in zip(tile.boxes_xyxy_px.tolist(), tile.kept.tolist(), strict=True):
+            source_id = int(plan.record.box_ids[kept])
+            add_box(coco, box, int(plan.record.class_ids[kept]), source_id=source_id)
+    return coco
