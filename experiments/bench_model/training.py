@@ -18,11 +18,11 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from experiments.memory import peak_mb
 from fsod.config import EpisodeSettings, LossSettings, OptimSettings
 from fsod.data.episodes import Episode
 from fsod.data.procedural.episodes import ProceduralEpisodes
@@ -110,13 +110,7 @@ def alone(kind: str, size: str, precision: str, episodes: EpisodeSettings) -> di
 def _alone(kind: str, size: str, precision: str, episodes: EpisodeSettings) -> dict[str, float]:
     step = step_of(kind, size, precision, episodes)
     seconds = [step() for _ in range(3)][-1]
-    return {"seconds": seconds, "peak_gib": peak_gib()}
-
-
-def peak_gib() -> float:
-    """Most memory that this process has held. Of Linux: getrusage would count what the parent held, too."""
-    line = next(text for text in Path("/proc/self/status").read_text().splitlines() if text.startswith("VmHWM"))
-    return int(line.split()[1]) / 2**20
+    return {"seconds": seconds, "peak_gib": peak_mb() / 1024}
 
 
 def step_of(kind: str, size: str, precision: str, episodes: EpisodeSettings) -> Step:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.bench_scenes.detector import BATCH, OVERLAP_PX, WINDOW_PX, Clocked, Timed, Weights, timed_detector
-from experiments.bench_scenes.memory import forget_peak, peak_mb, resident_mb
+from experiments.memory import forget_peak, peak_mb, resident_mb
 from fsod.boxes import Detections
 from fsod.config import Precision
 from fsod.geo.predict import predict_scene

@@ -13,8 +13,8 @@ import torch
 from rasterio.windows import Window as RasterWindow
 
 from experiments.bench_scenes.detector import BATCH, OVERLAP_PX, WINDOW_PX, Weights, timed_detector
-from experiments.bench_scenes.memory import peak_mb
 from experiments.geotiff import new_scene
+from experiments.memory import peak_mb
 from fsod.data.procedural.named import common_clutter, named_families
 from fsod.data.procedural.scene import draw_scene
 from fsod.engine.infer import BatchDetector, to_batch

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.finetuned import finetuned_run
+from experiments.memory import resident_mb
 from fsod.config import PredictSettings
 from fsod.data.coco import write_json
 from fsod.engine.device import choose_machine
@@ -40,7 +41,7 @@ def main(overrides: list[str]) -> None:
     images = [image.path for image in test.images[:COMPARED]]
     typical = min(test.images, key=lambda image: abs(max(image.width_px, image.height_px) - SIDE_PX))
     with tempfile.TemporaryDirectory() as place, serving(bank, Path(place)) as (url, server):
-        loaded_mib = resident_mib(server)
+        loaded_mib = resident_mb(server)
         differing = [path.name for path in images if ask(url, path) != predicted(path, bank, Path(place))]
         seconds, cpu_before_s = [], cpu_s(server)
         for _ in range(REPEATS):
@@ -56,7 +57,7 @@ def main(overrides: list[str]) -> None:
             "load_average": os.getloadavg()[0],
             "cpu_s_a_request": (cpu_s(server) - cpu_before_s) / REPEATS,
             "latency_s": {"median": statistics.median(seconds), "least": min(seconds), "most": max(seconds)},
-            "resident_mib": {"before requests": loaded_mib, "after": resident_mib(server)},
+            "resident_mib": {"before requests": loaded_mib, "after": resident_mb(server)},
         }
     print(json.dumps(results, indent=2))
     write_json(HERE / "results.json", results)
@@ -80,12 +81,6 @@ def serving(bank: Path, place: Path) -> Iterator[tuple[str, int]]:
             yield url, int(Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text())
         finally:
             server.terminate()
-
-
-def resident_mib(process: int) -> float:
-    """Memory of a process that is in RAM (Linux)."""
-    status = Path(f"/proc/{process}/status").read_text()
-    return int(next(line for line in status.splitlines() if line.startswith("VmRSS:")).split()[1]) / 1024
 
 
 def cpu_s(process: int) -> float:
