@@ -102,6 +102,9 @@ class FinetuneSettings(OptimSettings):
         description="kernels: what a bank stores; adapters: also the boxes, the background and the scales and shifts of "
         "batch norms; all: every weight. All but kernels make a new checkpoint",
     )
+    keep: Share = Field(
+        0.2, description="share of the base's weights in the result; the more, the less of its own classes it forgets"
+    )
     known_margin: Annotated[float, Field(ge=0)] = Field(
         0.5, description="background is assumed this far around a shot, in box sides"
     )

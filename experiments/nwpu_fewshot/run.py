@@ -29,6 +29,7 @@ FINETUNED = {
     "finetune kernels": ["finetune.part=kernels", "finetune.lr=0.1", "finetune.steps=200"],
     "finetune adapters": ["finetune.part=adapters", "finetune.lr=5e-3", "finetune.steps=300"],
     "finetune all": ["finetune.part=all"],
+    "finetune all, nothing kept": ["finetune.part=all", "finetune.keep=0"],
 }
 """System -> what it changes of the run's settings; chosen with validate.py. ``--set`` comes after."""
 SYSTEMS = (PRETRAINED, META_TRAINED, *FINETUNED, *BASELINES)

@@ -81,8 +81,9 @@ def finetune(
         ),
         freeze_norms=True,
     )
-    tuned = run_stage(stage, detector, machine, observe)
-    result = Checkpoint(tuned.cpu(), base.size, class_names, "finetune", settings.model_dump(mode="json"))
+    tuned = run_stage(stage, detector, machine, observe).cpu()
+    pull_back(tuned, base.detector, settings.finetune.keep)
+    result = Checkpoint(tuned, base.size, class_names, "finetune", settings.model_dump(mode="json"))
     if is_first():
         save_checkpoint(checkpoint, result)
         state.unlink(missing_ok=True)
@@ -97,6 +98,18 @@ def tuned_bank(
     marked = marked_shots(folder, shots, [name for name in tuned.class_names if name in shots.box_ids])
     detect = batch_detector(tuned, bank, machine, settings.evaluate, FLOOR)
     return bank.with_scores(propose_trained_scores(marked, bank.class_names, detect, settings.finetune.known_margin))
+
+
+@torch.no_grad()
+def pull_back(tuned: Detector, base: Detector, keep: float) -> None:
+    """Moves every weight that the base has a ``keep``-th of the way back to it; rows of new classes stay as they are.
+
+    What lies between both forgets less than it loses (WiSE-FT, Wortsman et al. 2022, arXiv 2109.01903, section 3).
+    """
+    own = base.state_dict()
+    for name, value in tuned.state_dict().items():
+        if value.ndim:  # all but the counters of batch norms
+            value[: len(own[name])].lerp_(own[name], keep)
 
 
 def choose_trained(detector: Detector, part: str) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 
 from fsod.data.shots import draw_shots
 from fsod.engine.device import Machine
-from fsod.engine.finetune import choose_trained, with_shots
+from fsod.engine.finetune import choose_trained, pull_back, with_shots
 from fsod.model.detector import Detector
 from fsod.store.checkpoint import Checkpoint
 from tests.made_folder import NAMES, make_folder
@@ -38,3 +39,23 @@ def test_new_rows_are_as_long_as_learned_ones_are(learned: int, tmp_path: Path) 
     started = with_shots(base, NAMES, folder, draw_shots(folder, NAMES, 1, 0), 64, machine)
     for row, channels in zip(started.learned, started.trunk.channels, strict=True):
         torch.testing.assert_close(row.detach().norm(dim=1), torch.full((3,), channels**0.5), rtol=0.2, atol=0)
+
+
+def test_what_the_base_has_goes_back_part_of_the_way() -> None:
+    torch.manual_seed(0)
+    base, tuned = Detector("nano", learned_classes=1), Detector("nano", learned_classes=3)
+    before = {name: value.clone() for name, value in tuned.state_dict().items()}
+    pull_back(tuned, base, 0.25)
+    own, after = base.state_dict(), tuned.state_dict()
+    for name in ("trunk.stem.0.conv.weight", "encoder.from_vector.0"):
+        torch.testing.assert_close(after[name], 0.75 * before[name] + 0.25 * own[name])
+    torch.testing.assert_close(after["learned.0"][:1], 0.75 * before["learned.0"][:1] + 0.25 * own["learned.0"])
+    assert torch.equal(after["learned.0"][1:], before["learned.0"][1:])
+
+
+def test_weights_that_were_not_trained_stay_the_same_to_the_last_bit() -> None:
+    """A bank is for weights of one hash."""
+    base = Detector("nano", learned_classes=1)
+    before = {name: value.clone() for name, value in base.state_dict().items()}
+    pull_back(base, copy.deepcopy(base), 0.2)
+    assert all(torch.equal(value, before[name]) for name, value in base.state_dict().items())
