@@ -1,0 +1,1 @@
+"""Five boxes on a drawn scene, and what they find on another."""
