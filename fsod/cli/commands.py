@@ -8,9 +8,9 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from fsod.cli_bank import bank_app
-from fsod.cli_data import data_app
-from fsod.cli_examples import (
+from fsod.cli.bank import bank_app
+from fsod.cli.data import data_app
+from fsod.cli.examples import (
     Attribute,
     ExampleClasses,
     ExampleFolder,
@@ -24,9 +24,9 @@ from fsod.cli_examples import (
     read_examples,
     weights_of,
 )
-from fsod.cli_options import Config, Json, Overrides, Seed, ShotsK, report
-from fsod.cli_runs import runs_app
-from fsod.cli_serve import register_command, serve_command
+from fsod.cli.options import Config, Json, Overrides, Seed, ShotsK, report
+from fsod.cli.runs import runs_app
+from fsod.cli.serve import register_command, serve_command
 from fsod.config import Engine, Precision, PredictSettings, load_pretrain_settings, load_settings
 from fsod.errors import UserError
 
@@ -330,8 +330,8 @@ def dashboard_command(
 @app.command("info")
 def info_command(json: Json = None) -> None:
     """Tell device, versions, weights, and what is missing for which extra."""
+    from fsod.cli.info import info, lines
     from fsod.data.coco import write_json
-    from fsod.info import info, lines
 
     found = info()
     print("\n".join(lines(found)))

@@ -32,9 +32,9 @@ def test_tells_device_versions_and_what_is_missing(
     write_safetensors(
         weights, {"x": torch.zeros(1)}, CheckpointHeader(size="nano", class_names=(), stage="pretrain", settings={})
     )
-    monkeypatch.setattr("fsod.info.SHIPPED", weights)
+    monkeypatch.setattr("fsod.cli.info.SHIPPED", weights)
     monkeypatch.setattr(packages, "requires", lambda _: REQUIRED)
-    monkeypatch.setattr("fsod.info.extras", lambda: ["dev", "onnx"])
+    monkeypatch.setattr("fsod.cli.info.extras", lambda: ["dev", "onnx"])
     out = tmp_path / "info.json"
     assert fsod("info", "--json", out) == 0
     found = json.loads(out.read_text())

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fsod.cli_options import Json, report
+from fsod.cli.options import Json, report
 
 runs_app = typer.Typer(help="Records of trainings.", no_args_is_help=True)
 

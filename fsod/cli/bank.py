@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fsod.cli_options import Json, report
+from fsod.cli.options import Json, report
 from fsod.errors import UserError
 
 if TYPE_CHECKING:

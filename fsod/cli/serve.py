@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fsod.cli_options import Json, report
+from fsod.cli.options import Json, report
 from fsod.config import Precision, PredictSettings
 
 Alias = Annotated[str, typer.Option(help="Name of the version, as champion.")]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fsod.cli_options import Config, Json, Overrides, report
+from fsod.cli.options import Config, Json, Overrides, report
 from fsod.config import load_settings
 from fsod.errors import UserError, nearest
 
