@@ -2,6 +2,6 @@
 
 import mlflow
 
-from fsod.served import ServedDetector
+from fsod.steps.served import ServedDetector
 
 mlflow.models.set_model(ServedDetector())

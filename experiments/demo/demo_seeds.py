@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fsod.data.coco import write_json
-from fsod.demo import demo
+from fsod.steps.demo import demo
 
 HERE = Path(__file__).parent
 

@@ -25,7 +25,7 @@ from fsod.config import PredictSettings
 from fsod.data.coco import write_json
 from fsod.engine.ray_cluster import ray_cluster
 from fsod.geo.search import Detect
-from fsod.predict_steps import predict_files
+from fsod.steps.predict import predict_files
 
 SCENES, SIDE_PX, ROUNDS = 8, 2048, 5
 

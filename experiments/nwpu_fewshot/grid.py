@@ -11,7 +11,7 @@ from fsod.config import RunSettings, load_settings
 from fsod.engine.evaluate import Scores
 from fsod.engine.tracking import open_run
 from fsod.files import sha256_of
-from fsod.records import flat_metrics
+from fsod.steps.records import flat_metrics
 
 
 def options_of(description: str | None) -> argparse.ArgumentParser:

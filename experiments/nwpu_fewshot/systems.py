@@ -11,8 +11,8 @@ from fsod.data.shots import ShotList
 from fsod.engine.enroll import enrolled_bank, learned_bank, shot_examples
 from fsod.engine.finetune import finetune
 from fsod.engine.infer import batch_detector
-from fsod.records import unobserved
-from fsod.steps import gsd_of
+from fsod.steps.records import unobserved
+from fsod.steps.train import gsd_of
 from fsod.store.checkpoint import Checkpoint, weights_sha256
 from fsod.store.class_bank import ClassBank, save_bank
 

@@ -15,8 +15,8 @@ from typing import Any
 from fsod.config import load_settings
 from fsod.data.coco import write_json
 from fsod.engine.run_paths import RunPaths
-from fsod.evaluate_steps import evaluate_files, evaluate_run
-from fsod.steps import run_finetune, shot_list
+from fsod.steps.evaluate import evaluate_files, evaluate_run
+from fsod.steps.train import run_finetune, shot_list
 
 HERE = Path(__file__).parent
 KS, SEEDS = (3, 5, 10), (0, 1)

@@ -28,7 +28,7 @@ from experiments.memory import resident_mb
 from fsod.config import PredictSettings
 from fsod.data.coco import write_json
 from fsod.engine.device import choose_machine
-from fsod.predict_steps import predict_files
+from fsod.steps.predict import predict_files
 
 HERE = Path(__file__).parent
 COMPARED, REPEATS = 20, 20

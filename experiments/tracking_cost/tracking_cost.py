@@ -39,7 +39,7 @@ from fsod.engine.device import choose_machine
 from fsod.engine.episode_loss import episode_loss
 from fsod.engine.stage import Observer, Stage, run_stage
 from fsod.model.detector import Detector
-from fsod.records import observer, tracked, unobserved
+from fsod.steps.records import observer, tracked, unobserved
 
 HERE = Path(__file__).parent
 DRAWN = 8  # different episodes, seen again and again

@@ -71,7 +71,7 @@ def weights_import(
 @app.command("pretrain")
 def pretrain_command(config: Config, overrides: Overrides = None, json: Json = None) -> None:
     """Teach a network to compare, on invented classes alone; goes on from the last checkpoint after an interruption."""
-    from fsod.steps import run_pretrain
+    from fsod.steps.train import run_pretrain
 
     result = run_pretrain(load_pretrain_settings(config, overrides))
     report(result, json, "meta-train", "--config", "configs/nwpu.yaml", f"init={result['checkpoint']}")
@@ -80,7 +80,7 @@ def pretrain_command(config: Config, overrides: Overrides = None, json: Json = N
 @app.command("meta-train")
 def meta_train_command(config: Config, overrides: Overrides = None, json: Json = None) -> None:
     """Train on the base classes in episodes; goes on from the last checkpoint after an interruption."""
-    from fsod.steps import run_meta_train
+    from fsod.steps.train import run_meta_train
 
     result = run_meta_train(load_settings(config, overrides))
     report(result, json, "finetune", "--config", config, "--shots-k", 10, *overrides or ())
@@ -110,7 +110,7 @@ def finetune_command(
 
     With --out only the rows of the classes are trained, which is all that a bank holds, and takes a minute or two.
     """
-    from fsod.steps import run_finetune
+    from fsod.steps.train import run_finetune
 
     if out is None:
         if config is None:
@@ -122,7 +122,7 @@ def finetune_command(
     if overrides:
         raise UserError(f"{overrides[0]}: settings can be changed of a run only, not with --out")
     files = read_examples(scene, examples, rivals, data, shots, names, shots_k, seed, attribute)
-    from fsod.scene_steps import refine_files
+    from fsod.steps.enroll import refine_files
 
     result = refine_files(weights_of(config, checkpoint), files, out, steps)
     report(result, json, "predict", scene[0] if scene else "SCENE.tif", "--bank", out, "--out", "found.geojson")
@@ -144,7 +144,7 @@ def evaluate_command(
     json: Json = None,
 ) -> None:
     """Measure average precision: of a run (--config), or of any checkpoint on any folder (--checkpoint --data)."""
-    from fsod.evaluate_steps import evaluate_files, evaluate_run
+    from fsod.steps.evaluate import evaluate_files, evaluate_run
 
     if checkpoint is not None and data is not None:
         report(evaluate_files(checkpoint, data, ids, shots, bank, overrides or []), json, "dashboard")
@@ -174,7 +174,7 @@ def enroll_command(
 ) -> None:
     """Take up classes without training, from boxes on GeoTIFFs or in a prepared folder (--class NAME -k 5, or --shots)."""
     files = read_examples(scene, examples, rivals, data, shots, names, shots_k, seed, attribute)
-    from fsod.scene_steps import enroll
+    from fsod.steps.enroll import enroll
 
     result = enroll(weights_of(config, checkpoint), files, out, learned=learned)
     report(result, json, "predict", scene[0] if scene else "SCENE.tif", "--bank", out, "--out", "found.geojson")
@@ -237,7 +237,7 @@ def predict_command(
     json: Json = None,
 ) -> None:
     """Find the classes of a bank in scenes of any size; goes on after an interruption."""
-    from fsod.predict_steps import predict_files
+    from fsod.steps.predict import predict_files
 
     plan = PredictSettings.model_construct(
         score=score,
@@ -311,7 +311,7 @@ def export_command(
 @app.command("demo")
 def demo_command(overrides: Overrides = None) -> None:
     """The whole road on synthetic scenes, in minutes, without any download."""
-    from fsod.demo import demo
+    from fsod.steps.demo import demo
 
     demo(overrides or [])
 

@@ -22,7 +22,7 @@ def data_make(
     json: Json = None,
 ) -> None:
     """Prepare everything that the run of a configuration needs: folder, lists, tiles."""
-    from fsod.steps import prepare_data
+    from fsod.steps.train import prepare_data
 
     report(
         prepare_data(load_settings(config, overrides), source), json, "meta-train", "--config", config, *overrides or ()

@@ -11,7 +11,7 @@ from fsod.config import load_settings
 from fsod.errors import UserError
 
 if TYPE_CHECKING:
-    from fsod.example_files import ExampleFiles
+    from fsod.steps.examples import ExampleFiles
 
 ExampleScenes = Annotated[
     list[Path] | None, typer.Option("--scene", help="A GeoTIFF that examples lie on; repeat it for each.")
@@ -56,7 +56,7 @@ def read_examples(
     attribute: str,
 ) -> ExampleFiles:
     """The examples that the options name; UserError unless they are those of one of the two ways."""
-    from fsod.example_files import examples_in_folder, examples_on_scenes
+    from fsod.steps.examples import examples_in_folder, examples_on_scenes
 
     if data is not None and not (scenes or labels or (shots and k)):
         return examples_in_folder(data, shots, class_names or [], rivals or [], k or 10, seed)

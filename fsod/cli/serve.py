@@ -30,7 +30,7 @@ def register_command(
     json: Json = None,
 ) -> None:
     """Put a bank and its weights into MLflow's registry; the settings are those of `fsod predict`."""
-    from fsod.register import register_model
+    from fsod.steps.register import register_model
 
     asked: dict[str, Any] = {} if score is None else {"score": score}
     plan = PredictSettings.model_construct(
@@ -50,6 +50,6 @@ def serve_command(
     database: Database = Path("runs/mlflow.db"),
 ) -> None:
     """Answer requests with a registered model (`mlflow models serve` on 127.0.0.1)."""
-    from fsod.register import serve_model
+    from fsod.steps.register import serve_model
 
     serve_model(name, alias, scenes, port, timeout_s, database)

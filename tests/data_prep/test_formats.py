@@ -8,7 +8,7 @@ from data_prep.formats import FORMATS
 from fsod.config import DataSettings, load_settings
 from fsod.data.coco import load_folder
 from fsod.errors import UserError
-from fsod.steps import prepare_data
+from fsod.steps.train import prepare_data
 from tests.command import fsod
 from tests.painted import PAINTED, paint, voc_xml, write
 

@@ -12,8 +12,8 @@ from playwright.sync_api import Browser, expect
 from fsod.data.coco import write_json
 from fsod.engine.run_scores import by_k, evaluations, half_interval
 from fsod.errors import UserError
-from fsod.evaluation_pictures import ERRORS, FOUND, NUMBERS
 from fsod.model.detector import Detector
+from fsod.report.evaluation_pictures import ERRORS, FOUND, NUMBERS
 from fsod.report.run_report import run_report
 from fsod.store.checkpoint import Checkpoint, save_checkpoint
 

@@ -8,7 +8,7 @@ from fsod.config import RunSettings
 from fsod.data.shots import draw_shots
 from fsod.engine.run_paths import RunPaths
 from fsod.engine.studies import PARENT
-from fsod.records import experiment_name, hashes, log_folder, log_shots, observer, tracked
+from fsod.steps.records import experiment_name, hashes, log_folder, log_shots, observer, tracked
 from tests.made_folder import make_folder
 
 SETTINGS = {

@@ -18,9 +18,9 @@ from fsod.engine.infer import batch_detector
 from fsod.engine.run_paths import SCORES, RunPaths
 from fsod.engine.run_scores import evaluations
 from fsod.errors import UserError
-from fsod.evaluation_pictures import FOUND, write_by_shots, write_pictures
 from fsod.progress import progress_bar
-from fsod.records import flat_metrics, hashes, log_folder, log_shots, tracked
+from fsod.report.evaluation_pictures import FOUND, write_by_shots, write_pictures
+from fsod.steps.records import flat_metrics, hashes, log_folder, log_shots, tracked
 from fsod.store.checkpoint import Checkpoint, load_checkpoint
 from fsod.store.class_bank import ClassBank, load_bank
 

@@ -15,9 +15,9 @@ from rasterio.transform import from_origin
 from fsod.config import EpisodeSettings
 from fsod.data.shots import draw_shots
 from fsod.errors import UserError
-from fsod.example_files import examples_in_folder, examples_on_scenes
 from fsod.model.detector import Detector
-from fsod.scene_steps import enroll, refine_files
+from fsod.steps.enroll import enroll, refine_files
+from fsod.steps.examples import examples_in_folder, examples_on_scenes
 from fsod.store.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from fsod.store.class_bank import ClassBank, checkpoint_of, load_bank, read_bank
 from tests.made_folder import make_folder

@@ -22,7 +22,7 @@ from fsod.geo.vector import Layer
 from fsod.marks import class_colour
 from fsod.progress import console, progress_bar
 from fsod.report.scene_report import write_overview
-from fsod.searcher import Searcher, load_searcher, to_take_along
+from fsod.steps.searcher import Searcher, load_searcher, to_take_along
 
 PREVIEW_PX = 2048
 

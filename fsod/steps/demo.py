@@ -11,10 +11,10 @@ from rich.table import Table
 from fsod.config import load_settings
 from fsod.data.coco import load_folder, read_ids, write_json
 from fsod.engine.run_paths import RunPaths
-from fsod.evaluate_steps import evaluate_run
-from fsod.predict_steps import predict_files
 from fsod.progress import console
-from fsod.steps import prepare_data, run_finetune, run_meta_train
+from fsod.steps.evaluate import evaluate_run
+from fsod.steps.predict import predict_files
+from fsod.steps.train import prepare_data, run_finetune, run_meta_train
 
 CONFIG = Path("configs/demo.yaml")
 SHOTS = 10

@@ -18,7 +18,7 @@ from fsod.data.shots import draw_shots, load_shots
 from fsod.errors import UserError, nearest
 from fsod.geo.labels import LabelledBoxes, raise_refused, read_boxes, read_layer
 from fsod.geo.scene import Scene, open_scene
-from fsod.steps import gsd_of
+from fsod.steps.train import gsd_of
 from fsod.store.bank_merge import SAME_GSD
 
 VIEW_PX = 640

@@ -9,7 +9,7 @@ from fsod.config import EpisodeSettings, OptimSettings, PretrainSettings
 from fsod.engine.run_paths import RunPaths
 from fsod.engine.tracking_store import local_uri
 from fsod.errors import UserError
-from fsod.steps import run_pretrain
+from fsod.steps.train import run_pretrain
 
 
 def test_pretraining_is_done_once_and_tracked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

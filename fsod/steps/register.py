@@ -16,7 +16,7 @@ from fsod.engine.tracking import open_run
 from fsod.engine.tracking_store import mlflow_errors, tracking_uri
 from fsod.errors import UserError
 from fsod.packages import pinned
-from fsod.searcher import load_searcher
+from fsod.steps.searcher import load_searcher
 from fsod.store.class_bank import checkpoint_of
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def register_model(
             logging.getLogger("mlflow.models.signature").setLevel(logging.WARNING)
             logged = mlflow.pyfunc.log_model(
                 name="detector",
-                python_model=str(Path(__file__).with_name("mlflow_model.py")),
+                python_model=str(Path(fsod.__file__).with_name("mlflow_model.py")),
                 artifacts={key: str(path.absolute()) for key, path in files.items()},
                 model_config=config,
                 signature=_signature(),

@@ -14,9 +14,9 @@ from fsod.engine.enroll import enrolled_bank
 from fsod.engine.infer import batch_detector
 from fsod.engine.refine import REFINING, refined_bank
 from fsod.engine.thresholds import FLOOR, folds_of, propose_scores
-from fsod.example_files import ExampleFiles
 from fsod.progress import progress_bar
-from fsod.steps import write_examples
+from fsod.steps.examples import ExampleFiles
+from fsod.steps.train import write_examples
 from fsod.store.checkpoint import Checkpoint, load_checkpoint
 from fsod.store.class_bank import ClassBank, save_bank
 

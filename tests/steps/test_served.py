@@ -28,9 +28,9 @@ from rasterio.transform import from_origin
 from fsod.config import PredictSettings
 from fsod.engine.tracking_store import create_store
 from fsod.errors import UserError
-from fsod.predict_steps import predict_files
-from fsod.register import register_model
-from fsod.served import scene_path
+from fsod.steps.predict import predict_files
+from fsod.steps.register import register_model
+from fsod.steps.served import scene_path
 from tests.command import fsod
 from tests.untrained import make_bank
 

@@ -26,8 +26,8 @@ from fsod.engine.infer import warm_up
 from fsod.errors import UserError, first_problem
 from fsod.geo.scene import open_dataset
 from fsod.geo.vector import Layer
-from fsod.predict_steps import search_scene
-from fsod.searcher import load_searcher
+from fsod.steps.predict import search_scene
+from fsod.steps.searcher import load_searcher
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PythonModelContext

@@ -14,15 +14,14 @@ import geopandas
 import numpy as np
 import pytest
 
-from fsod import predict_steps
 from fsod.boxes import Detections
 from fsod.engine import ray_cluster
 from fsod.errors import UserError
 from fsod.geo.predict import predict_scene
 from fsod.geo.search import Detect
-from fsod.searcher import to_take_along
+from fsod.steps.searcher import to_take_along
 from tests.command import fsod
-from tests.test_predict_steps import SMALL, interrupt_after, make_scene, predict, timeless
+from tests.steps.test_predict_scenes import SMALL, interrupt_after, make_scene, predict, timeless
 from tests.untrained import make_bank
 
 if find_spec("ray") is None:  # not imported here: fsod sets what Ray shall read first
@@ -77,7 +76,7 @@ def deadly(patch: pytest.MonkeyPatch, is_time: Callable[[], bool]) -> None:
 
         return make_deadly
 
-    patch.setattr(predict_steps, "to_take_along", take_death_along)
+    patch.setattr("fsod.steps.predict.to_take_along", take_death_along)
 
 
 def test_twenty_scenes_are_as_without_ray_though_a_worker_is_killed(

@@ -7,8 +7,8 @@ import numpy as np
 from PIL import Image
 
 from fsod.boxes import Detections
-from fsod.evaluation_pictures import FOUND, NUMBERS, write_pictures
 from fsod.marks import FALSE_ALARM, HIT, MISS
+from fsod.report.evaluation_pictures import FOUND, NUMBERS, write_pictures
 from tests.made_folder import NAMES, make_folder
 
 

@@ -1,7 +1,4 @@
-"""The steps of a run: each reads the files of the step before it, calls the engine, writes its own and tracks itself.
-
-The command line and the demo are made of these.
-"""
+"""The steps that train a run: its data, pretrain, meta-train, finetune."""
 
 from __future__ import annotations
 
@@ -30,7 +27,7 @@ from fsod.engine.pretrain import pretrain
 from fsod.engine.run_paths import RunPaths
 from fsod.errors import UserError
 from fsod.progress import console, progress_bar
-from fsod.records import hashes, log_folder, log_shots, observer, tracked, unobserved
+from fsod.steps.records import hashes, log_folder, log_shots, observer, tracked, unobserved
 from fsod.store.checkpoint import CheckpointHeader, load_checkpoint, read_header
 from fsod.store.class_bank import save_bank
 
