@@ -39,8 +39,9 @@ def main() -> None:
     with dashboard(database, options.address) as address, browser_page() as page:
         runs = f"{address}/#/experiments/{experiment}/runs"
         take(page, f"{address}/#/experiments", "a[href*='/experiments/']", OUT / "experiments.webp")
-        take(page, runs, "a[href*='/runs/']", OUT / "runs.webp")
-        take(page, f"{runs}/{run}/model-metrics", "svg.main-svg", OUT / "charts.webp")
+        take(page, runs, "a[href*='/runs/']", OUT / "runs.webp", press="button[data-component-id*=runnamecell]")
+        curves = newest_meta_training(database, experiment)
+        take(page, f"{runs}/{curves}/model-metrics", "svg.main-svg", OUT / "charts.webp")
         take(page, f"{runs}/{run}/artifacts/{picture}", "img[src^='blob:'], img[src^='data:']", OUT / "artifacts.webp")
 
 
@@ -61,6 +62,17 @@ def newest_training(database: Path, experiment: str) -> tuple[str, str, str]:
             if (Path(unquote(urlparse(artifacts).path)) / picture).is_file():
                 return str(experiment_id), str(run), picture
     sys.exit(f"{database}: no finetuning with pictures in an experiment like {experiment!r}; run `make demo`")
+
+
+def newest_meta_training(database: Path, experiment_id: str) -> str:
+    """Its id: a run that has curves, where a finetuning opens with its scores."""
+    query = """
+        SELECT run_uuid FROM runs JOIN tags USING (run_uuid)
+        WHERE experiment_id = ? AND tags.key = 'stage' AND tags.value = 'meta-train' AND status = 'FINISHED'
+        ORDER BY end_time DESC
+    """
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        return str(connection.execute(query, (experiment_id,)).fetchone()[0])
 
 
 @contextmanager
@@ -93,12 +105,14 @@ def browser_page() -> Iterator[Page]:
         browser.close()
 
 
-def take(page: Page, url: str, awaited: str, path: Path) -> None:
-    """Opens an address, waits for what it is about to be there, and writes the picture."""
+def take(page: Page, url: str, awaited: str, path: Path, press: str | None = None) -> None:
+    """Opens an address, waits for what it is about to be there, presses something if it is named, writes the picture."""
     page.goto(f"{url}?workflowType=machine_learning")
     page.locator(awaited).first.wait_for()
     if (assistant := page.get_by_role("button", name="Close")).count():
         assistant.first.click()  # MLflow offers a chat on the first visit
+    if press is not None:
+        page.locator(press).first.click()
     page.wait_for_timeout(5000)  # charts unfold
     cut_paths(page, [Path.cwd(), Path.home()])
     path.write_bytes(small(page.screenshot()))
