@@ -80,7 +80,8 @@ def weights_sha256(detector: Detector) -> str:
     for name, value in sorted(detector.state_dict().items()):
         if not name.startswith("learned"):
             digest.update(name.encode())
-            digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
+            value = value.detach().float().cpu() + 0.0  # averaging makes 0 of -0, which is the same weight
+            digest.update(value.contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 
