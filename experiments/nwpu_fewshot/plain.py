@@ -19,7 +19,7 @@ from fsod.data.coco import CocoFolder
 from fsod.data.episodes import RealEpisodes
 from fsod.data.shots import ShotList, only_shots
 from fsod.data.splits import images_without
-from fsod.engine.meta_train import fingerprint
+from fsod.engine.meta_train import SHAPING, fingerprint
 from fsod.engine.stage import LossOf, Network, Stage, run_stage
 from fsod.model.detector import Detector
 from fsod.progress import progress_bar
@@ -50,7 +50,7 @@ def train_base(bench: Bench, network: Network, loss_of: LossOf, steps: int, out:
         loss_of=loss_of,
         settings=bench.settings.meta_train.model_copy(update={"steps": steps}),
         state_path=out / "base.state.pt",
-        fingerprint=fingerprint(tiles.sha256, str(steps), bench.settings.model_dump_json()),
+        fingerprint=fingerprint(tiles.sha256, str(steps), bench.settings.model_dump_json(include=SHAPING)),
     )
     return run_to_end(stage, network, bench)
 
