@@ -16,15 +16,13 @@ import geopandas as gpd
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from rasterio.transform import xy
-from shapely.geometry import Polygon
 
 from data_prep.synthetic import load_spec, make_scenes
 from experiments.vehicles_story.story import run
 from fsod.boxes import Detections, match
 from fsod.data.coco import CocoFolder, load_folder, read_ids, write_json
 from fsod.engine.device import choose_machine
-from fsod.geo.scene import open_dataset
+from fsod.report.found_layer import read_found
 
 HERE = Path(__file__).parent
 OUT = Path("runs/five_turbines")
@@ -67,24 +65,19 @@ def boxes_of(folder: CocoFolder) -> NDArray[np.float64]:
 
 
 def write_examples(folder: CocoFolder, path: Path) -> None:
-    """The first boxes as polygons of longitude and latitude with an attribute ``class``, as QGIS saves them."""
-    with open_dataset(str(folder.images[0].path)) as scene:
-        corners = [
-            [xy(scene.transform, y, x, offset="ul") for x, y in ((x1, y1), (x2, y1), (x2, y2), (x1, y2))]
-            for x1, y1, x2, y2 in boxes_of(folder)[:MARKED]
-        ]
-        layer = gpd.GeoDataFrame({"class": CLASS}, index=range(MARKED), geometry=[Polygon(c) for c in corners])
-        layer.set_crs(scene.crs).to_crs("EPSG:4326").to_file(path, driver="GeoJSON")
+    """The first of the boxes that were drawn, in longitude and latitude with an attribute ``class``, as QGIS saves them."""
+    drawn = gpd.read_file(folder.root / f"{folder.images[0].path.stem}.geojson")
+    drawn.loc[drawn["class"] == CLASS, ["class", "geometry"]][:MARKED].to_file(path, driver="GeoJSON")
 
 
 def compare(folder: CocoFolder, layer: Path) -> dict[str, int]:
     """How many objects there are, how many were found at IoU 0.5, and how many boxes are on none."""
-    found = [feature["properties"] for feature in json.loads(layer.read_text())["features"]]
-    boxes = np.array([[f[key] for key in ("x1_px", "y1_px", "x2_px", "y2_px")] for f in found]).reshape(-1, 4)
-    detections = Detections(boxes, np.array([f["score"] for f in found], np.float32), np.zeros(len(found), np.int64))
+    found = read_found(layer)
+    of_class = np.zeros(len(found.scores), np.int64)
+    detections = Detections(found.boxes_xyxy_px, found.scores.astype(np.float32), of_class)
     truth = boxes_of(folder)
     hits = int((match(truth, np.zeros(len(truth), np.int64), detections) >= 0).sum())
-    return {"objects": len(truth), "hits": hits, "false_alarms": len(found) - hits}
+    return {"objects": len(truth), "hits": hits, "false_alarms": len(found.scores) - hits}
 
 
 if __name__ == "__main__":

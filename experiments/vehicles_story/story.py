@@ -23,6 +23,7 @@ from fsod.data.coco import write_json
 from fsod.engine.device import choose_machine
 from fsod.geo.labels import read_boxes
 from fsod.geo.scene import open_scene
+from fsod.report.found_layer import read_found
 from fsod.store.checkpoint import SHIPPED
 
 HERE = Path(__file__).parent
@@ -74,9 +75,8 @@ def compare(layer: Path, scene: Path, proposed: float | None) -> dict[str, Any]:
     with open_scene(scene) as opened:
         truth = read_boxes(HERE / "lot_vehicles.geojson", "class", opened).boxes_xyxy_px
         examples = read_boxes(EXAMPLES, "class", opened).boxes_xyxy_px
-    features = [feature["properties"] for feature in json.loads(layer.read_text())["features"]]
-    boxes = np.array([[f[key] for key in ("x1_px", "y1_px", "x2_px", "y2_px")] for f in features]).reshape(-1, 4)
-    scores = np.array([f["score"] for f in features], dtype=np.float32)
+    found = read_found(layer)
+    boxes, scores = found.boxes_xyxy_px, found.scores.astype(np.float32)
     taken = match(truth, np.zeros(len(truth), np.int64), Detections(boxes, scores, np.zeros(len(scores), np.int64)))
     shown_before = np.array([np.abs(examples - box).max(1).min() < 1 for box in truth])
     counts = ~shown_before[taken] | (taken < 0)
