@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlparse
 
 from PIL import Image
@@ -55,9 +56,7 @@ def newest_training(database: Path, experiment: str) -> tuple[str, str, str]:
           AND EXISTS (SELECT 1 FROM metrics m WHERE m.run_uuid = runs.run_uuid AND m.key LIKE 'loss/%')
         ORDER BY evaluated DESC, runs.end_time DESC
     """
-    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-        trainings = connection.execute(query, (f"%{experiment}%",)).fetchall()
-    for experiment_id, run, artifacts, _ in trainings:
+    for experiment_id, run, artifacts, _ in rows(database, query, f"%{experiment}%"):
         for picture in ("pictures/found.jpg", "pictures/support.png"):
             if (Path(unquote(urlparse(artifacts).path)) / picture).is_file():
                 return str(experiment_id), str(run), picture
@@ -71,8 +70,15 @@ def newest_meta_training(database: Path, experiment_id: str) -> str:
         WHERE experiment_id = ? AND tags.key = 'stage' AND tags.value = 'meta-train' AND status = 'FINISHED'
         ORDER BY end_time DESC
     """
+    for (run,) in rows(database, query, experiment_id):
+        return str(run)
+    sys.exit(f"{database}: no finished meta-training in experiment {experiment_id}; run `make demo`")
+
+
+def rows(database: Path, query: str, value: str) -> list[tuple[Any, ...]]:
+    """What a query with one value finds."""
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-        return str(connection.execute(query, (experiment_id,)).fetchone()[0])
+        return connection.execute(query, (value,)).fetchall()
 
 
 @contextmanager
