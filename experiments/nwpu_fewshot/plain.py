@@ -56,7 +56,7 @@ def train_base(bench: Bench, network: Network, loss_of: LossOf, steps: int, out:
 
 
 def train_on_shots(bench: Bench, network: Network, loss_of: LossOf, shots: ShotList, out: Path) -> Network:
-    """Trains all weights on the K shots of every class, as ``fsod finetune`` does with ``finetune.part=all``."""
+    """Trains all weights on the K shots of every class, as ``finetune.part=all`` does with ``finetune.keep=0``."""
     settings = bench.settings.finetune
     folder = bench.train
     sizes = bench.settings.episodes.model_copy(update={"ways": len(shots.box_ids)})
