@@ -104,7 +104,8 @@ def tuned_bank(
 def pull_back(tuned: Detector, base: Detector, keep: float) -> None:
     """Moves every weight that the base has a ``keep``-th of the way back to it; rows of new classes stay as they are.
 
-    What lies between both forgets less than it loses (WiSE-FT, Wortsman et al. 2022, arXiv 2109.01903, section 3).
+    Weights between both know the new classes and forget less of the old ones (WiSE-FT, Wortsman et al. 2022,
+    arXiv 2109.01903, section 3).
     """
     own = base.state_dict()
     for name, value in tuned.state_dict().items():
