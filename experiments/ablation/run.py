@@ -23,7 +23,10 @@ from fsod.store.checkpoint import load_checkpoint
 
 HERE = Path(__file__).parent
 ENROLLED = ", enrolled"
-SCHEDULE = ("init=null", "meta_train.steps=3000", "episodes.procedural_first=1200", "finetune.part=all")
+SCHEDULE = (
+    *("init=null", "meta_train.steps=1500", "episodes.procedural_first=600"),
+    *("finetune.part=all", "finetune.steps=400", "finetune.keep=0"),
+)
 """Of all variants alike; ``--set`` can change it."""
 
 

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.bench_scenes.detector import BATCH, OVERLAP_PX, WINDOW_PX, Clocked, Timed, Weights, timed_detector
+from experiments.bench_scenes.detector import BATCH, OVERLAP_PX, WINDOW_PX, Clocked, Weights, warm_detector
 from experiments.memory import forget_peak, peak_mb, resident_mb
 from fsod.boxes import Detections
 from fsod.config import Precision
@@ -39,7 +39,7 @@ def measure(scene: Path, weights: Weights, rounds: int) -> dict[str, Any]:
     Returns:
         overhead_ratio_sahi: time outside the calls of the wrapped model, same precision and batch, median over rounds
             that take turns. A call makes tensors of pixels, runs the network and suppresses boxes within a window; both
-            make the same calls. overhead_ratio_sahi_forward: time outside the network's forward pass alone.
+            make the same calls.
             memory_ratio_sahi: peak resident memory above that of the loaded and warm model, each in a process of its own.
             time_ratio_sahi: whole run of fsod with its default precision and batch over SAHI's in
             float32 with its default batch of 1. time_ratio_sahi_same: the same in fsod's precision and batch.
@@ -47,47 +47,40 @@ def measure(scene: Path, weights: Weights, rounds: int) -> dict[str, Any]:
     searches = {name: search(*run, weights) for name, run in RUNS.items()}
     seconds: dict[str, list[float]] = {name: [] for name in RUNS}
     outside: dict[str, list[float]] = {name: [] for name in RUNS}
-    beyond: dict[str, list[float]] = {name: [] for name in RUNS}
     boxes: dict[str, int] = {}
     for _ in range(rounds):
-        for name, (run, network, detector) in searches.items():
-            network.seconds = detector.seconds = 0.0
+        for name, (run, detector) in searches.items():
+            detector.seconds = 0.0
             started = time.perf_counter()
             boxes[name] = run(scene)
             seconds[name].append(time.perf_counter() - started)
-            outside[name].append(seconds[name][-1] - network.seconds)
-            beyond[name].append(seconds[name][-1] - detector.seconds)
+            outside[name].append(seconds[name][-1] - detector.seconds)
     whole = {name: statistics.median(values) for name, values in seconds.items()}
     overhead = {name: statistics.median(values) for name, values in outside.items()}
-    own = {name: statistics.median(values) for name, values in beyond.items()}
     memory: dict[str, float] = {}
     for system in ("fsod", "sahi"):
         with ProcessPoolExecutor(1, get_context("spawn")) as process:
             memory[system] = process.submit(memory_mb, system, scene, weights).result()
     return {
-        "overhead_ratio_sahi": own["fsod"] / own["sahi"],
-        "overhead_ratio_sahi_forward": overhead["fsod"] / overhead["sahi"],
+        "overhead_ratio_sahi": overhead["fsod"] / overhead["sahi"],
         "memory_ratio_sahi": memory["fsod"] / memory["sahi"],
         "time_ratio_sahi": whole["fsod"] / whole["sahi_float32"],
         "time_ratio_sahi_same": whole["fsod"] / whole["sahi"],
         "sahi": {
             "seconds": whole,
             "seconds_outside": overhead,
-            "seconds_outside_detector": own,
             "memory_mb": memory,
             "boxes": boxes,
         },
     }
 
 
-def search(
-    system: System, precision: Precision, batch: int, weights: Weights
-) -> tuple[Callable[[Path], int], Timed, Clocked]:
-    """A run over a scene that returns how many boxes it found, and the clocks of its network and its detector."""
-    detect, network, names = timed_detector(weights, precision, batch)
+def search(system: System, precision: Precision, batch: int, weights: Weights) -> tuple[Callable[[Path], int], Clocked]:
+    """A run over a scene that returns how many boxes it found, and the clock of its detector."""
+    detect, names = warm_detector(weights, precision, batch)
     clocked = Clocked(detect)
     if system == "sahi":
-        return sahi_search(clocked, names, batch), network, clocked
+        return sahi_search(clocked, names, batch), clocked
 
     def run(scene: Path) -> int:
         settings = detect.settings
@@ -102,7 +95,7 @@ def search(
         )
         return len(result.detections)
 
-    return run, network, clocked
+    return run, clocked
 
 
 def sahi_search(clocked: Clocked, names: tuple[str, ...], batch: int) -> Callable[[Path], int]:
@@ -157,7 +150,7 @@ def sahi_search(clocked: Clocked, names: tuple[str, ...], batch: int) -> Callabl
 
 def memory_mb(system: System, scene: Path, weights: Weights) -> float:
     """Peak resident memory of a run above that of the warm model."""
-    run, _, _ = search(system, "auto", BATCH, weights)
+    run, _ = search(system, "auto", BATCH, weights)
     forget_peak()
     before = resident_mb()
     run(scene)

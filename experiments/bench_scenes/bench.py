@@ -21,7 +21,6 @@ from fsod.engine.device import choose_machine
 OUT = Path("runs/bench")
 CLAIMS = (
     ("overhead_ratio_sahi", "time outside the model's calls over SAHI's", "at most 0.5"),
-    ("overhead_ratio_sahi_forward", "time outside the forward pass over SAHI's", ""),
     ("memory_ratio_sahi", "memory above the loaded model over SAHI's", "at most 0.33"),
     ("time_ratio_sahi", "whole run over SAHI's in float32, batch 1", "at most 0.5"),
     ("time_ratio_sahi_same", "whole run over SAHI's in the same precision and batch", ""),

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from fsod.boxes import Detections
 from fsod.config import Precision, RunSettings
@@ -30,24 +27,6 @@ class Weights:
     checkpoint: Path | None
 
 
-class Timed(nn.Module):
-    """A network that counts the seconds spent in it."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-        self.seconds = 0.0
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """As the network."""
-        started = time.perf_counter()
-        found = self.network(images)
-        if images.is_cuda:
-            torch.cuda.synchronize()
-        self.seconds += time.perf_counter() - started
-        return cast(tuple[Tensor, Tensor], found)
-
-
 class Clocked:
     """A detector that counts the seconds spent in it: network, tensors from pixels, suppression within a window."""
 
@@ -63,14 +42,11 @@ class Clocked:
         return found
 
 
-def timed_detector(weights: Weights, precision: Precision, batch: int) -> tuple[BatchDetector, Timed, tuple[str, ...]]:
-    """A detector that is warm for batches of one size, the clock of its network, and its class names."""
+def warm_detector(weights: Weights, precision: Precision, batch: int) -> tuple[BatchDetector, tuple[str, ...]]:
+    """A detector that is warm for batches of one size, and its class names."""
     loaded = load_checkpoint(weights.checkpoint or checkpoint_of(weights.bank))
     bank = load_bank(weights.bank, loaded.detector)
     settings = RunSettings.model_validate(loaded.settings).evaluate
     detect = batch_detector(loaded, bank, choose_machine(precision), settings, SCORE)
-    clock = Timed(detect.network)
-    detect = replace(detect, network=clock)
     warm_up(detect, batch, WINDOW_PX)
-    clock.seconds = 0.0
-    return detect, clock, bank.class_names
+    return detect, bank.class_names

@@ -10,14 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rasterio.windows import Window as RasterWindow
+from torch import Tensor
 
-from experiments.bench_scenes.detector import BATCH, OVERLAP_PX, WINDOW_PX, Weights, timed_detector
+from experiments.bench_scenes.detector import BATCH, OVERLAP_PX, WINDOW_PX, Weights, warm_detector
 from experiments.geotiff import new_scene
 from experiments.memory import peak_mb
 from fsod.data.procedural.named import common_clutter, named_families
 from fsod.data.procedural.scene import draw_scene
 from fsod.engine.infer import BatchDetector, to_batch
+from fsod.engine.side_by_side import side_by_side
 from fsod.geo.predict import predict_scene
 from fsod.geo.scene import open_scene
 from fsod.geo.windows import window_grid
@@ -44,7 +47,7 @@ def measure(path: Path, side_px: int, weights: Weights, rounds: int) -> dict[str
 
 def measure_here(path: Path, weights: Weights, rounds: int) -> dict[str, object]:
     """The same, on a scene that is there, in this process."""
-    detect, _, _ = timed_detector(weights, "auto", BATCH)
+    detect, _ = warm_detector(weights, "auto", BATCH)
     totals, alone, rss_mb, windows = [], [], 0.0, 0
     for _ in range(rounds):
         result = predict_scene(
@@ -67,10 +70,19 @@ def measure_here(path: Path, weights: Weights, rounds: int) -> dict[str, object]
     }
 
 
-@torch.inference_mode()
 def seconds_alone(path: Path, detect: BatchDetector) -> float:
-    """Seconds of the network on all windows of a scene, which are read beforehand, some batches at a time."""
+    """Seconds of the network on all windows of a scene, which are read beforehand, some batches at a time.
+
+    Parts of a batch go side by side as they do in a run.
+    """
     seconds, held = 0.0, []
+    machine = detect.machine
+    on_cpu = machine.device.type == "cpu"
+
+    @torch.inference_mode()
+    def network_alone(images: NDArray[np.uint8]) -> list[Tensor]:
+        return list(detect.network(to_batch(images, machine.device, machine.trunk_dtype))[0])
+
     with open_scene(path) as scene:
         grid = window_grid(scene.grid_width_px, scene.grid_height_px, WINDOW_PX, OVERLAP_PX)
         for start in range(0, len(grid), BATCH):
@@ -81,8 +93,8 @@ def seconds_alone(path: Path, detect: BatchDetector) -> float:
             if len(held) == HELD or start + BATCH >= len(grid):
                 started = time.perf_counter()
                 for images in held:
-                    boxes, _ = detect.network(to_batch(images, detect.machine.device, detect.machine.trunk_dtype))
-                if boxes.is_cuda:
+                    side_by_side(network_alone, images) if on_cpu else network_alone(images)
+                if not on_cpu:
                     torch.cuda.synchronize()
                 seconds += time.perf_counter() - started
                 held.clear()

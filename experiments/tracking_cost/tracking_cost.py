@@ -1,10 +1,11 @@
 """What tracking adds to a training epoch, and the memory that the dashboard's server takes.
 
-    .venv/bin/python -m experiments.tracking_cost.tracking_cost [--rounds 7] [--steps 60]
+    OMP_NUM_THREADS=1 .venv/bin/python -m experiments.tracking_cost.tracking_cost [--rounds 20] [--steps 30]
 
-Trains the demo's detector in blocks of steps, in turns with and without a run in MLflow, so that a busy machine slows both.
-CPU time of the whole process is told beside, which other programs disturb less, and so is what tracking itself used of it:
-its thread and the calls from the training loop. The episodes are drawn beforehand: waiting for data would hide the cost.
+Trains the demo's detector in blocks of steps, with a run in MLflow, without, and once more without, in shuffled turns, so that
+a busy machine slows all three. The two without tell how much blocks differ by themselves. CPU time of the whole process is told
+beside, which other programs disturb less, and so is what tracking itself used of it: its thread and the calls from the training
+loop. The episodes are drawn beforehand: waiting for data would hide the cost. One thread leaves tracking a core, as a GPU would.
 Writes results.json beside this file.
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import random
 import re
 import signal
 import statistics
@@ -28,8 +30,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.request import urlopen
 
+import numpy as np
 import psutil
 import torch
+from scipy.stats import bootstrap
 
 from fsod.config import RunSettings, load_settings
 from fsod.data.coco import write_json
@@ -81,8 +85,8 @@ class Again(torch.utils.data.Dataset[Episode]):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=30)
     options = parser.parse_args()
     with TemporaryDirectory() as folder:
         results = {**training(Path(folder) / "runs", options.rounds, options.steps), **server(Path(folder))}
@@ -98,8 +102,8 @@ def training(runs: Path, rounds: int, steps: int) -> dict[str, Any]:
     drawn = ProceduralEpisodes(settings.episodes, DRAWN, 0, range(settings.episodes.queries), without=frozenset())
     episodes = [drawn[i] for i in range(DRAWN)]
     block(settings, episodes, unobserved)  # warms up
-    on: list[Times] = []
-    off: list[Times] = []
+    turns: dict[str, list[Times]] = {"on": [], "off": [], "off again": []}
+    shuffled = random.Random(0)
     tracking_cpu_s = 0.0
     began = time.perf_counter()
     with ExitStack() as stack:
@@ -108,18 +112,19 @@ def training(runs: Path, rounds: int, steps: int) -> dict[str, Any]:
         calls = Timed(observer(run, lambda step, note: None, settings.episodes.queries))
         [thread] = [t for t in threading.enumerate() if t.name == "tracking"]
         clock = time.pthread_getcpuclockid(thread.ident or 0)
-        for i in range(rounds):
-            # either goes first as often as the other
-            for tracks in (True, False) if i % 2 else (False, True):
+        for _ in range(rounds):
+            for turn in shuffled.sample(list(turns), len(turns)):
                 before = time.clock_gettime(clock)
-                (on if tracks else off).append(block(settings, episodes, calls if tracks else unobserved))
-                tracking_cpu_s += (time.clock_gettime(clock) - before) if tracks else 0.0
+                turns[turn].append(block(settings, episodes, calls if turn == "on" else unobserved))
+                tracking_cpu_s += (time.clock_gettime(clock) - before) if turn == "on" else 0.0
         began = time.perf_counter()
     return {
-        "wall_ratio": ratio(on, off, "wall"),
-        "cpu_ratio": ratio(on, off, "cpu"),
-        "tracking_share_of_cpu": (tracking_cpu_s + calls.cpu_s) / sum(times.cpu for times in on),
-        "block_wall_s": statistics.median(times.wall for times in off),
+        "wall_ratio": ratio(turns["on"], turns["off"], "wall"),
+        "wall_ratio_of_nothing": ratio(turns["off again"], turns["off"], "wall"),
+        "cpu_ratio": ratio(turns["on"], turns["off"], "cpu"),
+        "cpu_ratio_of_nothing": ratio(turns["off again"], turns["off"], "cpu"),
+        "tracking_share_of_cpu": (tracking_cpu_s + calls.cpu_s) / sum(times.cpu for times in turns["on"]),
+        "block_wall_s": statistics.median(times.wall for times in turns["off"]),
         "block_images": steps * settings.episodes.queries,
         "rounds": rounds,
         "opening_a_run_s": opening_s,
@@ -146,9 +151,11 @@ def block(settings: RunSettings, episodes: list[Episode], observe: Observer) -> 
         return Times(time.perf_counter() - wall, time.process_time() - cpu)
 
 
-def ratio(on: list[Times], off: list[Times], clock: str) -> float:
-    """Median over the rounds of time with tracking over time without, in the same round."""
-    return statistics.median(getattr(a, clock) / getattr(b, clock) for a, b in zip(on, off, strict=True))
+def ratio(some: list[Times], others: list[Times], clock: str) -> dict[str, float]:
+    """Median over the rounds of one's time over the other's in the same round, with a 95 % bootstrap interval."""
+    ratios = [getattr(a, clock) / getattr(b, clock) for a, b in zip(some, others, strict=True)]
+    interval = bootstrap([ratios], np.median, random_state=0).confidence_interval
+    return {"median": statistics.median(ratios), "low": float(interval.low), "high": float(interval.high)}
 
 
 def server(folder: Path) -> dict[str, Any]:

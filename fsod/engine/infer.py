@@ -14,6 +14,7 @@ from torch.nn.functional import pad
 from fsod.boxes import Detections, nms
 from fsod.config import EvaluateSettings
 from fsod.engine.device import Machine
+from fsod.engine.side_by_side import side_by_side
 from fsod.model.baked import bake
 from fsod.store.checkpoint import Checkpoint
 from fsod.store.class_bank import ClassBank
@@ -39,9 +40,12 @@ class BatchDetector:
     score_floor: float | tuple[float, ...]
     settings: EvaluateSettings
 
-    @torch.inference_mode()
     def __call__(self, images: NDArray[np.uint8]) -> list[Detections]:
         """(B, H, W, 3) uint8 RGB of any size -> one Detections an image, in its pixel frame, best first."""
+        return side_by_side(self._detect, images) if self.machine.device.type == "cpu" else self._detect(images)
+
+    @torch.inference_mode()
+    def _detect(self, images: NDArray[np.uint8]) -> list[Detections]:
         boxes, scores = self.network(to_batch(images, self.machine.device, self.machine.trunk_dtype))
         return settle(boxes, scores, images.shape[1:3], self.score_floor, self.settings)
 

@@ -72,6 +72,18 @@ def test_without_a_floor_the_banks_own_scores_apply_to_what_it_reports(checkpoin
     assert scores.shape[1] == 1
 
 
+def test_images_of_a_batch_are_seen_as_if_alone(checkpoint: Checkpoint) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (4, 64, 96, 3)).astype(np.uint8)
+    detect = batch_detector(
+        checkpoint, learned_bank(checkpoint, None), Machine(CPU, torch.float32), EvaluateSettings(), 1e-6
+    )
+    for found, image in zip(detect(images), images, strict=True):
+        [alone] = detect(image[None])
+        assert len(alone) > 0
+        np.testing.assert_allclose(found.boxes_xyxy_px, alone.boxes_xyxy_px, atol=1e-3)
+        np.testing.assert_allclose(found.scores, alone.scores, atol=1e-6)
+
+
 def test_the_machine_says_how_the_trunk_computes(checkpoint: Checkpoint) -> None:
     for dtype in (torch.float32, torch.bfloat16):
         bank = learned_bank(checkpoint, None)
