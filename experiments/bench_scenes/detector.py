@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,18 +29,29 @@ class Weights:
 
 
 class Clocked:
-    """A detector that counts the seconds spent in it: network, tensors from pixels, suppression within a window."""
+    """A detector with a clock that runs while any call is under way: network, tensors from pixels, suppression in a window."""
 
     def __init__(self, detect: BatchDetector) -> None:
         self.detect = detect
         self.seconds = 0.0
+        self._calls, self._since = 0, 0.0
+        self._lock = Lock()
 
     def __call__(self, images: NDArray[np.uint8]) -> list[Detections]:
         """As the detector."""
-        started = time.perf_counter()
-        found = self.detect(images)
-        self.seconds += time.perf_counter() - started
-        return found
+        self._count(1)
+        try:
+            return self.detect(images)
+        finally:
+            self._count(-1)
+
+    def _count(self, change: int) -> None:
+        with self._lock:
+            now = time.perf_counter()
+            if self._calls:
+                self.seconds += now - self._since
+            self._since = now
+            self._calls += change
 
 
 def warm_detector(weights: Weights, precision: Precision, batch: int) -> tuple[BatchDetector, tuple[str, ...]]:

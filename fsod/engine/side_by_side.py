@@ -24,16 +24,15 @@ def side_by_side(work: Callable[[NDArray[np.uint8]], list[T]], images: NDArray[n
     """What ``work`` says of each image, in their order.
 
     It is called at once with equal parts of the images, as many as the threads of the calling thread can be shared among
-    without a rest. A batch that is always of one size is always divided alike, so that its results stay the same.
+    without a rest. A batch that is always of one size is always divided alike, so that its results stay the same. Who asks
+    while another batch is under way gets the threads that are done with it, one by one.
 
     Args:
-        work: (B, H, W, 3) uint8 -> B results; sees torch with its share of the threads.
+        work: (B, H, W, 3) uint8 -> B results; called by other threads, which see torch with their share of the threads.
         images: (B, H, W, 3) uint8.
     """
     threads = torch.get_num_threads()
     calls = math.gcd(threads, len(images))
-    if calls == 1:
-        return work(images)
     return [result for part in _crew(calls, threads // calls).map(work, np.split(images, calls)) for result in part]
 
 

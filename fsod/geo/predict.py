@@ -63,7 +63,7 @@ class SceneResult:
         damaged: windows skipped because they could not be read, one message each.
         warnings: what the user should know, one line each.
         seconds: wall time of everything.
-        seconds_detecting: of it, inside the detector.
+        seconds_detecting: of it, waiting for the detector.
     """
 
     scene: str

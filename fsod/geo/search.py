@@ -6,7 +6,9 @@ What decides where this happens, here or on other machines, need not know how it
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Generator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -16,10 +18,15 @@ from numpy.typing import NDArray
 from fsod.boxes import Detections, area_px
 from fsod.geo.blank import shows_something
 from fsod.geo.journal import Finished
-from fsod.geo.read_ahead import Reading, read_ahead
+from fsod.geo.read_ahead import Batch, Reading, read_ahead
 
 Detect = Callable[[NDArray[np.uint8]], list[Detections]]
-"""A batch of windows (B, H, W, 3) uint8 RGB, always of one shape, to one Detections per window in its pixel frame."""
+"""A batch of windows (B, H, W, 3) uint8 RGB, always of one shape, to one Detections per window in its pixel frame.
+
+Called by other threads than its maker's, by two of them at the same time."""
+
+AT_ONCE = 2
+"""Batches that are with the detector at the same time."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +36,7 @@ class Searched:
     Attributes:
         finished: those that were looked at, and the blank ones.
         damaged: those that could not be read, one message each.
-        seconds_detecting: wall time inside the detector.
+        seconds_detecting: wall time of waiting for the detector.
     """
 
     finished: Finished
@@ -47,24 +54,40 @@ Search = Callable[[Reading, Detect], Generator[Searched, None, None]]
 def search_windows(reading: Reading, detect: Detect) -> Generator[Searched, None, None]:
     """Looks at windows here, in order; ``detect`` is always called with a whole batch, padded with 0.
 
+    It is called by threads, for the next batch while one is under way: so a network need not wait for what is done before
+    and after it.
+
     Yields:
         Each window once: after each batch its windows and the blank and damaged ones that were met on the way.
 
     Raises:
         UserError: a window cannot be read and ``skip_damaged`` is not set.
     """
-    with closing(read_ahead(reading)) as batches:
-        for read in batches:
-            started = time.perf_counter()
-            found = detect(read.images) if read.valid else []
-            seconds = time.perf_counter() - started
-            if read.valid and len(found) != len(read.images):
-                raise ValueError(f"the detector gave {len(found)} results for {len(read.images)} windows")
-            kept = {
-                index: _visible(detections, image[: valid.shape[0], : valid.shape[1]], valid)
-                for (index, valid), image, detections in zip(read.valid.items(), read.images, found, strict=False)
-            }
-            yield Searched(Finished(kept, read.blank), tuple(read.damaged), seconds)
+    under_way: deque[tuple[Batch, Future[list[Detections]] | None]] = deque()
+    with closing(read_ahead(reading)) as batches, ThreadPoolExecutor(AT_ONCE, "fsod-detect") as threads:
+        try:
+            for read in batches:
+                under_way.append((read, threads.submit(detect, read.images) if read.valid else None))
+                if len(under_way) == AT_ONCE:
+                    yield _searched(*under_way.popleft())
+            while under_way:
+                yield _searched(*under_way.popleft())
+        finally:
+            threads.shutdown(cancel_futures=True)
+
+
+def _searched(read: Batch, detections: Future[list[Detections]] | None) -> Searched:
+    """A batch of windows with what the detector says of it, once it has."""
+    started = time.perf_counter()
+    found = detections.result() if detections else []
+    seconds = time.perf_counter() - started
+    if detections and len(found) != len(read.images):
+        raise ValueError(f"the detector gave {len(found)} results for {len(read.images)} windows")
+    kept = {
+        index: _visible(own, image[: valid.shape[0], : valid.shape[1]], valid)
+        for (index, valid), image, own in zip(read.valid.items(), read.images, found, strict=False)
+    }
+    return Searched(Finished(kept, read.blank), tuple(read.damaged), seconds)
 
 
 def _visible(detections: Detections, rgb: NDArray[np.uint8], valid: NDArray[np.bool_]) -> Detections:
