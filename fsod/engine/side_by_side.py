@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from threading import Barrier
+from threading import Barrier, Lock
 from typing import TypeVar
 
 import numpy as np
@@ -18,6 +18,8 @@ import torch
 from numpy.typing import NDArray
 
 T = TypeVar("T")
+
+_all_threads = Lock()
 
 
 def side_by_side(work: Callable[[NDArray[np.uint8]], list[T]], images: NDArray[np.uint8]) -> list[T]:
@@ -28,11 +30,14 @@ def side_by_side(work: Callable[[NDArray[np.uint8]], list[T]], images: NDArray[n
     while another batch is under way gets the threads that are done with it, one by one.
 
     Args:
-        work: (B, H, W, 3) uint8 -> B results; called by other threads, which see torch with their share of the threads.
+        work: (B, H, W, 3) uint8 -> B results; called by threads that see torch with their share of the threads.
         images: (B, H, W, 3) uint8.
     """
     threads = torch.get_num_threads()
     calls = math.gcd(threads, len(images))
+    if calls == 1:
+        with _all_threads:
+            return work(images)
     return [result for part in _crew(calls, threads // calls).map(work, np.split(images, calls)) for result in part]
 
 
