@@ -6,7 +6,6 @@ worth the network's time, and a box over one value is no object whatever the net
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,25 +31,21 @@ def shows_something(
     rgb: NDArray[np.uint8], valid: NDArray[np.bool_], boxes_xyxy_px: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
     """Which boxes (n, 4) of a window hold at least half valid pixels, and more than one colour in or right around them."""
-    starts, ends = _pixels_of(boxes_xyxy_px, valid.shape)
-    enough = _sums(valid, starts, ends) >= MIN_VALID_SHARE * np.prod(ends - starts, axis=1)
-    starts, ends = _pixels_of(boxes_xyxy_px + RING_PX * np.array([-1, -1, 1, 1]), valid.shape)
-    varied = [
-        not is_blank(rgb[top:bottom, left:right], valid[top:bottom, left:right])
-        for (left, top), (right, bottom) in zip(starts.tolist(), ends.tolist(), strict=True)
+    around = RING_PX * np.array([-1, -1, 1, 1])
+    inside, with_edge = (_pixels_of(boxes, valid.shape) for boxes in (boxes_xyxy_px, boxes_xyxy_px + around))
+    shown = [
+        np.count_nonzero(valid[box]) >= MIN_VALID_SHARE * valid[box].size and not is_blank(rgb[ring], valid[ring])
+        for box, ring in zip(inside, with_edge, strict=True)
     ]
-    return np.asarray(enough & np.array(varied, np.bool_))
+    return np.array(shown, np.bool_)
 
 
-def _pixels_of(boxes_xyxy_px: NDArray[np.float64], shape: tuple[int, ...]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """First pixels (n, 2: x, y) and ends (exclusive) of all pixels that boxes touch, one at least, in an array (h, w)."""
+def _pixels_of(boxes_xyxy_px: NDArray[np.float64], shape: tuple[int, ...]) -> list[tuple[slice, slice]]:
+    """Rows and columns of all pixels that boxes touch, one at least, in an array (h, w)."""
     size = np.array(shape[::-1])
     starts = np.floor(boxes_xyxy_px[:, :2]).astype(np.intp).clip(0, size - 1)
-    return starts, np.maximum(np.ceil(boxes_xyxy_px[:, 2:]).astype(np.intp).clip(0, size), starts + 1)
-
-
-def _sums(mask: NDArray[np.bool_], starts_px: NDArray[np.intp], ends_px: NDArray[np.intp]) -> NDArray[np.int32]:
-    """How many pixels of ``mask`` are set from starts (n, 2: x, y) to ends (n, 2, exclusive) each: (n,)."""
-    table = cv2.integral(np.ascontiguousarray(mask).view(np.uint8))
-    (x1, y1), (x2, y2) = starts_px.T, ends_px.T
-    return np.asarray(table[y2, x2] - table[y1, x2] - table[y2, x1] + table[y1, x1])
+    ends = np.maximum(np.ceil(boxes_xyxy_px[:, 2:]).astype(np.intp).clip(0, size), starts + 1)
+    return [
+        (slice(top, bottom), slice(left, right))
+        for (left, top), (right, bottom) in zip(starts.tolist(), ends.tolist(), strict=True)
+    ]
