@@ -1,4 +1,7 @@
-"""Finetuning: novel classes start at the rows predicted from their K shots and go on from there."""
+"""Finetuning: novel classes start at rows predicted from their K shots.
+
+First these rows learn alone, then everything that is to be trained learns together.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,9 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.nn.functional import normalize
 
-from fsod.config import RunSettings
+from fsod.config import LossSettings, RunSettings
 from fsod.data.coco import CocoFolder
 from fsod.data.episodes import RealEpisodes
 from fsod.data.marked import marked_shots
@@ -18,6 +22,7 @@ from fsod.engine.enroll import encode_examples, learned_bank, shot_examples
 from fsod.engine.episode_loss import shots_loss
 from fsod.engine.infer import batch_detector
 from fsod.engine.meta_train import fingerprint
+from fsod.engine.refine import EPISODES, REFINING, refine
 from fsod.engine.stage import Observer, Stage, run_stage
 from fsod.engine.thresholds import FLOOR, propose_trained_scores
 from fsod.model.detector import Detector
@@ -67,6 +72,8 @@ def finetune(
             with_supports=False,
             often=(novel, settings.finetune.novel_share) if novel else None,
         )
+        if novel:
+            refine_new(detector, len(base.class_names), episodes, rows, settings.loss, machine)
     stage = Stage(
         name="finetune",
         episodes=episodes,
@@ -113,6 +120,22 @@ def pull_back(tuned: Detector, base: Detector, keep: float) -> None:
             value[: len(own[name])].lerp_(own[name], keep)
 
 
+def refine_new(
+    detector: Detector, known: int, episodes: RealEpisodes, row_classes: list[int], loss: LossSettings, machine: Machine
+) -> None:
+    """Trains the rows of new classes, those from ``known`` on, before anything else moves.
+
+    Rows that are wrong bend the features that all classes share to fit them (Kumar et al. 2022, arXiv 2202.10054).
+    """
+    seen = [episodes[i] for i in range(min(EPISODES, len(episodes)))]
+    start = detector.learned_rows().detach()
+    refined = refine(detector, start, seen, row_classes, REFINING, loss, machine)
+    with torch.no_grad():
+        for kernels, learned in zip(refined.kernels, detector.learned, strict=True):
+            learned[known:] = normalize(kernels[known:], dim=1) * learned[known:].norm(dim=1, keepdim=True)
+        detector.learned_bias[known:] = refined.biases[known:] - detector.head.prior
+
+
 def choose_trained(detector: Detector, part: str) -> None:
     """Freezes what finetuning leaves alone; see ``FinetuneSettings.part``."""
     detector.requires_grad_(part == "all")
@@ -156,6 +179,6 @@ def with_shots(
                 # as long as its neighbours, without any as chance: the head takes the direction only, but step sizes
                 # depend on the length
                 length = (learned[:known] if known else learned).norm(dim=1).mean()
-                learned[known:] = torch.nn.functional.normalize(row, dim=1) * length
+                learned[known:] = normalize(row, dim=1) * length
             detector.learned_bias[known:] = biases
     return detector

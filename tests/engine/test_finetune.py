@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from fsod.config import EpisodeSettings, LossSettings
+from fsod.data.episodes import RealEpisodes
 from fsod.data.shots import draw_shots
 from fsod.engine.device import Machine
-from fsod.engine.finetune import choose_trained, pull_back, with_shots
+from fsod.engine.finetune import choose_trained, pull_back, refine_new, with_shots
 from fsod.model.detector import Detector
 from fsod.store.checkpoint import Checkpoint, weights_sha256
 from tests.made_folder import NAMES, make_folder
@@ -39,6 +41,25 @@ def test_new_rows_are_as_long_as_learned_ones_are(learned: int, tmp_path: Path) 
     started = with_shots(base, NAMES, folder, draw_shots(folder, NAMES, 1, 0), 64, machine)
     for row, channels in zip(started.learned, started.trunk.channels, strict=True):
         torch.testing.assert_close(row.detach().norm(dim=1), torch.full((3,), channels**0.5), rtol=0.2, atol=0)
+
+
+def test_rows_of_new_classes_learn_first_and_nothing_else_moves(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    folder = make_folder(tmp_path / "folder", images=2)
+    detector = Detector("nano", len(NAMES)).eval()
+    sizes = EpisodeSettings(ways=3, queries=2, query_px=64, support_px=64)
+    ids = folder.class_indices(NAMES)
+    episodes = RealEpisodes(folder, ids, sizes, 2, 0, known_margin=0.5, with_supports=False)
+    before = {name: value.clone() for name, value in detector.state_dict().items()}
+    refine_new(detector, 1, episodes, ids, LossSettings(), Machine(torch.device("cpu"), torch.float32))
+    for name, value in detector.state_dict().items():
+        if name.startswith("learned"):
+            assert torch.equal(value[:1], before[name][:1])
+            assert not torch.isclose(value[1:], before[name][1:]).all(dim=1).any()
+        else:
+            assert torch.equal(value, before[name])
+    for row, level in zip(detector.learned, range(3), strict=True):
+        torch.testing.assert_close(row.detach().norm(dim=1), before[f"learned.{level}"].norm(dim=1))
 
 
 def test_what_the_base_has_goes_back_part_of_the_way() -> None:
