@@ -43,7 +43,7 @@ def detect(self, images):
 BatchDetector.__call__ = detect
 main()
 """
-"""The warm-up is a batch too, so three batches of the scene are done."""
+"""The warm-up is a batch too, so the detector has seen three batches of the scene, or is seeing the third."""
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,8 @@ def test_a_killed_command_goes_on_and_writes_the_same(bank: Path, tmp_path: Path
     started = json.loads((tmp_path / "out.geojson.journal").read_text().partition("\n")[0])["started"]
     resumed = predict(bank, out, scene)
     assert set(geopandas.read_file(out)["time"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")) == {started}
-    assert (resumed["windows_resumed"], resumed["windows_run"]) == (3 * 4, 25)
+    assert resumed["windows_resumed"] in (2 * 4, 3 * 4)  # the third batch may still have been on its way to the journal
+    assert resumed["windows_run"] == 25
     assert timeless(out) == timeless(whole)
     assert list(tmp_path.glob("*.journal")) == []
 
