@@ -163,6 +163,7 @@ def measure(
         "objects_of_class": present,
         "between_images": int(between),
         "seams": seam_errors(mosaic, known, grid, one_pass, windowed, by_window, names, SURE),
+        "seams_in_scene": seam_errors(mosaic, known, grid, in_scene, windowed, by_window, names, SURE),
         "seams_replayed": seam_errors(mosaic, known, grid, one_pass, replayed, one_pass, names, SURE),
     }
 
