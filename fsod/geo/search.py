@@ -11,11 +11,13 @@ from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import starmap
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fsod.boxes import Detections, area_px
+from fsod.errors import UserError
 from fsod.geo.blank import shows_something
 from fsod.geo.journal import Finished
 from fsod.geo.read_ahead import Batch, Reading, read_ahead
@@ -70,10 +72,10 @@ def search_windows(reading: Reading, detect: Detect) -> Generator[Searched, None
                 under_way.append((read, threads.submit(detect, read.images) if read.valid else None))
                 if len(under_way) == AT_ONCE:
                     yield _searched(*under_way.popleft())
-            while under_way:
-                yield _searched(*under_way.popleft())
-        finally:
-            threads.shutdown(cancel_futures=True)
+        except UserError:
+            yield from starmap(_searched, under_way)  # a window that cannot be read costs nothing that was looked at
+            raise
+        yield from starmap(_searched, under_way)
 
 
 def _searched(read: Batch, detections: Future[list[Detections]] | None) -> Searched:
