@@ -72,8 +72,8 @@ def finetune(
             with_supports=False,
             often=(novel, settings.finetune.novel_share) if novel else None,
         )
-        if novel and settings.finetune.part != "kernels":
-            refine_new(detector, len(base.class_names), episodes, rows, settings.loss, machine)
+    if novel and settings.finetune.part != "kernels":
+        refine_new(detector, len(base.class_names), episodes, rows, settings.loss, machine)
     stage = Stage(
         name="finetune",
         episodes=episodes,
