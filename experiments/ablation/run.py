@@ -3,7 +3,8 @@
     .venv/bin/python -m experiments.ablation.run --variants full "no meta-sampling" --seeds 0 1 2 3 4
 
 A variant's base stage starts from the shipped weights, which were made with the full system's parts: from chance, a schedule
-that two cores can afford leaves the support encoder untrained (from_chance.json). What is recorded in results.json is skipped; several processes may share the work, as in nwpu_fewshot.
+that two cores can afford leaves the support encoder untrained (from_chance.json). What is recorded in results.json is
+skipped; several processes may share the work, as in nwpu_fewshot.
 """
 
 from __future__ import annotations
@@ -23,10 +24,7 @@ from fsod.store.checkpoint import load_checkpoint
 
 HERE = Path(__file__).parent
 ENROLLED = ", enrolled"
-SCHEDULE = (
-    "meta_train.steps=800",
-    *("finetune.part=all", "finetune.steps=200", "finetune.keep=0"),
-)
+SCHEDULE = ("meta_train.steps=800", "finetune.part=all", "finetune.steps=200", "finetune.keep=0")
 """Of all variants alike; ``--set`` can change it."""
 
 
