@@ -22,6 +22,13 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
+def printable(name: str) -> str:
+    """The name itself; ValueError where it would tell a terminal to do something (escape sequences, line breaks)."""
+    if not name.isprintable():
+        raise ValueError(f"{name!r} has characters that cannot be printed")
+    return name
+
+
 def first_problem(error: ValidationError) -> str:
     """The first key that is wrong, and why, for an error message."""
     problem = error.errors()[0]

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fsod.errors import UserError, nearest
+from fsod.errors import UserError, nearest, printable
 from fsod.files import write_text
 
 ANNOTATIONS = "annotations.json"
@@ -147,7 +147,7 @@ def load_folder(root: Path) -> CocoFolder:
     try:
         coco = json.loads(raw)
         _check_unique(coco, path)
-        names = {c["id"]: str(c["name"]) for c in sorted(coco["categories"], key=lambda c: c["id"])}
+        names = {c["id"]: printable(str(c["name"])) for c in sorted(coco["categories"], key=lambda c: c["id"])}
         index_of = {category: i for i, category in enumerate(names)}
         boxes = _boxes_by_image(coco, index_of, path)
         images = [_record(root, image, boxes.pop(image["id"], []), index_of, path) for image in coco["images"]]

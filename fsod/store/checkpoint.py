@@ -10,14 +10,14 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 import torch
-from pydantic import BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from fsod.errors import UserError, first_problem
+from fsod.errors import UserError, first_problem, printable
 from fsod.files import whole
 from fsod.model.detector import Detector
 from fsod.model.yolov7 import SIZES
@@ -58,6 +58,7 @@ class Header(BaseModel):
 
 
 H = TypeVar("H", bound=Header)
+ClassName = Annotated[str, AfterValidator(printable)]
 
 
 class CheckpointHeader(Header):
@@ -66,7 +67,7 @@ class CheckpointHeader(Header):
     FORMAT = "fsod-checkpoint-1"
     WHAT = "a checkpoint"
     size: str
-    class_names: tuple[str, ...]
+    class_names: tuple[ClassName, ...]
     stage: str
     settings: dict[str, Any]
 

@@ -13,7 +13,15 @@ from typing import Any
 from fsod.errors import UserError
 from fsod.model.detector import Detector
 from fsod.model.meta_head import ClassRows
-from fsod.store.checkpoint import SHIPPED, Header, read_header, read_safetensors, weights_sha256, write_safetensors
+from fsod.store.checkpoint import (
+    SHIPPED,
+    ClassName,
+    Header,
+    read_header,
+    read_safetensors,
+    weights_sha256,
+    write_safetensors,
+)
 
 USUAL_SCORE = 0.25
 """Where detections of a class are shown from if the bank proposes nothing."""
@@ -87,7 +95,7 @@ class BankHeader(Header):
 
     FORMAT = "fsod-class-bank-1"
     WHAT = "a class bank"
-    class_names: tuple[str, ...]
+    class_names: tuple[ClassName, ...]
     weights_sha256: str
     origins: dict[str, dict[str, Any]]
     gsd_m: float | None

@@ -171,6 +171,7 @@ def changed(path: str, value: object) -> dict[str, Any]:
         ("annotations.0.id", 101, "2 annotations have id 101"),
         ("categories.0.id", 2, "2 categories have id 2"),
         ("categories.0.name", "ship", "2 categories have name 'ship'"),
+        ("categories.0.name", "\x1b[2Jship", r"'\\x1b\[2Jship' has characters that cannot be printed"),
         ("annotations.0.bbox", [40.2, 2, 0.5, 5], "annotation 100 lies outside"),  # within the slack, nothing inside
         ("images.2.cut_boxes_xywh_px", [[1, 2, 3, 4]], "not a COCO annotation file"),
         ("images.2.cut_boxes_xywh_px", [[1, 2, 3, 4, 77]], "not a COCO annotation file"),

@@ -89,7 +89,14 @@ def test_a_checkpoint_with_a_damaged_header_is_refused(tmp_path: Path, saved: Pa
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("class_names", None), ("class_names", [1, 2]), ("weights_sha256", None), ("origins", []), ("gsd_m", "half")],
+    [
+        ("class_names", None),
+        ("class_names", [1, 2]),
+        ("class_names", ["a", "\x1b[2J"]),
+        ("weights_sha256", None),
+        ("origins", []),
+        ("gsd_m", "half"),
+    ],
 )
 def test_a_bank_with_a_damaged_header_is_refused(tmp_path: Path, saved: Path, key: str, value: object) -> None:
     save_bank(tmp_path / "bank.safetensors", bank_of(load_checkpoint(saved).detector), saved)
