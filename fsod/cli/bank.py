@@ -108,6 +108,8 @@ def _renaming(text: str) -> tuple[str, str]:
     old, _, new = text.partition("=")
     if not old or not new:
         raise UserError(f"--rename {text!r}: give OLD=NEW")
+    if not new.isprintable():
+        raise UserError(f"--rename {text!r}: the new name has characters that cannot be printed")
     return old, new
 
 

@@ -17,6 +17,7 @@ from fsod.boxes import Detections
 from fsod.config import EvaluateSettings, Settings, Share, SidePx
 from fsod.engine.infer import settle, to_batch
 from fsod.errors import UserError
+from fsod.store.checkpoint import ClassName
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -42,7 +43,7 @@ class OnnxHeader(Settings):
     """
 
     format: Literal["fsod-onnx-1"] = "fsod-onnx-1"
-    class_names: tuple[str, ...]
+    class_names: tuple[ClassName, ...]
     scores: tuple[Share, ...]
     weights_sha256: str
     bank_sha256: str
