@@ -22,9 +22,19 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
+_SPACES_AND_JOINERS = str.maketrans(
+    "", "", "\N{NO-BREAK SPACE}\N{IDEOGRAPHIC SPACE}\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
+)
+
+
+def is_printable(name: str) -> bool:
+    """Whether a name tells a terminal nothing to do; ``str.isprintable`` also refuses what some scripts are written with."""
+    return name.translate(_SPACES_AND_JOINERS).isprintable()
+
+
 def printable(name: str) -> str:
     """The name itself; ValueError where it would tell a terminal to do something (escape sequences, line breaks)."""
-    if not name.isprintable():
+    if not is_printable(name):
         raise ValueError(f"{name!r} has characters that cannot be printed")
     return name
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fsod.cli.options import Json, report
-from fsod.errors import UserError
+from fsod.errors import UserError, is_printable
 
 if TYPE_CHECKING:
     from fsod.store.bank_merge import BankFile
@@ -108,7 +108,7 @@ def _renaming(text: str) -> tuple[str, str]:
     old, _, new = text.partition("=")
     if not old or not new:
         raise UserError(f"--rename {text!r}: give OLD=NEW")
-    if not new.isprintable():
+    if not is_printable(new):
         raise UserError(f"--rename {text!r}: the new name has characters that cannot be printed")
     return old, new
 

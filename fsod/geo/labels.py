@@ -16,7 +16,7 @@ import shapely
 from geopandas import GeoDataFrame, GeoSeries
 from numpy.typing import NDArray
 
-from fsod.errors import UserError, nearest
+from fsod.errors import UserError, is_printable, nearest
 from fsod.geo.scene import Scene
 
 NAMED = 3
@@ -171,7 +171,7 @@ def read_layer(
     flat = polygon & ~(bounds[:, :2] < bounds[:, 2:]).all(axis=1)
     wrong = {
         f"no class in {class_attribute}": np.array([not name for name in names]),
-        "a class with characters that cannot be printed": np.array([not name.isprintable() for name in names]),
+        "a class with characters that cannot be printed": np.array([not is_printable(name) for name in names]),
         "no polygon": ~(polygon | point),
         "no polygon (a point needs a size in metres)": point & (point_size_m is None),
         "no area": flat,
