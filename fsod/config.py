@@ -70,7 +70,7 @@ class LossSettings(Settings):
 
     cross: Annotated[float, Field(ge=0)] = 1.0
     confidence: Annotated[float, Field(ge=0)] = 1.0
-    box: Annotated[float, Field(ge=0)] = 3.0
+    box: Annotated[float, Field(ge=0)] = 6.0
     pull: Annotated[float, Field(ge=0)] = Field(0.5, description="predicted kernels towards learned ones")
     per_positive_pair: Positive = Field(300, description="negatives kept for a class that the image shows")
     per_negative_pair: Positive = Field(100, description="negatives kept for a class that it does not show")

@@ -1,8 +1,7 @@
 """The detector as it runs at inference: fused, with the rows of fixed classes folded into it.
 
 The unit feature of a location is u / |u| with u the centred and scaled map. So a class's logit is <k, u> / |u| + b: one
-1x1 convolution over u, divided by a length that does not depend on the classes. The box distances are affine in the raw
-map, so they are affine in u too and come from the same convolution.
+1x1 convolution over u, divided by a length that does not depend on the classes.
 """
 
 from __future__ import annotations
@@ -19,8 +18,6 @@ from fsod.model.meta_head import MAX_LOG_DISTANCE, ClassRows, grid_points
 from fsod.model.support_encoder import UnitFeatures
 from fsod.model.yolov7 import STRIDES, Trunk
 
-BOX_ROWS = 4
-
 
 class BakedLevel(nn.Module):
     """Unit features, class rows and boxes of one level.
@@ -29,35 +26,34 @@ class BakedLevel(nn.Module):
         features: of the level.
         kernels: (N + 1, C) of the classes and, last, the background.
         biases: (N + 1,).
-        boxes: the level's 1x1 convolution for boxes.
+        boxes: the level's branch for boxes, fused.
         stride: of the level, in pixels.
     """
 
     scale: Tensor
     shift: Tensor
     rows: Tensor
-    offsets: Tensor
     biases: Tensor
 
-    def __init__(self, features: UnitFeatures, kernels: Tensor, biases: Tensor, boxes: nn.Conv2d, stride: int) -> None:
+    def __init__(
+        self, features: UnitFeatures, kernels: Tensor, biases: Tensor, boxes: nn.Sequential, stride: int
+    ) -> None:
         super().__init__()
         mean, variance, _ = features.centre.buffers()
         deviation = (variance + features.centre.eps).sqrt()
-        weight, offsets = boxes.parameters()
-        distances = weight[:, :, 0, 0]
         self.stride = stride
+        self.boxes = boxes
         self.register_buffer("scale", 1 / deviation)
         self.register_buffer("shift", -mean / deviation)
-        self.register_buffer("rows", torch.cat([distances * deviation, kernels]))
-        self.register_buffer("offsets", offsets + distances @ mean)
+        self.register_buffer("rows", kernels)
         self.register_buffer("biases", biases)
 
     def forward(self, level_map: Tensor) -> tuple[Tensor, Tensor]:
         """(B, C, H, W) in any precision -> boxes (B, 4, H*W) in pixels, logits (B, N + 1, H*W); both float32."""
-        centred = torch.addcmul(self.shift, level_map.float().flatten(2).transpose(1, 2), self.scale)  # (B, H*W, C)
-        rows = self.rows @ centred.transpose(1, 2)  # a 1x1 convolution
-        logits = self.compare(rows[:, BOX_ROWS:], centred)
-        distances = (rows[:, :BOX_ROWS] + self.offsets[:, None]).clamp(max=MAX_LOG_DISTANCE).exp() * self.stride
+        level_map = level_map.float()
+        centred = torch.addcmul(self.shift, level_map.flatten(2).transpose(1, 2), self.scale)  # (B, H*W, C)
+        logits = self.compare(self.rows @ centred.transpose(1, 2), centred)  # a 1x1 convolution
+        distances = self.boxes(level_map).flatten(2).clamp(max=MAX_LOG_DISTANCE).exp() * self.stride
         points = grid_points(level_map, self.stride).T
         return torch.cat([points - distances[:, :2], points + distances[:, 2:]], 1), logits
 
@@ -115,7 +111,7 @@ def bake(
     levels = []
     for level, (features, boxes) in enumerate(zip(detector.features, detector.head.boxes, strict=True)):
         kernels, biases = everything.kernels[level], everything.biases[:, level]
-        parts = cast(UnitFeatures, features), kernels, biases, cast(nn.Conv2d, boxes)
+        parts = cast(UnitFeatures, features), kernels, biases, fuse(cast(nn.Sequential, boxes))
         levels.append(BakedLevel(*parts, STRIDES[level]))
-    trunk = convert_conv2d_weight_memory_format(fuse(detector.trunk).to(trunk_dtype), torch.channels_last)
-    return BakedDetector(trunk, levels, len(rows)).eval()
+    baked = BakedDetector(fuse(detector.trunk).to(trunk_dtype), levels, len(rows)).eval()
+    return convert_conv2d_weight_memory_format(baked, torch.channels_last)

@@ -1,19 +1,20 @@
-"""The trunk as it runs at inference: every batch norm folded into its convolution, every RepConv into one 3x3."""
+"""Modules as they run at inference: every batch norm folded into its convolution, every RepConv into one 3x3."""
 
 from __future__ import annotations
 
 from copy import deepcopy
+from typing import TypeVar
 
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from ultralytics.nn.modules.conv import Conv, RepConv
 
-from fsod.model.yolov7 import Trunk
+M = TypeVar("M", bound=nn.Module)
 
 
-def fuse(trunk: Trunk) -> Trunk:
-    """A copy of a trunk, in evaluation mode and without batch norms; the maps are the same up to rounding."""
-    fused = deepcopy(trunk).eval().requires_grad_(False)
+def fuse(module: M) -> M:
+    """A copy in evaluation mode and without batch norms; what it puts out is the same up to rounding."""
+    fused = deepcopy(module).eval().requires_grad_(False)
     _fuse_inside(fused)
     return fused
 

@@ -2,8 +2,8 @@
 
 ``z[b, c, l] = <k_c, phi(f[b, :, l])> + b_c`` with phi the unit feature (support_encoder.UnitFeatures) and k_c a kernel
 of the norm that the level has learned. phi does not depend on the classes, so for a fixed bank the rows are computed
-once and the head costs one 1x1 convolution a level, however many classes there are. A background row with its own
-kernel is always last. Boxes are class-agnostic: distances to the four sides, ``stride * exp(t)``.
+once and the classes cost one 1x1 convolution a level, however many there are. A background row with its own kernel is
+always last. Boxes are class-agnostic and have a branch of their own: distances to the four sides, ``stride * exp(t)``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, logsigmoid, normalize
+from ultralytics.nn.modules.conv import Conv
 
 MAX_LOG_DISTANCE = 5.0  # exp(5) * 8 px = 1187 px at P3: beyond any object a window can hold
 
@@ -91,7 +92,7 @@ class MetaHead(nn.Module):
         self.prior = nn.Parameter(torch.full((levels,), -4.0))  # a class is rare at any one location
         self.background = nn.ParameterList(torch.randn(1, c) for c in channels)
         self.background_bias = nn.Parameter(torch.zeros(1, levels))
-        self.boxes = nn.ModuleList(nn.Conv2d(c, 4, 1) for c in channels)
+        self.boxes = nn.ModuleList(box_branch(c, channels[0] // 2) for c in channels)
 
     def rows(self, directions: list[Tensor], biases: Tensor) -> ClassRows:
         """Rows from kernel directions, one (N, C_l) a level, and biases (N, levels) relative to the prior."""
@@ -105,9 +106,9 @@ class MetaHead(nn.Module):
     def forward(self, maps: list[Tensor], features: list[Tensor], rows: ClassRows) -> Predictions:
         """Maps P3, P4, P5 and their unit features, (B, C_l, H_l, W_l), and the rows of N classes -> predictions."""
         boxes, points, strides = [], [], []
-        for level_map, convolution, stride in zip(maps, self.boxes, self.strides, strict=True):
+        for level_map, branch, stride in zip(maps, self.boxes, self.strides, strict=True):
             grid = grid_points(level_map, stride)
-            boxes.append(self._decode(convolution(level_map.float()), grid, stride))
+            boxes.append(self._decode(branch(level_map.float()), grid, stride))
             points.append(grid)
             strides.append(torch.full((len(grid),), float(stride), device=grid.device))
         return Predictions(self.logits(features, rows), torch.cat(boxes, 1), torch.cat(points), torch.cat(strides))
@@ -122,6 +123,14 @@ class MetaHead(nn.Module):
     def _decode(raw: Tensor, points: Tensor, stride: int) -> Tensor:
         distances = raw.clamp(max=MAX_LOG_DISTANCE).exp().flatten(2).transpose(1, 2) * stride  # (B, L, 4) ltrb
         return torch.cat([points - distances[..., :2], points + distances[..., 2:]], -1)
+
+
+def box_branch(channels: int, width: int) -> nn.Sequential:
+    """A level's map (B, channels, H, W) -> log distances (B, 4, H, W) to left, top, right, bottom, in strides.
+
+    Its own 3x3 convolutions tell where an object ends; a 1x1 on the features that also tell classes does so loosely.
+    """
+    return nn.Sequential(Conv(channels, width), Conv(width, width, 3), Conv(width, width, 3), nn.Conv2d(width, 4, 1))
 
 
 def grid_points(level_map: Tensor, stride: int) -> Tensor:

@@ -64,7 +64,7 @@ ClassName = Annotated[str, AfterValidator(printable)]
 class CheckpointHeader(Header):
     """Of a ``Checkpoint``."""
 
-    FORMAT = "fsod-checkpoint-1"
+    FORMAT = "fsod-checkpoint-2"
     WHAT = "a checkpoint"
     size: str
     class_names: tuple[ClassName, ...]

@@ -61,7 +61,7 @@ def test_far_distances_are_capped_alike() -> None:
     images = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
         for layer in detector.head.boxes:
-            nn.init.constant_(layer.get_parameter("bias"), 7.0)
+            nn.init.constant_(layer.get_parameter("3.bias"), 7.0)
     boxes, _ = unbaked(detector, images, detector.learned_rows())
     assert (bake(detector, detector.learned_rows())(images)[0] - boxes).abs().max() < 1e-3
 
