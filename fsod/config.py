@@ -69,8 +69,7 @@ class LossSettings(Settings):
     """Weights of the loss terms and quotas of meta-sampling."""
 
     cross: Annotated[float, Field(ge=0)] = 1.0
-    confidence: Annotated[float, Field(ge=0)] = 1.0
-    box: Annotated[float, Field(ge=0)] = 6.0
+    box: Annotated[float, Field(ge=0)] = 3.0
     pull: Annotated[float, Field(ge=0)] = Field(0.5, description="predicted kernels towards learned ones")
     per_positive_pair: Positive = Field(300, description="negatives kept for a class that the image shows")
     per_negative_pair: Positive = Field(100, description="negatives kept for a class that it does not show")
@@ -99,8 +98,8 @@ class FinetuneSettings(OptimSettings):
     )
     part: Literal["kernels", "adapters", "all"] = Field(
         "all",
-        description="kernels: what a bank stores; adapters: also the boxes, the background and the scales and shifts of "
-        "batch norms; all: every weight. All but kernels make a new checkpoint",
+        description="kernels: what a bank stores; adapters: also the boxes and the scales and shifts of batch norms; "
+        "all: every weight. All but kernels make a new checkpoint",
     )
     keep: Share = Field(
         0.2, description="share of the base's weights in the result; the more, the less of its own classes it forgets"

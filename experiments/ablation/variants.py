@@ -14,15 +14,16 @@ from unittest.mock import patch
 
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
 
 from experiments.nwpu_fewshot.plain import with_rows
 from fsod.data.coco import CocoFolder
 from fsod.data.shots import ShotList
-from fsod.engine import finetune
+from fsod.engine import episode_loss, finetune
 from fsod.engine.device import Machine
 from fsod.loss import meta_loss
-from fsod.model import baked, detector
+from fsod.loss.assign import Assignment, Targets
+from fsod.loss.meta_loss import meta_cross
+from fsod.model import detector
 from fsod.model.baked import BakedLevel
 from fsod.model.detector import Detector
 from fsod.model.meta_head import ClassRows, MetaHead, Predictions
@@ -57,20 +58,33 @@ def applied(variant: Variant) -> Iterator[None]:
 
 
 def all_negatives(
-    log_share: Tensor, negative: Tensor, positive_pair: Tensor, per_positive_pair: int, per_negative_pair: int
+    logits: Tensor, negative: Tensor, positive_pair: Tensor, per_positive_pair: int, per_negative_pair: int
 ) -> Tensor:
     """In the place of meta-sampling: every unassigned location trains every row."""
-    return negative[:, None].expand_as(log_share)
+    return negative[:, None].expand_as(logits)
 
 
-def own_log_scores(self: Predictions) -> Tensor:
-    """In the place of the category decision: a class's own confidence, (B, N, L)."""
-    return logsigmoid(self.logits[:, :-1])
-
-
-# torch.sigmoid is the same at inference
-OWN_CONFIDENCE = ((Predictions, "log_scores", own_log_scores), (baked, "decide", torch.sigmoid))
-NO_RIVALS = "evaluate.rival_iou=1.0"  # no two boxes overlap more than wholly
+def rows_alone(
+    predictions: Predictions,
+    targets: Targets,
+    assignment: Assignment,
+    count: Tensor,
+    background: Tensor | None = None,
+    **quotas: int,
+) -> Tensor:
+    """In the place of the meta-cross loss: a row learns as if there were no other; their objects are nothing special."""
+    alone = (
+        meta_cross(
+            predictions.of_rows(i, i + 1),
+            replace(targets, rows=(targets.rows == i).long() - 1),
+            assignment,
+            count,
+            background,
+            **quotas,
+        )
+        for i in range(predictions.logits.shape[1])
+    )
+    return torch.stack(list(alone)).sum()
 
 
 def rows_from_chance(
@@ -138,9 +152,8 @@ FULL = "full"
 VARIANTS: dict[str, Variant] = {
     FULL: Variant(),
     "no meta-sampling": Variant(patches=((meta_loss, "hardest_negatives", all_negatives),)),
-    # without it shares are not trained, so they cannot decide either
-    "no meta-cross loss": Variant((NO_RIVALS, "loss.cross=0"), OWN_CONFIDENCE),
-    "no category decision": Variant((NO_RIVALS,), OWN_CONFIDENCE),
+    "no meta-cross loss": Variant(patches=((episode_loss, "meta_cross", rows_alone),)),
+    "no category decision": Variant(("evaluate.rival_iou=1.0",), own_base=False),  # no two overlap more than wholly
     "kernels predicted": Variant(own_base=False, finetuned=False),
     "kernels learned": Variant(patches=((finetune, "with_shots", rows_from_chance),), own_base=False),
     "no pull": Variant(("loss.pull=0",)),

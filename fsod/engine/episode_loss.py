@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cosine_similarity
+from torch.nn.functional import cosine_similarity, logsigmoid
 
 from fsod.config import LossSettings
 from fsod.data.episodes import Episode
 from fsod.engine.distributed import mean_over_processes, processes
 from fsod.loss.assign import Assignment, Targets, simota
-from fsod.loss.meta_loss import RowTerms, box_loss, row_loss
+from fsod.loss.meta_loss import box_loss, meta_cross
 from fsod.model.detector import Detector
 from fsod.model.meta_head import ClassRows, Predictions
 
@@ -44,15 +44,17 @@ def episode_loss(
     if episode.invented:
         assignment = _assign(of_predicted, to_predicted)
         count = count_assigned(assignment)
-        terms = _weigh(settings, "predicted", _rows(of_predicted, to_predicted, assignment, count, settings))
+        terms = {"predicted_cross": _cross(of_predicted, to_predicted, assignment, count, settings)}
     else:
         of_learned = predictions.of_rows(0, split)
         owners = torch.tensor(learned_classes, device=episode.class_ids.device)
         to_learned = targets_of(episode, owners)
         assignment = _assign(of_learned, to_learned)
         count = count_assigned(assignment)
-        terms = _weigh(settings, "learned", _rows(of_learned, to_learned, assignment, count, settings))
-        terms |= _weigh(settings, "predicted", _rows(of_predicted, to_predicted, assignment, count, settings))
+        terms = {
+            "learned_cross": _cross(of_learned, to_learned, assignment, count, settings),
+            "predicted_cross": _cross(of_predicted, to_predicted, assignment, count, settings),
+        }
         own = (episode.class_ids[:, None] == owners).int().argmax(1)
         # alike on every process, so that their mean is what one process would have
         terms["pull"] = settings.pull * _pull(predicted, learned.select(own).detach())
@@ -77,7 +79,7 @@ def predicted_shots_loss(
     assignment = _assign(predictions, targets)
     count = count_assigned(assignment)
     background = known_background(episode, predictions.points_xy_px)
-    terms = _weigh(settings, "learned", _rows(predictions, targets, assignment, count, settings, background))
+    terms = {"learned_cross": _cross(predictions, targets, assignment, count, settings, background)}
     terms["box"] = settings.box * box_loss(predictions.boxes_xyxy_px, targets, assignment, count)
     return {"total": torch.stack(list(terms.values())).sum(), **{name: t.detach() for name, t in terms.items()}}
 
@@ -113,19 +115,23 @@ def unit_pixels(pixels: Tensor) -> Tensor:
 
 def _assign(predictions: Predictions, targets: Targets) -> Assignment:
     return simota(
-        predictions.boxes_xyxy_px, predictions.log_scores(), predictions.points_xy_px, predictions.strides, targets
+        predictions.boxes_xyxy_px,
+        logsigmoid(predictions.logits),
+        predictions.points_xy_px,
+        predictions.strides,
+        targets,
     )
 
 
-def _rows(
+def _cross(
     predictions: Predictions,
     targets: Targets,
     assignment: Assignment,
     count: Tensor,
     settings: LossSettings,
     background: Tensor | None = None,
-) -> RowTerms:
-    return row_loss(
+) -> Tensor:
+    return settings.cross * meta_cross(
         predictions,
         targets,
         assignment,
@@ -134,13 +140,6 @@ def _rows(
         per_positive_pair=settings.per_positive_pair,
         per_negative_pair=settings.per_negative_pair,
     )
-
-
-def _weigh(settings: LossSettings, whose: str, terms: RowTerms) -> dict[str, Tensor]:
-    return {
-        f"{whose}_cross": settings.cross * terms.cross,
-        f"{whose}_confidence": settings.confidence * terms.confidence,
-    }
 
 
 def _pull(predicted: ClassRows, learned: ClassRows) -> Tensor:

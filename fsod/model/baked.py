@@ -14,7 +14,7 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from fsod.model.detector import Detector
 from fsod.model.fuse import fuse
-from fsod.model.meta_head import MAX_LOG_DISTANCE, ClassRows, grid_points
+from fsod.model.meta_head import MAX_LOG_DISTANCE, BoxBranch, ClassRows, grid_points
 from fsod.model.support_encoder import UnitFeatures
 from fsod.model.yolov7 import STRIDES, Trunk
 
@@ -24,8 +24,8 @@ class BakedLevel(nn.Module):
 
     Args:
         features: of the level.
-        kernels: (N + 1, C) of the classes and, last, the background.
-        biases: (N + 1,).
+        kernels: (N, C).
+        biases: (N,).
         boxes: the level's branch for boxes, fused.
         stride: of the level, in pixels.
     """
@@ -35,9 +35,7 @@ class BakedLevel(nn.Module):
     rows: Tensor
     biases: Tensor
 
-    def __init__(
-        self, features: UnitFeatures, kernels: Tensor, biases: Tensor, boxes: nn.Sequential, stride: int
-    ) -> None:
+    def __init__(self, features: UnitFeatures, kernels: Tensor, biases: Tensor, boxes: BoxBranch, stride: int) -> None:
         super().__init__()
         mean, variance, _ = features.centre.buffers()
         deviation = (variance + features.centre.eps).sqrt()
@@ -49,16 +47,15 @@ class BakedLevel(nn.Module):
         self.register_buffer("biases", biases)
 
     def forward(self, level_map: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, C, H, W) in any precision -> boxes (B, 4, H*W) in pixels, logits (B, N + 1, H*W); both float32."""
-        level_map = level_map.float()
-        centred = torch.addcmul(self.shift, level_map.flatten(2).transpose(1, 2), self.scale)  # (B, H*W, C)
+        """(B, C, H, W) in any precision -> boxes (B, 4, H*W) in pixels, logits (B, N, H*W); both float32."""
+        centred = torch.addcmul(self.shift, level_map.float().flatten(2).transpose(1, 2), self.scale)  # (B, H*W, C)
         logits = self.compare(self.rows @ centred.transpose(1, 2), centred)  # a 1x1 convolution
         distances = self.boxes(level_map).flatten(2).clamp(max=MAX_LOG_DISTANCE).exp() * self.stride
         points = grid_points(level_map, self.stride).T
         return torch.cat([points - distances[:, :2], points + distances[:, 2:]], 1), logits
 
     def compare(self, products: Tensor, centred: Tensor) -> Tensor:
-        """<k, u> of all rows, (B, N + 1, H*W), with the u that they are of, (B, H*W, C) -> logits <k, u> / |u| + b."""
+        """<k, u> of all rows, (B, N, H*W), with the u that they are of, (B, H*W, C) -> logits <k, u> / |u| + b."""
         length = torch.linalg.vector_norm(centred, dim=2)[:, None].clamp(min=1e-12)
         return torch.addcdiv(self.biases[:, None], products, length)
 
@@ -79,19 +76,23 @@ class BakedDetector(nn.Module):
             images: (B, 3, H, W) float in 0..1, sides multiples of 32.
 
         Returns:
-            boxes_xyxy_px (B, L, 4) float32, and scores (B, N, L) float32: a class's own confidence times its share
-            among all rows, rivals and background among them.
+            boxes_xyxy_px (B, L, 4) float32, and scores (B, N, L) float32.
         """
         precision = next(self.trunk.parameters()).dtype
         maps = self.trunk(images.to(precision, memory_format=torch.channels_last))
         parts = [level(level_map) for level, level_map in zip(self.levels, maps, strict=True)]
         boxes, logits = torch.cat([p[0] for p in parts], 2), torch.cat([p[1] for p in parts], 2)
-        return boxes.transpose(1, 2), decide(logits)[:, : self.classes]
+        return boxes.transpose(1, 2), decide(logits, self.classes)
 
 
-def decide(logits: Tensor) -> Tensor:
-    """The category decision: logits (B, R, L) of all rows -> their own confidence times their share."""
-    return logits.sigmoid() * logits.softmax(1)
+def decide(logits: Tensor, classes: int) -> Tensor:
+    """Logits (B, R, L) of all rows -> scores (B, classes, L) of the first ones; the others are rivals.
+
+    A score is the row's own confidence, times its share among itself and the rivals where there are any.
+    """
+    confidence = logits.sigmoid()
+    own, of_rivals = confidence[:, :classes], confidence[:, classes:].sum(1, keepdim=True)
+    return own * own / (own + of_rivals).clamp(min=1e-30) if logits.shape[1] > classes else own
 
 
 @torch.no_grad()
@@ -103,15 +104,15 @@ def bake(
     Args:
         detector: on the device of ``rows``.
         rows: of the N classes.
-        trunk_dtype: precision of the trunk's weights and maps; everything after the maps is float32.
-        rivals: rows that take their share of a score like classes, and have no score of their own.
+        trunk_dtype: precision of convolutions over neighbouring cells; what comes after them is float32.
+        rivals: rows that take their share of a score, and have none of their own.
     """
-    others = [detector.head.background_row()] if rivals is None else [rivals, detector.head.background_row()]
-    everything = ClassRows.concatenate([rows, *others])
+    everything = rows if rivals is None else ClassRows.concatenate([rows, rivals])
     levels = []
     for level, (features, boxes) in enumerate(zip(detector.features, detector.head.boxes, strict=True)):
         kernels, biases = everything.kernels[level], everything.biases[:, level]
-        parts = cast(UnitFeatures, features), kernels, biases, fuse(cast(nn.Sequential, boxes))
-        levels.append(BakedLevel(*parts, STRIDES[level]))
+        branch = fuse(cast(BoxBranch, boxes))
+        branch.edges.to(trunk_dtype)
+        levels.append(BakedLevel(cast(UnitFeatures, features), kernels, biases, branch, STRIDES[level]))
     baked = BakedDetector(fuse(detector.trunk).to(trunk_dtype), levels, len(rows)).eval()
     return convert_conv2d_weight_memory_format(baked, torch.channels_last)

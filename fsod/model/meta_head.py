@@ -2,18 +2,19 @@
 
 ``z[b, c, l] = <k_c, phi(f[b, :, l])> + b_c`` with phi the unit feature (support_encoder.UnitFeatures) and k_c a kernel
 of the norm that the level has learned. phi does not depend on the classes, so for a fixed bank the rows are computed
-once and the classes cost one 1x1 convolution a level, however many there are. A background row with its own kernel is
-always last. Boxes are class-agnostic and have a branch of their own: distances to the four sides, ``stride * exp(t)``.
+once and the classes cost one 1x1 convolution a level, however many there are. A class's score is the sigmoid of its own
+logit, whatever other classes there are. Boxes are class-agnostic and have a branch of their own: distances to the four
+sides, ``stride * exp(t)``.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, logsigmoid, normalize
+from torch.nn.functional import conv2d, normalize
 from ultralytics.nn.modules.conv import Conv
 
 MAX_LOG_DISTANCE = 5.0  # exp(5) * 8 px = 1187 px at P3: beyond any object a window can hold
@@ -60,7 +61,7 @@ class Predictions:
     """What the head says of B images at L locations, P3 first, then P4 and P5, row by row.
 
     Attributes:
-        logits: (B, N + 1, L) float32, background last.
+        logits: (B, N, L) float32; their sigmoids are the scores.
         boxes_xyxy_px: (B, L, 4) float32.
         points_xy_px: (L, 2) float32, centres of the cells.
         strides: (L,) float32.
@@ -72,13 +73,28 @@ class Predictions:
     strides: Tensor
 
     def of_rows(self, start: int, stop: int) -> Predictions:
-        """The same predictions as if only rows start..stop had been handed in, background beside them."""
-        logits = torch.cat([self.logits[:, start:stop], self.logits[:, -1:]], 1)
-        return Predictions(logits, self.boxes_xyxy_px, self.points_xy_px, self.strides)
+        """The same predictions as if only rows start..stop had been handed in."""
+        return replace(self, logits=self.logits[:, start:stop])
 
-    def log_scores(self) -> Tensor:
-        """Meta-cross category decision: log of (own confidence x share among all rows), (B, N, L)."""
-        return logsigmoid(self.logits[:, :-1]) + self.logits.log_softmax(1)[:, :-1]
+
+class BoxBranch(nn.Module):
+    """Tells where an object ends, which a 1x1 convolution on the features that also tell classes does loosely.
+
+    Args:
+        channels: of the level's map.
+        width: of its own 3x3 convolutions.
+    """
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.edges = nn.Sequential(Conv(channels, width), Conv(width, width, 3), Conv(width, width, 3))
+        self.distances = nn.Conv2d(width, 4, 1)
+
+    def forward(self, level_map: Tensor) -> Tensor:
+        """(B, C, H, W) -> log distances (B, 4, H, W) float32 to left, top, right, bottom, in strides."""
+        with torch.autocast(level_map.device.type, level_map.dtype, enabled=level_map.dtype != torch.float32):
+            edges = self.edges(level_map)
+        return self.distances(edges.float())
 
 
 class MetaHead(nn.Module):
@@ -90,47 +106,32 @@ class MetaHead(nn.Module):
         levels = len(channels)
         self.log_norm = nn.Parameter(torch.full((levels,), math.log(10.0)))
         self.prior = nn.Parameter(torch.full((levels,), -4.0))  # a class is rare at any one location
-        self.background = nn.ParameterList(torch.randn(1, c) for c in channels)
-        self.background_bias = nn.Parameter(torch.zeros(1, levels))
-        self.boxes = nn.ModuleList(box_branch(c, channels[0] // 2) for c in channels)
+        self.boxes = nn.ModuleList(BoxBranch(c, channels[0] // 2) for c in channels)
 
     def rows(self, directions: list[Tensor], biases: Tensor) -> ClassRows:
         """Rows from kernel directions, one (N, C_l) a level, and biases (N, levels) relative to the prior."""
         kernels = [normalize(d.float(), dim=1) * n for d, n in zip(directions, self.log_norm.exp(), strict=True)]
         return ClassRows(kernels, biases + self.prior)
 
-    def background_row(self) -> ClassRows:
-        """The learned row that every set of classes is compared with."""
-        return self.rows(list(self.background), self.background_bias - self.prior)
-
     def forward(self, maps: list[Tensor], features: list[Tensor], rows: ClassRows) -> Predictions:
         """Maps P3, P4, P5 and their unit features, (B, C_l, H_l, W_l), and the rows of N classes -> predictions."""
         boxes, points, strides = [], [], []
         for level_map, branch, stride in zip(maps, self.boxes, self.strides, strict=True):
             grid = grid_points(level_map, stride)
-            boxes.append(self._decode(branch(level_map.float()), grid, stride))
+            boxes.append(self._decode(branch(level_map), grid, stride))
             points.append(grid)
             strides.append(torch.full((len(grid),), float(stride), device=grid.device))
         return Predictions(self.logits(features, rows), torch.cat(boxes, 1), torch.cat(points), torch.cat(strides))
 
     def logits(self, features: list[Tensor], rows: ClassRows) -> Tensor:
-        """Unit features of P3, P4, P5, (B, C_l, H_l, W_l), and the rows of N classes -> (B, N + 1, L), background last."""
-        everything = ClassRows.concatenate([rows, self.background_row()])
-        kernels = zip(features, everything.kernels, everything.biases.T, strict=True)
+        """Unit features of P3, P4, P5, (B, C_l, H_l, W_l), and the rows of N classes -> (B, N, L)."""
+        kernels = zip(features, rows.kernels, rows.biases.T, strict=True)
         return torch.cat([conv2d(f, k[:, :, None, None], b).flatten(2) for f, k, b in kernels], 2)
 
     @staticmethod
     def _decode(raw: Tensor, points: Tensor, stride: int) -> Tensor:
         distances = raw.clamp(max=MAX_LOG_DISTANCE).exp().flatten(2).transpose(1, 2) * stride  # (B, L, 4) ltrb
         return torch.cat([points - distances[..., :2], points + distances[..., 2:]], -1)
-
-
-def box_branch(channels: int, width: int) -> nn.Sequential:
-    """A level's map (B, channels, H, W) -> log distances (B, 4, H, W) to left, top, right, bottom, in strides.
-
-    Its own 3x3 convolutions tell where an object ends; a 1x1 on the features that also tell classes does so loosely.
-    """
-    return nn.Sequential(Conv(channels, width), Conv(width, width, 3), Conv(width, width, 3), nn.Conv2d(width, 4, 1))
 
 
 def grid_points(level_map: Tensor, stride: int) -> Tensor:

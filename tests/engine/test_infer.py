@@ -57,7 +57,7 @@ def test_a_bank_is_found_as_the_detector_itself_finds_it(checkpoint: Checkpoint)
     detect = batch_detector(checkpoint, bank, Machine(CPU, torch.float32), settings, 1e-6)
     with torch.no_grad():
         predictions = checkpoint.detector(to_batch(images, CPU), bank.rows)
-    expected = settle(predictions.boxes_xyxy_px, predictions.log_scores().exp(), (64, 96), 1e-6, settings)
+    expected = settle(predictions.boxes_xyxy_px, predictions.logits.sigmoid(), (64, 96), 1e-6, settings)
     assert len(expected[0]) > 0
     np.testing.assert_allclose(detect(images)[0].boxes_xyxy_px, expected[0].boxes_xyxy_px, atol=1e-3)
     np.testing.assert_allclose(detect(images)[0].scores, expected[0].scores, atol=1e-6)

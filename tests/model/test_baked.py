@@ -11,7 +11,7 @@ from fsod.model.meta_head import ClassRows
 
 @pytest.fixture(scope="module", params=["nano", "yolov7-tiny"])
 def detector(request: pytest.FixtureRequest) -> Detector:
-    """Untrained, but its norms have seen images, its background has a bias and its kernels fire."""
+    """Untrained, but its norms have seen images and its kernels fire."""
     torch.manual_seed(0)
     detector = Detector(request.param, 5)
     with torch.no_grad():
@@ -19,9 +19,8 @@ def detector(request: pytest.FixtureRequest) -> Detector:
             if isinstance(module, nn.BatchNorm2d):
                 module.momentum = 0.5
         for _ in range(3):
-            detector.maps(torch.rand(2, 3, 96, 128))
+            detector(torch.rand(2, 3, 96, 128), detector.learned_rows())
         nn.init.normal_(detector.learned_bias)
-        nn.init.normal_(detector.head.background_bias)
         detector.head.prior.fill_(0.0)
     return detector.eval()
 
@@ -29,7 +28,7 @@ def detector(request: pytest.FixtureRequest) -> Detector:
 @torch.no_grad()
 def unbaked(detector: Detector, images: torch.Tensor, rows: ClassRows) -> tuple[torch.Tensor, torch.Tensor]:
     predictions = detector(images, rows)
-    return predictions.boxes_xyxy_px, predictions.log_scores().exp()
+    return predictions.boxes_xyxy_px, predictions.logits.sigmoid()
 
 
 @pytest.mark.parametrize("classes", [[2], [0, 1, 2, 3, 4]])
@@ -48,11 +47,23 @@ def test_baked_is_the_detector(detector: Detector, classes: list[int]) -> None:
 
 def test_rivals_take_their_share_and_have_no_score(detector: Detector) -> None:
     images, rows = torch.rand(1, 3, 64, 96), detector.learned_rows()
-    _, alone = bake(detector, rows.select([0]))(images)
-    _, all_scores = bake(detector, rows)(images)
-    _, scores = bake(detector, rows.select([0]), rivals=rows.select([1, 2, 3, 4]))(images)
-    torch.testing.assert_close(scores, all_scores[:, :1])
-    assert (scores < alone).all()
+    _, own = bake(detector, rows)(images)
+    _, scores = bake(detector, rows.select([0, 1]), rivals=rows.select([2, 3, 4]))(images)
+    share = own[:, :2] / (own[:, :2] + own[:, 2:].sum(1, keepdim=True))
+    torch.testing.assert_close(scores, own[:, :2] * share)
+
+
+def test_a_class_scores_alike_whatever_other_classes_there_are(detector: Detector) -> None:
+    images, rows = torch.rand(1, 3, 64, 96), detector.learned_rows()
+    _, alone = bake(detector, rows.select([3]))(images)
+    torch.testing.assert_close(alone, bake(detector, rows)(images)[1][:, 3:4])
+
+
+def test_nothing_anywhere_near_a_class_or_its_rivals_is_no_division_by_zero(detector: Detector) -> None:
+    rows = detector.learned_rows()
+    never = ClassRows(rows.kernels, rows.biases - 1000)
+    _, scores = bake(detector, never.select([0]), rivals=never.select([1]))(torch.rand(1, 3, 64, 64))
+    assert (scores == 0).all()
 
 
 def test_far_distances_are_capped_alike() -> None:
@@ -61,7 +72,7 @@ def test_far_distances_are_capped_alike() -> None:
     images = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
         for layer in detector.head.boxes:
-            nn.init.constant_(layer.get_parameter("3.bias"), 7.0)
+            nn.init.constant_(layer.get_parameter("distances.bias"), 7.0)
     boxes, _ = unbaked(detector, images, detector.learned_rows())
     assert (bake(detector, detector.learned_rows())(images)[0] - boxes).abs().max() < 1e-3
 
