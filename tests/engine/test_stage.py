@@ -131,7 +131,7 @@ def test_every_part_of_the_detector_learns(folder: CocoFolder) -> None:
     episode_loss(detector, episode, [0, 1, 2], LossSettings())["total"].backward()
     still = [name for name, p in detector.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     # squares of 20 px answer at strides 8 and 16
-    assert set(still) <= {"head.boxes.2.weight", "head.boxes.2.bias"}
+    assert all(name.startswith("head.boxes.2.") for name in still)
 
 
 def test_frozen_norms_keep_their_statistics(folder: CocoFolder, tmp_path: Path) -> None:
