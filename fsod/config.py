@@ -68,7 +68,8 @@ class EpisodeSettings(Settings):
 class LossSettings(Settings):
     """Weights of the loss terms and quotas of meta-sampling."""
 
-    cross: Annotated[float, Field(ge=0)] = 1.0
+    cross: Annotated[float, Field(ge=0)] = Field(1.0, description="of invented classes among each other")
+    confidence: Annotated[float, Field(ge=0)] = 1.0
     box: Annotated[float, Field(ge=0)] = 3.0
     pull: Annotated[float, Field(ge=0)] = Field(0.5, description="predicted kernels towards learned ones")
     per_positive_pair: Positive = Field(300, description="negatives kept for a class that the image shows")

@@ -32,7 +32,7 @@ class Eager(nn.Module):
         maps = self.detector.trunk(images)
         unit = [phi(level_map) for phi, level_map in zip(self.detector.features, maps, strict=True)]
         predictions = self.detector.head(maps, unit, self.rows)
-        return predictions.boxes_xyxy_px, predictions.logits.sigmoid()
+        return predictions.boxes_xyxy_px, decide(predictions.own, len(self.rows))
 
 
 class PlainYolo(nn.Module):

@@ -31,7 +31,7 @@ from fsod.engine.device import choose_machine
 from fsod.engine.episode_loss import count_assigned, episode_loss, targets_of, unit_pixels
 from fsod.engine.stage import adamw, follow
 from fsod.loss.assign import simota
-from fsod.loss.meta_loss import box_loss, meta_cross
+from fsod.loss.meta_loss import box_loss, row_loss
 from fsod.model.detector import Detector
 from fsod.model.meta_head import MAX_LOG_DISTANCE, Predictions, grid_points
 from fsod.model.yolov7 import STRIDES, build_trunk
@@ -48,12 +48,12 @@ class PlainDetector(nn.Module):
 
     def __init__(self, size: str, classes: int, trunk_dtype: torch.dtype) -> None:
         super().__init__()
-        self.trunk_dtype, self.rows = trunk_dtype, classes
+        self.trunk_dtype, self.rows = trunk_dtype, classes + 1
         self.trunk = build_trunk(size)
         self.detect = nn.ModuleList(nn.Conv2d(c, self.rows + 4, 1) for c in self.trunk.channels)
 
     def forward(self, images: Tensor) -> Predictions:
-        """(B, 3, H, W) float in 0..1 -> predictions of the classes."""
+        """(B, 3, H, W) float in 0..1 -> predictions of the classes and background."""
         with torch.autocast(images.device.type, self.trunk_dtype, enabled=self.trunk_dtype != torch.float32):
             maps = self.trunk(images.contiguous(memory_format=torch.channels_last))
         logits, boxes, points, strides = [], [], [], []
@@ -131,10 +131,10 @@ def plain_loss(detector: PlainDetector, episode: Episode, settings: LossSettings
     """Loss terms of a plain detection step."""
     predictions = detector(unit_pixels(episode.queries))
     targets = targets_of(episode, episode.class_ids)
-    where = predictions.boxes_xyxy_px, logsigmoid(predictions.logits), predictions.points_xy_px, predictions.strides
+    where = predictions.boxes_xyxy_px, logsigmoid(predictions.own), predictions.points_xy_px, predictions.strides
     assignment = simota(*where, targets)
     count = count_assigned(assignment)
-    cross = meta_cross(
+    rows = row_loss(
         predictions,
         targets,
         assignment,
@@ -143,7 +143,7 @@ def plain_loss(detector: PlainDetector, episode: Episode, settings: LossSettings
         per_negative_pair=settings.per_negative_pair,
     )
     boxes = box_loss(predictions.boxes_xyxy_px, targets, assignment, count)
-    return {"total": settings.cross * cross + settings.box * boxes}
+    return {"total": settings.confidence * rows.confidence + settings.box * boxes}
 
 
 def _whole_step(detector: nn.Module, loss: Callable[[], dict[str, Tensor]]) -> Step:

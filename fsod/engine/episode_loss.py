@@ -10,7 +10,7 @@ from fsod.config import LossSettings
 from fsod.data.episodes import Episode
 from fsod.engine.distributed import mean_over_processes, processes
 from fsod.loss.assign import Assignment, Targets, simota
-from fsod.loss.meta_loss import box_loss, meta_cross
+from fsod.loss.meta_loss import RowTerms, box_loss, row_loss
 from fsod.model.detector import Detector
 from fsod.model.meta_head import ClassRows, Predictions
 
@@ -44,16 +44,18 @@ def episode_loss(
     if episode.invented:
         assignment = _assign(of_predicted, to_predicted)
         count = count_assigned(assignment)
-        terms = {"predicted_cross": _cross(of_predicted, to_predicted, assignment, count, settings)}
+        rows = _rows(of_predicted, to_predicted, assignment, count, settings)
+        terms = {"cross": settings.cross * rows.cross, "predicted": settings.confidence * rows.confidence}
     else:
         of_learned = predictions.of_rows(0, split)
         owners = torch.tensor(learned_classes, device=episode.class_ids.device)
         to_learned = targets_of(episode, owners)
         assignment = _assign(of_learned, to_learned)
         count = count_assigned(assignment)
+        of_both = {"learned": (of_learned, to_learned), "predicted": (of_predicted, to_predicted)}
         terms = {
-            "learned_cross": _cross(of_learned, to_learned, assignment, count, settings),
-            "predicted_cross": _cross(of_predicted, to_predicted, assignment, count, settings),
+            whose: settings.confidence * _rows(*of_one, assignment, count, settings).confidence
+            for whose, of_one in of_both.items()
         }
         own = (episode.class_ids[:, None] == owners).int().argmax(1)
         # alike on every process, so that their mean is what one process would have
@@ -79,7 +81,8 @@ def predicted_shots_loss(
     assignment = _assign(predictions, targets)
     count = count_assigned(assignment)
     background = known_background(episode, predictions.points_xy_px)
-    terms = {"learned_cross": _cross(predictions, targets, assignment, count, settings, background)}
+    rows = _rows(predictions, targets, assignment, count, settings, background)
+    terms = {"learned": settings.confidence * rows.confidence}
     terms["box"] = settings.box * box_loss(predictions.boxes_xyxy_px, targets, assignment, count)
     return {"total": torch.stack(list(terms.values())).sum(), **{name: t.detach() for name, t in terms.items()}}
 
@@ -115,23 +118,19 @@ def unit_pixels(pixels: Tensor) -> Tensor:
 
 def _assign(predictions: Predictions, targets: Targets) -> Assignment:
     return simota(
-        predictions.boxes_xyxy_px,
-        logsigmoid(predictions.logits),
-        predictions.points_xy_px,
-        predictions.strides,
-        targets,
+        predictions.boxes_xyxy_px, logsigmoid(predictions.own), predictions.points_xy_px, predictions.strides, targets
     )
 
 
-def _cross(
+def _rows(
     predictions: Predictions,
     targets: Targets,
     assignment: Assignment,
     count: Tensor,
     settings: LossSettings,
     background: Tensor | None = None,
-) -> Tensor:
-    return settings.cross * meta_cross(
+) -> RowTerms:
+    return row_loss(
         predictions,
         targets,
         assignment,

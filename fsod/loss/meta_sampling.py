@@ -1,9 +1,10 @@
 """Meta-sampling: which negatives train the class rows.
 
 The name is LMFSODet's (arXiv 2404.18426); the rule is ours. A pair is (image, class). Of a pair's unassigned locations
-only the hardest are retained: those where the class is most confident. Pairs whose class is in the image and pairs
-whose class is not have quotas of their own, so that rare classes meet as many look-alikes as frequent ones. The choice
-never looks beyond its pair, so it is the same whether the images of a batch are together or shared among processes.
+only the hardest are retained: those where the class takes the highest share among all rows and background. Pairs whose
+class is in the image and pairs whose class is not have quotas of their own, so that rare classes meet as many
+look-alikes as frequent ones. The choice never looks beyond its pair, so it is the same whether the images of a batch are
+together or shared among processes.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from torch import Tensor
 
 @torch.no_grad()
 def hardest_negatives(
-    logits: Tensor, negative: Tensor, positive_pair: Tensor, per_positive_pair: int, per_negative_pair: int
+    log_share: Tensor, negative: Tensor, positive_pair: Tensor, per_positive_pair: int, per_negative_pair: int
 ) -> Tensor:
     """Retained negative samples.
 
     Args:
-        logits: (B, N, L) float, of each class row.
+        log_share: (B, N, L) float, log share of each class row.
         negative: (B, L) bool, locations that answer for no box and may serve as background.
         positive_pair: (B, N) bool, whether image b shows class c.
         per_positive_pair: samples kept for each pair whose class is in the image.
@@ -28,10 +29,10 @@ def hardest_negatives(
     Returns:
         (B, N, L) bool.
     """
-    most = min(max(per_positive_pair, per_negative_pair), logits.shape[2])
-    hardness = logits.masked_fill(~negative[:, None], -torch.inf)
+    most = min(max(per_positive_pair, per_negative_pair), log_share.shape[2])
+    hardness = log_share.masked_fill(~negative[:, None], -torch.inf)
     hardest = hardness.topk(most, dim=2)
     quota = torch.where(positive_pair, per_positive_pair, per_negative_pair)
-    wanted = torch.arange(most, device=logits.device) < quota[..., None]
+    wanted = torch.arange(most, device=log_share.device) < quota[..., None]
     wanted &= hardest.values.isfinite()
-    return torch.zeros_like(logits, dtype=torch.bool).scatter_(2, hardest.indices, wanted)
+    return torch.zeros_like(log_share, dtype=torch.bool).scatter_(2, hardest.indices, wanted)

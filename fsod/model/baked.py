@@ -86,13 +86,13 @@ class BakedDetector(nn.Module):
 
 
 def decide(logits: Tensor, classes: int) -> Tensor:
-    """Logits (B, R, L) of all rows -> scores (B, classes, L) of the first ones; the others are rivals.
+    """Meta-cross category decision: logits (B, R, L) of all rows -> scores (B, classes, L) of the first ones.
 
-    A score is the row's own confidence, times its share among itself and the rivals where there are any.
+    A score is the row's own confidence times its share of the confidence of all rows, rivals among them. A class alone
+    has its own confidence.
     """
     confidence = logits.sigmoid()
-    own, of_rivals = confidence[:, :classes], confidence[:, classes:].sum(1, keepdim=True)
-    return own * own / (own + of_rivals).clamp(min=1e-30) if logits.shape[1] > classes else own
+    return confidence[:, :classes] * (confidence[:, :classes] / confidence.sum(1, keepdim=True).clamp(min=1e-30))
 
 
 @torch.no_grad()

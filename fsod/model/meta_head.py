@@ -2,9 +2,9 @@
 
 ``z[b, c, l] = <k_c, phi(f[b, :, l])> + b_c`` with phi the unit feature (support_encoder.UnitFeatures) and k_c a kernel
 of the norm that the level has learned. phi does not depend on the classes, so for a fixed bank the rows are computed
-once and the classes cost one 1x1 convolution a level, however many there are. A class's score is the sigmoid of its own
-logit, whatever other classes there are. Boxes are class-agnostic and have a branch of their own: distances to the four
-sides, ``stride * exp(t)``.
+once and the classes cost one 1x1 convolution a level, however many there are. A background row with its own kernel is
+always last; the meta-cross loss compares classes with it. Boxes are class-agnostic and have a branch of their own:
+distances to the four sides, ``stride * exp(t)``.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Predictions:
     """What the head says of B images at L locations, P3 first, then P4 and P5, row by row.
 
     Attributes:
-        logits: (B, N, L) float32; their sigmoids are the scores.
+        logits: (B, N + 1, L) float32, background last.
         boxes_xyxy_px: (B, L, 4) float32.
         points_xy_px: (L, 2) float32, centres of the cells.
         strides: (L,) float32.
@@ -73,8 +73,13 @@ class Predictions:
     strides: Tensor
 
     def of_rows(self, start: int, stop: int) -> Predictions:
-        """The same predictions as if only rows start..stop had been handed in."""
-        return replace(self, logits=self.logits[:, start:stop])
+        """The same predictions as if only rows start..stop had been handed in, background beside them."""
+        return replace(self, logits=torch.cat([self.logits[:, start:stop], self.logits[:, -1:]], 1))
+
+    @property
+    def own(self) -> Tensor:
+        """Logits of the classes' own confidence, (B, N, L)."""
+        return self.logits[:, :-1]
 
 
 class BoxBranch(nn.Module):
@@ -106,12 +111,18 @@ class MetaHead(nn.Module):
         levels = len(channels)
         self.log_norm = nn.Parameter(torch.full((levels,), math.log(10.0)))
         self.prior = nn.Parameter(torch.full((levels,), -4.0))  # a class is rare at any one location
+        self.background = nn.ParameterList(torch.randn(1, c) for c in channels)
+        self.background_bias = nn.Parameter(torch.zeros(1, levels))
         self.boxes = nn.ModuleList(BoxBranch(c, channels[0] // 2) for c in channels)
 
     def rows(self, directions: list[Tensor], biases: Tensor) -> ClassRows:
         """Rows from kernel directions, one (N, C_l) a level, and biases (N, levels) relative to the prior."""
         kernels = [normalize(d.float(), dim=1) * n for d, n in zip(directions, self.log_norm.exp(), strict=True)]
         return ClassRows(kernels, biases + self.prior)
+
+    def background_row(self) -> ClassRows:
+        """The learned row that every set of classes is compared with."""
+        return self.rows(list(self.background), self.background_bias - self.prior)
 
     def forward(self, maps: list[Tensor], features: list[Tensor], rows: ClassRows) -> Predictions:
         """Maps P3, P4, P5 and their unit features, (B, C_l, H_l, W_l), and the rows of N classes -> predictions."""
@@ -124,8 +135,9 @@ class MetaHead(nn.Module):
         return Predictions(self.logits(features, rows), torch.cat(boxes, 1), torch.cat(points), torch.cat(strides))
 
     def logits(self, features: list[Tensor], rows: ClassRows) -> Tensor:
-        """Unit features of P3, P4, P5, (B, C_l, H_l, W_l), and the rows of N classes -> (B, N, L)."""
-        kernels = zip(features, rows.kernels, rows.biases.T, strict=True)
+        """Unit features of P3, P4, P5, (B, C_l, H_l, W_l), and the rows of N classes -> (B, N + 1, L), background last."""
+        everything = ClassRows.concatenate([rows, self.background_row()])
+        kernels = zip(features, everything.kernels, everything.biases.T, strict=True)
         return torch.cat([conv2d(f, k[:, :, None, None], b).flatten(2) for f, k, b in kernels], 2)
 
     @staticmethod

@@ -11,6 +11,7 @@ from fsod.config import EvaluateSettings
 from fsod.engine.device import Machine
 from fsod.engine.enroll import learned_bank
 from fsod.engine.infer import batch_detector, settle, to_batch, warm_up
+from fsod.model.baked import decide
 from fsod.model.detector import Detector
 from fsod.store.checkpoint import Checkpoint
 
@@ -57,7 +58,7 @@ def test_a_bank_is_found_as_the_detector_itself_finds_it(checkpoint: Checkpoint)
     detect = batch_detector(checkpoint, bank, Machine(CPU, torch.float32), settings, 1e-6)
     with torch.no_grad():
         predictions = checkpoint.detector(to_batch(images, CPU), bank.rows)
-    expected = settle(predictions.boxes_xyxy_px, predictions.logits.sigmoid(), (64, 96), 1e-6, settings)
+    expected = settle(predictions.boxes_xyxy_px, decide(predictions.own, len(bank.rows)), (64, 96), 1e-6, settings)
     assert len(expected[0]) > 0
     np.testing.assert_allclose(detect(images)[0].boxes_xyxy_px, expected[0].boxes_xyxy_px, atol=1e-3)
     np.testing.assert_allclose(detect(images)[0].scores, expected[0].scores, atol=1e-6)

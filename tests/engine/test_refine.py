@@ -42,7 +42,7 @@ def loss(checkpoint: Checkpoint, bank: ClassBank, examples: Marked) -> float:
     with torch.no_grad():
         predictions = checkpoint.detector(unit_pixels(episode.queries), bank.rows)
         terms = predicted_shots_loss(predictions, episode, ids, settings.loss)
-    return float(terms["learned_cross"])
+    return float(terms["learned"])
 
 
 def test_rows_learn_their_examples_and_nothing_else_changes(checkpoint: Checkpoint, examples: Marked) -> None:

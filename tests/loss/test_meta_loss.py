@@ -4,7 +4,7 @@ import torch
 from torch.nn.functional import softplus
 
 from fsod.loss.assign import Assignment, Targets
-from fsod.loss.meta_loss import box_loss, meta_cross
+from fsod.loss.meta_loss import box_loss, row_loss
 from fsod.loss.meta_sampling import hardest_negatives
 from fsod.model.meta_head import Predictions
 
@@ -12,16 +12,16 @@ ONE = torch.tensor(1.0)
 
 
 def test_sampling_keeps_the_hardest_of_every_pair_and_its_quota() -> None:
-    logits = torch.randn(2, 3, 50)
+    share = torch.log(torch.rand(2, 3, 50))
     negative = torch.ones(2, 50, dtype=torch.bool)
     negative[:, :10] = False
     shown = torch.tensor([[True, False, False], [False, False, True]])
-    kept = hardest_negatives(logits, negative, shown, per_positive_pair=7, per_negative_pair=3)
+    kept = hardest_negatives(share, negative, shown, per_positive_pair=7, per_negative_pair=3)
     assert kept.sum(2).tolist() == [[7, 3, 3], [3, 3, 7]]
     assert not kept[:, :, :10].any()
     for b, c in [(0, 0), (0, 1), (1, 2)]:
-        free = logits[b, c, 10:]
-        assert logits[b, c][kept[b, c]].min() >= free[~kept[b, c, 10:]].max()
+        free = share[b, c, 10:]
+        assert share[b, c][kept[b, c]].min() >= free[~kept[b, c, 10:]].max()
 
 
 def test_sampling_with_fewer_negatives_than_the_quota() -> None:
@@ -36,36 +36,33 @@ def one_location_each(logits: torch.Tensor) -> Predictions:
     return Predictions(logits, torch.zeros(1, count, 4), torch.zeros(count, 2), torch.ones(count))
 
 
-def test_the_sum_by_hand() -> None:
+def test_terms_by_hand() -> None:
     """One location for a box of class 1, one hard negative, one location that may not be judged."""
-    logits = torch.tensor([[[0.0, 2.0, 5.0], [1.0, 0.0, 5.0]]])
+    logits = torch.tensor([[[0.0, 2.0, 5.0], [1.0, 0.0, 5.0], [-1.0, 0.5, 5.0]]])
     targets = Targets(torch.tensor([[[0.0, 0, 8, 8]]]), torch.tensor([[1]]), torch.ones(1, 1, dtype=torch.bool))
     assignment = Assignment(torch.tensor([[0, -1, -1]]), torch.tensor([[0.75, 0, 0]]))
     known = torch.tensor([[True, True, False]])
     count = torch.tensor(2.0)
-    loss = meta_cross(
+    terms = row_loss(
         one_location_each(logits), targets, assignment, count, known, per_positive_pair=3, per_negative_pair=3
     )
+
+    cross = -logits[0, :, 0].log_softmax(0)[1] - logits[0, :, 1].log_softmax(0)[2]
+    torch.testing.assert_close(terms.cross, cross / count)
     positive = softplus(logits[0, 0, 0]) + softplus(logits[0, 1, 0]) - 0.75 * logits[0, 1, 0]
     negative = softplus(logits[0, 0, 1]) + softplus(logits[0, 1, 1])
-    torch.testing.assert_close(loss, (positive + negative) / count)
-
-
-def test_a_negative_trains_only_the_rows_it_was_retained_for() -> None:
-    logits = torch.tensor([[[3.0, 1.0, 0.0], [0.0, 1.0, 3.0]]], requires_grad=True)
-    nothing = Targets(torch.zeros(1, 1, 4), torch.tensor([[-1]]), torch.zeros(1, 1, dtype=torch.bool))
-    nobody = Assignment(torch.full((1, 3), -1), torch.zeros(1, 3))
-    meta_cross(one_location_each(logits), nothing, nobody, ONE, per_positive_pair=3, per_negative_pair=1).backward()
-    assert logits.grad is not None
-    assert (logits.grad > 0).tolist() == [[[True, False, False], [False, False, True]]]
+    torch.testing.assert_close(terms.confidence, (positive + negative) / count)
 
 
 def test_an_object_outside_the_episode_is_background_for_its_rows() -> None:
-    logits = torch.tensor([[[3.0]]], requires_grad=True)
+    logits = torch.tensor([[[3.0], [0.0]]], requires_grad=True)
     targets = Targets(torch.tensor([[[0.0, 0, 8, 8]]]), torch.tensor([[-1]]), torch.ones(1, 1, dtype=torch.bool))
     assignment = Assignment(torch.tensor([[0]]), torch.tensor([[0.9]]))
-    loss = meta_cross(one_location_each(logits), targets, assignment, ONE, per_positive_pair=1, per_negative_pair=1)
-    torch.testing.assert_close(loss, softplus(logits[0, 0, 0]))
+    terms = row_loss(one_location_each(logits), targets, assignment, ONE, per_positive_pair=1, per_negative_pair=1)
+    torch.testing.assert_close(terms.cross, -logits[0, :, 0].log_softmax(0)[1])
+    (terms.cross + terms.confidence).backward()
+    assert logits.grad is not None
+    assert logits.grad[0, 0, 0] > 0 > logits.grad[0, 1, 0]
 
 
 def test_box_loss_is_zero_for_the_true_box_and_finite_for_nothing() -> None:

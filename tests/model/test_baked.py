@@ -28,7 +28,8 @@ def detector(request: pytest.FixtureRequest) -> Detector:
 @torch.no_grad()
 def unbaked(detector: Detector, images: torch.Tensor, rows: ClassRows) -> tuple[torch.Tensor, torch.Tensor]:
     predictions = detector(images, rows)
-    return predictions.boxes_xyxy_px, predictions.logits.sigmoid()
+    own = predictions.own.sigmoid()
+    return predictions.boxes_xyxy_px, own * own / own.sum(1, keepdim=True)
 
 
 @pytest.mark.parametrize("classes", [[2], [0, 1, 2, 3, 4]])
@@ -47,16 +48,16 @@ def test_baked_is_the_detector(detector: Detector, classes: list[int]) -> None:
 
 def test_rivals_take_their_share_and_have_no_score(detector: Detector) -> None:
     images, rows = torch.rand(1, 3, 64, 96), detector.learned_rows()
-    _, own = bake(detector, rows)(images)
-    _, scores = bake(detector, rows.select([0, 1]), rivals=rows.select([2, 3, 4]))(images)
-    share = own[:, :2] / (own[:, :2] + own[:, 2:].sum(1, keepdim=True))
-    torch.testing.assert_close(scores, own[:, :2] * share)
+    _, alone = bake(detector, rows.select([0]))(images)
+    _, all_scores = bake(detector, rows)(images)
+    _, scores = bake(detector, rows.select([0]), rivals=rows.select([1, 2, 3, 4]))(images)
+    torch.testing.assert_close(scores, all_scores[:, :1])
+    assert (scores < alone).all()
 
 
-def test_a_class_scores_alike_whatever_other_classes_there_are(detector: Detector) -> None:
-    images, rows = torch.rand(1, 3, 64, 96), detector.learned_rows()
-    _, alone = bake(detector, rows.select([3]))(images)
-    torch.testing.assert_close(alone, bake(detector, rows)(images)[1][:, 3:4])
+def test_a_class_alone_has_its_own_confidence(detector: Detector) -> None:
+    images, row = torch.rand(1, 3, 64, 96), detector.learned_rows().select([3])
+    torch.testing.assert_close(bake(detector, row)(images)[1], detector(images, row).own.sigmoid())
 
 
 def test_nothing_anywhere_near_a_class_or_its_rivals_is_no_division_by_zero(detector: Detector) -> None:

@@ -14,11 +14,12 @@ def detector() -> Detector:
     return Detector("nano", 3).eval()
 
 
-def test_predictions_have_a_row_a_class(detector: Detector) -> None:
+def test_predictions_have_a_row_a_class_and_background_last(detector: Detector) -> None:
     with torch.no_grad():
         predictions = detector(torch.rand(2, 3, 64, 96), detector.learned_rows())
     locations = (8 * 12) + (4 * 6) + (2 * 3)
-    assert predictions.logits.shape == (2, 3, locations)
+    assert predictions.logits.shape == (2, 4, locations)
+    assert torch.equal(predictions.own, predictions.logits[:, :3])
     assert predictions.boxes_xyxy_px.shape == (2, locations, 4)
     assert predictions.points_xy_px[0].tolist() == [4, 4]
     assert predictions.points_xy_px[-1].tolist() == [80, 48]
@@ -32,11 +33,11 @@ def test_a_class_does_not_change_the_logits_of_another(detector: Detector) -> No
     torch.testing.assert_close(one[:, 0], three[:, 1])
 
 
-def test_of_rows_keeps_the_chosen_rows(detector: Detector) -> None:
+def test_of_rows_keeps_background_beside_the_chosen_rows(detector: Detector) -> None:
     with torch.no_grad():
         predictions = detector(torch.rand(1, 3, 64, 64), detector.learned_rows())
     part = predictions.of_rows(1, 3)
-    assert torch.equal(part.logits, predictions.logits[:, [1, 2]])
+    assert torch.equal(part.logits, predictions.logits[:, [1, 2, 3]])
 
 
 def test_crops_come_back_from_their_canvases() -> None:

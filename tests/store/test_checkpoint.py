@@ -153,7 +153,7 @@ def test_rows_of_classes_do_not_change_the_hash_and_weights_do(saved: Path) -> N
         detector.learned[0].add_(1)
     assert weights_sha256(detector) == before
     with torch.no_grad():
-        detector.head.prior.add_(1)
+        detector.head.background[0].add_(1)
     assert weights_sha256(detector) != before
 
 
