@@ -18,15 +18,13 @@ from torch import Tensor
 from experiments.nwpu_fewshot.plain import with_rows
 from fsod.data.coco import CocoFolder
 from fsod.data.shots import ShotList
-from fsod.engine import episode_loss, finetune
+from fsod.engine import finetune
 from fsod.engine.device import Machine
 from fsod.loss import meta_loss
-from fsod.loss.assign import Assignment, Targets
-from fsod.loss.meta_loss import meta_cross
-from fsod.model import detector
+from fsod.model import baked, detector
 from fsod.model.baked import BakedLevel
 from fsod.model.detector import Detector
-from fsod.model.meta_head import ClassRows, MetaHead, Predictions
+from fsod.model.meta_head import ClassRows, MetaHead
 from fsod.model.support_encoder import ClassVectors, SupportEncoder, UnitFeatures, encode_size, pool_over_mask
 from fsod.store.checkpoint import Checkpoint
 
@@ -64,27 +62,9 @@ def all_negatives(
     return negative[:, None].expand_as(logits)
 
 
-def rows_alone(
-    predictions: Predictions,
-    targets: Targets,
-    assignment: Assignment,
-    count: Tensor,
-    background: Tensor | None = None,
-    **quotas: int,
-) -> Tensor:
-    """In the place of the meta-cross loss: a row learns as if there were no other; their objects are nothing special."""
-    alone = (
-        meta_cross(
-            predictions.of_rows(i, i + 1),
-            replace(targets, rows=(targets.rows == i).long() - 1),
-            assignment,
-            count,
-            background,
-            **quotas,
-        )
-        for i in range(predictions.logits.shape[1])
-    )
-    return torch.stack(list(alone)).sum()
+def own_confidence(logits: Tensor, classes: int) -> Tensor:
+    """In the place of the category decision: a class's own confidence."""
+    return logits[:, :classes].sigmoid()
 
 
 def rows_from_chance(
@@ -152,8 +132,9 @@ FULL = "full"
 VARIANTS: dict[str, Variant] = {
     FULL: Variant(),
     "no meta-sampling": Variant(patches=((meta_loss, "hardest_negatives", all_negatives),)),
-    "no meta-cross loss": Variant(patches=((episode_loss, "meta_cross", rows_alone),)),
-    "no category decision": Variant(("evaluate.rival_iou=1.0",), own_base=False),  # no two overlap more than wholly
+    "no meta-cross loss": Variant(("loss.cross=0",)),
+    # no two boxes overlap more than wholly
+    "no category decision": Variant(("evaluate.rival_iou=1.0",), ((baked, "decide", own_confidence),), own_base=False),
     "kernels predicted": Variant(own_base=False, finetuned=False),
     "kernels learned": Variant(patches=((finetune, "with_shots", rows_from_chance),), own_base=False),
     "no pull": Variant(("loss.pull=0",)),

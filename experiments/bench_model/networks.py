@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from fsod.model.baked import decide
 from fsod.model.detector import Detector
 from fsod.model.fuse import fuse
 from fsod.model.meta_head import ClassRows, grid_points
