@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -128,7 +129,9 @@ def test_loss_falls_on_an_episode_seen_again_and_again(folder: CocoFolder) -> No
 def test_every_part_of_the_detector_learns(folder: CocoFolder) -> None:
     episode = RealEpisodes(folder, [0, 1, 2], SIZES, 1, seed=0)[0]
     detector = new_detector().train()
-    episode_loss(detector, episode, [0, 1, 2], LossSettings())["total"].backward()
+    for invented in (False, True):  # the background learns from invented classes alone
+        drawn = replace(episode, invented=torch.tensor(invented))
+        episode_loss(detector, drawn, [0, 1, 2], LossSettings())["total"].backward()
     still = [name for name, p in detector.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     # squares of 20 px answer at strides 8 and 16
     assert all(name.startswith("head.boxes.2.") for name in still)
