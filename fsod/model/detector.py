@@ -37,8 +37,8 @@ class Detector(nn.Module):
     Args:
         size: one of ``yolov7.SIZES``.
         learned_classes: how many classes own a learned row.
-        trunk_dtype: precision of the trunk's convolutions; head and losses are always float32, because a kernel of
-            norm 10 makes the 1/256 of bfloat16 visible in the scores.
+        trunk_dtype: precision of the trunk's convolutions and of the boxes' own; class rows and losses are always
+            float32, because a kernel of norm 10 makes the 1/256 of bfloat16 visible in the scores.
     """
 
     def __init__(self, size: str, learned_classes: int, trunk_dtype: torch.dtype = torch.float32) -> None:
