@@ -15,7 +15,7 @@ from torch import nn
 from experiments.bench_model.networks import Eager
 from fsod.config import load_settings
 from fsod.data.coco import load_folder, read_ids, write_json
-from fsod.engine.device import choose_machine
+from fsod.engine.device import Machine, choose_machine
 from fsod.engine.evaluate import average_precision, detect_folder
 from fsod.engine.infer import BatchDetector
 from fsod.engine.run_paths import RunPaths
@@ -35,7 +35,7 @@ def main(config: Path) -> None:
     test = folder.select(read_ids(paths.id_list(settings.data.test_list)))
     detector, rows = tuned.detector.to(machine.device), tuned.detector.learned_rows().detach()
 
-    def map50(network: nn.Module, name: str) -> float | None:
+    def map50(network: nn.Module, name: str, machine: Machine) -> float | None:
         detect = BatchDetector(network, machine, settings.evaluate.score_floor, settings.evaluate)
         with progress_bar(name, len(test.images)) as bar:
             found = detect_folder(test, detect, bar.advance)
@@ -46,8 +46,8 @@ def main(config: Path) -> None:
         {
             "config": str(config),
             "images": len(test.images),
-            "eager_float32_map50": map50(Eager(detector, rows), "eager float32"),
-            "default_map50": map50(bake(detector, rows, machine.trunk_dtype), str(machine)),
+            "eager_float32_map50": map50(Eager(detector, rows), "eager float32", choose_machine("float32")),
+            "default_map50": map50(bake(detector, rows, machine.trunk_dtype), str(machine), machine),
             "machine": str(machine),
         },
     )

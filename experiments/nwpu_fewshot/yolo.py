@@ -27,7 +27,7 @@ from fsod.engine.device import Machine
 from fsod.engine.episode_loss import known_background, unit_pixels
 from fsod.engine.infer import settle, to_batch
 
-MODEL, WIDTH = "11/yolo11.yaml", 0.1875  # 1.57 M parameters; fsod's nano has 1.51 M and its support encoder 0.18 M
+MODEL, WIDTH = "11/yolo11.yaml", 0.1875  # 1.57 M parameters; fsod's nano has as many and 0.18 M in its support encoder
 BINS = 16
 GAINS = SimpleNamespace(box=7.5, cls=0.5, dfl=1.5)  # ultralytics' own
 

@@ -113,7 +113,8 @@ class MetaHead(nn.Module):
         self.prior = nn.Parameter(torch.full((levels,), -4.0))  # a class is rare at any one location
         self.background = nn.ParameterList(torch.randn(1, c) for c in channels)
         self.background_bias = nn.Parameter(torch.zeros(1, levels))
-        self.boxes = nn.ModuleList(BoxBranch(c, channels[0] // 2) for c in channels)
+        width = max(32, channels[0] // 4)  # 16 were too few for nano, see experiments/ablation
+        self.boxes = nn.ModuleList(BoxBranch(c, width) for c in channels)
 
     def rows(self, directions: list[Tensor], biases: Tensor) -> ClassRows:
         """Rows from kernel directions, one (N, C_l) a level, and biases (N, levels) relative to the prior."""
