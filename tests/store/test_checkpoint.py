@@ -62,6 +62,12 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path, saved: Path) -> None:
         load_checkpoint(foreign)
 
 
+def test_one_of_another_version_says_what_to_do(saved: Path, tmp_path: Path) -> None:
+    old = rewritten(tmp_path / "old.safetensors", saved, "format", "fsod-checkpoint-1")
+    with pytest.raises(UserError, match=r"old\.safetensors: a checkpoint of another version .* make it again"):
+        load_checkpoint(old)
+
+
 @pytest.mark.parametrize("header", ["[1]", "3", "[" * 100_000, "{"])
 def test_a_header_that_is_no_json_object_is_refused(tmp_path: Path, header: str) -> None:
     path = tmp_path / "odd.safetensors"
