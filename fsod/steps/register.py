@@ -6,6 +6,8 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,8 +62,7 @@ def register_model(
         import mlflow
 
         uri = tracking_uri(database)
-        mlflow.set_tracking_uri(uri)
-        with mlflow_errors(uri), mlflow.start_run(run_id=run.id), warnings.catch_warnings():
+        with _chosen(uri), mlflow_errors(uri), mlflow.start_run(run_id=run.id), warnings.catch_warnings():
             # the signature is given, and a picture in base64 would explain nothing
             warnings.filterwarnings("ignore", "(?s).*(input example|type hints)")
             logging.getLogger("mlflow.models.signature").setLevel(logging.WARNING)
@@ -84,6 +85,19 @@ def register_model(
         "classes": list(searcher.class_names),
         "next": f"fsod serve {name} --alias {alias}",
     }
+
+
+@contextmanager
+def _chosen(uri: str) -> Iterator[None]:
+    """MLflow's own functions use this store. MLflow exports its address, which later runs would take for the user's."""
+    import mlflow
+
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)
 
 
 def _signature() -> ModelSignature:

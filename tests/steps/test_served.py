@@ -60,14 +60,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def registered(folder: Path) -> Iterator[str]:
-    """The model as the registry knows it; MLflow's global store is put back."""
-    before = mlflow.get_tracking_uri()
+    """The model as the registry knows it. Registering leaves no store behind that later runs would take for the user's."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         create_store(folder / "mlflow.db")
         result = register_model(folder / "bank.safetensors", None, "made", "champion", PLAN, folder / "mlflow.db")
+        assert "MLFLOW_TRACKING_URI" not in os.environ
+        patch.setenv("MLFLOW_TRACKING_URI", result["registry"])
         yield result["model"]
-    mlflow.set_tracking_uri(before)
 
 
 @pytest.fixture(scope="module")
