@@ -75,7 +75,7 @@ def refined_bank(
 
 @dataclass(frozen=True)
 class _Seen:
-    """An episode after the trunk: unit features a level, boxes and places of its locations, and the boxes to find."""
+    """An episode after the trunk: unit features a level, what does not depend on the rows, and the boxes to find."""
 
     features: list[Tensor]
     located: Predictions
@@ -104,7 +104,7 @@ def refine(
         machine: where to compute.
         on_step: told after each.
     """
-    seen = [_look(detector, rows, episode.to(machine.device)) for episode in episodes]
+    seen = [_look(detector, episode.to(machine.device)) for episode in episodes]
     directions = nn.ParameterList(kernel.clone() for kernel in rows.kernels)
     biases = nn.Parameter(rows.biases - detector.head.prior.detach())
     optimizer = torch.optim.Adam([*directions, biases], lr=optim.lr)
@@ -125,6 +125,7 @@ def refine(
 
 
 @torch.no_grad()
-def _look(detector: Detector, rows: ClassRows, episode: Episode) -> _Seen:
+def _look(detector: Detector, episode: Episode) -> _Seen:
     maps = detector.maps(unit_pixels(episode.queries))
-    return _Seen(maps.unit, detector.head(maps.raw, maps.unit, rows), replace(episode, queries=episode.queries[:0]))
+    nothing = detector.learned_rows().select([])
+    return _Seen(maps.unit, detector.head(maps.raw, maps.unit, nothing), replace(episode, queries=episode.queries[:0]))

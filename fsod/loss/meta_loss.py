@@ -28,10 +28,38 @@ from fsod.model.meta_head import Predictions
 
 @dataclass(frozen=True)
 class RowTerms:
-    """Attributes: cross: scalar, meta-cross loss; confidence: scalar, each row's own."""
+    """What one set of rows is judged on; a term is computed when it is asked for, as real classes need only one.
 
-    cross: Tensor
-    confidence: Tensor
+    Attributes:
+        logits: (B, N + 1, L) float32, background last.
+        row: (B, L) int64, the row that has to win there, -1 for none.
+        retained: (B, N, L) bool, negatives that train a row.
+        iou: (B, L) float32, with the box that a location answers for.
+        count: scalar, what the sums are divided by.
+    """
+
+    logits: Tensor
+    row: Tensor
+    retained: Tensor
+    iou: Tensor
+    count: Tensor
+
+    @property
+    def cross(self) -> Tensor:
+        """Scalar, the meta-cross loss."""
+        winner = torch.where(self.row >= 0, self.row, self.logits.shape[1] - 1)
+        sampled = (self.row >= 0) | self.retained.any(1)
+        chosen = self.logits.transpose(1, 2)[sampled]
+        return cross_entropy(chosen, winner[sampled], reduction="sum") / self.count
+
+    @property
+    def confidence(self) -> Tensor:
+        """Scalar, each row's own."""
+        positive, logits = (self.row >= 0)[:, None], self.logits[:, :-1]
+        own = one_hot(self.row.clamp(min=0), logits.shape[1]).transpose(1, 2) * positive  # (B, N, L)
+        sampled = self.retained | positive
+        target = (own * self.iou[:, None])[sampled]
+        return binary_cross_entropy_with_logits(logits[sampled], target, reduction="sum") / self.count
 
 
 def row_loss(
@@ -60,31 +88,14 @@ def row_loss(
     rows = logits.shape[1] - 1
     assigned = assignment.box >= 0
     row = torch.where(assigned, targets.rows.gather(1, assignment.box.clamp(min=0)), -1)  # (B, L)
-    positive = row >= 0
     # a box of a class outside the episode is background for its rows, wherever it is
-    negative = ~positive if background is None else ~positive & (background | assigned)
+    negative = row < 0 if background is None else (row < 0) & (background | assigned)
 
     log_share = logits.log_softmax(1)
     shown = (one_hot(targets.rows.clamp(min=0), rows).bool() & (targets.valid & (targets.rows >= 0))[..., None]).any(1)
     retained = hardest_negatives(log_share[:, :-1], negative, shown, per_positive_pair, per_negative_pair)
 
-    return RowTerms(
-        cross=_cross(logits, row, positive, retained.any(1)) / count,
-        confidence=_confidence(logits[:, :-1], row, positive, retained, assignment.iou) / count,
-    )
-
-
-def _cross(logits: Tensor, row: Tensor, positive: Tensor, retained: Tensor) -> Tensor:
-    winner = torch.where(positive, row, logits.shape[1] - 1)
-    sampled = positive | retained
-    return cross_entropy(logits.transpose(1, 2)[sampled], winner[sampled], reduction="sum")
-
-
-def _confidence(logits: Tensor, row: Tensor, positive: Tensor, retained: Tensor, iou: Tensor) -> Tensor:
-    own = one_hot(row.clamp(min=0), logits.shape[1]).transpose(1, 2) * positive[:, None]  # (B, N, L)
-    sampled = retained | positive[:, None]
-    target = (own * iou[:, None])[sampled]
-    return binary_cross_entropy_with_logits(logits[sampled], target, reduction="sum")
+    return RowTerms(logits, row, retained, assignment.iou, count)
 
 
 def box_loss(boxes_xyxy_px: Tensor, targets: Targets, assignment: Assignment, count: Tensor) -> Tensor:

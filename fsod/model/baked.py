@@ -92,7 +92,8 @@ def decide(logits: Tensor, classes: int) -> Tensor:
     has its own confidence.
     """
     confidence = logits.sigmoid()
-    return confidence[:, :classes] * (confidence[:, :classes] / confidence.sum(1, keepdim=True).clamp(min=1e-30))
+    own = confidence[:, :classes]
+    return own * (own / confidence.sum(1, keepdim=True).clamp(min=1e-30))
 
 
 @torch.no_grad()

@@ -143,13 +143,13 @@ def read_safetensors(path: Path, kind: type[H]) -> tuple[dict[str, torch.Tensor]
 def read_header(path: Path, kind: type[H]) -> H:
     """Header of a file of ``kind``; UserError if it is anything else, or the header is not what its kind promises."""
     content = read_any_header(path, kind.WHAT)
-    found = str(content.get("format"))
-    if found != kind.FORMAT and found.rpartition("-")[0] == kind.FORMAT.rpartition("-")[0]:
-        raise UserError(
-            f"{path}: {kind.WHAT} of another version of fsod ({found}, this one reads {kind.FORMAT}): "
-            "make it again with this version, or read it with that one"
-        )
+    found = content.get("format")
     if found != kind.FORMAT:
+        if str(found).rpartition("-")[0] == kind.FORMAT.rpartition("-")[0]:
+            raise UserError(
+                f"{path}: {kind.WHAT} of another version of fsod ({found}, this one reads {kind.FORMAT}): "
+                "make it again with this version, or read it with that one"
+            )
         raise UserError(f"{path}: not {kind.WHAT} (its header says {found!r}, expected {kind.FORMAT!r})")
     try:
         return kind.model_validate(content)
