@@ -57,7 +57,7 @@ def yolo(bench: Bench, pretrained: Pretraining, base_file: Path) -> Learn:
     def learn(shots: ShotList, out: Path) -> Learned:
         started = time.perf_counter()
         network = with_classes(base, bench.base, names, shots.seed)
-        tuned = train_on_shots(bench, network, _yolo_loss(bench, names), shots, out)
+        tuned = train_on_shots(bench, base, network, _yolo_loss(bench, names), shots, out)
         detect = YoloDetector(tuned, bench.machine, bench.settings.evaluate)
         return Learned(detect, names, timed(started))
 
@@ -117,7 +117,7 @@ def _plain_learn(bench: Bench, base_file: Path, shots: ShotList, out: Path) -> L
     base, names = load_checkpoint(base_file, bench.machine.trunk_dtype), (*bench.base, *bench.novel)
     started = time.perf_counter()
     detector = with_rows(base.detector, base.size, base.class_names, names, shots.seed)
-    tuned = train_on_shots(bench, detector, _row_loss(bench, names), shots, out)
+    tuned = train_on_shots(bench, base.detector, detector, _row_loss(bench, names), shots, out)
     checkpoint = Checkpoint(tuned.cpu(), base.size, names, "baseline")
     return detector_of(bench, checkpoint, learned_bank(checkpoint, None), timed(started), ())
 

@@ -13,12 +13,14 @@ from pathlib import Path
 
 import torch
 from filelock import FileLock
+from torch import nn
 
 from experiments.nwpu_fewshot.bench import Bench
 from fsod.data.coco import CocoFolder
 from fsod.data.episodes import RealEpisodes
 from fsod.data.shots import ShotList, only_shots
 from fsod.data.splits import images_without
+from fsod.engine.finetune import pull_back
 from fsod.engine.meta_train import SHAPING, fingerprint
 from fsod.engine.stage import LossOf, Network, Stage, run_stage
 from fsod.model.detector import Detector
@@ -55,8 +57,19 @@ def train_base(bench: Bench, network: Network, loss_of: LossOf, steps: int, out:
     return run_to_end(stage, network, bench)
 
 
-def train_on_shots(bench: Bench, network: Network, loss_of: LossOf, shots: ShotList, out: Path) -> Network:
-    """Trains all weights on the K shots of every class, as ``finetune.part=all`` does with ``finetune.keep=0``."""
+def train_on_shots(
+    bench: Bench, base: nn.Module, network: Network, loss_of: LossOf, shots: ShotList, out: Path
+) -> Network:
+    """Trains all weights on the K shots of every class, then keeps a share of the base's, as ``finetune.part=all`` does.
+
+    Args:
+        bench: its settings give the finetuning.
+        base: what the network started from; its classes are the network's first.
+        network: what is trained.
+        loss_of: its loss terms.
+        shots: K boxes a class.
+        out: folder of the state that an interrupted training goes on from.
+    """
     settings = bench.settings.finetune
     folder = bench.train
     sizes = bench.settings.episodes.model_copy(update={"ways": len(shots.box_ids)})
@@ -79,7 +92,9 @@ def train_on_shots(bench: Bench, network: Network, loss_of: LossOf, shots: ShotL
         fingerprint=fingerprint(folder.sha256, str(shots.box_ids), bench.settings.model_dump_json()),
         freeze_norms=True,
     )
-    return run_to_end(stage, network, bench)
+    tuned = run_to_end(stage, network, bench)
+    pull_back(tuned, base.to(bench.machine.device), settings.keep)
+    return tuned
 
 
 def run_to_end(stage: Stage, network: Network, bench: Bench) -> Network:

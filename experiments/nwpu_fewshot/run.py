@@ -12,6 +12,7 @@ beside ``--threads 1 --seeds 2 3 4`` takes less time than one process with two t
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -29,10 +30,11 @@ FINETUNED = {
     "finetune kernels": ["finetune.part=kernels", "finetune.lr=0.1", "finetune.steps=200"],
     "finetune adapters": ["finetune.part=adapters", "finetune.lr=5e-3", "finetune.steps=300"],
     "finetune all": ["finetune.part=all"],
-    "finetune all, nothing kept": ["finetune.part=all", "finetune.keep=0"],
 }
 """System -> what it changes of the run's settings; chosen with validate.py. ``--set`` comes after."""
-SYSTEMS = (PRETRAINED, META_TRAINED, *FINETUNED, *BASELINES)
+NOTHING_KEPT = ", nothing kept"
+"""Behind a system's name: its weights stay as the shots leave them, whatever ``finetune.keep`` says."""
+SYSTEMS = (PRETRAINED, META_TRAINED, *FINETUNED, *BASELINES, *(s + NOTHING_KEPT for s in ("finetune all", *BASELINES)))
 
 
 def main(arguments: list[str]) -> None:
@@ -44,7 +46,7 @@ def main(arguments: list[str]) -> None:
     bench, results = open_bench(settings, options.threads), options.results or HERE / "results.json"
     for system in options.systems:
         out = settings.run_dir / "study" / folder_name(system)
-        learn, base = system_of(system, bench, out, options.set)
+        learn, base = system_of(system, bench, options.set)
         same = {
             "system": system,
             "split": split_name(settings.data),
@@ -54,13 +56,15 @@ def main(arguments: list[str]) -> None:
         do_runs(bench, learn, same, options.shots, options.seeds, results, out)
 
 
-def system_of(system: str, bench: Bench, out: Path, changes: list[str]) -> tuple[Learn, Path]:
-    """How a system learns a shot list, and the file of its base stage, which for a baseline is made below ``out``.
+def system_of(system: str, bench: Bench, changes: list[str]) -> tuple[Learn, Path]:
+    """How a system learns a shot list, and the file of its base stage, which a baseline makes below the run's folder.
 
     ``changes`` are those of ``--set``, which the settings of the finetuning forms must not undo.
     """
+    if system.endswith(NOTHING_KEPT):
+        system, bench = system.removesuffix(NOTHING_KEPT), _with_nothing_kept(bench)
     if system in BASELINES:
-        file = out / "base.safetensors"
+        file = bench.settings.run_dir / "study" / folder_name(system) / "base.safetensors"
         return BASELINES[system](bench, pretraining(bench), file), file
     file = pretraining(bench).file if system == PRETRAINED else RunPaths(bench.settings.run_dir).meta_checkpoint
     base = load_checkpoint(file, bench.machine.trunk_dtype, bench.settings.size)
@@ -68,6 +72,11 @@ def system_of(system: str, bench: Bench, out: Path, changes: list[str]) -> tuple
         changes = [*FINETUNED[system], *changes]
         return lambda shots, where: finetuned(bench, base, file, shots, where, changes), file
     return partial(enroll, bench, base, file), file
+
+
+def _with_nothing_kept(bench: Bench) -> Bench:
+    finetune = bench.settings.finetune.model_copy(update={"keep": 0.0})
+    return replace(bench, settings=bench.settings.model_copy(update={"finetune": finetune}))
 
 
 if __name__ == "__main__":

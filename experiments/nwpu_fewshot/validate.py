@@ -22,7 +22,7 @@ from experiments.nwpu_fewshot.base_stage import meta_trained, own_run
 from experiments.nwpu_fewshot.baselines import BASELINES
 from experiments.nwpu_fewshot.bench import Bench, open_bench, tiles_of
 from experiments.nwpu_fewshot.grid import do_runs, folder_name, hashed, options_of, settings_of
-from experiments.nwpu_fewshot.run import META_TRAINED, PRETRAINED, SYSTEMS, system_of
+from experiments.nwpu_fewshot.run import META_TRAINED, NOTHING_KEPT, PRETRAINED, SYSTEMS, system_of
 from experiments.nwpu_fewshot.table import markdown
 from experiments.records import Record, read_records
 from fsod.errors import UserError
@@ -44,10 +44,10 @@ def main(arguments: list[str]) -> None:
     for fold in options.folds:
         bench = own_run(fold_of(whole, FOLDS[fold]), where / f"fold{fold}")
         for system in options.systems:
-            if system != PRETRAINED and system not in BASELINES:
+            if system != PRETRAINED and system.removesuffix(NOTHING_KEPT) not in BASELINES:
                 meta_trained(bench)
             out = bench.settings.run_dir / folder_name(" ".join([system, *options.set]))
-            learn, base = system_of(system, bench, out, options.set)
+            learn, base = system_of(system, bench, options.set)
             same = {"system": " ".join([system, *options.set]), "split": f"fold {fold}", "checkpoint": hashed(base)}
             do_runs(bench, learn, same, options.shots, options.seeds, results, out)
     print(table(read_records(results)))

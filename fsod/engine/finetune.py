@@ -108,11 +108,11 @@ def tuned_bank(
 
 
 @torch.no_grad()
-def pull_back(tuned: Detector, base: Detector, keep: float) -> None:
-    """Moves every weight that the base has a ``keep``-th of the way back to it; rows of new classes stay as they are.
+def pull_back(tuned: nn.Module, base: nn.Module, keep: float) -> None:
+    """Moves every weight that the base has a ``keep``-th of the way back to it.
 
-    Weights between both know the new classes and forget less of the old ones (WiSE-FT, Wortsman et al. 2022,
-    arXiv 2109.01903, section 3).
+    Rows of new classes, which come after the base's, stay as they are. Weights between both know the new classes and
+    forget less of the old ones (WiSE-FT, Wortsman et al. 2022, arXiv 2109.01903, section 3).
     """
     own = base.state_dict()
     for name, value in tuned.state_dict().items():

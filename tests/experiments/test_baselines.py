@@ -1,23 +1,26 @@
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
-from experiments.nwpu_fewshot.baselines import BASELINES
+from experiments.nwpu_fewshot.baselines import BASELINES, YoloHeader
 from experiments.nwpu_fewshot.bench import open_bench
 from experiments.nwpu_fewshot.ordinary import FAMILIES, OrdinaryScenes
-from experiments.nwpu_fewshot.plain import base_tiles, with_rows
-from experiments.nwpu_fewshot.run import main
-from experiments.nwpu_fewshot.yolo import Yolo, with_classes, yolo_loss
+from experiments.nwpu_fewshot.plain import base_tiles, train_on_shots, with_rows
+from experiments.nwpu_fewshot.run import main, system_of
+from experiments.nwpu_fewshot.yolo import Yolo, YoloDetector, with_classes, yolo_loss
 from experiments.records import read_records
 from fsod.config import EpisodeSettings, load_settings
 from fsod.data.episodes import Episode, RealEpisodes
 from fsod.engine.episode_loss import unit_pixels
 from fsod.errors import UserError
 from fsod.model.detector import Detector
+from fsod.store.checkpoint import read_safetensors
 from tests.made_folder import make_folder
 
 SIZES = EpisodeSettings(ways=3, shots=1, queries=2, query_px=64, support_px=64)
@@ -107,6 +110,36 @@ def test_baselines_run_and_keep_their_base_stage(run: Path, tmp_path: Path) -> N
         assert 0 <= record["novel_map50"] <= 1
         assert set(record["per_class"]) == {"square", "disc", "cross"}
     assert (run.parent / "run" / "study" / "baseline-YOLO" / "base.safetensors").is_file()
+
+
+def test_a_baseline_keeps_a_share_of_its_base_as_the_product_does(run: Path, tmp_path: Path) -> None:
+    bench = open_bench(load_settings(run, ["data.train_list=train_strict", "finetune.keep=1"]), 1)
+    names = (*bench.base, *bench.novel)
+    base = yolo(len(bench.base))
+    ids, start = bench.train.class_indices(names), with_classes(base, bench.base, names, seed=0)
+    before = copy.deepcopy(start.state_dict())
+    loss_of = partial(yolo_loss, row_classes=ids)
+    tuned = train_on_shots(bench, base, start, loss_of, bench.shots(1, 0), tmp_path)
+    for name, value in base.state_dict().items():
+        if value.ndim:
+            torch.testing.assert_close(tuned.state_dict()[name][: len(value)], value)
+    moved = [name for name, value in tuned.state_dict().items() if value.ndim and not torch.equal(value, before[name])]
+    assert moved
+    assert all(".cv3." in name for name in moved)  # rows of the new class alone
+
+
+def test_nothing_kept_shares_the_base_stage(run: Path, tmp_path: Path) -> None:
+    bench = open_bench(load_settings(run, ["data.train_list=train_strict", "finetune.keep=0.25"]), 1)
+    shots, tuned = bench.shots(1, 0), []
+    for system in ("baseline YOLO", "baseline YOLO, nothing kept"):
+        learn, file = system_of(system, bench, [])
+        detect = learn(shots, tmp_path / system).detect
+        assert isinstance(detect, YoloDetector)
+        tuned.append(detect.network.state_dict())
+    for name, value in read_safetensors(file, YoloHeader)[0].items():
+        if value.ndim:
+            some, nothing = (state[name][: len(value)] for state in tuned)
+            torch.testing.assert_close(some, torch.lerp(nothing, value, 0.25))
 
 
 def test_what_needs_a_pretraining_says_so(run: Path, tmp_path: Path) -> None:
