@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> None:
         with applied(variant):
             base = meta_trained(bench)
             same = {"split": split_name(settings.data), "changed": options.set, "checkpoint": hashed(base)}
-            systems = {name: variant.finetuned} | ({name + ENROLLED: False} if variant.own_base else {})
+            systems = {name: variant.finetuned} | ({name + ENROLLED: False} if variant.finetuned else {})
             for system, trained in systems.items():
                 do_runs(
                     bench,

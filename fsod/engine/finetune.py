@@ -104,7 +104,7 @@ def tuned_bank(
     bank = learned_bank(tuned, gsd_m)
     marked = marked_shots(folder, shots, [name for name in tuned.class_names if name in shots.box_ids])
     detect = batch_detector(tuned, bank, machine, settings.evaluate, FLOOR)
-    return bank.with_scores(propose_trained_scores(marked, bank.class_names, detect, settings.finetune.known_margin))
+    return bank.with_scores(propose_trained_scores(marked, bank.class_names, detect))
 
 
 @torch.no_grad()

@@ -78,7 +78,6 @@ def _write_bank(
         files.marked,
         bank.reported.class_names,
         lambda part: batch_detector(loaded, bank_of(loaded, part, machine), machine, settings.evaluate, FLOOR),
-        KNOWN_MARGIN,
     )
     bank = bank.with_scores(proposed)
     save_bank(out, bank, checkpoint)

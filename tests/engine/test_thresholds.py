@@ -11,10 +11,11 @@ from fsod.data.marked import Marked, marked_shots
 from fsod.data.shots import draw_shots
 from fsod.engine.thresholds import (
     FOLDS,
+    LEFT_OUT,
+    TRAINED,
     Detect,
-    best_threshold,
     folds_of,
-    judge,
+    found_scores,
     propose_scores,
     propose_trained_scores,
 )
@@ -30,33 +31,22 @@ def marked(folder: CocoFolder, k: int, *names: str) -> Marked:
     return marked_shots(folder, draw_shots(folder, names, k, 0), names)
 
 
-@pytest.mark.parametrize(
-    ("hits", "false", "expected"),
-    [
-        ([0.9, 0.6, 0.8], [], 0.6),  # nothing wrong: all are shown
-        ([0.9, 0.6, 0.8], [0.7], 0.6),  # one wrong for one right more
-        ([0.9, 0.1, 0.8], [0.2, 0.3, 0.5, 0.6], 0.8),
-        ([0.0, 0.0, 0.3], [0.9, 0.8], 0.3),
-    ],
-)
-def test_the_threshold_has_the_best_f1(hits: list[float], false: list[float], expected: float) -> None:
-    assert best_threshold(hits, false) == expected
-
-
-def test_only_what_is_close_to_an_example_can_be_wrong(folder: CocoFolder) -> None:
+def test_an_example_is_found_by_its_own_class_where_it_is(folder: CocoFolder) -> None:
     known = marked(folder, 1, "square", "disc")
     image, box_id = known.places["square"][0]
     box = known.box_xyxy_px(image, box_id)
     side = float((box[2:] - box[:2]).max())
-    moves = [(0.05, 0), (0.7, 0), (0, -3.0), (0, 0)]
-    boxes = np.array([box + np.tile(move, 2) * side for move in moves])
-    found = Detections(boxes, np.array([0.4, 0.3, 0.9, 0.2], np.float32), np.array([0, 0, 0, 1]))
-    own, wrong = judge(known, ("square", "disc"), image, box_id, found, 0.5)
-    assert own == pytest.approx(0.4)
-    assert wrong.tolist() == [False, True, False, True]  # the second is near, the third far off, the last another class
-    own, wrong = judge(known, ("square", "disc"), image, box_id, found.select(np.array([1, 2])), 0.0)
-    assert own == 0
-    assert wrong.tolist() == [False, False]
+
+    def scores(*found: tuple[float, float, int]) -> list[float]:
+        """With detections moved along by so many sides, of a score and a class."""
+        boxes = np.array([box + np.array([moved, 0, moved, 0]) * side for moved, _, _ in found])
+        values, ids = np.array([s for _, s, _ in found], np.float32), np.array([c for *_, c in found])
+        detections = Detections(boxes, values, ids)
+        return found_scores(known, ("square", "disc"), lambda images: [detections], known.places["square"])
+
+    assert scores((0.05, 0.4, 0), (0.7, 0.9, 0), (0, 0.2, 1)) == pytest.approx([0.4])
+    assert scores((0, 0.3, 0), (0.05, 0.4, 0)) == pytest.approx([0.4])
+    assert scores((0.7, 0.9, 0), (0, 0.2, 1)) == []
 
 
 def test_every_example_is_looked_for_by_rows_that_have_not_seen_it(folder: CocoFolder) -> None:
@@ -76,17 +66,17 @@ def test_every_example_is_looked_for_by_rows_that_have_not_seen_it(folder: CocoF
         scores = np.array([0.1 * (1 + b % 5) for b in missing], np.float32)
         return Detections(boxes, scores, np.zeros(len(boxes), np.int64))
 
-    proposed = propose_scores(known, ("square", "disc"), detector_of, 0.5)
+    proposed = propose_scores(known, ("square", "disc"), detector_of)
     assert len(seen) == folds_of(known) == FOLDS
     assert all(len(part.places["square"]) in (5, 6) for part in seen)
     for part in seen:
         left = {box_id for places in part.places.values() for _, box_id in places}
         assert {b for image in part.folder.images for b in image.box_ids.tolist()} == left
     every = [0.1 * (1 + b % 5) for _, b in known.places["square"]]
-    assert proposed == {"square": pytest.approx(min(every))}  # no disc is ever found: nothing to propose
+    assert proposed == {"square": pytest.approx(LEFT_OUT * np.mean(every))}  # no disc is ever found: nothing to propose
 
 
-def test_what_was_trained_on_counts_half(folder: CocoFolder) -> None:
+def test_of_what_was_trained_on_a_part_counts(folder: CocoFolder) -> None:
     known = marked(folder, 2, "square")
 
     def detect(images: np.ndarray) -> list[Detections]:
@@ -94,7 +84,7 @@ def test_what_was_trained_on_counts_half(folder: CocoFolder) -> None:
         boxes = known.folder.images[image].boxes_xyxy_px
         return [Detections(boxes, np.full(len(boxes), 0.5, np.float32), np.zeros(len(boxes), np.int64))]
 
-    assert propose_trained_scores(known, ("square",), detect, 0.5) == {"square": 0.25}
+    assert propose_trained_scores(known, ("square", "disc"), detect) == {"square": pytest.approx(TRAINED * 0.5)}
 
 
 def test_a_single_example_cannot_be_left_out(folder: CocoFolder) -> None:
@@ -104,7 +94,7 @@ def test_a_single_example_cannot_be_left_out(folder: CocoFolder) -> None:
     def never(part: Marked) -> Detect:
         raise AssertionError
 
-    assert propose_scores(known, ("square",), never, 0.5) == {}
+    assert propose_scores(known, ("square",), never) == {}
 
 
 def test_without_an_example_its_box_is_gone_and_its_image_stays(folder: CocoFolder) -> None:
