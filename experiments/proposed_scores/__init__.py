@@ -1,0 +1,1 @@
+"""What scores are worth that a handful of examples propose."""
