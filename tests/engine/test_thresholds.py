@@ -42,7 +42,9 @@ def test_an_example_is_found_by_its_own_class_where_it_is(folder: CocoFolder) ->
         boxes = np.array([box + np.array([moved, 0, moved, 0]) * side for moved, _, _ in found])
         values, ids = np.array([s for _, s, _ in found], np.float32), np.array([c for *_, c in found])
         detections = Detections(boxes, values, ids)
-        return found_scores(known, ("square", "disc"), lambda images: [detections], known.places["square"])
+        of_classes = found_scores(known, ("square", "disc"), lambda images: [detections], {"square": [(image, box_id)]})
+        assert of_classes["disc"] == []
+        return of_classes["square"]
 
     assert scores((0.05, 0.4, 0), (0.7, 0.9, 0), (0, 0.2, 1)) == pytest.approx([0.4])
     assert scores((0, 0.3, 0), (0.05, 0.4, 0)) == pytest.approx([0.4])
@@ -85,6 +87,23 @@ def test_of_what_was_trained_on_a_part_counts(folder: CocoFolder) -> None:
         return [Detections(boxes, np.full(len(boxes), 0.5, np.float32), np.zeros(len(boxes), np.int64))]
 
     assert propose_trained_scores(known, ("square", "disc"), detect) == {"square": pytest.approx(TRAINED * 0.5)}
+
+
+def test_an_image_is_searched_once_for_all_that_is_marked_in_it(folder: CocoFolder) -> None:
+    known = marked(folder, 7, "square", "disc")
+    searched = []
+
+    def detect(images: np.ndarray) -> list[Detections]:
+        image = next(i for i, pixels in enumerate(known.pixels) if np.array_equal(pixels, images[0]))
+        searched.append(image)
+        record = known.folder.images[image]
+        scores = np.array(record.box_ids / 100, np.float32)
+        return [Detections(record.boxes_xyxy_px, scores, np.array(record.class_ids, np.int64))]
+
+    found = found_scores(known, ("square", "disc"), detect, known.places)
+    assert len(searched) == len(set(searched)) < 14
+    for name, places in known.places.items():
+        assert sorted(found[name]) == pytest.approx(sorted(box_id / 100 for _, box_id in places))
 
 
 def test_a_single_example_cannot_be_left_out(folder: CocoFolder) -> None:
