@@ -79,8 +79,11 @@ def ordinary(bench: Bench, pretrained: Pretraining, base_file: Path) -> Learn:
     """The same after ordinary detection of some tens of invented classes: extra images without episodes."""
     with made_once(base_file) as wanted:
         if wanted:
-            detector = _pretrain_ordinary(bench, pretrained.settings, base_file.parent)
-            detector = with_rows(detector, bench.settings.size, (), bench.base, bench.settings.seed)
+            drawn_file = base_file.with_name("drawn.safetensors")
+            if not drawn_file.is_file():
+                _pretrain_ordinary(bench, pretrained.settings, drawn_file)
+            drawn = load_checkpoint(drawn_file, bench.machine.trunk_dtype)
+            detector = with_rows(drawn.detector, drawn.size, (), bench.base, bench.settings.seed)
             _plain_base(bench, detector, bench.settings.meta_train.steps, base_file)
     return partial(_plain_learn, bench, base_file)
 
@@ -98,7 +101,7 @@ def _plain_base(bench: Bench, detector: Detector, steps: int, base_file: Path) -
     save_checkpoint(base_file, Checkpoint(trained, bench.settings.size, bench.base, "baseline", settings))
 
 
-def _pretrain_ordinary(bench: Bench, settings: PretrainSettings, out: Path) -> Detector:
+def _pretrain_ordinary(bench: Bench, settings: PretrainSettings, drawn_file: Path) -> None:
     families, optim = list(range(FAMILIES)), settings.pretrain
     without = motifs_of(settings.episodes.procedural_without)
     torch.manual_seed(settings.seed)
@@ -107,10 +110,12 @@ def _pretrain_ordinary(bench: Bench, settings: PretrainSettings, out: Path) -> D
         episodes=OrdinaryScenes(settings.episodes, optim.steps, settings.seed, without),
         loss_of=lambda model, episode: shots_loss(model, episode, families, settings.loss),
         settings=optim,
-        state_path=out / "ordinary.state.pt",
+        state_path=drawn_file.with_name("drawn.state.pt"),
         fingerprint=fingerprint(settings.model_dump_json()),
     )
-    return run_to_end(stage, Detector(settings.size, FAMILIES, bench.machine.trunk_dtype), bench)
+    trained = run_to_end(stage, Detector(settings.size, FAMILIES, bench.machine.trunk_dtype), bench).cpu()
+    names = tuple(f"family {c}" for c in families)
+    save_checkpoint(drawn_file, Checkpoint(trained, settings.size, names, "baseline", settings.model_dump(mode="json")))
 
 
 def _plain_learn(bench: Bench, base_file: Path, shots: ShotList, out: Path) -> Learned:

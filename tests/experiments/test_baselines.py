@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiments.nwpu_fewshot.baselines import BASELINES, YoloHeader
-from experiments.nwpu_fewshot.bench import open_bench
+from experiments.nwpu_fewshot.baselines import BASELINES, YoloHeader, ordinary
+from experiments.nwpu_fewshot.bench import open_bench, pretraining
 from experiments.nwpu_fewshot.ordinary import FAMILIES, OrdinaryScenes
 from experiments.nwpu_fewshot.plain import base_tiles, train_on_shots, with_rows
 from experiments.nwpu_fewshot.run import main, system_of
@@ -126,6 +126,17 @@ def test_a_baseline_keeps_a_share_of_its_base_as_the_product_does(run: Path, tmp
     moved = [name for name, value in tuned.state_dict().items() if value.ndim and not torch.equal(value, before[name])]
     assert moved
     assert all(".cv3." in name for name in moved)  # rows of the new class alone
+
+
+def test_drawn_images_are_learned_once(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = open_bench(load_settings(run, ["data.train_list=train_strict"]), 1)
+    base_file = tmp_path / "base.safetensors"
+    ordinary(bench, pretraining(bench), base_file)
+    made = base_file.read_bytes()
+    base_file.unlink()  # as if the photographs had not been learned to the end
+    monkeypatch.setattr("experiments.nwpu_fewshot.baselines.OrdinaryScenes", None)
+    ordinary(bench, pretraining(bench), base_file)
+    assert base_file.read_bytes() == made
 
 
 def test_nothing_kept_shares_the_base_stage(run: Path, tmp_path: Path) -> None:
