@@ -88,6 +88,7 @@ def predict_scene(
     path: str | Path,
     detect: Detect,
     *,
+    driver: str | None = None,
     window_px: int = 640,
     overlap_px: int = 128,
     scales: tuple[float, ...] = (),
@@ -111,6 +112,7 @@ def predict_scene(
         path: anything that ``open_scene`` opens.
         detect: the detector; always called with ``batch`` windows of ``window_px`` squared, padded with 0 at the right
             and bottom where the scene is smaller, and with empty windows where the last batch is not full.
+        driver: the only one of GDAL's that may open it, see ``open_scene``.
         window_px: side of a window, a multiple of 32.
         overlap_px: what neighbours share at least, a multiple of 32: the size of the largest object that is sure to be
             whole in one window.
@@ -139,7 +141,7 @@ def predict_scene(
     clock, now = time.perf_counter(), f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
     with (
         rasterio.Env(GDAL_CACHEMAX=MAX_CACHE_BYTES),
-        open_scene(path, gsd_m=gsd_m, bands=bands, stretch=stretch) as scene,
+        open_scene(path, driver=driver, gsd_m=gsd_m, bands=bands, stretch=stretch) as scene,
     ):
         passes = make_passes(scene, window_px, overlap_px, scales)
         area = None if aoi is None else read_area(aoi, scene)

@@ -41,6 +41,7 @@ class Scene:
 
     Attributes:
         name: the path it was opened by.
+        driver: of GDAL, that opened it; no other one is asked when it is opened again.
         width_px: columns of the file.
         height_px: rows of the file.
         grid_width_px: columns of the grid.
@@ -51,6 +52,7 @@ class Scene:
     """
 
     name: str
+    driver: str
     width_px: int
     height_px: int
     grid_width_px: int
@@ -106,7 +108,7 @@ class Scene:
 
     def reopen(self) -> Scene:
         """The same scene by a handle of its own, for another thread; nothing is measured again."""
-        return replace(self, _dataset=open_dataset(self.name))
+        return replace(self, _dataset=open_dataset(self.name, self.driver))
 
     def reduced(self, factor: float) -> Scene:
         """The same scene with a grid that is ``factor`` times coarser, by the same handle."""
@@ -177,12 +179,18 @@ class Scene:
 
 
 def open_scene(
-    path: str | Path, *, gsd_m: float | None = None, bands: tuple[int, ...] | None = None, stretch: bool = False
+    path: str | Path,
+    *,
+    driver: str | None = None,
+    gsd_m: float | None = None,
+    bands: tuple[int, ...] | None = None,
+    stretch: bool = False,
 ) -> Scene:
     """Opens a raster and settles how its pixels will be read.
 
     Args:
         path: a file, or anything else that GDAL opens.
+        driver: the only one of GDAL's that may open it, for files of strangers; any if None.
         gsd_m: ground size of a pixel to resample to, in metres; each axis on its own, so pixels become square on the
             ground. None keeps the scene's pixels; so does a scene whose GSD is unknown (with a warning) or within 5 %.
         bands: one or three band numbers, from 1, to show as RGB.
@@ -193,7 +201,7 @@ def open_scene(
             finer or 64 times coarser than the scene's.
     """
     name = str(path)
-    dataset = open_dataset(name)
+    dataset = open_dataset(name, driver)
     try:
         georeference, remarks = read_georeference(dataset, name)
         size = dataset.width, dataset.height
@@ -203,7 +211,7 @@ def open_scene(
         if any(kind.startswith("complex") for kind in kinds):
             raise UserError(f"{name}: holds complex pixels; write their amplitude to a file first")
         rule = PixelRule(shown, palette=read_palette(dataset, shown[0]))
-        scene = Scene(name, *size, width, height, georeference, rule, remarks + more, dataset)
+        scene = Scene(name, dataset.driver, *size, width, height, georeference, rule, remarks + more, dataset)
         if rule.palette is None and (stretch or kinds != {"uint8"}):
             scene = replace(scene, rule=PixelRule(shown, *percentile_range(*scene._read_reduced(OVERVIEW_PX))))
     except BaseException:

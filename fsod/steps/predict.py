@@ -160,11 +160,13 @@ def search_scene(
     journal: Path | None = None,
     on_open: OnOpen | None = None,
     on_progress: OnProgress | None = None,
+    driver: str | None = None,
 ) -> SceneResult:
     """What a searcher finds in one scene, gone over as planned; nothing is written but the journal, see ``predict_scene``."""
     return predict_scene(
         scene,
         searcher.detect,
+        driver=driver,
         window_px=searcher.window_px,
         overlap_px=plan.overlap_px,
         scales=plan.scales,

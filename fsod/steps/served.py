@@ -44,6 +44,8 @@ ROW = "a row needs either 'image' (base64 of a PNG or JPEG) or 'scene' (path of 
 IMAGE_FORMATS = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG"}
 """First bytes -> GDAL's driver. Others may refer to files and URLs: VRT, even GeoTIFF."""
 
+SCENE_FORMAT = "GTiff"
+
 
 class ServedDetector(mlflow.pyfunc.PythonModel):
     """A class bank and its weights, as MLflow wants a model.
@@ -88,16 +90,20 @@ class ServedDetector(mlflow.pyfunc.PythonModel):
             raise UserError(ROW)
         if "scene" in given:
             path = scene_path(given["scene"], self._scenes)
-            return self._search(str(path), given["scene"])
+            return self._search(str(path), SCENE_FORMAT, given["scene"])
         content = decode_image(given["image"])
+        driver = image_format(content)
         with MemoryFile(content) as file:
-            check_size(file.name, image_format(content))
-            return self._search(file.name, "image")
+            check_size(file.name, driver)
+            return self._search(file.name, driver, "image")
 
-    def _search(self, path: str, called: str) -> dict[str, Any]:
-        """What is found in a raster, which messages call as the request did: the folders here are nobody's business."""
+    def _search(self, path: str, driver: str, called: str) -> dict[str, Any]:
+        """What is found in a raster, which messages call as the request did: the folders here are nobody's business.
+
+        GDAL's ``driver`` alone reads it: left to choose, GDAL takes a JPEG with the right comment for a VRT.
+        """
         try:
-            result = search_scene(path, self._searcher, self._plan)
+            result = search_scene(path, self._searcher, self._plan, driver=driver)
         except UserError as error:
             raise UserError(str(error).replace(path, called)) from error
         names, size_px = self._searcher.class_names, (result.width_px, result.height_px)
@@ -112,7 +118,7 @@ class ServedDetector(mlflow.pyfunc.PythonModel):
                     "class": row["class"],
                     "score": row["score"],
                     "box_xyxy_px": [row["x1_px"], row["y1_px"], row["x2_px"], row["y2_px"]],
-                    "lonlat": shapely.geometry.mapping(row["geometry"]) if on_a_map else None,
+                    "lonlat": shapely.geometry.mapping(shape) if on_a_map and (shape := row["geometry"]) else None,
                 }
                 for row in frame.to_dict("records")
             ],
@@ -149,7 +155,7 @@ def scene_path(text: str, folder: Path | None) -> Path:
     if not there:
         raise UserError(f"scene {shown!r}: no such file in the folder that this server reads scenes from")
     try:
-        open_dataset(str(path), "GTiff").close()  # no VRT or the like: it may refer to anything
+        open_dataset(str(path), SCENE_FORMAT).close()  # no VRT or the like: it may refer to anything
     except UserError as error:
         raise UserError(f"scene {shown!r}: cannot be opened as a GeoTIFF") from error
     return path

@@ -23,6 +23,7 @@ import rasterio
 import torch
 from mlflow.exceptions import MlflowException
 from PIL import Image
+from rasterio.io import MemoryFile
 from rasterio.transform import from_origin
 
 from fsod.config import PredictSettings
@@ -196,6 +197,18 @@ def test_a_broken_request_gets_a_reason_and_status_400(folder: Path, model: Any)
         assert len(str(caught.value)) < 500
         assert "/vsimem" not in str(caught.value)
     assert ask(model, image=base64_of(folder / "image.png"))["detections"]
+
+
+def test_a_jpeg_is_not_read_as_the_mosaic_in_its_comment(folder: Path, model: Any) -> None:
+    source = f"<SimpleSource><SourceFilename>{folder / 'outside.tif'}</SourceFilename></SimpleSource>"
+    band = f'<VRTRasterBand dataType="Byte" band="1">{source}</VRTRasterBand>'
+    mosaic = f'<VRTDataset rasterXSize="96" rasterYSize="96">{band}</VRTDataset>'.encode().ljust(300)
+    plain = (folder / "image.jpg").read_bytes()
+    image = plain[:2] + b"\xff\xfe" + struct.pack(">H", len(mosaic) + 2) + mosaic + plain[2:]
+    with MemoryFile(image) as file, rasterio.open(file.name) as opened:
+        assert opened.driver == "VRT"  # what GDAL makes of it when nobody says what it is
+    answer = ask(model, image=b64encode(image).decode())
+    assert answer == ask(model, image=base64_of(folder / "image.jpg"))
 
 
 def test_without_a_folder_no_scene_is_read(folder: Path) -> None:
