@@ -125,6 +125,7 @@ def percentile_range(raw: NDArray[np.generic], valid: NDArray[np.bool_]) -> tupl
     low, high = [], []
     for band in raw:
         values = band[valid].astype(np.float64)
+        values = values[np.isfinite(values)]  # a pixel is valid where any band is
         if not len(values):
             values = np.zeros(1)
         start, stop = np.percentile(values, PERCENTILES)

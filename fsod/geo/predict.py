@@ -141,7 +141,7 @@ def predict_scene(
     clock, now = time.perf_counter(), f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
     with (
         rasterio.Env(GDAL_CACHEMAX=MAX_CACHE_BYTES),
-        open_scene(path, driver=driver, gsd_m=gsd_m, bands=bands, stretch=stretch) as scene,
+        open_scene(path, driver=driver, gsd_m=gsd_m, bands=bands, stretch=stretch, skip_damaged=skip_damaged) as scene,
     ):
         passes = make_passes(scene, window_px, overlap_px, scales)
         area = None if aoi is None else read_area(aoi, scene)

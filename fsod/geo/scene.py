@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -30,6 +32,9 @@ MAX_ENLARGEMENT = 8.0
 
 MAX_REDUCTION = 64.0
 """Beyond this a single window is made of billions of pixels."""
+
+PARTS = 8
+"""Along a side, that a damaged scene's brightness is measured in."""
 
 
 @dataclass(frozen=True)
@@ -185,6 +190,7 @@ def open_scene(
     gsd_m: float | None = None,
     bands: tuple[int, ...] | None = None,
     stretch: bool = False,
+    skip_damaged: bool = False,
 ) -> Scene:
     """Opens a raster and settles how its pixels will be read.
 
@@ -195,6 +201,7 @@ def open_scene(
             ground. None keeps the scene's pixels; so does a scene whose GSD is unknown (with a warning) or within 5 %.
         bands: one or three band numbers, from 1, to show as RGB.
         stretch: scale 8-bit too.
+        skip_damaged: where pixels cannot be read, scale by the others.
 
     Raises:
         UserError: not a raster that can be read, complex pixels, bands that are not there, a GSD more than 8 times
@@ -213,11 +220,35 @@ def open_scene(
         rule = PixelRule(shown, palette=read_palette(dataset, shown[0]))
         scene = Scene(name, dataset.driver, *size, width, height, georeference, rule, remarks + more, dataset)
         if rule.palette is None and (stretch or kinds != {"uint8"}):
-            scene = replace(scene, rule=PixelRule(shown, *percentile_range(*scene._read_reduced(OVERVIEW_PX))))
+            raw, valid, unread = _sample(scene, skip_damaged)
+            rule = PixelRule(shown, *percentile_range(raw, valid))
+            scene = replace(scene, rule=rule, warnings=scene.warnings + unread)
     except BaseException:
         dataset.close()
         raise
     return scene
+
+
+def _sample(scene: Scene, skip_damaged: bool) -> tuple[NDArray[np.generic], NDArray[np.bool_], tuple[str, ...]]:
+    """Raw pixels (bands, h, w) of the whole scene, read reduced, their validity (h, w), and a warning if not of all."""
+    try:
+        return *scene._read_reduced(OVERVIEW_PX), ()
+    except UserError:
+        if not skip_damaged:
+            raise
+        columns, rows = (
+            np.unique(np.linspace(0, side, PARTS + 1).astype(int)).tolist()
+            for side in (scene.grid_width_px, scene.grid_height_px)
+        )
+        parts = []
+        for left, right in pairwise(columns):
+            for top, bottom in pairwise(rows):
+                with suppress(UserError):
+                    parts.append(scene._read((left, top, right, bottom), (OVERVIEW_PX // PARTS,) * 2))
+        if not parts:
+            raise
+    raw, valid = (np.concatenate(of_parts, axis=-1) for of_parts in zip(*parts, strict=True))
+    return raw, valid, (f"{scene.name}: damaged; its brightness is scaled by the parts that can be read",)
 
 
 def open_dataset(name: str, driver: str | None = None) -> DatasetReader:

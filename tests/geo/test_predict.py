@@ -211,11 +211,12 @@ def test_a_detector_that_breaks_its_contract_or_fails_is_not_hidden(make_raster:
     assert threading.active_count() == before
 
 
-def test_damage_stops_the_run_unless_it_may_be_skipped(make_raster: MakeRaster) -> None:
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])  # the latter is scaled, by a look at the whole scene
+def test_damage_stops_the_run_unless_it_may_be_skipped(make_raster: MakeRaster, kind: type) -> None:
     boxes = lattice(256, 256, 64, 20)
-    path = make_raster(paint(256, 256, boxes), tiled=True, blockxsize=128, blockysize=128, **UTM)
+    path = make_raster(paint(256, 256, boxes).astype(kind), tiled=True, blockxsize=128, blockysize=128, **UTM)
     with path.open("r+b") as file:
-        file.truncate(path.stat().st_size - 128 * 128 * 3)  # the last block is gone
+        file.truncate(path.stat().st_size - 128 * 128 * 3 * np.dtype(kind).itemsize)  # the last block is gone
     with pytest.raises(
         UserError, match=r"scene.tif: damaged or cut short: pixels of columns \d+ to \d+, rows \d+ to \d+"
     ):
@@ -224,6 +225,7 @@ def test_damage_stops_the_run_unless_it_may_be_skipped(make_raster: MakeRaster) 
     assert len(result.damaged) == 4 * 4
     assert "scene.tif: damaged" in result.damaged[0]
     assert result.windows_run == 7 * 7 - 4 * 4
+    assert len(result.warnings) == (kind == np.uint16)
     # what lies clear of the damage is all there
     clear = boxes[(boxes[:, :2] < 60).any(axis=1)]
     found = result.detections.boxes_xyxy_px.tolist()

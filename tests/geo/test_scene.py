@@ -104,6 +104,16 @@ def test_float_with_nan_and_infinity(make_raster: MakeRaster, nodata: float | No
     assert (rgb[..., 0] == rgb[..., 2]).all()
 
 
+def test_one_bad_pixel_of_a_band_does_not_turn_it_black(make_raster: MakeRaster) -> None:
+    pixels = noise(3, np.float32, high=1000)
+    pixels[1, 5, 5], pixels[2, 7, 7] = np.nan, np.inf
+    with open_scene(make_raster(pixels, **UTM)) as scene:
+        rgb, valid = read_all(scene)
+    assert valid.all()
+    assert 100 < rgb[..., 1].mean() < 156
+    assert 100 < rgb[..., 2].mean() < 156
+
+
 @pytest.mark.parametrize("colours", [1, 2, 3, 4])
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
 def test_alpha_is_a_mask_and_no_colour(make_raster: MakeRaster, colours: int, kind: type) -> None:
