@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from fsod.boxes import Detections
 from fsod.errors import UserError
+from fsod.geo.antimeridian import lonlat_polygons
 from fsod.geo.labels import raise_refused, read_frame
 from fsod.geo.scene import Scene
 from fsod.geo.windows import Grid
@@ -30,11 +31,13 @@ class Area:
         shape: polygons in the CRS of their file, prepared; in scene pixels where the scene has no CRS.
         sha256: hash of the shape and its CRS.
         from_scene: from the scene's CRS to that of the file; None where the scene has no CRS.
+        lonlat: whether the CRS of the file is one of longitudes and latitudes, so that windows may cross 180 degrees.
     """
 
     shape: shapely.Geometry
     sha256: str
     from_scene: pyproj.Transformer | None
+    lonlat: bool
 
     def reached(self, grid: Grid, scene: Scene) -> NDArray[np.bool_]:
         """Which windows of a grid touch the area: (windows,)."""
@@ -54,13 +57,14 @@ class Area:
         """The same for one row of windows."""
         right, bottom = lefts_px + width_px, top_px + height_px
         tops, bottoms = np.full(len(lefts_px), top_px), np.full(len(lefts_px), bottom)
-        corners = np.stack([lefts_px, tops, right, tops, right, bottoms, lefts_px, bottoms], axis=1).reshape(-1, 2)
-        rings = self._place(corners * scene.grid_to_scene, scene).reshape(-1, 4, 2)
+        corners = np.stack([lefts_px, tops, right, tops, right, bottoms, lefts_px, bottoms, lefts_px, tops], axis=1)
+        rings = self._place(corners.reshape(-1, 2) * scene.grid_to_scene, scene).reshape(-1, 5, 2)
         placed = np.isfinite(rings).all(axis=-1).sum(axis=1)
         whole = placed == rings.shape[1]
         # a window that lies only in part where the area's CRS reaches is looked at, to be on the safe side
         touches: NDArray[np.bool_] = placed > 0
-        touches[whole] = shapely.intersects(self.shape, shapely.polygons(rings[whole]))
+        polygons = lonlat_polygons if self.lonlat else shapely.polygons
+        touches[whole] = shapely.intersects(self.shape, polygons(rings[whole]))
         return touches
 
     def _place(self, xy_px: NDArray[np.float64], scene: Scene) -> NDArray[np.float64]:
@@ -94,11 +98,11 @@ def read_area(path: Path, scene: Scene) -> Area:
     shapely.prepare(shape)
     sha256 = hashlib.sha256(shapely.to_wkb(shape) + str(frame.crs).encode()).hexdigest()
     if scene.georeference.crs is None:
-        return Area(shape, sha256, None)
+        return Area(shape, sha256, None, lonlat=False)
     if frame.crs is None:
         raise UserError(f"{path}: has no CRS; save it with the one its coordinates are in")
     try:
         from_scene = pyproj.Transformer.from_crs(scene.georeference.crs, frame.crs, always_xy=True)
     except pyproj.exceptions.ProjError as error:
         raise UserError(f"{path}: its CRS does not lead to that of {scene.name}") from error
-    return Area(shape, sha256, from_scene)
+    return Area(shape, sha256, from_scene, lonlat=frame.crs.is_geographic)

@@ -20,6 +20,8 @@ MakeRaster = Callable[..., Path]
 
 REAL = Path(os.environ.get("FSOD_SHARED", "../shared")) / "data" / "geotiff"
 UTM = {"crs": "EPSG:32633", "transform": Affine(0.5, 0, 500_000, 0, -0.5, 5_000_000)}
+UTM_60_AT_180_M = 833_978.557
+"""Easting of 180 degrees at the equator."""
 CORNER_PX = [(120.0, 60.0), (330.0, 90.0), (300.0, 280.0), (140.0, 260.0)]
 
 
@@ -67,6 +69,21 @@ def test_only_the_area_is_searched(scene: Path, tmp_path: Path, name: str, crs: 
     expected = whole.detections.boxes_xyxy_px[inside]
     assert sorted(result.detections.boxes_xyxy_px.tolist()) == sorted(expected.tolist())
     assert len(expected) > 50
+
+
+@pytest.mark.parametrize("west_deg", [179.9992, -180.0])
+def test_a_window_across_the_antimeridian_is_reached(make_raster: MakeRaster, tmp_path: Path, west_deg: float) -> None:
+    across = Affine(1, 0, UTM_60_AT_180_M - 100, 0, -1, 200)
+    scene = make_raster(
+        np.random.default_rng(0).integers(0, 255, (3, 128, 200)).astype(np.uint8), crs="EPSG:32660", transform=across
+    )
+    aoi = tmp_path / "a.geojson"
+    geopandas.GeoSeries([shapely.box(west_deg, 0, west_deg + 0.0005, 0.01)], crs="EPSG:4326").to_file(aoi)
+    result = predict_scene(scene, everywhere, window_px=256, overlap_px=32, aoi=aoi)
+    assert (result.windows_run, result.windows_outside) == (1, 0)
+    east = centres(result)[:, 0] > 100
+    assert len(east)
+    assert east.all() if west_deg < 0 else not east.any()
 
 
 def test_progress_counts_the_windows_of_the_area(scene: Path, tmp_path: Path) -> None:
