@@ -14,6 +14,7 @@ from fsod.engine.enroll import enrolled_bank
 from fsod.engine.infer import batch_detector
 from fsod.engine.refine import REFINING, refined_bank
 from fsod.engine.thresholds import FLOOR, folds_of, propose_scores
+from fsod.errors import UserError
 from fsod.progress import progress_bar
 from fsod.steps.examples import ExampleFiles
 from fsod.steps.train import write_examples
@@ -65,11 +66,22 @@ def refine_files(checkpoint: Path, files: ExampleFiles, out: Path, steps: int | 
         return _write_bank(checkpoint, files, out, bank_of)
 
 
+def contact_sheet(out: Path, marked: Marked) -> Path:
+    """The picture beside a bank; UserError if bank or picture would be written over something else."""
+    if out.suffix != ".safetensors":
+        raise UserError(f"{out}: the name of a class bank ends in .safetensors")
+    sheet = out.with_suffix(".png")
+    if sheet.exists() and any(image.path.exists() and sheet.samefile(image.path) for image in marked.folder.images):
+        raise UserError(f"{out}: the picture beside it would be written over the scene; choose another --out")
+    return sheet
+
+
 def _write_bank(
     checkpoint: Path, files: ExampleFiles, out: Path, bank_of: Callable[[Checkpoint, Marked, Machine], ClassBank]
 ) -> dict[str, Any]:
     """Makes the bank, proposes scores for its classes, and writes it with a contact sheet of the examples."""
     started = time.perf_counter()
+    sheet = contact_sheet(out, files.marked)
     machine = choose_machine()
     loaded = load_checkpoint(checkpoint, machine.trunk_dtype)
     settings = common_settings(loaded.settings)
@@ -81,7 +93,6 @@ def _write_bank(
     )
     bank = bank.with_scores(proposed)
     save_bank(out, bank, checkpoint)
-    sheet = out.with_suffix(".png")
     write_examples(sheet, files.marked.crops(settings.episodes.support_px), columns=8)
     return {
         "bank": str(out),

@@ -106,6 +106,17 @@ def test_scenes_that_do_not_go_together_are_refused(weights: Path, tmp_path: Pat
     assert not out.exists()
 
 
+def test_neither_bank_nor_picture_replaces_a_scene(weights: Path, tmp_path: Path) -> None:
+    scene = write_scene(tmp_path / "harbour.png", 0, 640)
+    before = scene.read_bytes()
+    files = examples_on_scenes([scene], [write_labels(tmp_path / "every.geojson", OBJECTS)], [], "class")
+    with pytest.raises(UserError, match=r"harbour\.safetensors: the picture beside it would be written over the scene"):
+        enroll(weights, files, tmp_path / "harbour.safetensors", learned=False)
+    with pytest.raises(UserError, match=r"harbour\.png: the name of a class bank ends in \.safetensors"):
+        refine_files(weights, files, scene)
+    assert scene.read_bytes() == before
+
+
 def test_a_folder_gives_the_same_rows_by_list_and_by_number(weights: Path, tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "made")
     draw_shots(folder, ["square", "cross"], 3, 1).save(tmp_path / "shots.json")
