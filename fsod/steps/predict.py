@@ -34,7 +34,7 @@ def predict_files(
 
     A scene that fails does not keep others from being searched. Beside an unfinished layer lies a journal (the layer's
     name with ``.journal``), from which the same command goes on. Journals of finished scenes stay until all are done,
-    so that a killed command does none of them twice.
+    so that a command that was killed or failed on some does none of the others twice.
 
     Args:
         scenes: rasters, patterns or lists of them, see ``list_scenes``.
@@ -85,8 +85,9 @@ def _predict_all(
         else:
             failed[scene] = str(outcome)
             console.print(f"failed: {outcome}")
-    for scene in done:
-        _journal_of(layers[scene]).unlink(missing_ok=True)
+    if not failed:
+        for layer in layers.values():
+            _journal_of(layer).unlink(missing_ok=True)
     return _sums(done, failed, searcher) if len(layers) > 1 else done[scene]
 
 
