@@ -17,6 +17,7 @@ from fsod.engine.dashboard import free_port
 from fsod.engine.tracking import open_run
 from fsod.engine.tracking_store import mlflow_errors, tracking_uri
 from fsod.errors import UserError
+from fsod.geo.windows import window_grid
 from fsod.packages import pinned
 from fsod.steps.searcher import load_searcher
 from fsod.store.class_bank import checkpoint_of
@@ -44,9 +45,10 @@ def register_model(
         database: of the registry; not used where ``MLFLOW_TRACKING_URI`` is set.
 
     Raises:
-        UserError: bank and weights do not belong together, or MLflow refuses the name, the alias or the store.
+        UserError: bank and weights or window and overlap do not belong together, or MLflow refuses the name, the alias or the store.
     """
     searcher = load_searcher(bank, checkpoint, plan)
+    window_grid(searcher.window_px, searcher.window_px, searcher.window_px, plan.overlap_px)  # UserError if none
     exported = bank.suffix.lower() == ".onnx"
     files = {"bank": bank} if exported else {"bank": bank, "weights": checkpoint or checkpoint_of(bank)}
     facts = {

@@ -243,6 +243,9 @@ def test_the_alias_moves_and_a_bad_name_is_refused(registered: str, folder: Path
         alias: mlflow.MlflowClient().get_model_version_by_alias("made", alias) for alias in ("champion", "rival")
     }
     assert {alias: int(version.version) for alias, version in versions.items()} == {"champion": 2, "rival": 3}
+    for change, reason in (({"window_px": 650}, "window of 650 px"), ({"overlap_px": 100}, "overlap of 100 px")):
+        with pytest.raises(UserError, match=reason):
+            register_model(bank, None, "made", "champion", PLAN.model_copy(update=change), database)
     with pytest.raises(UserError, match="name"):
         register_model(bank, None, "no/slash", "champion", PLAN, database)
 
