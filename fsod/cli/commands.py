@@ -24,7 +24,7 @@ from fsod.cli.examples import (
     read_examples,
     weights_of,
 )
-from fsod.cli.options import Config, Json, Overrides, Seed, ShotsK, report
+from fsod.cli.options import Config, Json, Overrides, Seed, ShotsK, refuse, report
 from fsod.cli.runs import runs_app
 from fsod.cli.serve import register_command, serve_command
 from fsod.config import Engine, Precision, PredictSettings, load_pretrain_settings, load_settings
@@ -115,6 +115,9 @@ def finetune_command(
     if out is None:
         if config is None:
             raise UserError("finetune needs --config of a run, or --out and examples of your own")
+        own: dict[str, object] = {"--scene": scene, "--examples": examples, "--not": rivals, "--data": data}
+        own |= {"--shots": shots, "--class": names, "--checkpoint": checkpoint, "--steps": steps}
+        refuse(own, "goes with --out; a run (--config) draws its shots from its own data")
         k = shots_k or 10
         result = run_finetune(load_settings(config, overrides), k, seed)
         report(result, json, "evaluate", "--config", config, "--shots-k", k, "--seed", seed, *overrides or ())
@@ -146,9 +149,10 @@ def evaluate_command(
     """Measure average precision: of a run (--config), or of any checkpoint on any folder (--checkpoint --data)."""
     from fsod.steps.evaluate import evaluate_files, evaluate_run
 
-    if checkpoint is not None and data is not None:
+    if checkpoint is not None and data is not None and config is None:
         report(evaluate_files(checkpoint, data, ids, shots, bank, overrides or []), json, "dashboard")
     elif config is not None and checkpoint is None and data is None:
+        refuse({"--bank": bank, "--shots": shots}, "goes with --checkpoint and --data; a run (--config) has its own")
         settings = load_settings(config, overrides)
         report(evaluate_run(settings, shots_k, seed, ids), json, "report", settings.run_dir)
     else:

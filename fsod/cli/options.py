@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from fsod.errors import UserError
 
 Config = Annotated[Path, typer.Option("--config", "-c", help="YAML file of the run.")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="Settings to change, section.key=value.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Also write the result to this JSON file.")]
 ShotsK = Annotated[int, typer.Option("--shots-k", "-k", min=1, help="Boxes a class.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the shot list.")]
+
+
+def refuse(given: Mapping[str, object], reason: str) -> None:
+    """UserError for the first option that was given; what would have no effect must not look as if it had."""
+    for option, value in given.items():
+        if value:
+            raise UserError(f"{option} {reason}")
 
 
 def report(result: dict[str, Any], json: Path | None, *next_command: str | Path | int) -> None:
