@@ -94,7 +94,7 @@ def _trouble(member: zipfile.ZipInfo) -> str | None:
     name, mode = member.filename, member.external_attr >> 16
     parts = PurePosixPath(name).parts
     # backslash and colon lead elsewhere on Windows; a name with control characters is nobody's honest file
-    if not parts or parts[0] == "/" or ".." in parts or any(c in "\\:" or ord(c) < 32 for c in name):
+    if not parts or name.startswith("/") or ".." in parts or any(c in "\\:" or ord(c) < 32 for c in name):
         return "leads out of the folder"
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
         return "is a link or a device"

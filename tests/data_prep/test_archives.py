@@ -44,6 +44,7 @@ def test_unpacks_files_and_folders(tmp_path: Path) -> None:
         (member("../outside"), "leads out"),
         (member("set/../../outside"), "leads out"),
         (member("/outside"), "leads out"),
+        (member("//outside"), "leads out"),
         (member("..\\outside"), "leads out"),
         (member("C:outside"), "leads out"),
         (member("."), "leads out"),
