@@ -128,7 +128,8 @@ def compare_scenes(looks: Sequence[Look]) -> tuple[list[Overlap], list[list[str]
 def find_leaks(looks: Sequence[Look], overlaps: Sequence[Overlap], lists: dict[str, list[Entry]]) -> Iterator[Finding]:
     """Images on two lists, or on the same ground, from the same original or with the same pixels as one on another list.
 
-    A list that holds all of another (``trainval`` and ``train``) is not compared with it.
+    Lists that may share images by their names are not compared: what is for training (``train_strict``), ``trainval`` with
+    ``val``, and ``all``.
     """
     pairs = [(overlap.first, overlap.second) for overlap in overlaps]
     by_source: dict[str, list[int]] = {}
@@ -139,7 +140,7 @@ def find_leaks(looks: Sequence[Look], overlaps: Sequence[Overlap], lists: dict[s
     groups = connected([*pairs, *((i, i) for i in range(len(looks)))])
     on = {section: _selected(looks, ids) for section, ids in lists.items()}
     for one, other in combinations(sorted(on), 2):
-        if on[one].keys() <= on[other].keys() or on[other].keys() <= on[one].keys():
+        if _may_share(Path(one).stem, Path(other).stem):
             continue
         for group in groups:
             here, there = ([i for i in group if i in on[section]] for section in (one, other))
@@ -147,6 +148,12 @@ def find_leaks(looks: Sequence[Look], overlaps: Sequence[Overlap], lists: dict[s
                 names = [", ".join(looks[i].stem for i in side) for side in (here, there)]
                 what = f"{names[0]} here, {names[1]} on {other} (line {on[other][there[0]].line})"
                 yield Finding("leakage", on[one][here[0]].where, what)
+
+
+def _may_share(one: str, other: str) -> bool:
+    """Whether lists of these names, in order, may have the same images."""
+    both_train = one.startswith("train") and other.startswith("train")
+    return both_train or "all" in (one, other) or (one.startswith("trainval") and other.startswith("val"))
 
 
 def _selected(looks: Sequence[Look], ids: Sequence[Entry]) -> dict[int, Entry]:

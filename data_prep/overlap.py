@@ -118,7 +118,10 @@ def _candidates(grounds: Sequence[Ground]) -> list[tuple[int, int]]:
     if not len(owner):
         return []
     descriptors = np.concatenate([ground.descriptors for ground in grounds])
-    votes = np.unique(np.concatenate([*_votes(descriptors, owner)]), axis=0)
+    alike = [*_votes(descriptors, owner)]
+    if not alike:
+        return []
+    votes = np.unique(np.concatenate(alike), axis=0)
     # a feature that many others resemble is one vote, on either side
     counts = [_count(owner[votes], votes[:, side]) for side in (0, 1)]
     return [pair for pair, count in counts[0].items() if min(count, counts[1][pair]) >= _MIN_VOTES]

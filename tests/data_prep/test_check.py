@@ -182,13 +182,24 @@ def test_overlaps_duplicates_and_leaks_are_reported_and_stay(root: Path, tmp_pat
 
 
 def test_an_image_on_two_lists_leaks_but_a_list_of_lists_does_not(root: Path) -> None:
-    (root / "splits" / "trainval.txt").write_text("".join(f"{i:03d}\n" for i in range(1, 9)))
+    (root / "splits" / "all.txt").write_text("".join(f"{i:03d}\n" for i in range(1, 9)))
+    (root / "splits" / "trainval.txt").write_text((root / "splits" / "train.txt").read_text())
+    (root / "splits" / "train_some.txt").write_text("002\n")
     assert check_folder(root).findings == []
+    for name in ("trainval", "train_some"):
+        (root / "splits" / f"{name}.txt").unlink()
     with (root / "splits" / "test.txt").open("a") as file:
         file.write("002\n")
     (finding,) = check_folder(root).findings
     assert (finding.kind, finding.where) == ("leakage", "splits/test.txt:5")
     assert finding.what == "002 here, 002 on splits/train.txt (line 2)"
+
+
+def test_a_test_list_within_the_training_list_leaks(root: Path) -> None:
+    (root / "splits" / "train.txt").write_text("".join(f"{i:03d}\n" for i in range(1, 9)))
+    assert {(finding.kind, finding.where) for finding in check_folder(root).findings} == {
+        ("leakage", f"splits/test.txt:{line}") for line in range(1, 5)
+    }
 
 
 def test_tiles_of_one_original_on_two_lists_leak(root: Path) -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -113,3 +114,9 @@ def test_images_without_features_and_none_at_all() -> None:
     assert not pairs([blank, blank, view(drawn_ground(11), (450, 450))])
     assert not pairs([blank])
     assert not find_overlaps([], [])
+
+
+def test_few_features_of_which_no_two_are_alike() -> None:
+    ground = describe_ground(view(drawn_ground(11), (450, 450)))
+    one = replace(ground, descriptors=ground.descriptors[:1], points_px=ground.points_px[:1])
+    assert not find_overlaps([one], ["a"])
