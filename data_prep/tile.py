@@ -182,10 +182,19 @@ def _check_gsd(folder: CocoFolder, gsd_m: float, keep_unknown: bool) -> None:
 
 
 def _lists(whole: CocoFolder) -> dict[str, list[str]]:
-    """The folder's lists of images, each as the originals that it selects."""
-    paths = sorted((whole.root / "splits").glob("*.txt"))
-    lists = {path.stem: whole.select(read_ids(path)).images for path in paths}
-    return {name: sorted({image.source for image in images}) for name, images in lists.items()}
+    """The folder's lists of images, each as the originals that it selects; UserError if it selects a part of one."""
+    images_of = Counter(image.source for image in whole.images)
+    lists: dict[str, list[str]] = {}
+    for path in sorted((whole.root / "splits").glob("*.txt")):
+        selected = Counter(image.source for image in whole.select(read_ids(path)).images)
+        for source, count in selected.items():
+            if count < images_of[source]:
+                raise UserError(
+                    f"{path}: names {count} of the {images_of[source]} images cut from {source}, but tiles go by their "
+                    "original; name the original, or all of its images"
+                )
+        lists[path.stem] = sorted(selected)
+    return lists
 
 
 def _fingerprint(folder: CocoFolder, settings: dict[str, Any], lists: dict[str, list[str]]) -> str:

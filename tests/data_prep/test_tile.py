@@ -83,6 +83,17 @@ def test_tiles_of_tiles_stay_on_the_side_of_their_original(prepared: Path, tmp_p
     assert (tiles.select(["a_0_0_20_20"]).images[0].cut_boxes_xyxy_px == [28, 10, 30, 18]).all(axis=1).any()
 
 
+def test_a_list_of_a_part_of_an_original_is_refused(prepared: Path, tmp_path: Path) -> None:
+    tile_folder(load_folder(prepared), tmp_path / "once", window_px=50, overlap_px=20)
+    once = load_folder(tmp_path / "once")
+    of_a = [image.path.stem for image in once.images if image.source == "a"]
+    (once.root / "splits" / "test.txt").write_text(f"{of_a[0]}\nb\n")
+    with pytest.raises(
+        UserError, match=rf"test\.txt: names 1 of the {len(of_a)} images cut from a, .* name the original"
+    ):
+        tile_folder(once, tmp_path / "twice", window_px=30, overlap_px=10)
+
+
 def test_an_original_number_selects_no_tile(prepared: Path, out: Path) -> None:
     tile_folder(load_folder(prepared), out, window_px=50, overlap_px=20, ids=["b"])
     tiles = load_folder(out)
