@@ -55,7 +55,7 @@ class EpisodeSettings(Settings):
     shots: Positive = Field(3, description="support examples a class: 1 to this many, drawn anew for each episode")
     queries: Positive = 8
     query_px: SidePx = 320
-    support_px: SidePx = 128
+    support_px: SidePx = Field(128, validate_default=True)
     scale_jitter: Annotated[float, Field(ge=1, le=4)] = Field(1.4, description="queries are scaled by up to this")
     procedural_first: Annotated[int, Field(ge=0)] = Field(0, description="invented classes only for so many steps")
     procedural_share: Share = Field(0.0, description="share of invented episodes after that")
@@ -63,6 +63,14 @@ class EpisodeSettings(Settings):
     procedural_without: tuple[str, ...] = Field(
         (), description="kinds of object that invented classes may not resemble"
     )
+
+    @field_validator("support_px")
+    @classmethod
+    def _supports_fit(cls, support_px: int, info: ValidationInfo) -> int:
+        query_px = info.data.get("query_px", support_px)
+        if support_px > query_px:  # supports travel in the queries' batch, see model/detector.py
+            raise ValueError(f"must be at most query_px, which is {query_px}")
+        return support_px
 
 
 class LossSettings(Settings):

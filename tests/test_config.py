@@ -58,6 +58,7 @@ def test_overrides_win_and_are_typed(config: Path) -> None:
         ("meta_train.lr=fast", "meta_train.lr: "),
         ("meta_train.lr=-1", "meta_train.lr: "),
         ("episodes.query_px=300", "episodes.query_px: "),
+        ("episodes.support_px=512", "episodes.support_px: Value error, must be at most query_px"),
         ("evaluate.score_floor=0.5", "evaluate.score_floor: "),
         ("meta_train", "section.key=value"),
         ("name.part=1", "'name' is not a section"),
