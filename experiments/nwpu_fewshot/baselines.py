@@ -14,14 +14,16 @@ import torch
 
 from experiments.nwpu_fewshot.bench import Bench, Learn, Learned, Pretraining, timed
 from experiments.nwpu_fewshot.ordinary import FAMILIES, OrdinaryScenes
-from experiments.nwpu_fewshot.plain import made_once, run_to_end, train_base, train_on_shots, with_rows
+from experiments.nwpu_fewshot.plain import made_once, run_to_end, shot_episodes, train_base, train_on_shots, with_rows
 from experiments.nwpu_fewshot.systems import detector_of
 from experiments.nwpu_fewshot.yolo import Yolo, YoloDetector, with_classes, yolo_loss
 from fsod.config import PretrainSettings
 from fsod.data.shots import ShotList
 from fsod.engine.enroll import learned_bank
 from fsod.engine.episode_loss import shots_loss
+from fsod.engine.finetune import refine_new
 from fsod.engine.meta_train import fingerprint, motifs_of
+from fsod.engine.refine import REFINING
 from fsod.engine.stage import LossOf, Stage
 from fsod.model.detector import Detector
 from fsod.store.checkpoint import (
@@ -57,7 +59,8 @@ def yolo(bench: Bench, pretrained: Pretraining, base_file: Path) -> Learn:
     def learn(shots: ShotList, out: Path) -> Learned:
         started = time.perf_counter()
         network = with_classes(base, bench.base, names, shots.seed)
-        tuned = train_on_shots(bench, base, network, _yolo_loss(bench, names), shots, out)
+        # all its weights learn for as long as ours do, and as the rows of new classes do before them
+        tuned = train_on_shots(bench, base, network, _yolo_loss(bench, names), shots, out, REFINING.steps)
         detect = YoloDetector(tuned, bench.machine, bench.settings.evaluate)
         return Learned(detect, names, timed(started))
 
@@ -121,7 +124,10 @@ def _pretrain_ordinary(bench: Bench, settings: PretrainSettings, drawn_file: Pat
 def _plain_learn(bench: Bench, base_file: Path, shots: ShotList, out: Path) -> Learned:
     base, names = load_checkpoint(base_file, bench.machine.trunk_dtype), (*bench.base, *bench.novel)
     started = time.perf_counter()
-    detector = with_rows(base.detector, base.size, base.class_names, names, shots.seed)
+    detector = with_rows(base.detector, base.size, base.class_names, names, shots.seed).to(bench.machine.device).eval()
+    episodes = shot_episodes(bench, shots, bench.settings.finetune.steps)
+    ids = bench.train.class_indices(names)
+    refine_new(detector, len(bench.base), episodes, ids, bench.settings.loss, bench.machine)
     tuned = train_on_shots(bench, base.detector, detector, _row_loss(bench, names), shots, out)
     checkpoint = Checkpoint(tuned.cpu(), base.size, names, "baseline")
     return detector_of(bench, checkpoint, learned_bank(checkpoint, None), timed(started), ())

@@ -6,6 +6,7 @@ boxes supervise. There are no episodes: a query is a crop, and a class a row of 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -57,8 +58,29 @@ def train_base(bench: Bench, network: Network, loss_of: LossOf, steps: int, out:
     return run_to_end(stage, network, bench)
 
 
+def shot_episodes(bench: Bench, shots: ShotList, steps: int) -> RealEpisodes:
+    """Crops of the K shots of every class, as finetuning draws them."""
+    settings, folder = bench.settings.finetune, bench.train
+    return RealEpisodes(
+        only_shots(folder, shots),
+        folder.class_indices(tuple(shots.box_ids)),
+        bench.settings.episodes.model_copy(update={"ways": len(shots.box_ids)}),
+        steps,
+        shots.seed,
+        known_margin=settings.known_margin,
+        with_supports=False,
+        often=(folder.class_indices(bench.novel), settings.novel_share),
+    )
+
+
 def train_on_shots(
-    bench: Bench, base: nn.Module, network: Network, loss_of: LossOf, shots: ShotList, out: Path
+    bench: Bench,
+    base: nn.Module,
+    network: Network,
+    loss_of: LossOf,
+    shots: ShotList,
+    out: Path,
+    more_steps: int = 0,
 ) -> Network:
     """Trains all weights on the K shots of every class, then keeps a share of the base's, as ``finetune.part=all`` does.
 
@@ -69,32 +91,32 @@ def train_on_shots(
         loss_of: its loss terms.
         shots: K boxes a class.
         out: folder of the state that an interrupted training goes on from.
+        more_steps: than the settings say.
     """
     settings = bench.settings.finetune
-    folder = bench.train
-    sizes = bench.settings.episodes.model_copy(update={"ways": len(shots.box_ids)})
-    episodes = RealEpisodes(
-        only_shots(folder, shots),
-        folder.class_indices(tuple(shots.box_ids)),
-        sizes,
-        settings.steps,
-        shots.seed,
-        known_margin=settings.known_margin,
-        with_supports=False,
-        often=(folder.class_indices(bench.novel), settings.novel_share),
-    )
+    settings = settings.model_copy(update={"steps": settings.steps + more_steps})
+    episodes = shot_episodes(bench, shots, settings.steps)
     stage = Stage(
         name="finetune",
         episodes=episodes,
         loss_of=loss_of,
         settings=settings,
         state_path=out / "finetune.state.pt",
-        fingerprint=fingerprint(folder.sha256, str(shots.box_ids), bench.settings.model_dump_json()),
+        fingerprint=fingerprint(
+            bench.train.sha256, str(shots.box_ids), bench.settings.model_dump_json(), str(more_steps), _hash_of(base)
+        ),
         freeze_norms=True,
     )
     tuned = run_to_end(stage, network, bench)
     pull_back(tuned, base.to(bench.machine.device), settings.keep)
     return tuned
+
+
+def _hash_of(network: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for value in network.state_dict().values():
+        digest.update(value.float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def run_to_end(stage: Stage, network: Network, bench: Bench) -> Network:
