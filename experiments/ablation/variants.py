@@ -5,7 +5,6 @@ The product has no switches for what follows: a part that loses is deleted, not 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -22,10 +21,8 @@ from fsod.engine import finetune
 from fsod.engine.device import Machine
 from fsod.loss import meta_loss
 from fsod.model import baked, detector
-from fsod.model.baked import BakedLevel
 from fsod.model.detector import Detector
-from fsod.model.meta_head import ClassRows, MetaHead
-from fsod.model.support_encoder import ClassVectors, SupportEncoder, UnitFeatures, encode_size, pool_over_mask
+from fsod.model.support_encoder import ClassVectors, SupportEncoder, encode_size
 from fsod.store.checkpoint import Checkpoint
 
 
@@ -79,54 +76,17 @@ def rows_from_chance(
     return with_rows(base.detector, base.size, base.class_names, class_names, shots.seed).to(machine.device)
 
 
-# Product for cosine: <W v, u> of features and class vectors that keep their length, of about 1 as they start.
-def long_features(self: UnitFeatures, level_map: Tensor) -> Tensor:
-    """Centred and scaled by channel, not brought to norm 1."""
-    return self.centre(level_map.float()) / math.sqrt(level_map.shape[1])
-
-
-def long_rows(self: MetaHead, directions: list[Tensor], biases: Tensor) -> ClassRows:
-    """Kernels that keep their length; learned ones start as sqrt(C) long."""
-    scaled = zip(directions, self.log_norm.exp(), strict=True)
-    return ClassRows([d.float() * n / math.sqrt(d.shape[1]) for d, n in scaled], biases + self.prior)
-
-
-def long_directions(self: SupportEncoder, classes: ClassVectors) -> tuple[list[Tensor], Tensor]:
-    """Predicted directions as long as learned ones."""
-    directions, biases = _directions(self, classes)
-    return [d * math.sqrt(d.shape[1]) for d in directions], biases
-
-
-_directions = SupportEncoder.forward
-
-
-def long_compare(self: BakedLevel, products: Tensor, centred: Tensor) -> Tensor:
-    """The same at inference."""
-    return self.biases[:, None] + products / math.sqrt(centred.shape[2])
-
-
-PRODUCT = (
-    (UnitFeatures, "forward", long_features),
-    (MetaHead, "rows", long_rows),
-    (SupportEncoder, "forward", long_directions),
-    (BakedLevel, "compare", long_compare),
-)
-
-
 def no_size(sides_px: Tensor) -> Tensor:
     """In the place of the size code: nothing."""
     return torch.zeros_like(encode_size(sides_px))
 
 
-def whole_crop(features: list[Tensor], masks: Tensor) -> list[Tensor]:
-    """In the place of pooling over the example's mask: over all of its crop."""
-    return pool_over_mask(features, torch.ones_like(masks))
-
-
 def no_surroundings(self: SupportEncoder, classes: ClassVectors) -> tuple[list[Tensor], Tensor]:
     """The encoder without what lies around the examples."""
-    return _directions(self, replace(classes, surroundings=[torch.zeros_like(r) for r in classes.surroundings]))
+    return _with_surroundings(self, replace(classes, surroundings=[torch.zeros_like(r) for r in classes.surroundings]))
 
+
+_with_surroundings = SupportEncoder.forward
 
 FULL = "full"
 VARIANTS: dict[str, Variant] = {
@@ -138,9 +98,7 @@ VARIANTS: dict[str, Variant] = {
     "kernels predicted": Variant(own_base=False, finetuned=False),
     "kernels learned": Variant(patches=((finetune, "with_shots", rows_from_chance),), own_base=False),
     "no pull": Variant(("loss.pull=0",)),
-    "product": Variant(patches=PRODUCT),
     "encoder without surroundings": Variant(patches=((SupportEncoder, "forward", no_surroundings),)),
     "encoder without size": Variant(patches=((detector, "encode_size", no_size),)),
-    "encoder without mask": Variant(patches=((detector, "pool_over_mask", whole_crop),)),
 }
 """In the order in which they are worth their time. In the full system kernels are refined."""
