@@ -113,8 +113,10 @@ class FinetuneSettings(OptimSettings):
     keep: Share = Field(
         0.2, description="share of the base's weights in the result; the more, the less of its own classes it forgets"
     )
-    known_margin: Annotated[float, Field(ge=0)] = Field(
-        0.5, description="background is assumed this far around a shot, in box sides"
+    known_margin: Annotated[float, Field(ge=0)] | None = Field(
+        0.5,
+        description="a class without a shot in a crop is taken to be absent this far around the crop's shots, in box sides; "
+        "null: from all of the crop, where classes seldom share a place",
     )
 
 

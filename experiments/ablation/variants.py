@@ -56,7 +56,7 @@ def all_negatives(
     logits: Tensor, negative: Tensor, positive_pair: Tensor, per_positive_pair: int, per_negative_pair: int
 ) -> Tensor:
     """In the place of meta-sampling: every unassigned location trains every row."""
-    return negative[:, None].expand_as(logits)
+    return negative
 
 
 def own_confidence(logits: Tensor, classes: int) -> Tensor:

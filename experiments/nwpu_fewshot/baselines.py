@@ -51,7 +51,9 @@ def yolo(bench: Bench, pretrained: Pretraining, base_file: Path) -> Learn:
             torch.manual_seed(bench.settings.seed)
             network = Yolo(len(bench.base), bench.machine.trunk_dtype)
             steps = pretrained.settings.pretrain.steps + bench.settings.meta_train.steps
-            network = train_base(bench, network, _yolo_loss(bench, bench.base), steps, base_file.parent).cpu()
+            network = train_base(
+                bench, network, _yolo_loss(bench, bench.base, shots_only=False), steps, base_file.parent
+            ).cpu()
             write_safetensors(base_file, network.state_dict(), YoloHeader())
     base = Yolo(len(bench.base), bench.machine.trunk_dtype)
     base.load_state_dict(read_safetensors(base_file, YoloHeader)[0])
@@ -60,7 +62,9 @@ def yolo(bench: Bench, pretrained: Pretraining, base_file: Path) -> Learn:
         started = time.perf_counter()
         network = with_classes(base, bench.base, names, shots.seed)
         # all its weights learn for as long as ours do, and as the rows of new classes do before them
-        tuned = train_on_shots(bench, base, network, _yolo_loss(bench, names), shots, out, REFINING.steps)
+        tuned = train_on_shots(
+            bench, base, network, _yolo_loss(bench, names, shots_only=True), shots, out, REFINING.steps
+        )
         detect = YoloDetector(tuned, bench.machine, bench.settings.evaluate)
         return Learned(detect, names, timed(started))
 
@@ -99,7 +103,7 @@ BASELINES: dict[str, Callable[[Bench, Pretraining, Path], Learn]] = {
 
 
 def _plain_base(bench: Bench, detector: Detector, steps: int, base_file: Path) -> None:
-    trained = train_base(bench, detector, _row_loss(bench, bench.base), steps, base_file.parent).cpu()
+    trained = train_base(bench, detector, _row_loss(bench, bench.base, shots_only=False), steps, base_file.parent).cpu()
     settings = bench.settings.model_dump(mode="json")
     save_checkpoint(base_file, Checkpoint(trained, bench.settings.size, bench.base, "baseline", settings))
 
@@ -111,7 +115,7 @@ def _pretrain_ordinary(bench: Bench, settings: PretrainSettings, drawn_file: Pat
     stage = Stage(
         name="ordinary",
         episodes=OrdinaryScenes(settings.episodes, optim.steps, settings.seed, without),
-        loss_of=lambda model, episode: shots_loss(model, episode, families, settings.loss),
+        loss_of=lambda model, episode: shots_loss(model, episode, families, settings.loss, shots_only=False),
         settings=optim,
         state_path=drawn_file.with_name("drawn.state.pt"),
         fingerprint=fingerprint(settings.model_dump_json()),
@@ -128,16 +132,16 @@ def _plain_learn(bench: Bench, base_file: Path, shots: ShotList, out: Path) -> L
     episodes = shot_episodes(bench, shots, bench.settings.finetune.steps)
     ids = bench.train.class_indices(names)
     refine_new(detector, len(bench.base), episodes, ids, bench.settings.loss, bench.machine)
-    tuned = train_on_shots(bench, base.detector, detector, _row_loss(bench, names), shots, out)
+    tuned = train_on_shots(bench, base.detector, detector, _row_loss(bench, names, shots_only=True), shots, out)
     checkpoint = Checkpoint(tuned.cpu(), base.size, names, "baseline")
     return detector_of(bench, checkpoint, learned_bank(checkpoint, None), timed(started), ())
 
 
-def _yolo_loss(bench: Bench, names: tuple[str, ...]) -> LossOf:
+def _yolo_loss(bench: Bench, names: tuple[str, ...], *, shots_only: bool) -> LossOf:
     ids = bench.train.class_indices(names)
-    return lambda network, episode: yolo_loss(network, episode, ids)
+    return lambda network, episode: yolo_loss(network, episode, ids, shots_only=shots_only)
 
 
-def _row_loss(bench: Bench, names: tuple[str, ...]) -> LossOf:
+def _row_loss(bench: Bench, names: tuple[str, ...], *, shots_only: bool) -> LossOf:
     ids = bench.train.class_indices(names)
-    return lambda detector, episode: shots_loss(detector, episode, ids, bench.settings.loss)
+    return lambda detector, episode: shots_loss(detector, episode, ids, bench.settings.loss, shots_only=shots_only)

@@ -24,8 +24,9 @@ from fsod.boxes import Detections
 from fsod.config import EvaluateSettings
 from fsod.data.episodes import Episode
 from fsod.engine.device import Machine
-from fsod.engine.episode_loss import known_background, unit_pixels
+from fsod.engine.episode_loss import known_background, targets_of, unit_pixels
 from fsod.engine.infer import settle, to_batch
+from fsod.loss.meta_loss import shots_background
 
 MODEL, WIDTH = "11/yolo11.yaml", 0.1875  # 1.57 M parameters; fsod's nano has as many and 0.18 M in its support encoder
 BINS = 16
@@ -57,14 +58,12 @@ class Yolo(nn.Module):
         feats = [level_map.float() for level_map in raw["feats"]]
         return {"boxes": raw["boxes"].float(), "scores": raw["scores"].float(), "feats": feats}
 
-    def decoded(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Boxes (B, L, 4) in pixels, each side the mean of its distribution over whole strides, and scores (B, N, L)."""
-        said = self(images)
+    def boxes(self, said: dict[str, Any]) -> Tensor:
+        """What it said as boxes (B, L, 4) in pixels, each side the mean of its distribution over whole strides."""
         points, strides = make_anchors(said["feats"], self.model.stride, 0.5)
-        bins = torch.arange(BINS, device=images.device, dtype=torch.float32)
+        bins = torch.arange(BINS, device=points.device, dtype=torch.float32)
         sides = (said["boxes"].unflatten(1, (4, BINS)).softmax(2) * bins[:, None]).sum(2).transpose(1, 2)  # ltrb
-        boxes = torch.cat([points - sides[..., :2], points + sides[..., 2:]], 2) * strides
-        return boxes, said["scores"].sigmoid()
+        return torch.cat([points - sides[..., :2], points + sides[..., 2:]], 2) * strides
 
     @property
     def class_layers(self) -> list[nn.Conv2d]:
@@ -72,18 +71,25 @@ class Yolo(nn.Module):
         return [branch[-1] for branch in self.model.model[-1].cv3]
 
 
-def yolo_loss(network: Yolo, episode: Episode, row_classes: list[int]) -> dict[str, Tensor]:
-    """Loss terms of ultralytics; background is learned inside the episode's known regions only, as fsod does.
+def yolo_loss(network: Yolo, episode: Episode, row_classes: list[int], *, shots_only: bool) -> dict[str, Tensor]:
+    """Loss terms of ultralytics; background is learned where fsod learns it.
 
     Args:
         network: in training mode.
         episode: its queries; boxes of classes that have no row are nothing, which base tiles and shot lists do not have.
         row_classes: class ids in the order of the rows.
+        shots_only: see ``fsod.engine.episode_loss.shots_loss``.
     """
     said = network(unit_pixels(episode.queries))
     criterion = v8DetectionLoss(network.model)
     points, strides = make_anchors(said["feats"], criterion.stride, 0.5)
-    criterion.bce = _KnownOnly(known_background(episode, points * strides))
+    known = known_background(episode, points * strides)
+    if shots_only:
+        targets = targets_of(episode, torch.tensor(row_classes, device=episode.box_classes.device))
+        background = shots_background(network.boxes(said), targets, len(row_classes), known)
+    else:
+        background = known[:, None].expand(-1, len(row_classes), -1)
+    criterion.bce = _KnownOnly(background.transpose(1, 2))
     rows = (episode.box_classes[..., None] == torch.tensor(row_classes, device=episode.box_classes.device)).int()
     image, box = rows.any(-1).nonzero(as_tuple=True)
     corners = episode.boxes_xyxy_px[image, box] / episode.queries.shape[-1]
@@ -98,7 +104,7 @@ def yolo_loss(network: Yolo, episode: Episode, row_classes: list[int]) -> dict[s
 
 
 class _KnownOnly(nn.Module):
-    """Binary cross-entropy that says nothing of locations that may show something unlabelled; known: (B, L) bool."""
+    """Binary cross-entropy that says nothing where a row's object may be unlabelled; known: (B, L, N) bool."""
 
     def __init__(self, known: Tensor) -> None:
         super().__init__()
@@ -107,7 +113,7 @@ class _KnownOnly(nn.Module):
     def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
         """(B, L, N) logits and targets -> (B, L, N)."""
         loss = nn.functional.binary_cross_entropy_with_logits(scores, targets, reduction="none")
-        return loss * (self.known | (targets > 0).any(-1))[..., None]
+        return loss * (self.known | (targets > 0).any(-1, keepdim=True))
 
 
 def with_classes(network: Yolo, old: tuple[str, ...], new: tuple[str, ...], seed: int) -> Yolo:
@@ -138,5 +144,6 @@ class YoloDetector:
     @torch.inference_mode()
     def __call__(self, images: NDArray[np.uint8]) -> list[Detections]:
         """(B, H, W, 3) uint8 RGB of any size -> one Detections an image, in its pixel frame, best first."""
-        boxes, scores = self.network.decoded(to_batch(images, self.machine.device))
+        said = self.network(to_batch(images, self.machine.device))
+        boxes, scores = self.network.boxes(said), said["scores"].sigmoid()
         return settle(boxes, scores, images.shape[1:3], self.settings.score_floor, self.settings)

@@ -10,7 +10,7 @@ from fsod.config import LossSettings
 from fsod.data.episodes import Episode
 from fsod.engine.distributed import mean_over_processes, processes
 from fsod.loss.assign import Assignment, Targets, simota
-from fsod.loss.meta_loss import RowTerms, box_loss, row_loss
+from fsod.loss.meta_loss import RowTerms, box_loss, row_loss, shots_background
 from fsod.model.detector import Detector
 from fsod.model.meta_head import ClassRows, Predictions
 
@@ -65,24 +65,35 @@ def episode_loss(
 
 
 def shots_loss(
-    detector: Detector, episode: Episode, learned_classes: list[int], settings: LossSettings
+    detector: Detector, episode: Episode, learned_classes: list[int], settings: LossSettings, *, shots_only: bool
 ) -> dict[str, Tensor]:
-    """Loss terms of a finetuning step: learned rows only, background only where the shots' surroundings are known."""
-    return predicted_shots_loss(
-        detector(unit_pixels(episode.queries), detector.learned_rows()), episode, learned_classes, settings
-    )
+    """Loss terms of learned rows alone, on queries of which all is labelled in the known regions, or only the shots.
+
+    Args:
+        detector: in training mode.
+        episode: on the detector's device.
+        learned_classes: class ids in the order of the detector's learned rows.
+        settings: weights and quotas.
+        shots_only: other objects of a class that has a shot in a query may be there, see ``shots_background``.
+    """
+    predictions = detector(unit_pixels(episode.queries), detector.learned_rows())
+    return predicted_shots_loss(predictions, episode, learned_classes, settings, shots_only=shots_only)
 
 
 def predicted_shots_loss(
-    predictions: Predictions, episode: Episode, row_classes: list[int], settings: LossSettings
+    predictions: Predictions, episode: Episode, row_classes: list[int], settings: LossSettings, *, shots_only: bool
 ) -> dict[str, Tensor]:
     """The same for predictions of the episode's queries with rows of ``row_classes``."""
     targets = targets_of(episode, torch.tensor(row_classes, device=episode.class_ids.device))
     assignment = _assign(predictions, targets)
     count = count_assigned(assignment)
-    background = known_background(episode, predictions.points_xy_px)
-    rows = _rows(predictions, targets, assignment, count, settings, background)
-    terms = {"learned": settings.confidence * rows.confidence}
+    rows, known = len(row_classes), known_background(episode, predictions.points_xy_px)
+    if shots_only:
+        background = shots_background(predictions.boxes_xyxy_px, targets, rows, known)
+    else:
+        background = known[:, None].expand(-1, rows, -1)
+    judged = _rows(predictions, targets, assignment, count, settings, background)
+    terms = {"learned": settings.confidence * judged.confidence}
     terms["box"] = settings.box * box_loss(predictions.boxes_xyxy_px, targets, assignment, count)
     return {"total": torch.stack(list(terms.values())).sum(), **{name: t.detach() for name, t in terms.items()}}
 

@@ -77,7 +77,7 @@ def finetune(
     stage = Stage(
         name="finetune",
         episodes=episodes,
-        loss_of=lambda model, episode: shots_loss(model, episode, rows, settings.loss),
+        loss_of=lambda model, episode: shots_loss(model, episode, rows, settings.loss, shots_only=True),
         settings=settings.finetune,
         state_path=state,
         fingerprint=fingerprint(
@@ -129,7 +129,7 @@ def refine_new(
     """
     seen = [episodes[i] for i in range(min(EPISODES, len(episodes)))]
     start = detector.learned_rows().detach()
-    refined = refine(detector, start, seen, row_classes, REFINING, loss, machine)
+    refined = refine(detector, start, seen, row_classes, REFINING, loss, machine, shots_only=True)
     with torch.no_grad():
         for kernels, learned in zip(refined.kernels, detector.learned, strict=True):
             learned[known:] = normalize(kernels[known:], dim=1) * learned[known:].norm(dim=1, keepdim=True)

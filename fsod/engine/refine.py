@@ -66,9 +66,9 @@ def refined_bank(
     )
     detector = checkpoint.detector.to(machine.device).eval()
     start = bank.rows.to(machine.device)
-    rows = refine(
-        detector, start, [episodes[i] for i in range(EPISODES)], class_ids, optim, settings.loss, machine, on_step
-    )
+    seen = [episodes[i] for i in range(EPISODES)]
+    # an analyst marks what is there, and what is not marked around it is something else
+    rows = refine(detector, start, seen, class_ids, optim, settings.loss, machine, on_step, shots_only=False)
     origins = {name: {**origin, "row": "refined"} for name, origin in bank.origins.items()}
     return replace(bank, rows=rows.to(torch.device("cpu")), origins=origins)
 
@@ -91,6 +91,8 @@ def refine(
     loss: LossSettings,
     machine: Machine,
     on_step: Callable[[], None] = lambda: None,
+    *,
+    shots_only: bool,
 ) -> ClassRows:
     """Trains rows on the queries of some episodes, over and over.
 
@@ -103,6 +105,7 @@ def refine(
         loss: weights and quotas; that of the boxes, which do not depend on rows, has no effect.
         machine: where to compute.
         on_step: told after each.
+        shots_only: see ``shots_loss``.
     """
     seen = [_look(detector, episode.to(machine.device)) for episode in episodes]
     directions = nn.ParameterList(kernel.clone() for kernel in rows.kernels)
@@ -116,9 +119,8 @@ def refine(
         refined = detector.head.rows(list(directions), biases)
         predictions = replace(batch.located, logits=detector.head.logits(batch.features, refined))
         optimizer.zero_grad(set_to_none=True)
-        predicted_shots_loss(predictions, batch.episode, row_classes, loss)["total"].backward(
-            inputs=[*directions, biases]
-        )
+        terms = predicted_shots_loss(predictions, batch.episode, row_classes, loss, shots_only=shots_only)
+        terms["total"].backward(inputs=[*directions, biases])
         optimizer.step()
         on_step()
     return detector.head.rows(list(directions), biases).detach()

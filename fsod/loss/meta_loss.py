@@ -25,6 +25,9 @@ from fsod.loss.assign import Assignment, Targets
 from fsod.loss.meta_sampling import hardest_negatives
 from fsod.model.meta_head import Predictions
 
+OVERLAP = 0.1
+"""IoU from which on a box is taken to be of the labelled object."""
+
 
 @dataclass(frozen=True)
 class RowTerms:
@@ -79,8 +82,7 @@ def row_loss(
         targets: the true boxes, ``rows`` counted among the N.
         assignment: who answers for what.
         count: scalar, what the sums are divided by.
-        background: (B, L) bool, where background may be assumed; everywhere if None. Finetuning passes the
-            surroundings of its shots, because the rest of their images is unlabelled.
+        background: (B, N, L) bool, where a row's background may be assumed; everywhere if None. See ``shots_background``.
         per_positive_pair: meta-sampling quota, see ``hardest_negatives``.
         per_negative_pair: meta-sampling quota.
     """
@@ -88,14 +90,43 @@ def row_loss(
     rows = logits.shape[1] - 1
     assigned = assignment.box >= 0
     row = torch.where(assigned, targets.rows.gather(1, assignment.box.clamp(min=0)), -1)  # (B, L)
-    # a box of a class outside the episode is background for its rows, wherever it is
-    negative = row < 0 if background is None else (row < 0) & (background | assigned)
+    negative = (row < 0)[:, None].expand(-1, rows, -1)
+    if background is not None:
+        # a box of a class outside the episode is background for its rows, wherever it is
+        negative = negative & (background | assigned[:, None])
 
-    log_share = logits.log_softmax(1)
-    shown = (one_hot(targets.rows.clamp(min=0), rows).bool() & (targets.valid & (targets.rows >= 0))[..., None]).any(1)
+    log_share, shown = logits.log_softmax(1), shown_pairs(targets, rows)
     retained = hardest_negatives(log_share[:, :-1], negative, shown, per_positive_pair, per_negative_pair)
 
     return RowTerms(logits, row, retained, assignment.iou, count)
+
+
+def shown_pairs(targets: Targets, rows: int) -> Tensor:
+    """(B, N) bool: whether image b shows an object of row c."""
+    there = targets.valid & (targets.rows >= 0)
+    return (one_hot(targets.rows.clamp(min=0), rows).bool() & there[..., None]).any(1)
+
+
+def shots_background(boxes_xyxy_px: Tensor, targets: Targets, rows: int, known: Tensor) -> Tensor:
+    """Where background may be assumed for each row in images of which only the shots are labelled.
+
+    For a class without a shot in the image: wherever ``known`` says. A class with one has others there that are not
+    labelled, a quarter of the surroundings for harbours and courts, and the hardest negatives are they. Of it only what
+    overlaps a labelled box is background, as a second box or a loose one of the same object.
+
+    Args:
+        boxes_xyxy_px: (B, L, 4) float, predicted.
+        targets: the shots.
+        rows: N.
+        known: (B, L) bool, where no class is expected that has no shot in the image.
+
+    Returns:
+        (B, N, L) bool.
+    """
+    truth, found = targets.boxes_xyxy_px.float()[:, :, None], boxes_xyxy_px.detach().float()[:, None]
+    overlaps = (bbox_iou(truth, found, xywh=False)[..., 0] > OVERLAP) & targets.valid[..., None]  # (B, G, L)
+    shown = shown_pairs(targets, rows)[..., None]
+    return known[:, None] & (~shown | overlaps.any(1)[:, None])
 
 
 def box_loss(boxes_xyxy_px: Tensor, targets: Targets, assignment: Assignment, count: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ def hardest_negatives(
 
     Args:
         log_share: (B, N, L) float, log share of each class row.
-        negative: (B, L) bool, locations that answer for no box and may serve as background.
+        negative: (B, N, L) bool, locations that answer for no box and may serve as background of a row.
         positive_pair: (B, N) bool, whether image b shows class c.
         per_positive_pair: samples kept for each pair whose class is in the image.
         per_negative_pair: samples kept for each pair whose class is not.
@@ -30,7 +30,7 @@ def hardest_negatives(
         (B, N, L) bool.
     """
     most = min(max(per_positive_pair, per_negative_pair), log_share.shape[2])
-    hardness = log_share.masked_fill(~negative[:, None], -torch.inf)
+    hardness = log_share.masked_fill(~negative, -torch.inf)
     hardest = hardness.topk(most, dim=2)
     quota = torch.where(positive_pair, per_positive_pair, per_negative_pair)
     wanted = torch.arange(most, device=log_share.device) < quota[..., None]

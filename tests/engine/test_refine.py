@@ -41,7 +41,7 @@ def loss(checkpoint: Checkpoint, bank: ClassBank, examples: Marked) -> float:
     episode = RealEpisodes(folder, ids, sizes, 1, 1, known_margin=0.5, with_supports=False, pixels=pixels)[0]
     with torch.no_grad():
         predictions = checkpoint.detector(unit_pixels(episode.queries), bank.rows)
-        terms = predicted_shots_loss(predictions, episode, ids, settings.loss)
+        terms = predicted_shots_loss(predictions, episode, ids, settings.loss, shots_only=False)
     return float(terms["learned"])
 
 

@@ -150,7 +150,7 @@ def test_finetuning_judges_known_surroundings_only(folder: CocoFolder) -> None:
     """What happens at locations outside the known regions, and answers for nothing, leaves no gradient."""
     episode = RealEpisodes(folder, [0, 1, 2], SIZES, 1, seed=0, known_margin=0.2)[0]
     detector = new_detector().train()
-    loss = shots_loss(detector, episode, [0, 1, 2], LossSettings())["total"]
+    loss = shots_loss(detector, episode, [0, 1, 2], LossSettings(), shots_only=False)["total"]
     assert torch.isfinite(loss)
     inside = known_background(episode, torch.tensor([[x + 0.5, y + 0.5] for y in range(64) for x in range(64)]))
     share = inside.float().mean().item()

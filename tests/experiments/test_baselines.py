@@ -47,7 +47,8 @@ def test_boxes_are_decoded_as_ultralytics_does(episode: Episode) -> None:
     images = unit_pixels(episode.queries)
     with torch.no_grad():
         own = network.model(images)[0]
-        boxes, scores = network.decoded(images)
+        said = network(images)
+        boxes, scores = network.boxes(said), said["scores"].sigmoid()
     centres, sides = own[:, :2], own[:, 2:4]
     corners = torch.cat([centres - sides / 2, centres + sides / 2], 1)
     torch.testing.assert_close(boxes.transpose(1, 2), corners, atol=1e-3, rtol=1e-5)  # pixels of 64
@@ -62,10 +63,10 @@ def test_the_yolo_learns_no_background_where_nothing_is_labelled(episode: Episod
         known_xyxy_px=torch.zeros_like(episode.known_xyxy_px),
     )
     everything = replace(nothing, known_xyxy_px=torch.tensor([[[0.0, 0, 64, 64]]] * 2))
-    assert yolo_loss(network, nothing, [0, 1, 2])["cls"] == 0
-    assert yolo_loss(network, everything, [0, 1, 2])["cls"] > 0
+    assert yolo_loss(network, nothing, [0, 1, 2], shots_only=False)["cls"] == 0
+    assert yolo_loss(network, everything, [0, 1, 2], shots_only=False)["cls"] > 0
     shots = replace(episode, known_xyxy_px=nothing.known_xyxy_px)
-    assert all(value > 0 for value in yolo_loss(network, shots, [0, 1, 2]).values())
+    assert all(value > 0 for value in yolo_loss(network, shots, [0, 1, 2], shots_only=False).values())
 
 
 def test_rows_of_known_classes_move_to_their_new_place() -> None:
@@ -118,7 +119,7 @@ def test_a_baseline_keeps_a_share_of_its_base_as_the_product_does(run: Path, tmp
     base = yolo(len(bench.base))
     ids, start = bench.train.class_indices(names), with_classes(base, bench.base, names, seed=0)
     before = copy.deepcopy(start.state_dict())
-    loss_of = partial(yolo_loss, row_classes=ids)
+    loss_of = partial(yolo_loss, row_classes=ids, shots_only=True)
     tuned = train_on_shots(bench, base, start, loss_of, bench.shots(1, 0), tmp_path)
     for name, value in base.state_dict().items():
         if value.ndim:

@@ -4,7 +4,7 @@ import torch
 from torch.nn.functional import softplus
 
 from fsod.loss.assign import Assignment, Targets
-from fsod.loss.meta_loss import box_loss, row_loss
+from fsod.loss.meta_loss import box_loss, row_loss, shots_background
 from fsod.loss.meta_sampling import hardest_negatives
 from fsod.model.meta_head import Predictions
 
@@ -13,8 +13,8 @@ ONE = torch.tensor(1.0)
 
 def test_sampling_keeps_the_hardest_of_every_pair_and_its_quota() -> None:
     share = torch.log(torch.rand(2, 3, 50))
-    negative = torch.ones(2, 50, dtype=torch.bool)
-    negative[:, :10] = False
+    negative = torch.ones(2, 3, 50, dtype=torch.bool)
+    negative[:, :, :10] = False
     shown = torch.tensor([[True, False, False], [False, False, True]])
     kept = hardest_negatives(share, negative, shown, per_positive_pair=7, per_negative_pair=3)
     assert kept.sum(2).tolist() == [[7, 3, 3], [3, 3, 7]]
@@ -25,8 +25,8 @@ def test_sampling_keeps_the_hardest_of_every_pair_and_its_quota() -> None:
 
 
 def test_sampling_with_fewer_negatives_than_the_quota() -> None:
-    negative = torch.zeros(1, 20, dtype=torch.bool)
-    negative[0, 3] = True
+    negative = torch.zeros(1, 1, 20, dtype=torch.bool)
+    negative[0, 0, 3] = True
     kept = hardest_negatives(torch.zeros(1, 1, 20), negative, torch.ones(1, 1, dtype=torch.bool), 5, 5)
     assert kept.nonzero().tolist() == [[0, 0, 3]]
 
@@ -41,7 +41,7 @@ def test_terms_by_hand() -> None:
     logits = torch.tensor([[[0.0, 2.0, 5.0], [1.0, 0.0, 5.0], [-1.0, 0.5, 5.0]]])
     targets = Targets(torch.tensor([[[0.0, 0, 8, 8]]]), torch.tensor([[1]]), torch.ones(1, 1, dtype=torch.bool))
     assignment = Assignment(torch.tensor([[0, -1, -1]]), torch.tensor([[0.75, 0, 0]]))
-    known = torch.tensor([[True, True, False]])
+    known = torch.tensor([[[True, True, False]]]).expand(1, 2, 3)
     count = torch.tensor(2.0)
     terms = row_loss(
         one_location_each(logits), targets, assignment, count, known, per_positive_pair=3, per_negative_pair=3
@@ -63,6 +63,16 @@ def test_an_object_outside_the_episode_is_background_for_its_rows() -> None:
     (terms.cross + terms.confidence).backward()
     assert logits.grad is not None
     assert logits.grad[0, 0, 0] > 0 > logits.grad[0, 1, 0]
+
+
+def test_of_a_class_with_a_shot_only_what_overlaps_it_is_background() -> None:
+    boxes = torch.tensor([[[0.0, 0, 8, 8], [4, 0, 12, 8], [20, 0, 28, 8], [40, 0, 48, 8]]])
+    shot = Targets(
+        torch.tensor([[[0.0, 0, 8, 8], [40, 0, 48, 8]]]), torch.tensor([[1, 1]]), torch.tensor([[True, False]])
+    )
+    known = torch.tensor([[True, True, True, False]])
+    background = shots_background(boxes, shot, 2, known)
+    assert background.tolist() == [[[True, True, True, False], [True, True, False, False]]]
 
 
 def test_box_loss_is_zero_for_the_true_box_and_finite_for_nothing() -> None:
