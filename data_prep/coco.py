@@ -6,7 +6,7 @@
     SOURCE/annotations/instances_NAME.json  as COCO has it: images in SOURCE/NAME/ or SOURCE/images/NAME/
     SOURCE/NAME/_annotations.coco.json      as Roboflow exports it: images beside the file
     SOURCE/annotations/*.json, SOURCE/*.json
-    SOURCE/annotations.json                 a prepared folder of fsod: images in SOURCE/images/
+    SOURCE/annotations.json                 a prepared folder of fsod: images in SOURCE/images/; not of tiles, see ``prepared``
 
 The first of these patterns that finds files with ``images``, ``annotations`` and ``categories`` is read. Where it finds
 several files, each becomes a list of the name above (``instances_train2017.json``: ``train2017``), and classes are joined by

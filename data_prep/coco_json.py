@@ -14,6 +14,8 @@ from data_prep.source import Box, Problem, checked_box
 from data_prep.source_files import inside
 
 _KEYS = ("images", "annotations", "categories")
+CUT = "cut_boxes_xywh_px"
+"""A key of images that fsod has cut from others, also where nothing was cut off."""
 _SLACK_PX = 1.0
 _MAX_ID = 2**53
 _MAX_NUMBER = 1e9
@@ -121,6 +123,10 @@ def _images(records: list[Any], path: Path, root: Path, problems: list[Problem])
         name = record.get("file_name") if isinstance(record, dict) else None
         if not isinstance(name, str) or not name or not _is_id(record.get("id")):
             problems.append(Problem(path, f"image {_id(record)}: expected an id and a file_name"))
+        elif CUT in record:
+            why = "was cut from another, of which this reader knows nothing; read the folder as format prepared"
+            problems.append(Problem(path, f"image {_id(record)}: {why}"))
+            images[record["id"]] = None
         elif record["id"] in images:
             problems.append(Problem(path, f"image {_id(record)}: its id is there twice"))
         else:

@@ -10,6 +10,7 @@ from data_prep.dior import prepare_dior
 from data_prep.dota import prepare_dota
 from data_prep.nwpu import prepare_nwpu
 from data_prep.nwpu_v2 import prepare_nwpu_v2
+from data_prep.prepared import prepare_prepared
 from data_prep.voc import prepare_voc, prepare_voc_edges
 from data_prep.yolo import prepare_yolo
 
@@ -22,5 +23,6 @@ FORMATS: dict[str, Callable[..., dict[str, Any]]] = {
     "yolo": prepare_yolo,
     "coco": prepare_coco,
     "dota": prepare_dota,
+    "prepared": prepare_prepared,
 }
 """Name -> function of the source folder, the folder to write and ``skip_bad=``."""

@@ -50,7 +50,7 @@ def data_download(
 @data_app.command("prepare")
 def data_prepare(
     form: Annotated[
-        str, typer.Argument(metavar="FORMAT", help="nwpu, nwpu-v2, dior, voc, voc-edges, yolo, coco, dota")
+        str, typer.Argument(metavar="FORMAT", help="nwpu, nwpu-v2, dior, voc, voc-edges, yolo, coco, dota, prepared")
     ],
     source: Annotated[Path, typer.Argument(help="The downloaded data set.")],
     out: Annotated[Path, typer.Argument(help="The prepared folder to write.")],
