@@ -2,7 +2,7 @@
 
 The last tile of a row or column is moved inward, so there are no slivers; an image smaller than the window is one tile
 of its own size. A box that a tile's edge cuts stays, clipped, if enough of it is inside. What a tile shows of the others,
-and of those that an earlier cut dropped, is kept beside them: neither an object to learn nor background.
+and of those that an earlier cut dropped, is kept beside them.
 """
 
 from __future__ import annotations

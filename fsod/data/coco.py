@@ -49,7 +49,8 @@ class ImageRecord:
         box_ids: (n,) int64, COCO annotation ids.
         gsd_m: ground size of a pixel in metres, None when unknown.
         cut_boxes_xyxy_px: (m, 4) float64, what a tile shows of objects whose box was dropped because too little of
-            it is inside. Visible and unlabelled: neither an object to learn nor background to learn from.
+            it is inside. Visible and unlabelled: tiles with a class that must not be seen are left out by them. Of the
+            other classes they are background in training.
         cut_class_ids: (m,) int64, their classes.
         source_box_ids: (n,) int64, the annotation ids that a tile's boxes have in the folder it was cut from: overlapping
             tiles show one object twice, under two ``box_ids`` and one source id. ``box_ids`` where not given.
