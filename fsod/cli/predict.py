@@ -1,0 +1,100 @@
+"""``fsod predict``: finds the classes of a bank in scenes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from fsod.cli.options import Json, report
+from fsod.config import Engine, Precision, PredictSettings
+from fsod.errors import UserError
+
+Number = TypeVar("Number", int, float)
+
+
+def predict_command(
+    scenes: Annotated[
+        list[str],
+        typer.Argument(
+            help="Rasters: paths, quoted patterns ('tiles/**/*.tif'), lists (scenes.txt, a path a line), VRTs, URLs."
+        ),
+    ],
+    bank: Annotated[Path, typer.Option(help="The class bank, or the .onnx file that `fsod export` made of one.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="The layer to write: .geojson (WGS84), .gpkg, .fgb, .parquet (the scene's CRS), .json (COCO) or .csv; "
+            "beside it a picture and a style for QGIS. For several scenes a folder, or a pattern: found/{scene}.gpkg."
+        ),
+    ],
+    checkpoint: Annotated[Path | None, typer.Option(help="The weights, if not where the bank says.")] = None,
+    score: Annotated[
+        float | None,
+        typer.Option(min=0.005, max=1, help="Leave out detections below this, not below what the bank proposes."),
+    ] = None,
+    window_px: Annotated[
+        int | None, typer.Option(min=64, help="Side of a window, a multiple of 32; 640, or what an .onnx is meant for.")
+    ] = None,
+    overlap_px: Annotated[
+        int, typer.Option(help="What windows share: the largest object that is sure to be whole.")
+    ] = 160,
+    scales: Annotated[
+        str | None,
+        typer.Option(
+            help="Reductions to look at too, for objects larger than the overlap: 4 finds what is up to 4 overlaps long "
+            "whole, 4,16 what is up to 16."
+        ),
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Windows that the network sees at once.")] = 4,
+    gsd_m: Annotated[
+        float | None, typer.Option(min=0.001, help="Resample to this ground size of a pixel, else to the bank's own.")
+    ] = None,
+    native: Annotated[bool, typer.Option("--native", help="Never resample.")] = False,
+    bands: Annotated[str | None, typer.Option(help="Bands to see as red, green, blue: 4,3,2.")] = None,
+    aoi: Annotated[
+        Path | None, typer.Option(help="Search only inside these polygons (any vector file and CRS).")
+    ] = None,
+    skip_damaged: Annotated[bool, typer.Option(help="Go on where pixels cannot be read.")] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Begin anew, whatever the journal of an unfinished run holds.")
+    ] = False,
+    precision: Annotated[Precision, typer.Option(help="auto takes bfloat16 where the hardware has it.")] = "auto",
+    engine: Annotated[
+        Engine,
+        typer.Option(
+            help="ray: on all cores here, or on the Ray cluster that RAY_ADDRESS names; pip install 'fsod[ray]'."
+        ),
+    ] = "local",
+    json: Json = None,
+) -> None:
+    """Find the classes of a bank in scenes of any size; goes on after an interruption."""
+    from fsod.steps.predict import predict_files
+
+    plan = PredictSettings.model_construct(
+        score=score,
+        window_px=window_px,
+        overlap_px=overlap_px,
+        scales=() if scales is None else _numbers(scales, float, "--scales {}: give rising numbers, as 4 or 4,16"),
+        batch=batch,
+        gsd_m=gsd_m,
+        native=native,
+        bands=None if bands is None else _numbers(bands, int, "--bands {}: give one or three numbers, as 4,3,2"),
+        aoi=aoi,
+        restart=restart,
+        skip_damaged=skip_damaged,
+        precision=precision,
+        engine=engine,
+    )
+    result = predict_files(scenes, checkpoint, bank, out, plan)
+    report(result, json, *(("report", result["layer"]) if "layer" in result else ()))
+    if failed := result.get("failed"):
+        raise UserError(f"{len(failed)} of {len(failed) + len(result['layers'])} scenes failed: {', '.join(failed)}")
+
+
+def _numbers(text: str, kind: type[Number], problem: str) -> tuple[Number, ...]:
+    try:
+        return tuple(kind(number) for number in text.split(","))
+    except ValueError:
+        raise UserError(problem.format(text)) from None
