@@ -10,12 +10,13 @@ NWPU VHR-10 comes in its official layout, a zip made of the official rar. DIOR c
 labels of the test images, class names are in lower case without hyphens (``expresswayservicearea``), and the official lists
 are replaced by ``sample_df.csv``, the one file without a published checksum.
 
-This is the only place of fsod that reaches for the network, and only when its command is given.
+Nothing else in fsod fetches data sets, and this only when its command is given.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -103,8 +104,8 @@ def download(data_set: DataSet, out: Path, given: Sequence[Path] = ()) -> dict[s
         What came from where, as written to ``out/download.json``, and ``source``, the folder to prepare.
 
     Raises:
-        UserError: the mirror cannot be reached or serves something else; a given file is none of the published ones, or
-            one of those is not among them; an archive is not fit to be unpacked.
+        UserError: ``out`` holds another data set; the mirror cannot be reached or serves something else; a given file is
+            none of the published ones, or one of those is not among them; an archive is not fit to be unpacked.
     """
     record, files = out / "download.json", out / "files"
     result: dict[str, Any] = {
@@ -114,6 +115,8 @@ def download(data_set: DataSet, out: Path, given: Sequence[Path] = ()) -> dict[s
         "files": {remote.name: {"url": remote.url, "md5": remote.md5} for remote in data_set.files},
     }
     if record.is_file() and files.is_dir():
+        if (there := json.loads(record.read_text())["data_set"]) != data_set.name:
+            raise UserError(f"{out}: holds {there}; give {data_set.name} a folder of its own with --out")
         console.print(f"{out}: nothing to do")
         return result
     console.print(f"{data_set.name}: {data_set.note}")

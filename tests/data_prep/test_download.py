@@ -201,6 +201,12 @@ def test_a_data_set_is_fetched_unpacked_and_fetched_once(data_set: DataSet, serv
     assert len(server.requests()) == 3
 
 
+def test_a_folder_holds_one_data_set(data_set: DataSet, tmp_path: Path) -> None:
+    download(data_set, tmp_path)
+    with pytest.raises(UserError, match=r"holds made; give other a folder of its own"):
+        download(replace(data_set, name="other"), tmp_path)
+
+
 def test_archives_that_are_there_are_not_fetched_again(data_set: DataSet, server: Server, tmp_path: Path) -> None:
     out = tmp_path / "out"
     (out / "archives").mkdir(parents=True)
