@@ -113,13 +113,17 @@ def evaluate_files(
     """Scores any checkpoint on any prepared folder; its own settings say which classes are novel.
 
     Classes of the shot list that the checkpoint has not learned are enrolled from their shots and count as novel; so do
-    those of a bank, which is scored instead.
+    those of a bank, which is scored instead. The score is tracked in the store of the checkpoint's run where the folder
+    of runs is on this machine, else in that of ``runs``.
     """
     if shots is not None and bank is not None:
         raise UserError(f"{bank}: a bank has its classes already; leave --shots or --bank out")
     loaded = load_checkpoint(checkpoint)
     kind = PretrainSettings if loaded.stage == "pretrain" else RunSettings
-    settings = override_settings(loaded.settings, overrides, checkpoint, kind)
+    known = loaded.settings
+    if not Path(known["run_dir"]).parent.is_dir():
+        known = {**known, "run_dir": str(Path("runs") / known["name"])}
+    settings = override_settings(known, overrides, checkpoint, kind)
     folder = load_folder(data)
     test = folder.select(read_ids(ids)) if ids else folder
     examples: Examples = {}

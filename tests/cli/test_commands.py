@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import rasterio
 import torch
 from rasterio.transform import from_origin
 
+from fsod.store.checkpoint import load_checkpoint, save_checkpoint
 from fsod.store.class_bank import read_bank, save_bank
 from tests.command import fsod
 from tests.nwpu_miniature import make_miniature
@@ -117,6 +119,19 @@ def test_evaluate_any_checkpoint_folder_list_and_shots(trained: Path) -> None:
     scores = json.loads(out.read_text())
     assert scores["novel_map50"] is not None
     assert "airplane" in scores["per_class_ap50"]
+
+
+def test_a_checkpoint_from_another_machine_is_tracked_in_runs_here(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trained / "runs" / "mini"
+    monkeypatch.chdir(tmp_path)
+    moved = load_checkpoint(run / "meta-train.safetensors")
+    elsewhere = {**moved.settings, "run_dir": "/of/another/machine/mini"}
+    save_checkpoint(tmp_path / "moved.safetensors", replace(moved, settings=elsewhere))
+    assert fsod("evaluate", "--checkpoint", "moved.safetensors", "--data", run / "data") == 0
+    assert (tmp_path / "runs" / "mlflow.db").is_file()
+    assert not Path("/of").exists()
 
 
 def test_evaluate_a_bank_of_the_checkpoint(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
