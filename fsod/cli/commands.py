@@ -70,8 +70,10 @@ def pretrain_command(config: Config, overrides: Overrides = None, json: Json = N
     """Teach a network to compare, on invented classes alone; goes on from the last checkpoint after an interruption."""
     from fsod.steps.train import run_pretrain
 
-    result = run_pretrain(load_pretrain_settings(config, overrides))
-    report(result, json, "meta-train", "--config", "configs/nwpu.yaml", f"init={result['checkpoint']}")
+    settings = load_pretrain_settings(config, overrides)
+    result = run_pretrain(settings)
+    start = f"init={result['checkpoint']}", f"size={settings.size}"
+    report(result, json, "meta-train", "--config", "configs/nwpu.yaml", *start)
 
 
 @app.command("meta-train")

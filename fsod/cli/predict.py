@@ -64,7 +64,7 @@ def predict_command(
     engine: Annotated[
         Engine,
         typer.Option(
-            help="ray: on all cores here, or on the Ray cluster that RAY_ADDRESS names; pip install 'fsod[ray]'."
+            help="ray: on all cores here, or on the Ray cluster that RAY_ADDRESS names; pip install 'fsod\\[ray]'."
         ),
     ] = "local",
     json: Json = None,

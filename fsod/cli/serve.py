@@ -20,7 +20,8 @@ def register_command(
     alias: Alias = "champion",
     checkpoint: Annotated[Path | None, typer.Option(help="The weights, if not where the bank says.")] = None,
     score: Annotated[
-        float | None, typer.Option(min=0.005, max=1, help="Leave out detections below this [as predict does].")
+        float | None,
+        typer.Option(min=0.005, max=1, help="Leave out detections below this; as predict does if not given."),
     ] = None,
     window_px: Annotated[int | None, typer.Option(min=64, help="Side of a window, a multiple of 32 [640].")] = None,
     overlap_px: Annotated[int, typer.Option(help="What windows share.")] = 160,
@@ -29,7 +30,7 @@ def register_command(
     database: Database = Path("runs/mlflow.db"),
     json: Json = None,
 ) -> None:
-    """Put a bank and its weights into MLflow's registry; the settings are those of `fsod predict`."""
+    """Put a bank and its weights into MLflow's registry, to be searched with as `fsod predict` does."""
     from fsod.steps.register import register_model
 
     asked: dict[str, Any] = {} if score is None else {"score": score}
