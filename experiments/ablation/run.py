@@ -2,9 +2,9 @@
 
     .venv/bin/python -m experiments.ablation.run --variants full "no meta-sampling" --seeds 0 1 2 3 4
 
-A variant's base stage starts from the shipped weights, which were made with the full system's parts: from chance, a schedule
-that two cores can afford leaves the support encoder untrained (from_chance.json). What is recorded in results.json is
-skipped; several processes may share the work, as in nwpu_fewshot.
+A variant's base stage starts from the shipped weights, which were made with the full system's parts: from chance, a
+schedule that two cores can afford leaves the support encoder untrained (from_chance.json). What is recorded in
+RUN/ablation.json is skipped; several processes may share the work, as in nwpu_fewshot.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from fsod.data.shots import ShotList
 from fsod.errors import UserError
 from fsod.store.checkpoint import load_checkpoint
 
-HERE = Path(__file__).parent
 ENROLLED = ", enrolled"
 SCHEDULE = ("meta_train.steps=800", "finetune.part=all", "finetune.steps=200", "finetune.keep=0")
 """Of all variants alike; ``--set`` can change it."""
@@ -36,7 +35,8 @@ def main(arguments: list[str]) -> None:
     for name in options.variants:
         variant = VARIANTS[name]
         settings = settings_of(options, *SCHEDULE, *variant.changes)
-        where = settings.run_dir / "ablation" / folder_name(name if variant.own_base else FULL)
+        run_dir = settings.run_dir
+        where = run_dir / "ablation" / folder_name(name if variant.own_base else FULL)
         bench = own_run(open_bench(settings, options.threads), where)
         with applied(variant):
             base = meta_trained(bench)
@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> None:
                     {"system": system, **same},
                     options.shots,
                     options.seeds,
-                    options.results or HERE / "results.json",
+                    options.results or run_dir / "ablation.json",
                     bench.settings.run_dir / folder_name(system),
                 )
 

@@ -1,12 +1,14 @@
-"""Runs the few-shot study: every system on the same shot lists, one record a run in results.json.
+"""Runs the few-shot study: every system on the same shot lists, one record a run in RUN/study.json.
 
     make data meta-train CONFIG=configs/nwpu.yaml DATA=/path/to/nwpu_vhr10 SET=data.train_list=train_strict
     .venv/bin/python -m experiments.nwpu_fewshot.run --systems "enroll-only (meta-trained)" "finetune all" \
         --shots 3 5 10 --seeds 0 1 2 3 4
 
-Images that show the same ground as a test image are left out of training (``train_strict``). Runs that are recorded are
-skipped, so an interrupted study goes on. Processes may share the work and the results file: ``--threads 1 --seeds 0 1``
-beside ``--threads 1 --seeds 2 3 4`` takes less time than one process with two threads.
+results.json here, which the README shows, takes more runs (``--results``) only on its own base stage,
+weights/base.safetensors. Images that show the same ground as a test image are left out of training
+(``train_strict``). Runs that are recorded are skipped, so an interrupted study goes on. Processes may share the work
+and the results file: ``--threads 1 --seeds 0 1`` beside ``--threads 1 --seeds 2 3 4`` takes less time than one
+process with two threads.
 """
 
 from __future__ import annotations
@@ -24,7 +26,6 @@ from fsod.engine.run_paths import RunPaths
 from fsod.errors import UserError
 from fsod.store.checkpoint import load_checkpoint
 
-HERE = Path(__file__).parent
 PRETRAINED, META_TRAINED = "enroll-only (pretrained)", "enroll-only (meta-trained)"
 FINETUNED = {
     "finetune kernels": ["finetune.part=kernels", "finetune.lr=0.1", "finetune.steps=200"],
@@ -43,7 +44,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--shots", nargs="+", type=int, default=[3, 5, 10])
     options = parser.parse_args(arguments)
     settings = settings_of(options)
-    bench, results = open_bench(settings, options.threads), options.results or HERE / "results.json"
+    bench, results = open_bench(settings, options.threads), options.results or settings.run_dir / "study.json"
     for system in options.systems:
         out = settings.run_dir / "study" / folder_name(system)
         learn, base = system_of(system, bench, options.set)
