@@ -11,7 +11,7 @@ from fsod.data.coco import CocoFolder, load_folder, read_ids
 from fsod.engine.run_paths import RunPaths
 
 SHOTS, SEED = 10, 0
-"""Boxes a novel class, and which draw of them."""
+"""Boxes a class, and which draw of them."""
 
 
 @dataclass(frozen=True)

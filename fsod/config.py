@@ -107,8 +107,8 @@ class FinetuneSettings(OptimSettings):
     )
     part: Literal["kernels", "adapters", "all"] = Field(
         "all",
-        description="kernels: what a bank stores; adapters: also the boxes and the scales and shifts of batch norms; "
-        "all: every weight. All but kernels make a new checkpoint",
+        description="kernels: what a bank stores; adapters: also the rest of the head and the scales and shifts of batch "
+        "norms; all: every weight. All but kernels make a new checkpoint",
     )
     keep: Share = Field(
         0.2, description="share of the base's weights in the result; the more, the less of its own classes it forgets"

@@ -3,8 +3,9 @@
     .venv/bin/fsod data prepare nwpu /path/to/nwpu_vhr10 data/nwpu
     .venv/bin/python experiments/nwpu_overlap/nwpu_overlap.py data/nwpu /path/to/nwpu_vhr10/splits/overlapping_scenes.txt
 
-Writes results.json beside this file, and with a folder as third argument a sheet of the pairs that are not listed, each as
-first image, first laid on second, second. ``looked_at.json`` holds what a person saw on these sheets.
+The list was made by others: image numbers of the same ground, a group a line. Writes results.json beside this file, and
+with a folder as third argument a sheet of the pairs that are not listed, each as first image, first laid on second,
+second. ``looked_at.json`` holds what a person saw on these sheets.
 """
 
 from __future__ import annotations

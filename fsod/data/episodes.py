@@ -35,7 +35,8 @@ class Episode:
         queries: (B, 3, S, S) uint8 RGB.
         boxes_xyxy_px: (B, G, 4) float32, padded.
         box_classes: (B, G) int64, class ids of the boxes, of classes outside the episode too; -1 for padding.
-        known_xyxy_px: (B, R, 4) float32, where everything is labelled, so that the rest there is background.
+        known_xyxy_px: (B, R, 4) float32, where what is not labelled is taken to be background (of shots, see
+            ``shots_background``).
         supports: (N, k, 4, s, s) uint8, RGB and mask; k = 0 in finetuning, which has no use for them.
         sides_px: (N, k) float32, see SupportCrop.
         class_ids: (N,) int64, ids of the episode's classes.
@@ -105,13 +106,13 @@ class RealEpisodes(Dataset[Episode]):
     """Episodes over the labelled images of a prepared folder.
 
     Args:
-        folder: images to draw from; every box of ``class_ids`` in them is labelled.
+        folder: images to draw from, with the boxes to learn.
         class_ids: the classes that may appear, as ids of the folder.
         settings: sizes of an episode.
         length: number of episodes.
         seed: of the whole sequence.
         share: which of an episode's queries to make; all if None.
-        known_margin: how far around its boxes an image is fully labelled, in box sides; everywhere if None.
+        known_margin: how far around its boxes a crop may be taken for labelled, in box sides; all of it if None.
         with_supports: whether to draw support crops at all.
         pixels: of the folder's images, (H, W, 3) uint8 RGB, where they are not in its files.
         often: classes, and a share of the queries that is drawn for them alone; the rest is drawn for all.
@@ -196,7 +197,7 @@ class RealEpisodes(Dataset[Episode]):
         )
 
     def _known(self, boxes_xyxy_px: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Regions of a crop, (R, 4), where every object of the classes is labelled."""
+        """Regions of a crop, (R, 4), where what is not labelled is taken to be background."""
         size = self.settings.query_px
         if self.known_margin is None:
             return np.array([[0.0, 0.0, size, size]])

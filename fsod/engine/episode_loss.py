@@ -115,7 +115,7 @@ def targets_of(episode: Episode, row_classes: Tensor) -> Targets:
 
 
 def known_background(episode: Episode, points_xy_px: Tensor) -> Tensor:
-    """(B, L) bool: locations inside a region where everything is labelled."""
+    """(B, L) bool: locations inside a region where background may be assumed."""
     x, y = points_xy_px[:, 0], points_xy_px[:, 1]
     left, top, right, bottom = (side[..., None] for side in episode.known_xyxy_px.unbind(-1))
     return ((x > left) & (x < right) & (y > top) & (y < bottom)).any(1)

@@ -40,7 +40,7 @@ def finetune(
     state: Path,
     observe: Observer,
 ) -> Checkpoint:
-    """Trains on the K shots of every class, base and novel, and on nothing else of their images.
+    """Trains on the K shots of every class, base and novel, and on background in the crops around them.
 
     Args:
         settings: of the run.

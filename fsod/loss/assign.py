@@ -1,9 +1,9 @@
 """SimOTA assignment: which locations answer for which box.
 
 Dynamic-k matching of YOLOX (Ge et al. 2021, section 2.4), which YOLOv7 uses, vectorised over the batch: every box takes
-the k locations of least cost, k being the sum of its ten best IoUs. Cost = -log(score)/2 - 3 log(IoU), with the score of
-the box's own class row as inference computes it; locations that are not both inside the box and near its centre come
-last.
+the k locations of least cost, k being the sum of its ten best IoUs. Cost = -log(score)/2 - 3 log(IoU), with the own
+confidence of the box's class row, without the category decision; locations that are not both inside the box and near its
+centre come last.
 """
 
 from __future__ import annotations

@@ -112,13 +112,14 @@ def shots_background(boxes_xyxy_px: Tensor, targets: Targets, rows: int, known: 
 
     For a class without a shot in the image: wherever ``known`` says. A class with one has others there that are not
     labelled, a quarter of the surroundings for harbours and courts, and the hardest negatives are they. Of it only what
-    overlaps a labelled box is background, as a second box or a loose one of the same object.
+    overlaps a labelled box of any class is background, as a second box or a loose one of the same object. ``known``
+    bounds both.
 
     Args:
         boxes_xyxy_px: (B, L, 4) float, predicted.
         targets: the shots.
         rows: N.
-        known: (B, L) bool, where no class is expected that has no shot in the image.
+        known: (B, L) bool, where background may be assumed at all.
 
     Returns:
         (B, N, L) bool.

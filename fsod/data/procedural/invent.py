@@ -87,7 +87,7 @@ _LINES: tuple[tuple[Shape, dict[str, Range]], ...] = (
 
 
 def random_family(rng: np.random.Generator, without: frozenset[str] = frozenset()) -> Family:
-    """Invents a class: one design, two or three palettes, a size and a way of standing together.
+    """Invents a class: one design, two, three or ten palettes, a size and a way of standing together.
 
     Args:
         rng: source of every choice.
