@@ -14,6 +14,7 @@ from experiments.records import Record, read_records
 
 HERE = Path(__file__).parent
 METRICS = {"novel_map50": "novel", "base_map50": "base"}
+COMPARED = {"novel_map50": "novel mAP50", "base_map50": "base mAP50", "all_map": "mAP of all classes"}
 
 
 def main(path: Path) -> None:
@@ -23,8 +24,9 @@ def main(path: Path) -> None:
         print(f"\nSplit {split}, mAP50, mean and 95 % interval over shot seeds\n")
         print(score_table(ours))
         for reference in [s for s in systems_of(ours) if s == "finetune all"]:
-            print(f"\nSplit {split}, novel mAP50 of {reference!r} less that of others on the same shots\n")
-            print(difference_table(ours, reference))
+            for metric, name in COMPARED.items():
+                print(f"\nSplit {split}, {name} of {reference!r} less that of others on the same shots\n")
+                print(difference_table(ours, reference, metric))
 
 
 def score_table(records: list[Record]) -> str:
