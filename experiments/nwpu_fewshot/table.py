@@ -14,7 +14,12 @@ from experiments.records import Record, read_records
 
 HERE = Path(__file__).parent
 METRICS = {"novel_map50": "novel", "base_map50": "base"}
-COMPARED = {"novel_map50": "novel mAP50", "base_map50": "base mAP50", "all_map": "mAP of all classes"}
+COMPARED = {
+    "novel_map50": "novel mAP50",
+    "base_map50": "base mAP50",
+    "harmonic_map50": "harmonic mean of both",
+    "all_map": "mAP of all classes",
+}
 
 
 def main(path: Path) -> None:
