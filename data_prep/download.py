@@ -136,7 +136,8 @@ def _take(data_set: DataSet, given: Sequence[Path], archives: Path) -> None:
     found: dict[str, Path] = {}
     for path in given:
         if not path.is_file():
-            raise UserError(f"{path}: no such file")
+            what = "a folder; give each archive in it by --from-files" if path.is_dir() else "no such file"
+            raise UserError(f"{path}: {what}")
         md5 = file_md5(path)
         names = [f.name for f in data_set.files if (f.md5 or path.name) == (md5 if f.md5 else f.name)]
         if not names:

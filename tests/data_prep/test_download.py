@@ -256,6 +256,8 @@ def test_files_fetched_by_hand(data_set: DataSet, server: Server, tmp_path: Path
         download(data_set, tmp_path / "other", [tmp_path / "a.rar"])
     with pytest.raises(UserError, match="no such file"):
         download(data_set, tmp_path / "other", [tmp_path / "gone"])
+    with pytest.raises(UserError, match="a folder; give each archive"):
+        download(data_set, tmp_path / "other", [tmp_path / "out"])
 
 
 def test_the_command(data_set: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
