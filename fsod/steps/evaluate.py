@@ -121,8 +121,8 @@ def evaluate_files(
     loaded = load_checkpoint(checkpoint)
     kind = PretrainSettings if loaded.stage == "pretrain" else RunSettings
     known = loaded.settings
-    if not Path(known["run_dir"]).parent.is_dir():
-        known = {**known, "run_dir": str(Path("runs") / known["name"])}
+    if not Path(str(known.get("run_dir", "."))).parent.is_dir():
+        known = {**known, "run_dir": f"runs/{known.get('name')}"}
     settings = override_settings(known, overrides, checkpoint, kind)
     folder = load_folder(data)
     test = folder.select(read_ids(ids)) if ids else folder

@@ -134,6 +134,18 @@ def test_a_checkpoint_from_another_machine_is_tracked_in_runs_here(
     assert not Path("/of").exists()
 
 
+def test_a_checkpoint_without_settings_is_refused(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trained / "runs" / "mini"
+    monkeypatch.chdir(tmp_path)
+    save_checkpoint(
+        tmp_path / "bare.safetensors", replace(load_checkpoint(run / "meta-train.safetensors"), settings={})
+    )
+    assert fsod("evaluate", "--checkpoint", "bare.safetensors", "--data", run / "data") == 2
+    assert "bare.safetensors" in capsys.readouterr().err
+
+
 def test_evaluate_a_bank_of_the_checkpoint(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = trained / "runs" / "mini"
     tuned, other, one = run / "k2-seed0" / "finetune.safetensors", run / "meta-train.safetensors", trained / "one.bank"
