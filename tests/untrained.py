@@ -7,10 +7,9 @@ from pathlib import Path
 import torch
 
 from fsod.config import RunSettings
-from fsod.engine.enroll import learned_bank
 from fsod.model.detector import Detector
 from fsod.store.checkpoint import Checkpoint, save_checkpoint
-from fsod.store.class_bank import save_bank
+from fsod.store.class_bank import learned_bank, save_bank
 
 SETTINGS = RunSettings.model_validate(
     {

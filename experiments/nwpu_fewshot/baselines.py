@@ -19,7 +19,6 @@ from experiments.nwpu_fewshot.systems import detector_of
 from experiments.nwpu_fewshot.yolo import Yolo, YoloDetector, with_classes, yolo_loss
 from fsod.config import PretrainSettings
 from fsod.data.shots import ShotList
-from fsod.engine.enroll import learned_bank
 from fsod.engine.episode_loss import shots_loss
 from fsod.engine.finetune import refine_new
 from fsod.engine.meta_train import fingerprint, motifs_of
@@ -34,6 +33,7 @@ from fsod.store.checkpoint import (
     save_checkpoint,
     write_safetensors,
 )
+from fsod.store.class_bank import learned_bank
 
 
 class YoloHeader(Header):

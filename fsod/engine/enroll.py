@@ -18,8 +18,8 @@ from fsod.errors import UserError
 from fsod.model.detector import Detector
 from fsod.model.meta_head import ClassRows
 from fsod.model.support_encoder import ClassVectors
-from fsod.store.checkpoint import Checkpoint, weights_sha256
-from fsod.store.class_bank import ClassBank
+from fsod.store.checkpoint import Checkpoint
+from fsod.store.class_bank import ClassBank, learned_bank
 
 Examples = dict[str, list[SupportCrop]]
 """Class name -> its examples; classes may have different numbers of them."""
@@ -68,13 +68,6 @@ def _turns(crop: SupportCrop) -> list[SupportCrop]:
     return turns
 
 
-def learned_bank(checkpoint: Checkpoint, gsd_m: float | None) -> ClassBank:
-    """A bank of the classes that a checkpoint has learned."""
-    rows = checkpoint.detector.learned_rows().detach()
-    origins = {name: {"row": "learned", "stage": checkpoint.stage} for name in checkpoint.class_names}
-    return ClassBank(checkpoint.class_names, rows, weights_sha256(checkpoint.detector), origins, gsd_m)
-
-
 def enrolled_bank(
     checkpoint: Checkpoint,
     examples: Examples,
@@ -117,4 +110,5 @@ def enrolled_bank(
         }
         for name, crops in examples.items()
     }
-    return ClassBank((*bank.class_names, *examples), rows, bank.weights_sha256, {**bank.origins, **origins}, gsd_m)
+    names = (*bank.class_names, *examples)
+    return ClassBank(names, rows, bank.weights_sha256, {**bank.origins, **origins}, gsd_m)

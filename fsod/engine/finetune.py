@@ -18,7 +18,7 @@ from fsod.data.marked import marked_shots
 from fsod.data.shots import ShotList, only_shots
 from fsod.engine.device import Machine
 from fsod.engine.distributed import first_goes_ahead, is_first, share_of
-from fsod.engine.enroll import encode_examples, learned_bank, shot_examples
+from fsod.engine.enroll import encode_examples, shot_examples
 from fsod.engine.episode_loss import shots_loss
 from fsod.engine.infer import batch_detector
 from fsod.engine.meta_train import fingerprint
@@ -27,7 +27,7 @@ from fsod.engine.stage import Observer, Stage, run_stage
 from fsod.engine.thresholds import FLOOR, propose_trained_scores
 from fsod.model.detector import Detector
 from fsod.store.checkpoint import Checkpoint, save_checkpoint, weights_sha256
-from fsod.store.class_bank import ClassBank
+from fsod.store.class_bank import ClassBank, learned_bank
 
 
 def finetune(

@@ -26,6 +26,22 @@ SHIPPED = Path(__file__).parents[1] / "weights" / "nano.safetensors"
 """What comes with fsod: size nano, pretrained on invented classes alone."""
 
 
+class LearnedFrom(BaseModel):
+    """What a checkpoint that stands alone, as a class bank does, says of its classes beside their rows.
+
+    Attributes:
+        origins: see ``ClassBank``.
+        gsd_m: see ``ClassBank``.
+        enlargement: see ``ClassBank``.
+        marks: what the analyst marked on each scene, see ``fsod.steps.scene_marks``; a later training goes on from it.
+    """
+
+    origins: dict[str, dict[str, Any]]
+    gsd_m: float | None = None
+    enlargement: float = 1.0
+    marks: list[dict[str, Any]] = []
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A detector and what it is.
@@ -36,6 +52,7 @@ class Checkpoint:
         class_names: of the learned rows, in order.
         stage: what made it: pretrain, meta-train, finetune.
         settings: of the run that made it.
+        learned_from: of a detector that was finetuned on an analyst's marks; None for others.
     """
 
     detector: Detector
@@ -43,6 +60,7 @@ class Checkpoint:
     class_names: tuple[str, ...]
     stage: str
     settings: dict[str, Any] = field(default_factory=dict)
+    learned_from: LearnedFrom | None = None
 
 
 class Header(BaseModel):
@@ -70,6 +88,7 @@ class CheckpointHeader(Header):
     class_names: tuple[ClassName, ...]
     stage: str
     settings: dict[str, Any]
+    learned_from: LearnedFrom | None = None
 
 
 def weights_sha256(detector: Detector) -> str:
@@ -93,6 +112,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, dtype: torch.dtype = tor
         class_names=checkpoint.class_names,
         stage=checkpoint.stage,
         settings=checkpoint.settings,
+        learned_from=checkpoint.learned_from,
     )
     weights = copy.deepcopy(checkpoint.detector).to(dtype).state_dict()
     write_safetensors(path, {name: value.cpu() for name, value in weights.items()}, header)
@@ -118,7 +138,7 @@ def load_checkpoint(path: Path, trunk_dtype: torch.dtype = torch.float32, size: 
         detector.load_state_dict(tensors)
     except RuntimeError as error:
         raise UserError(f"{path}: the weights do not fit a {header.size} detector: {_first_line(error)}") from error
-    return Checkpoint(detector.eval(), header.size, header.class_names, header.stage, header.settings)
+    return Checkpoint(detector.eval(), **dict(header))
 
 
 def write_safetensors(path: Path, tensors: dict[str, torch.Tensor], header: Header) -> None:

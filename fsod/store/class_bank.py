@@ -1,6 +1,7 @@
 """The class bank: a small file that holds the rows of enrolled classes.
 
 A bank belongs to the weights it was made with and is refused by hash for others. Banks of the same weights compose.
+A checkpoint is a bank of the classes that it has learned, with its own weights in the same file.
 """
 
 from __future__ import annotations
@@ -15,8 +16,13 @@ from fsod.model.detector import Detector
 from fsod.model.meta_head import ClassRows
 from fsod.store.checkpoint import (
     SHIPPED,
+    Checkpoint,
+    CheckpointHeader,
     ClassName,
     Header,
+    LearnedFrom,
+    load_checkpoint,
+    read_any_header,
     read_header,
     read_safetensors,
     weights_sha256,
@@ -37,7 +43,8 @@ class ClassBank:
         weights_sha256: hash of the weights that the rows are for.
         origins: class name -> where its row comes from (learned, predicted, refined; examples, their GSD), and what
             goes with it: ``score``, from which on its detections are worth showing; ``reported``, false for a rival.
-        gsd_m: ground size of a pixel in the examples' images, None when unknown.
+        gsd_m: ground size of a pixel that scenes are searched at, None when unknown.
+        enlargement: how many times as large as it is a scene of unknown GSD is searched.
         checkpoint: the file of these weights as seen from the bank's folder, or "shipped"; only the hash decides
             whether they fit.
     """
@@ -47,6 +54,7 @@ class ClassBank:
     weights_sha256: str
     origins: dict[str, dict[str, Any]] = field(default_factory=dict)
     gsd_m: float | None = None
+    enlargement: float = 1.0
     checkpoint: str | None = None
 
     @property
@@ -99,6 +107,7 @@ class BankHeader(Header):
     weights_sha256: str
     origins: dict[str, dict[str, Any]]
     gsd_m: float | None
+    enlargement: float = 1.0
     checkpoint: str | None = None
 
 
@@ -111,13 +120,42 @@ def save_bank(path: Path, bank: ClassBank, checkpoint: Path) -> None:
         weights_sha256=bank.weights_sha256,
         origins=bank.origins,
         gsd_m=bank.gsd_m,
+        enlargement=bank.enlargement,
         checkpoint="shipped" if checkpoint == SHIPPED else os.path.relpath(checkpoint, path.parent),
     )
     write_safetensors(path, tensors, header)
 
 
+def learned_bank(checkpoint: Checkpoint, gsd_m: float | None = None) -> ClassBank:
+    """A bank of the classes that a checkpoint has learned.
+
+    Args:
+        checkpoint: with what it says of its classes, if it does.
+        gsd_m: of the images that they were learned from, where the checkpoint does not say.
+    """
+    own = {name: {"row": "learned", "stage": checkpoint.stage} for name in checkpoint.class_names}
+    known = checkpoint.learned_from or LearnedFrom(origins=own, gsd_m=gsd_m)
+    rows = checkpoint.detector.learned_rows().detach()
+    return ClassBank(
+        checkpoint.class_names,
+        rows,
+        weights_sha256(checkpoint.detector),
+        known.origins,
+        known.gsd_m,
+        known.enlargement,
+    )
+
+
 def read_bank(path: Path) -> ClassBank:
-    """Reads a bank as it is, whatever weights it belongs to; UserError if the file is no bank."""
+    """Reads a bank as it is, whatever weights it belongs to; UserError if the file is no bank.
+
+    Of a checkpoint, the classes that it has learned.
+    """
+    if _is_checkpoint(path):
+        bank = replace(learned_bank(load_checkpoint(path)), checkpoint=path.name)
+        if not bank.class_names:
+            raise UserError(f"{path}: weights that have learned no class; enroll examples with `fsod enroll` first")
+        return bank
     tensors, header = read_safetensors(path, BankHeader)
     try:
         rows = ClassRows([tensors[f"kernels.{level}"] for level in range(len(tensors) - 1)], tensors["biases"])
@@ -147,9 +185,15 @@ def load_bank(path: Path, detector: Detector) -> ClassBank:
 
 def checkpoint_of(path: Path) -> Path:
     """The file of the weights that a bank was made for; UserError if the bank does not say or it is not there."""
+    if _is_checkpoint(path):
+        return path
     name = read_header(path, BankHeader).checkpoint
     if name == "shipped":
         return SHIPPED
     if not name or not (path.parent / name).is_file():
         raise UserError(f"{path}: the weights it was made for ({name}) are not there; name them with --checkpoint")
     return path.parent / name
+
+
+def _is_checkpoint(path: Path) -> bool:
+    return read_any_header(path, BankHeader.WHAT).get("format") == CheckpointHeader.FORMAT

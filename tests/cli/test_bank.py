@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from fsod.model.detector import Detector
-from fsod.store.checkpoint import Checkpoint, save_checkpoint, weights_sha256
+from fsod.store.checkpoint import SHIPPED, Checkpoint, save_checkpoint, weights_sha256
 from fsod.store.class_bank import ClassBank, checkpoint_of, load_bank, read_bank, save_bank
 from tests import command
 
@@ -100,7 +100,7 @@ def test_add_takes_one_class_and_remove_takes_it_out(
 
 
 def test_what_is_no_bank_is_one_clear_line(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert fsod("list", place / "weights" / "w.safetensors") == 2
+    assert fsod("list", SHIPPED) == 2
     error = capsys.readouterr().err.strip()
-    assert "not a class bank" in error
+    assert "have learned no class" in error
     assert len(error.splitlines()) == 1

@@ -22,14 +22,13 @@ from fsod.boxes import Detections, iou
 from fsod.config import EvaluateSettings
 from fsod.engine import onnx_infer
 from fsod.engine.device import Machine
-from fsod.engine.enroll import learned_bank
 from fsod.engine.export import _prove, export_bank
 from fsod.engine.infer import batch_detector
 from fsod.engine.onnx_infer import INPUT, METADATA_KEY, OUTPUTS, load_onnx
 from fsod.errors import UserError
 from fsod.model.baked import bake
 from fsod.store.checkpoint import load_checkpoint
-from fsod.store.class_bank import load_bank
+from fsod.store.class_bank import learned_bank, load_bank
 from tests import untrained
 from tests.command import fsod
 

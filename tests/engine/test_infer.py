@@ -9,11 +9,11 @@ import torch
 from fsod.boxes import Detections
 from fsod.config import EvaluateSettings
 from fsod.engine.device import Machine
-from fsod.engine.enroll import learned_bank
 from fsod.engine.infer import batch_detector, settle, to_batch, warm_up
 from fsod.model.baked import decide
 from fsod.model.detector import Detector
 from fsod.store.checkpoint import Checkpoint
+from fsod.store.class_bank import learned_bank
 
 CPU = torch.device("cpu")
 

@@ -15,7 +15,7 @@ def made(file: str, *names: str, weights: str = "w" * 64, gsd_m: float | None = 
     torch.manual_seed(len(names))
     rows = ClassRows([torch.randn(len(names), c) for c in (4, 8, 16)], torch.randn(len(names), 3))
     origins = {name: {"row": "predicted", "examples": 3, "scene": file} for name in names}
-    return Path(file), ClassBank(names, rows, weights, origins, gsd_m, "weights.safetensors")
+    return Path(file), ClassBank(names, rows, weights, origins, gsd_m, checkpoint="weights.safetensors")
 
 
 def test_rows_and_origins_stand_beside_each_other() -> None:
