@@ -16,7 +16,8 @@ from fsod.data.coco import CocoFolder, ImageRecord, load_folder
 from fsod.data.marked import Marked, marked_shots
 from fsod.data.shots import draw_shots, load_shots
 from fsod.errors import UserError, nearest
-from fsod.geo.labels import LabelledBoxes, raise_refused, read_boxes, read_layer
+from fsod.geo.features import raise_refused
+from fsod.geo.labels import LabelledBoxes, read_boxes, read_layer
 from fsod.geo.scene import Scene, open_scene
 from fsod.steps.train import gsd_of
 from fsod.store.bank_merge import SAME_GSD
