@@ -94,13 +94,17 @@ class LabelLayer:
         boxes = self._pixel_boxes(scene)
         inside = np.clip(boxes, 0, np.tile([scene.width_px, scene.height_px], 2))
         # a box of NaN, of a place that the scene's CRS cannot hold, is outside too
-        on: NDArray[np.bool_] = (inside[:, :2] < inside[:, 2:]).all(axis=1)
+        on = np.asarray((inside[:, :2] < inside[:, 2:]).all(axis=1))
         visible = np.prod(inside[on, 2:] - inside[on, :2], axis=1) / np.prod(boxes[on, 2:] - boxes[on, :2], axis=1)
         there = self.select(on)
         return LabelledBoxes(inside[on], there.class_names, there.features, there.numbers, visible)
 
-    def place_on(self, scenes: Sequence[Scene]) -> list[LabelledBoxes]:
+    def place_on(self, scenes: Sequence[Scene], hint: str = "") -> list[LabelledBoxes]:
         """The same for several scenes; where they share ground, a label is on the one that shows most of it, once.
+
+        Args:
+            scenes: at least one.
+            hint: to be said of labels that lie on none of them.
 
         Raises:
             UserError: besides, a label that lies on none of them.
@@ -113,7 +117,7 @@ class LabelLayer:
                     best[number] = share, i
         why = outside(scenes[0]) if len(scenes) == 1 else "lies on none of the scenes"
         features = dict(zip(self.numbers.tolist(), self.features.tolist(), strict=True))
-        raise_refused(self.path, {features[n]: why for n, (_, i) in best.items() if i < 0})
+        raise_refused(self.path, {features[n]: why + hint for n, (_, i) in best.items() if i < 0})
         return [
             boxes.select(np.array([best[n][1] == i for n in boxes.numbers.tolist()], dtype=bool))
             for i, boxes in enumerate(placed)

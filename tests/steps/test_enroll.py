@@ -98,7 +98,7 @@ def test_scenes_that_do_not_go_together_are_refused(weights: Path, tmp_path: Pat
     with pytest.raises(UserError, match=r"coarse\.tif: 0\.7 m a pixel, but .*west\.tif has 0\.5 m"):
         enroll(weights, examples_on_scenes([west, coarse], [labels], [], "class"), out, learned=False)
     bare = write_scene(tmp_path / "bare.tif", 160, 640, crs=None)
-    with pytest.raises(UserError, match=r"bare\.tif: has no usable CRS"):
+    with pytest.raises(UserError, match=r"bare\.tif: has no usable CRS, but .*west\.tif has one"):
         enroll(weights, examples_on_scenes([west, bare], [labels], [], "class"), out, learned=False)
     middle = write_scene(tmp_path / "middle.tif", 200, 500)
     with pytest.raises(UserError, match="feature 5: lies on none of the scenes"):
