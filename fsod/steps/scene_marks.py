@@ -158,7 +158,7 @@ def _of_each(
     if scenes[0].georeference.crs is None and len(scenes) > 1:
         if files and len(files) != len(scenes):
             raise UserError(
-                f"{option}: {len(files)} files for {len(scenes)} scenes without a CRS; give one for each scene, in the "
+                f"{option}: {len(files)} given for {len(scenes)} scenes without a CRS; give one for each scene, in the "
                 "order of the scenes"
             )
         paired = zip(scenes, files, strict=True) if files else ()
