@@ -177,6 +177,7 @@ def search_scene(
         gsd_m=None if plan.native else plan.gsd_m or searcher.gsd_m,
         bands=plan.bands,
         aoi=plan.aoi,
+        aoi_layer=plan.aoi_layer,
         skip_damaged=plan.skip_damaged,
         iou_threshold=searcher.suppression.nms_iou,
         rival_iou=searcher.suppression.rival_iou,

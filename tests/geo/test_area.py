@@ -165,6 +165,16 @@ def test_what_is_no_area_is_refused(scene: Path, tmp_path: Path) -> None:
         predict_scene(scene, everywhere, aoi=tmp_path / "missing.gpkg")
 
 
+def test_a_layer_of_several_is_named(scene: Path, tmp_path: Path) -> None:
+    aoi = save_area(tmp_path / "a.gpkg", CORNER_PX, "EPSG:32633")
+    geopandas.GeoSeries([shapely.box(500_000, 4_999_950, 500_050, 5_000_000)], crs=32633).to_file(aoi, layer="corner")
+    with pytest.raises(UserError, match=r"has several layers; name one of a, corner \(--layer\)"):
+        predict_scene(scene, everywhere, window_px=64, overlap_px=32, aoi=aoi)
+    found = centres(predict_scene(scene, everywhere, window_px=64, overlap_px=32, aoi=aoi, aoi_layer="corner"))
+    assert len(found) > 10
+    assert (found <= 100).all()
+
+
 def test_another_area_is_another_run(scene: Path, tmp_path: Path) -> None:
     journal = tmp_path / "out.journal"
     first = save_area(tmp_path / "a.gpkg", CORNER_PX, "EPSG:32633")

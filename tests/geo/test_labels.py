@@ -5,15 +5,12 @@ from pathlib import Path
 
 import geopandas
 import numpy as np
-import pandas as pd
-import pyogrio
 import pytest
 import shapely
 from affine import Affine
 
 from fsod.boxes import Detections
 from fsod.errors import UserError
-from fsod.geo.features import layer_in
 from fsod.geo.labels import read_boxes, read_layer
 from fsod.geo.layer_files import write_layer
 from fsod.geo.scene import Scene, open_scene
@@ -199,18 +196,6 @@ def test_parts_of_a_feature_are_examples_of_their_own(make_raster: MakeRaster, t
         geopandas.GeoDataFrame({"kind": ["tank"]}, geometry=[away], crs=one.crs).to_file(tmp_path / "e.gpkg")
         with pytest.raises(UserError, match="feature 1: lies outside"):
             read_boxes(tmp_path / "e.gpkg", "kind", scene)
-
-
-def test_tables_that_qgis_keeps_beside_a_layer_are_none(make_raster: MakeRaster, tmp_path: Path) -> None:
-    with open_made(make_raster, crs="EPSG:32633", transform=STRAIGHT) as scene:
-        path = save(tmp_path / "a.gpkg", scene)
-        pyogrio.write_dataframe(pd.DataFrame({"styleQML": ["<qgis/>"]}), path, layer="layer_styles", append=True)
-        assert read_boxes(path, "kind", scene).class_names == tuple(CLASSES)
-        assert layer_in(path, "anything") is None
-        geopandas.read_file(path, layer="a").to_file(path, layer="b")
-        assert layer_in(path, "b") == "b"
-        with pytest.raises(UserError, match=r"has several layers; name one of a, b \(--layer\)"):
-            read_boxes(path, "kind", scene)
 
 
 @pytest.mark.parametrize(
