@@ -49,15 +49,15 @@ class _Plan:
         record: the scene as if it were one image. The ``box_ids`` number the objects of all label files, so an object on
             two scenes has one number. Of objects that the scene's edge cuts, more than half away, the rest is cut boxes.
         labels: the file of its labels.
-        features: of that file, that lie on it.
-        first_id: what to add to a feature's number for the number of its object.
+        numbers: of the file's labels, that lie on it.
+        first_id: what to add to a label's number in its file for the number of its object.
         tiles: its windows.
     """
 
     scene: Scene
     record: ImageRecord
     labels: Path
-    features: NDArray[np.int64]
+    numbers: NDArray[np.int64]
     first_id: int
     tiles: list[Tile]
 
@@ -76,7 +76,7 @@ def prepare_labels(scenes: Path, labels: Path, out: Path, settings: LabelSetting
 
     Returns:
         The card, as written to ``out/card.json``. ``objects_in_no_image`` are those that every image holds too little of,
-        by the number of their feature (over all label files, one after the other).
+        by their number among the labels (over all label files, one after the other).
 
     Raises:
         UserError: nothing to read; unless ``skip_bad``, a scene without labels or the reverse, a file or a window that
@@ -97,7 +97,7 @@ def prepare_labels(scenes: Path, labels: Path, out: Path, settings: LabelSetting
         problems += [entry for entry in entries if isinstance(entry, Problem)]
         written = [(*job, entry) for job, entry in zip(jobs, entries, strict=True) if isinstance(entry, dict)]
         coco = _coco(_class_names(layers), written)
-        objects = {i for plan in plans for i in (plan.features + plan.first_id).tolist()}
+        objects = {i for plan in plans for i in (plan.numbers + plan.first_id).tolist()}
         card = {
             "format": "labelled_scenes",
             "source": f"{scenes} with {labels}",
@@ -127,7 +127,7 @@ def _plan_all(
 ) -> list[_Plan]:
     """Every scene with its labels and windows; labels that lie on none of their scenes join the problems."""
     class_ids = {name: i for i, name in enumerate(_class_names(layers))}
-    counts = [len(layer.features) + len(layer.refused) for layer in layers.values()]
+    counts = [layer.count for layer in layers.values()]
     first_ids = dict(zip(layers, np.cumsum([0, *counts]).tolist(), strict=False))
     plans = []
     for item in items:
@@ -140,9 +140,9 @@ def _plan_all(
     for path, layer in layers.items():
         there = [plan for plan in plans if plan.labels == path]
         if there:
-            away = set(layer.features.tolist()).difference(*(plan.features.tolist() for plan in there))
+            away = ~np.isin(layer.numbers, np.concatenate([plan.numbers for plan in there]))
             why = outside(there[0].scene) if len(there) == 1 else f"lies outside all {len(there)} scenes"
-            problems += [Problem(path, f"feature {i}: {why}") for i in sorted(away)]
+            problems += [Problem(path, f"feature {i}: {why}") for i in np.unique(layer.features[away]).tolist()]
     raise_first(problems, settings)
     return plans
 
@@ -160,12 +160,12 @@ def _plan(item: Item, layer: LabelLayer, first_id: int, class_ids: dict[str, int
         height_px=scene.height_px,
         boxes_xyxy_px=placed.boxes_xyxy_px[enough],
         class_ids=classes[enough],
-        box_ids=first_id + placed.features[enough],
+        box_ids=first_id + placed.numbers[enough],
         cut_boxes_xyxy_px=placed.boxes_xyxy_px[~enough],
         cut_class_ids=classes[~enough],
     )
     tiles = cut_tiles(record, settings.window_px, settings.overlap_px, MIN_KEPT_AREA)
-    return _Plan(scene, record, layer.path, placed.features, first_id, tiles)
+    return _Plan(scene, record, layer.path, placed.numbers, first_id, tiles)
 
 
 def _write_window(plan: _Plan, tile: Tile, folder: Path, settings: LabelSettings) -> dict[str, Any] | Problem | None:

@@ -149,6 +149,7 @@ class PredictSettings(Settings):
     native: bool = Field(False, description="never resample")
     bands: tuple[Positive, ...] | None = Field(None, description="one or three band numbers to see as RGB")
     aoi: Path | None = Field(None, description="vector file of the area to search")
+    aoi_layer: str | None = Field(None, description="layer of that file, where it has several")
     restart: bool = Field(False, description="begin anew, whatever an unfinished run has left")
     skip_damaged: bool = Field(False, description="go on where pixels cannot be read")
     precision: Precision = Field("auto", description="auto: bfloat16 where the hardware multiplies it natively")

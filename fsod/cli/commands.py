@@ -20,6 +20,8 @@ from fsod.cli.examples import (
     FilesK,
     OtherWeights,
     Rivals,
+    VectorLayer,
+    Verdicts,
     Weights,
     read_examples,
     weights_of,
@@ -172,11 +174,13 @@ def enroll_command(
     config: Weights = None,
     checkpoint: OtherWeights = None,
     attribute: Attribute = "class",
+    verdicts: Verdicts = None,
+    layer: VectorLayer = None,
     learned: Annotated[bool, typer.Option(help="Also put in the classes that the checkpoint has learned.")] = False,
     json: Json = None,
 ) -> None:
     """Take up classes without training, from boxes on GeoTIFFs or in a prepared folder (--class NAME -k 5, or --shots)."""
-    files = read_examples(scene, examples, rivals, data, shots, names, shots_k, seed, attribute)
+    files = read_examples(scene, examples, rivals, data, shots, names, shots_k, seed, attribute, verdicts, layer)
     from fsod.steps.enroll import enroll
 
     result = enroll(weights_of(config, checkpoint), files, out, learned=learned)

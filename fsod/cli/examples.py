@@ -19,7 +19,9 @@ ExampleScenes = Annotated[
 ExampleLabels = Annotated[
     list[Path] | None,
     typer.Option(
-        "--examples", help="Vector file of example boxes: GeoJSON, GeoPackage, Shapefile; repeat it for each."
+        "--examples",
+        help="Vector file of example boxes: GeoJSON, GeoPackage, Shapefile; repeat it for each, and for scenes without a "
+        "coordinate system in the same order.",
     ),
 ]
 Rivals = Annotated[
@@ -29,6 +31,25 @@ Rivals = Annotated[
         help="What is often taken for the classes, to be told apart and never reported: a vector file of boxes, or with "
         "--data a class; repeat it for each.",
     ),
+]
+Verdicts = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--verdicts",
+        help="A layer that `fsod predict` wrote, with yes or no in its attribute verdict: yes is an example, no is told "
+        "apart from them; repeat it for each.",
+    ),
+]
+Areas = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--area",
+        help="Vector file of polygons in which every object of the classes is marked, so that the rest of them is "
+        "background; repeat it for each.",
+    ),
+]
+VectorLayer = Annotated[
+    str | None, typer.Option("--layer", help="Which layer to read of those vector files that have several.")
 ]
 ExampleFolder = Annotated[Path | None, typer.Option("--data", help="A prepared folder, instead of scene and examples.")]
 ExampleShots = Annotated[Path | None, typer.Option("--shots", help="Shot list of the folder.")]
@@ -54,15 +75,20 @@ def read_examples(
     k: int | None,
     seed: int,
     attribute: str,
+    verdicts: list[Path] | None = None,
+    layer: str | None = None,
 ) -> ExampleFiles:
     """The examples that the options name; UserError unless they are those of one of the two ways."""
     from fsod.steps.examples import examples_in_folder, examples_on_scenes
 
-    if data is not None and not (scenes or labels or (shots and k)):
+    if data is not None and not (scenes or labels or verdicts or layer or (shots and k)):
         return examples_in_folder(data, shots, class_names or [], rivals or [], k or 10, seed)
-    if data is None and scenes and labels and not (shots or class_names or k):
-        return examples_on_scenes(scenes, labels, [Path(name) for name in rivals or []], attribute)
-    raise UserError("examples are either --scene and --examples, or --data with --class (and -k) or --shots")
+    if data is None and scenes and (labels or verdicts) and not (shots or class_names or k):
+        not_these = [Path(name) for name in rivals or []]
+        return examples_on_scenes(scenes, labels or [], not_these, attribute, verdicts or [], layer)
+    raise UserError(
+        "examples are either --scene and --examples or --verdicts, or --data with --class (and -k) or --shots"
+    )
 
 
 def weights_of(config: Path | None, checkpoint: Path | None) -> Path:

@@ -56,6 +56,7 @@ def predict_command(
     aoi: Annotated[
         Path | None, typer.Option(help="Search only inside these polygons (any vector file and CRS).")
     ] = None,
+    layer: Annotated[str | None, typer.Option("--layer", help="Which layer of --aoi, where it has several.")] = None,
     skip_damaged: Annotated[bool, typer.Option(help="Go on where pixels cannot be read.")] = False,
     restart: Annotated[
         bool, typer.Option("--restart", help="Begin anew, whatever the journal of an unfinished run holds.")
@@ -72,6 +73,8 @@ def predict_command(
     """Find the classes of a bank in scenes of any size; goes on after an interruption."""
     from fsod.steps.predict import predict_files
 
+    if layer is not None and aoi is None:
+        raise UserError(f"--layer {layer}: is a layer of --aoi, which is not given")
     plan = PredictSettings.model_construct(
         score=score,
         window_px=window_px,
@@ -82,6 +85,7 @@ def predict_command(
         native=native,
         bands=None if bands is None else _numbers(bands, int, "--bands {}: give one or three numbers, as 4,3,2"),
         aoi=aoi,
+        aoi_layer=layer,
         restart=restart,
         skip_damaged=skip_damaged,
         precision=precision,

@@ -7,10 +7,14 @@ import math
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from shapely.affinity import translate
 from shapely.geometry.base import BaseGeometry
 
 Geometries = NDArray[np.object_]
 """(n,) shapely geometries."""
+
+SEAM_DEG = 1e-9
+"""How near to 180 a part ends that was cut there: 0.1 mm on the ground."""
 
 
 def lonlat_polygons(rings_deg: NDArray[np.float64]) -> Geometries:
@@ -56,3 +60,29 @@ def _cut(ring_deg: NDArray[np.float64]) -> BaseGeometry:
 def _exteriors(clipped: BaseGeometry) -> list[shapely.LinearRing]:
     """Of the polygons among what clipping left, which may be lines and points too."""
     return [part.exterior for part in shapely.get_parts(clipped) if isinstance(part, shapely.Polygon)]
+
+
+def within_180(shape: BaseGeometry) -> BaseGeometry:
+    """The same polygons in longitudes of -180..180: what lies beyond is cut off and put where it belongs."""
+    west, south, east, north = shape.bounds
+    if west >= -180 and east <= 180:
+        return shape
+    parts = []
+    for turn in range(math.floor((west + 180) / 360), math.ceil((east + 180) / 360)):
+        clipped = shapely.clip_by_rect(shape, 360 * turn - 180, south - 1, 360 * turn + 180, north + 1)
+        parts.append(translate(clipped, -360 * turn))
+    return shapely.union_all(parts)
+
+
+def joined_at_180(shape: BaseGeometry) -> BaseGeometry:
+    """What was cut at 180 degrees in one piece again, with longitudes that run past 180; anything else as it is."""
+    parts = shapely.get_parts(shape)
+    bounds = shapely.bounds(parts)
+    if len(parts) < 2 or bounds[:, 0].min() > -180 + SEAM_DEG or bounds[:, 2].max() < 180 - SEAM_DEG:
+        return shape
+    west = bounds[:, 0] < -180 + SEAM_DEG
+    seam = west | (bounds[:, 2] > 180 - SEAM_DEG)
+    parts[west] = [translate(part, 360) for part in parts[west]]
+    # parts that met at 180 may not do so to the last digit any more
+    whole = shapely.union_all(parts[seam], grid_size=SEAM_DEG)
+    return shapely.multipolygons([*parts[~seam], *shapely.get_parts(whole)])

@@ -16,10 +16,10 @@ import shapely
 from numpy.typing import NDArray
 
 from fsod.boxes import Detections
-from fsod.errors import UserError
-from fsod.geo.antimeridian import lonlat_polygons
-from fsod.geo.labels import raise_refused, read_frame
+from fsod.geo.antimeridian import lonlat_polygons, within_180
+from fsod.geo.features import read_polygons
 from fsod.geo.scene import Scene
+from fsod.geo.scene_frame import transformer, y_factor
 from fsod.geo.windows import Grid
 
 
@@ -28,7 +28,8 @@ class Area:
     """An area of interest.
 
     Attributes:
-        shape: polygons in the CRS of their file, prepared; in scene pixels where the scene has no CRS.
+        shape: polygons in the CRS of their file, prepared, longitudes within -180..180; in scene pixels where the scene
+            has no CRS.
         sha256: hash of the shape and its CRS.
         from_scene: from the scene's CRS to that of the file; None where the scene has no CRS.
         lonlat: whether the CRS of the file is one of longitudes and latitudes, so that windows may cross 180 degrees.
@@ -72,37 +73,37 @@ class Area:
         if self.from_scene is None:
             return xy_px
         xy = scene.georeference.to_crs(xy_px)
-        return np.stack(self.from_scene.transform(xy[:, 0], xy[:, 1]), axis=1)
+        xy = np.stack(self.from_scene.transform(xy[:, 0], xy[:, 1]), axis=1)
+        if self.lonlat:  # a scene of 0..360 keeps its longitudes where CRSs are the same
+            beyond = np.abs(xy[:, 0]) > 180
+            xy[beyond, 0] = (xy[beyond, 0] + 180) % 360 - 180
+        return xy
 
 
-def read_area(path: Path, scene: Scene) -> Area:
+def read_area(path: Path, scene: Scene, layer: str | None = None) -> Area:
     """Reads the polygons of a vector file as the area to search in a scene.
 
-    For a scene without a usable CRS coordinates are taken for its pixels.
+    For a scene without a usable CRS coordinates are taken for its pixels, see ``scene_frame``.
 
     Args:
         path: GeoJSON, GeoPackage, Shapefile, FlatGeobuf or anything else that GDAL reads, in any CRS.
         scene: to be searched.
+        layer: which layer, where the file has several.
 
     Raises:
         UserError: not a vector file, several layers, no polygon, a feature that is none, a CRS that is missing or does
             not lead to the scene's.
     """
-    frame = read_frame(path, None)
-    shapes = np.asarray(frame.geometry)
-    if not len(shapes):
-        raise UserError(f"{path}: holds no features; draw at least one polygon")
-    other = np.flatnonzero((shapely.get_dimensions(shapes) < 2) | shapely.is_empty(shapes)) + 1
-    raise_refused(path, dict.fromkeys(other.tolist(), "no polygon, so no area to search"))
-    shape = shapely.union_all(shapely.make_valid(shapes))
-    shapely.prepare(shape)
-    sha256 = hashlib.sha256(shapely.to_wkb(shape) + str(frame.crs).encode()).hexdigest()
+    polygons = read_polygons(path, layer)
+    shape = shapely.union_all(np.asarray(polygons))
+    sha256 = hashlib.sha256(shapely.to_wkb(shape) + str(polygons.crs).encode()).hexdigest()
     if scene.georeference.crs is None:
+        factors = 1, y_factor(path, polygons, np.arange(1, len(polygons) + 1))
+        shape = shapely.transform(shape, lambda xy: xy * factors)
+        shapely.prepare(shape)
         return Area(shape, sha256, None, lonlat=False)
-    if frame.crs is None:
-        raise UserError(f"{path}: has no CRS; save it with the one its coordinates are in")
-    try:
-        from_scene = pyproj.Transformer.from_crs(scene.georeference.crs, frame.crs, always_xy=True)
-    except pyproj.exceptions.ProjError as error:
-        raise UserError(f"{path}: its CRS does not lead to that of {scene.name}") from error
-    return Area(shape, sha256, from_scene, lonlat=frame.crs.is_geographic)
+    from_scene = transformer(path, polygons.crs, scene, back=True)
+    if polygons.crs.is_geographic:
+        shape = within_180(shape)
+    shapely.prepare(shape)
+    return Area(shape, sha256, from_scene, lonlat=polygons.crs.is_geographic)

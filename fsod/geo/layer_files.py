@@ -1,7 +1,7 @@
 """A scene's detections as a file, in the format that its name asks for.
 
 GeoJSON is longitude and latitude (RFC 7946), the other formats of maps are in the scene's CRS; COCO is pixels, CSV has
-pixels and the longitude and latitude of a box's centre.
+pixels and the longitude and latitude of a box's centre. All but COCO have a place for a verdict on each detection.
 """
 
 from __future__ import annotations

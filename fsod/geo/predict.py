@@ -99,6 +99,7 @@ def predict_scene(
     iou_threshold: float = 0.5,
     rival_iou: float = 0.9,
     aoi: Path | None = None,
+    aoi_layer: str | None = None,
     skip_damaged: bool = False,
     journal: Path | None = None,
     detector: Mapping[str, Any] | None = None,
@@ -125,6 +126,7 @@ def predict_scene(
         rival_iou: boxes of different classes from two windows that overlap more are one object.
         aoi: vector file of the area of interest; windows outside it are never run, detections whose centre lies outside
             are left out.
+        aoi_layer: layer of that file, where it has several.
         skip_damaged: go on where pixels cannot be read, instead of stopping there; what the damaged window answers for
             is then missing, up to the seams with its neighbours.
         journal: file to keep what is finished in, and to go on from if it is there. It stays: who has written the result
@@ -144,7 +146,7 @@ def predict_scene(
         open_scene(path, driver=driver, gsd_m=gsd_m, bands=bands, stretch=stretch, skip_damaged=skip_damaged) as scene,
     ):
         passes = make_passes(scene, window_px, overlap_px, scales)
-        area = None if aoi is None else read_area(aoi, scene)
+        area = None if aoi is None else read_area(aoi, scene, aoi_layer)
         todo = np.concatenate(
             [np.ones(len(p.grid), np.bool_) if area is None else area.reached(p.grid, p.scene) for p in passes]
         )

@@ -8,18 +8,23 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from fsod.files import write_bytes
+from fsod.geo.vector import ASK, VERDICT
 
+CATEGORIES = "Symbology|Labeling|Fields|Forms|AttributeTable"
 LINE_MM = "0.5"
 LABEL = '"class" || \' \' || format_number("score", 2)'
 POLYGONS = "2"
 OUTSIDE = "8"
 """QGIS's placement of a label beside its polygon, so that it never covers the object."""
 
+VERDICTS = {"not judged": "", "yes": "yes", "no": "no"}
+"""What the drop-down of a verdict shows -> what it writes."""
+
 Colour = tuple[int, int, int]
 
 
 def write_style(path: Path, colours: Mapping[str, Colour]) -> None:
-    """Boxes without fill, one colour a class, labelled with class and score.
+    """Boxes without fill, one colour a class, labelled with class and score; a drop-down for verdicts.
 
     Args:
         path: the layer's name with .qml.
@@ -29,13 +34,17 @@ def write_style(path: Path, colours: Mapping[str, Colour]) -> None:
         OSError: the file cannot be written; no half file is left behind.
     """
     # no version of QGIS made it; this one reads it as it is, and every later one converts from it
-    style = Element("qgis", version="3.28.0", styleCategories="Symbology|Labeling", labelsEnabled="1")
+    style = Element("qgis", version="3.22.0", styleCategories=CATEGORIES, labelsEnabled="1")
     renderer = SubElement(style, "renderer-v2", type="categorizedSymbol", attr="class", enableorderby="0")
     categories, symbols = SubElement(renderer, "categories"), SubElement(renderer, "symbols")
     for i, (name, colour) in enumerate(colours.items()):
         SubElement(categories, "category", value=name, label=name, symbol=str(i), render="true", type="string")
         _outline(SubElement(symbols, "symbol", type="fill", name=str(i), alpha="1", clip_to_extent="1"), colour)
     _label(SubElement(style, "labeling", type="simple"))
+    _drop_down(SubElement(style, "fieldConfiguration"))
+    # the attribute table opens with what is best asked first; QGIS fills in the columns that are not named
+    table = {"sortExpression": f'"{ASK}"', "sortOrder": "0", "actionWidgetStyle": "dropDown"}
+    SubElement(SubElement(style, "attributetableconfig", table), "columns")
     SubElement(style, "layerGeometryType").text = POLYGONS
     ElementTree.indent(style)
     doctype = b"<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
@@ -59,6 +68,17 @@ def _label(labeling: Element) -> None:
     SubElement(text, "text-buffer", halo, bufferDraw="1")
     SubElement(settings, "placement", placement=OUTSIDE, dist="0.5", distUnits="MM", priority="5")
     SubElement(settings, "rendering", drawLabels="1", obstacle="1")
+
+
+def _drop_down(fields: Element) -> None:
+    """QGIS's widget "Value Map": a list of maps of one pair each keeps the order."""
+    widget = SubElement(
+        SubElement(fields, "field", name=VERDICT, configurationFlags="None"), "editWidget", type="ValueMap"
+    )
+    options = SubElement(SubElement(widget, "config"), "Option", type="Map")
+    pairs = SubElement(options, "Option", type="List", name="map")
+    for shown, value in VERDICTS.items():
+        SubElement(SubElement(pairs, "Option", type="Map"), "Option", type="QString", name=shown, value=value)
 
 
 def _rgba(colour: Colour) -> str:

@@ -17,6 +17,9 @@ from fsod.errors import UserError
 from fsod.geo.georeference import WGS84
 from fsod.geo.vector import BOX_COLUMNS
 
+ROUNDED_PX = 0.02
+"""Boxes in attributes are rounded to hundredths of a pixel."""
+
 
 @dataclass(frozen=True)
 class FoundLayer:
@@ -70,6 +73,9 @@ def _lonlat(table: pd.DataFrame) -> NDArray[np.float64] | None:
     if isinstance(table, GeoDataFrame):
         if table.crs is None or not (table.crs.is_geographic or table.crs.is_projected):
             return None
+        # a picture's layer that was saved again no longer says that it is in pixels
+        if table.crs.is_geographic and _in_pixels(table):
+            return None
         # a point inside, not the mean: a box that is cut at 180 degrees has its mean on the other side of the world
         points = shapely.get_coordinates(shapely.point_on_surface(table.geometry.to_numpy()))
         moved = geopandas.points_from_xy(*points.T, crs=table.crs).to_crs(WGS84)
@@ -77,13 +83,23 @@ def _lonlat(table: pd.DataFrame) -> NDArray[np.float64] | None:
     return table[["lon", "lat"]].to_numpy(np.float64) if "lon" in table else None
 
 
+def _in_pixels(table: GeoDataFrame) -> bool:
+    """Whether polygons are the pixel boxes of their attributes; some may have been moved since, not most."""
+    boxes = table[list(BOX_COLUMNS)].to_numpy(np.float64)
+    bounds = table.geometry.bounds.to_numpy()
+    upwards = np.stack([bounds[:, 0], -bounds[:, 3], bounds[:, 2], -bounds[:, 1]], axis=1)
+    off_px = np.minimum(*(np.abs(boxes - frame).max(axis=1) for frame in (bounds, upwards)))
+    return bool(np.median(off_px) < ROUNDED_PX)
+
+
 def _geojson(path: Path) -> tuple[pd.DataFrame, str]:
     content = json.loads(path.read_bytes())
     scene = str(content.get("run", {}).get("scene", ""))
     if not content["features"]:
         return pd.DataFrame(), scene
-    # by its standard GeoJSON is longitude and latitude, unless the file says that it is pixels
-    crs = None if "coordinate_frame" in content else WGS84
+    # by its standard GeoJSON is longitude and latitude, unless the file says that it is pixels, or as QGIS may what it is
+    named = content.get("crs")
+    crs = None if "coordinate_frame" in content else named["properties"]["name"] if named else WGS84
     return GeoDataFrame.from_features(content["features"], crs=crs), scene
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,9 @@ from fsod.data.coco import CocoFolder, ImageRecord, load_folder
 from fsod.data.marked import Marked, marked_shots
 from fsod.data.shots import draw_shots, load_shots
 from fsod.errors import UserError, nearest
-from fsod.geo.labels import LabelledBoxes, raise_refused, read_boxes, read_layer
 from fsod.geo.scene import Scene, open_scene
+from fsod.steps.scene_marks import SceneMarks, check_rivals, marks_on_open
 from fsod.steps.train import gsd_of
-from fsod.store.bank_merge import SAME_GSD
 
 VIEW_PX = 640
 """Side of what is read around an example on a scene; more around a large object."""
@@ -49,29 +49,40 @@ class ExampleFiles:
 
 
 def examples_on_scenes(
-    scenes: Sequence[Path], labels: Sequence[Path], rivals: Sequence[Path], attribute: str
+    scenes: Sequence[Path],
+    labels: Sequence[Path],
+    rivals: Sequence[Path],
+    attribute: str,
+    verdicts: Sequence[Path] = (),
+    layer: str | None = None,
 ) -> ExampleFiles:
     """Reads example boxes in vector files, and of each scene what is around them.
 
+    What a verdict says yes to is an example. What it says no to is a rival that is called ``not NAME``.
+
     Args:
         scenes: rasters that the examples lie on, of one GSD.
-        labels: vector files in any CRS; each may have examples on any of the scenes.
+        labels: vector files in any CRS; each may have examples on any of the scenes. Of several scenes without a CRS each
+            has its own, in their order.
         rivals: vector files of what is often taken for the classes.
         attribute: of the vector files, holds the class; of a rival, what it is.
+        verdicts: judged layers of ``fsod predict``.
+        layer: which layer to read of those files that have several.
 
     Raises:
-        UserError: see ``read_boxes``; an example that is on none of several scenes; scenes of different GSDs, or without
-            a CRS among several; a rival that is a class, too.
+        UserError: see ``marks_on_scenes``; no example at all.
     """
     with ExitStack() as stack:
         rasters = [stack.enter_context(open_scene(scene)) for scene in scenes]
-        gsd_m = _common_gsd_m(rasters)
-        own, others = ([_placed(path, attribute, rasters) for path in paths] for paths in (labels, rivals))
+        found = marks_on_open(scenes, rasters, labels, rivals, [], verdicts, attribute, layer)
         names, taken_for = (
-            list(dict.fromkeys(n for file in files for b in file for n in b.class_names)) for files in (own, others)
+            list(dict.fromkeys(chain.from_iterable(lists)))
+            for lists in ([one.class_names for one in found], [one.refused_names for one in found])
         )
-        _check_rivals(names, taken_for)
-        marked = _views(scenes, rasters, [*own, *others], (*names, *taken_for))
+        if not names:
+            raise UserError(f"{verdicts[0]}: no verdict is yes, so there is no example; give some with --examples")
+        marked = _views(found, rasters, (*names, *taken_for))
+    gsd_m = found[0].gsd_m
     origin = {"scene": ", ".join(scene.name for scene in scenes), "gsd_m": gsd_m}
     return ExampleFiles(marked, tuple(taken_for), origin, gsd_m)
 
@@ -98,7 +109,7 @@ def examples_in_folder(
         raise UserError(f"{data}: say what to take, with --class (and -k), or with --shots")
     drawn = load_shots(shots, folder) if shots else draw_shots(folder, [*class_names, *rivals], k, seed)
     names = list(class_names) or [name for name in drawn.box_ids if name not in rivals]
-    _check_rivals(names, rivals)
+    check_rivals(names, rivals)
     for name in (*names, *rivals):
         if name not in drawn.box_ids:
             raise UserError(f"{shots}: no shots of {name!r}{nearest(name, drawn.box_ids)}")
@@ -108,68 +119,25 @@ def examples_in_folder(
     return ExampleFiles(marked, tuple(rivals), origin, gsd_m)
 
 
-def _check_rivals(names: Sequence[str], rivals: Sequence[str]) -> None:
-    both = [name for name in rivals if name in names]
-    if both:
-        raise UserError(f"--not: {both[0]!r} is one of the classes; a class cannot be its own rival")
-
-
-def _common_gsd_m(scenes: list[Scene]) -> float | None:
-    """The GSD of scenes whose examples go into one bank, which is searched at one GSD."""
-    first = scenes[0]
-    for scene in scenes[1:]:
-        for each in (first, scene):
-            if each.georeference.gsd_m is None:
-                raise UserError(f"{each.name}: has no usable CRS, so it must be the only scene of its bank")
-        ratio = (scene.georeference.gsd_m or 1) / (first.georeference.gsd_m or 1)
-        if max(ratio, 1 / ratio) > SAME_GSD:
-            raise UserError(
-                f"{scene.name}: {scene.georeference.gsd_m:.3g} m a pixel, but {first.name} has "
-                f"{first.georeference.gsd_m:.3g} m; give each its own bank"
-            )
-    return first.georeference.gsd_m
-
-
-def _placed(path: Path, attribute: str, scenes: list[Scene]) -> list[LabelledBoxes]:
-    """The examples of a file on each scene; where scenes share ground, on the one that shows most, once."""
-    if len(scenes) == 1:
-        return [read_boxes(path, attribute, scenes[0])]
-    layer = read_layer(path, attribute)
-    raise_refused(path, layer.refused)
-    placed = [layer.place(scene) for scene in scenes]
-    best = {int(f): (0.0, -1) for f in layer.features}
-    for i, boxes in enumerate(placed):
-        for feature, share in zip(boxes.features.tolist(), boxes.visible.tolist(), strict=True):
-            if share > best[feature][0] + 1e-6:
-                best[feature] = share, i
-    raise_refused(path, {f: "lies on none of the scenes" for f, (_, i) in best.items() if i < 0})
-    return [
-        boxes.select(np.array([best[f][1] == i for f in boxes.features.tolist()], dtype=bool))
-        for i, boxes in enumerate(placed)
-    ]
-
-
-def _views(
-    paths: Sequence[Path], scenes: list[Scene], files: list[list[LabelledBoxes]], class_names: tuple[str, ...]
-) -> Marked:
+def _views(marks: Sequence[SceneMarks], scenes: list[Scene], class_names: tuple[str, ...]) -> Marked:
     """What is around each example, one image each, in which other examples are marked as well."""
     records: list[ImageRecord] = []
     pixels: list[NDArray[np.uint8]] = []
     places: dict[str, list[tuple[int, int]]] = {name: [] for name in class_names}
     first_id = 1
-    for path, scene, of_files in zip(paths, scenes, zip(*files, strict=True), strict=True):
-        boxes = np.concatenate([boxes.boxes_xyxy_px for boxes in of_files])
-        names = [name for boxes in of_files for name in boxes.class_names]
+    for one, scene in zip(marks, scenes, strict=True):
+        boxes = np.concatenate([one.boxes_xyxy_px, one.refused_xyxy_px])
+        names = [*one.class_names, *one.refused_names]
         whole = ImageRecord(
             id=0,
-            path=path,
-            source=path.stem,
-            width_px=scene.width_px,
-            height_px=scene.height_px,
+            path=one.path,
+            source=one.path.stem,
+            width_px=one.width_px,
+            height_px=one.height_px,
             boxes_xyxy_px=boxes,
             class_ids=np.array([class_names.index(name) for name in names], dtype=np.int64),
             box_ids=np.arange(first_id, first_id + len(boxes)),
-            gsd_m=scene.georeference.gsd_m,
+            gsd_m=one.gsd_m,
         )
         first_id += len(boxes)
         for box, name, box_id in zip(boxes, names, whole.box_ids.tolist(), strict=True):
@@ -177,7 +145,7 @@ def _views(
             frame = _frame(box, whole)
             records.append(_cut(whole, frame, len(records) + 1))
             pixels.append(scene.read_rectangle(frame)[0])
-    return Marked(CocoFolder(paths[0].parent, class_names, tuple(records), ""), pixels, places)
+    return Marked(CocoFolder(marks[0].path.parent, class_names, tuple(records), ""), pixels, places)
 
 
 def _frame(box_xyxy_px: NDArray[np.float64], scene: ImageRecord) -> tuple[int, int, int, int]:

@@ -13,6 +13,7 @@ from fsod.draw import scene_preview, write_png
 from fsod.engine.infer import warm_up
 from fsod.engine.ray_cluster import ray_cluster
 from fsod.errors import UserError
+from fsod.geo.ask_order import ask_order
 from fsod.geo.layer_files import ON_A_MAP, write_layer
 from fsod.geo.predict import OnOpen, OnProgress, SceneResult, predict_scene
 from fsod.geo.qgis_style import write_style
@@ -128,7 +129,8 @@ def _predict_file(scene: str, searcher: Searcher, out: Path, plan: PredictSettin
     size_px = result.width_px, result.height_px
     # the file alone: neither this machine's folders nor the key that a URL may carry belong into a layer
     name = Path(scene.partition("?")[0]).name
-    write_layer(out, Layer(result.detections, names, result.georeference, name, size_px, attributes))
+    ask = ask_order(result.detections, searcher.scores)
+    write_layer(out, Layer(result.detections, names, result.georeference, name, size_px, attributes, ask))
     if out.suffix.lower() in ON_A_MAP:
         write_style(out.with_suffix(".qml"), {name: class_colour(i) for i, name in enumerate(names)})
     picture, unseen = _write_preview(result, plan.bands, names, out)
@@ -175,6 +177,7 @@ def search_scene(
         gsd_m=None if plan.native else plan.gsd_m or searcher.gsd_m,
         bands=plan.bands,
         aoi=plan.aoi,
+        aoi_layer=plan.aoi_layer,
         skip_damaged=plan.skip_damaged,
         iou_threshold=searcher.suppression.nms_iou,
         rival_iou=searcher.suppression.rival_iou,

@@ -86,6 +86,21 @@ def test_a_window_across_the_antimeridian_is_reached(make_raster: MakeRaster, tm
     assert east.all() if west_deg < 0 else not east.any()
 
 
+@pytest.mark.parametrize("west_deg", [-160.0, 200.0])
+@pytest.mark.parametrize("left_deg", [-160.0, 200.0])
+def test_longitudes_beyond_180_are_the_same_places(
+    make_raster: MakeRaster, tmp_path: Path, west_deg: float, left_deg: float
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 128, 256)).astype(np.uint8)
+    scene = make_raster(pixels, crs="EPSG:4326", transform=Affine(1e-5, 0, left_deg, 0, -1e-5, 0))
+    aoi = tmp_path / "a.gpkg"
+    geopandas.GeoSeries([shapely.box(west_deg, -1, west_deg + 100e-5, 1)], crs="EPSG:4326").to_file(aoi)
+    found = centres(predict_scene(scene, everywhere, window_px=64, overlap_px=32, aoi=aoi))
+    whole = centres(predict_scene(scene, everywhere, window_px=64, overlap_px=32))
+    assert len(found) == (whole[:, 0] < 100).sum() > 20
+    assert (found[:, 0] < 100).all()
+
+
 def test_progress_counts_the_windows_of_the_area(scene: Path, tmp_path: Path) -> None:
     progress: list[tuple[int, int]] = []
     aoi = save_area(tmp_path / "a.gpkg", CORNER_PX, "EPSG:32633")
@@ -124,10 +139,12 @@ def test_an_area_elsewhere_runs_nothing_and_says_so(scene: Path, tmp_path: Path)
         assert f"lies outside {aoi}" in result.warnings[-1]
 
 
-def test_a_scene_without_crs_takes_pixels(make_raster: MakeRaster, tmp_path: Path) -> None:
+@pytest.mark.parametrize("upwards", [False, True])
+def test_a_scene_without_crs_takes_pixels(make_raster: MakeRaster, tmp_path: Path, upwards: bool) -> None:
     path = make_raster(np.random.default_rng(0).integers(0, 255, (3, 400, 500)).astype(np.uint8))
     aoi = tmp_path / "a.geojson"
-    geopandas.GeoSeries([shapely.box(100, 100, 200, 150)]).to_file(aoi)
+    y_px = (-150, -100) if upwards else (100, 150)  # as QGIS lays out a picture
+    geopandas.GeoSeries([shapely.box(100, y_px[0], 200, y_px[1])]).to_file(aoi)
     found = centres(predict_scene(path, everywhere, window_px=64, overlap_px=32, aoi=aoi))
     assert len(found) > 10
     assert (found >= [100, 100]).all()
@@ -146,6 +163,16 @@ def test_what_is_no_area_is_refused(scene: Path, tmp_path: Path) -> None:
     refused(r"a.gpkg: has no CRS", shapely.box(0, 0, 1, 1), crs=None)
     with pytest.raises(UserError, match=r"missing.gpkg: no such vector file"):
         predict_scene(scene, everywhere, aoi=tmp_path / "missing.gpkg")
+
+
+def test_a_layer_of_several_is_named(scene: Path, tmp_path: Path) -> None:
+    aoi = save_area(tmp_path / "a.gpkg", CORNER_PX, "EPSG:32633")
+    geopandas.GeoSeries([shapely.box(500_000, 4_999_950, 500_050, 5_000_000)], crs=32633).to_file(aoi, layer="corner")
+    with pytest.raises(UserError, match=r"has several layers; name one of a, corner \(--layer\)"):
+        predict_scene(scene, everywhere, window_px=64, overlap_px=32, aoi=aoi)
+    found = centres(predict_scene(scene, everywhere, window_px=64, overlap_px=32, aoi=aoi, aoi_layer="corner"))
+    assert len(found) > 10
+    assert (found <= 100).all()
 
 
 def test_another_area_is_another_run(scene: Path, tmp_path: Path) -> None:

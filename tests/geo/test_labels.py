@@ -121,13 +121,20 @@ def test_bad_input_is_named(make_raster: MakeRaster, tmp_path: Path) -> None:
         refused(tmp_path / "swapped.gpkg", "feature 1, 2, 3: lies outside")
 
 
-def test_pixels_counted_downwards_negative_get_a_hint(make_raster: MakeRaster, tmp_path: Path) -> None:
+def test_a_picture_is_marked_downwards_or_as_in_qgis(make_raster: MakeRaster, tmp_path: Path) -> None:
+    """QGIS lays a picture's top edge on y = 0 and counts upwards; a mark may reach over that edge."""
+    over = np.array([[10, -4, 50, 60], [70, 5, 90, 25], [100, 70, 120, 90.0]])
     with open_made(make_raster) as scene:
-        path = save(tmp_path / "a.gpkg", scene, BOXES * [1, -1, 1, -1])
-        with pytest.raises(
-            UserError, match="has no usable CRS: coordinates must be its pixels, with y downwards from 0"
-        ):
+        for factors in ([1, 1, 1, 1], [1, -1, 1, -1]):
+            labels = read_boxes(save(tmp_path / "a.gpkg", scene, over * factors), "kind", scene)
+            np.testing.assert_allclose(labels.boxes_xyxy_px, [[10, 0, 50, 60], *over[1:]])
+        mixed = over * [[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, 1, 1]]
+        path = save(tmp_path / "mixed.gpkg", scene, mixed)
+        with pytest.raises(UserError, match=r"mixed.gpkg: y is above 0 in feature 1 and below 0 in feature 2; pixels"):
             read_boxes(path, "kind", scene)
+        away = save(tmp_path / "away.gpkg", scene, (over + np.array([0, 100, 0, 100])) * [1, -1, 1, -1])
+        with pytest.raises(UserError, match=r"outside .* no usable CRS: .* y downwards from 0, or negative as in QGIS"):
+            read_boxes(away, "kind", scene)
 
 
 def test_points_become_boxes_of_a_size_on_the_ground(make_raster: MakeRaster, tmp_path: Path) -> None:
@@ -172,3 +179,62 @@ def test_a_share_of_a_box_is_visible(make_raster: MakeRaster, tmp_path: Path) ->
         boxes = np.array([[-30, 10, 10, 20], [0, 0, 20, 20], [110, 80, 130, 100.0]])
         placed = read_boxes(save(tmp_path / "a.gpkg", scene, boxes), "kind", scene)
     np.testing.assert_allclose(placed.visible, [0.25, 1, 0.25], atol=1e-6)
+
+
+def test_parts_of_a_feature_are_examples_of_their_own(make_raster: MakeRaster, tmp_path: Path) -> None:
+    with open_made(make_raster, crs="EPSG:32633", transform=STRAIGHT) as scene:
+        one = geopandas.read_file(save(tmp_path / "a.gpkg", scene)).geometry
+        parts = [shapely.MultiPolygon([one[0], one[1]]), shapely.MultiPolygon([one[2]])]
+        geopandas.GeoDataFrame({"kind": ["tank", "ship"]}, geometry=parts, crs=one.crs).to_file(tmp_path / "d.gpkg")
+        labels = read_boxes(tmp_path / "d.gpkg", "kind", scene)
+        np.testing.assert_allclose(labels.boxes_xyxy_px, BOXES, atol=1e-6)
+        assert labels.class_names == ("tank", "tank", "ship")
+        assert labels.features.tolist() == [1, 1, 2]
+        assert labels.numbers.tolist() == [1, 2, 3]
+        # one part away is a feature that is not wholly on the scene
+        away = shapely.MultiPolygon([one[0], shapely.affinity.translate(one[1], 1e4)])
+        geopandas.GeoDataFrame({"kind": ["tank"]}, geometry=[away], crs=one.crs).to_file(tmp_path / "e.gpkg")
+        with pytest.raises(UserError, match="feature 1: lies outside"):
+            read_boxes(tmp_path / "e.gpkg", "kind", scene)
+
+
+@pytest.mark.parametrize(
+    ("crs", "transform"),
+    [
+        ("EPSG:4326", Affine(0.001, 0, 179.97, 0, -0.001, 0.05)),
+        ("EPSG:4326", Affine(0.001, 0, -180.03, 0, -0.001, 0.05)),
+        ("EPSG:4258", Affine(0.001, 0, 179.97, 0, -0.001, 0.05)),
+        ("EPSG:3832", Affine(100, 0, 3_336_000, 0, -100, 5000)),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".geojson", ".gpkg"])
+def test_our_own_boxes_across_180_degrees_read_back_whole(
+    make_raster: MakeRaster, tmp_path: Path, crs: str, transform: Affine, suffix: str
+) -> None:
+    """GeoJSON cuts them there, and the scene may count its longitudes from 0 to 360."""
+    found = Detections(BOXES, np.ones(3, np.float32), np.array([0, 0, 1]))
+    with open_made(make_raster, crs=crs, transform=transform) as scene:
+        size_px = scene.width_px, scene.height_px
+        write_layer(tmp_path / f"a{suffix}", Layer(found, ["tank", "ship"], scene.georeference, "s", size_px, {}))
+        labels = read_boxes(tmp_path / f"a{suffix}", "class", scene)
+    np.testing.assert_allclose(labels.boxes_xyxy_px, BOXES, atol=1e-3)
+    if suffix == ".geojson":
+        assert set(geopandas.read_file(tmp_path / "a.geojson").geom_type) == {"Polygon", "MultiPolygon"}
+
+
+@pytest.mark.parametrize("name", ["scene.tif", "lon_0_to_360.tif"])
+def test_on_inputs_that_failed(shared: Path, name: str) -> None:
+    cases = shared / "data" / "cases"
+    if not cases.is_dir():
+        pytest.skip(f"inputs that failed are not here: {cases}")
+    with open_scene(cases / name) as scene:
+        if name == "scene.tif":
+            six = read_boxes(cases / "examples.geojson", "class", scene).boxes_xyxy_px
+            for other in ("dissolved.geojson", "layer_styles.gpkg"):
+                again = read_boxes(cases / other, "class", scene).boxes_xyxy_px
+                assert len(again) == 6
+                np.testing.assert_allclose(np.sort(again, axis=0), np.sort(six, axis=0), atol=0.1)
+        else:
+            path = cases / "found_on_lon_0_to_360.geojson"
+            boxes = geopandas.read_file(path)[["x1_px", "y1_px", "x2_px", "y2_px"]].to_numpy()
+            np.testing.assert_allclose(read_boxes(path, "class", scene).boxes_xyxy_px, boxes, atol=0.01)

@@ -64,7 +64,8 @@ def place(name: str) -> Georeference:
 
 
 def layer(georeference: Georeference, found: Detections = BOXES) -> Layer:
-    return Layer(found, NAMES, georeference, "scène.tif", (100, 80), RUN)
+    ask = np.array([2, 3, 1])[: len(found)]
+    return Layer(found, NAMES, georeference, "scène.tif", (100, 80), RUN, ask)
 
 
 def read(path: Path) -> geopandas.GeoDataFrame:
@@ -96,6 +97,7 @@ def test_corners_land_where_a_second_library_says(tmp_path: Path, name: str, suf
         assert suffix != ".geojson" or shapely.is_ccw(geometry.exterior)
 
 
+AS_QGIS = Affine.scale(1, -1)
 WANTED = Affine.translation(500_000, 5_000_000) @ Affine.rotation(20) @ Affine.scale(2, -2)
 
 
@@ -113,8 +115,8 @@ WANTED = Affine.translation(500_000, 5_000_000) @ Affine.rotation(20) @ Affine.s
             WANTED,
             "placed by an affine fit to its 4 ground control points",
         ),
-        ({"transform": WANTED}, Affine.identity(), "has no CRS, so coordinates are pixels of the scene"),
-        ({}, Affine.identity(), "has no CRS, so coordinates are pixels of the scene"),
+        ({"transform": WANTED}, AS_QGIS, "has no CRS, so coordinates are pixels of the scene"),
+        ({}, AS_QGIS, "has no CRS, so coordinates are pixels of the scene"),
     ],
     ids=["rotated", "ground control points", "transform alone", "nothing"],
 )
@@ -128,7 +130,7 @@ def test_an_odd_scene_is_warned_of_and_its_layer_lies_right(
         assert warning in scene.warnings[0]
         write_layer(path, layer(scene.georeference))
     frame = read(path)
-    if wanted != Affine.identity():
+    if wanted != AS_QGIS:
         frame = frame.to_crs(32633)
     x, y = shapely.get_coordinates(frame.geometry[1]).T
     columns, rows = ~wanted @ (x, y)
@@ -142,8 +144,12 @@ def test_every_feature_says_what_it_is_and_where_it_is_from(tmp_path: Path, suff
     path = tmp_path / "deep" / f"out{suffix.upper()}"
     write_layer(path, layer(place("utm")))
     frame = read(path)
-    columns = ["class", "score", "scene", "x1_px", "y1_px", "x2_px", "y2_px", "weights", "bank", "gsd_m", "time"]
-    assert list(frame.columns) == [*columns, "geometry"]
+    assert " ".join(frame.columns) == (
+        "class score verdict ask scene x1_px y1_px x2_px y2_px weights bank gsd_m time geometry"
+    )
+    assert frame["verdict"].tolist() == ["", "", ""]
+    assert frame["ask"].tolist() == [2, 3, 1]
+    assert frame["ask"].dtype.kind == "i"
     assert frame["class"].tolist() == [NAMES[0], NAMES[1], NAMES[1]]
     assert frame["score"].tolist() == [0.9, 0.5, 0.25]
     np.testing.assert_array_equal(frame[["x1_px", "y1_px", "x2_px", "y2_px"]], BOXES.boxes_xyxy_px)
@@ -175,7 +181,7 @@ def test_an_empty_layer_is_a_layer(tmp_path: Path, suffix: str) -> None:
     if suffix in ON_A_MAP:
         assert len(read(path)) == 0
     if suffix == ".csv":
-        assert path.read_text().startswith("class,score,scene,")
+        assert path.read_text().startswith("class,score,verdict,ask,scene,")
     elif suffix in (".geojson", ".json"):
         text = json.loads(path.read_text())
         assert text["info" if suffix == ".json" else "run"]["bank"] == "cd34"
@@ -187,13 +193,17 @@ def test_an_empty_layer_is_a_layer(tmp_path: Path, suffix: str) -> None:
 def test_without_a_crs_coordinates_are_pixels_and_the_file_says_so(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"out{suffix}"
     write_layer(path, layer(PIXELS))
-    assert read(path).geometry[1].bounds == (10.25, 20.5, 30.75, 44.0)
+    # QGIS lays the top edge of a picture on y = 0 and counts upwards
+    assert read(path).geometry[1].bounds == (10.25, -44.0, 30.75, -20.5)
+    assert read(path)[["x1_px", "y1_px", "x2_px", "y2_px"]].to_numpy()[1].tolist() == [10.25, 20.5, 30.75, 44.0]
     if suffix != ".geojson":  # whose readers take WGS84 for granted
         assert read(path).crs is None
     if suffix == ".geojson":
-        assert json.loads(path.read_text())["coordinate_frame"].startswith("pixels of the scene")
+        assert json.loads(path.read_text())["coordinate_frame"].startswith("pixels of the scene as QGIS lays it")
     if suffix == ".gpkg":
-        assert pyogrio.read_info(path)["layer_metadata"]["coordinate_frame"].startswith("pixels of the scene")
+        assert pyogrio.read_info(path)["layer_metadata"]["coordinate_frame"].startswith(
+            "pixels of the scene as QGIS lays it"
+        )
 
 
 def test_what_is_unknown_is_nothing_in_every_format(tmp_path: Path) -> None:
@@ -228,6 +238,15 @@ def test_a_place_that_is_not_on_the_globe_has_no_geometry(tmp_path: Path) -> Non
     frame = read(tmp_path / "out.geojson")
     assert frame.geometry[0] is None
     assert frame["x2_px"][0] == 100
+
+
+@pytest.mark.parametrize("suffix", ALL)
+def test_a_layer_that_nobody_is_to_judge_has_no_place_for_it(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"out{suffix}"
+    write_layer(path, Layer(BOXES, NAMES, place("utm"), "a.tif", (100, 80), {}))
+    assert b"verdict" not in path.read_bytes()
+    write_layer(path, layer(place("utm")))
+    assert (b"verdict" in path.read_bytes()) == (suffix != ".json")
 
 
 def test_coco_is_what_pycocotools_reads(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 import rasterio
 
 from fsod.errors import UserError
-from fsod.geo.labels import read_frame
+from fsod.geo.features import read_frame
 from fsod.geo.scene import open_scene
 
 Asked = Callable[[], bool]

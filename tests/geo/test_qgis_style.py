@@ -40,6 +40,20 @@ def test_labels_are_class_and_score(tmp_path: Path) -> None:
     assert text.get("fieldName") == '"class" || \' \' || format_number("score", 2)'
 
 
+def test_a_verdict_is_chosen_from_a_list(tmp_path: Path) -> None:
+    """As QGIS 3.22 writes a field with the widget Value Map."""
+    style = written(tmp_path / "found.qml")
+    assert {"Fields", "Forms", "AttributeTable"} <= set(style.get("styleCategories", "").split("|"))
+    options = style.findall(
+        "fieldConfiguration/field[@name='verdict']/editWidget[@type='ValueMap']/config/Option[@type='Map']"
+        "/Option[@name='map'][@type='List']/Option[@type='Map']/Option[@type='QString']"
+    )
+    assert [(o.get("name"), o.get("value")) for o in options] == [("not judged", ""), ("yes", "yes"), ("no", "no")]
+    table = style.find("attributetableconfig[@sortOrder='0']")
+    assert table is not None
+    assert table.get("sortExpression") == '"ask"'
+
+
 def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(self: Path, target: Path) -> Path:
         raise OSError(28, "No space left on device")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import geopandas
 import numpy as np
 import pyproj
 import pytest
@@ -56,6 +57,30 @@ def test_a_box_on_the_date_line_is_where_it_is(tmp_path: Path) -> None:
     layer = read_found(written(tmp_path / "found.geojson", FOUND.select(np.array([0])), fiji))
     assert layer.lonlat is not None
     assert abs(layer.lonlat[0, 0]) > 179.9
+
+
+@pytest.mark.parametrize("upwards", [True, False])
+def test_a_layer_of_pixels_that_was_saved_again_has_no_degrees(tmp_path: Path, upwards: bool) -> None:
+    """QGIS leaves out the member that says so; older layers have y downwards. One box was moved."""
+    path = written(tmp_path / "found.geojson", FOUND.select(np.array([0, 1, 1])), NOWHERE)
+    frame = geopandas.read_file(path)
+    if not upwards:
+        frame.geometry = frame.geometry.scale(1, -1, origin=(0, 0))
+    frame.loc[2, "geometry"] = frame.geometry[2].buffer(3)
+    frame.set_crs(4326, allow_override=True).to_file(path)
+    assert "coordinate_frame" not in path.read_text()
+    assert read_found(path).lonlat is None
+
+
+def test_a_layer_saved_in_the_projects_crs_is_listed_in_degrees(tmp_path: Path) -> None:
+    path = written(tmp_path / "found.geojson", FOUND, UTM)
+    before = read_found(path).lonlat
+    geopandas.read_file(path).to_crs(32633).to_file(path, RFC7946="NO")
+    assert '"crs"' in path.read_text()
+    after = read_found(path).lonlat
+    assert before is not None
+    assert after is not None
+    np.testing.assert_allclose(after, before, atol=1e-6)
 
 
 def test_other_files_are_refused_in_one_line(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import geopandas
 import numpy as np
 import pytest
 import rasterio
@@ -12,9 +13,13 @@ import torch
 from PIL import Image
 from rasterio.transform import from_origin
 
+from fsod.boxes import Detections
 from fsod.config import EpisodeSettings
 from fsod.data.shots import draw_shots
 from fsod.errors import UserError
+from fsod.geo.layer_files import write_layer
+from fsod.geo.scene import open_scene
+from fsod.geo.vector import Layer
 from fsod.model.detector import Detector
 from fsod.steps.enroll import enroll, refine_files
 from fsod.steps.examples import examples_in_folder, examples_on_scenes
@@ -98,7 +103,7 @@ def test_scenes_that_do_not_go_together_are_refused(weights: Path, tmp_path: Pat
     with pytest.raises(UserError, match=r"coarse\.tif: 0\.7 m a pixel, but .*west\.tif has 0\.5 m"):
         enroll(weights, examples_on_scenes([west, coarse], [labels], [], "class"), out, learned=False)
     bare = write_scene(tmp_path / "bare.tif", 160, 640, crs=None)
-    with pytest.raises(UserError, match=r"bare\.tif: has no usable CRS"):
+    with pytest.raises(UserError, match=r"bare\.tif: has no usable CRS, but .*west\.tif has one"):
         enroll(weights, examples_on_scenes([west, bare], [labels], [], "class"), out, learned=False)
     middle = write_scene(tmp_path / "middle.tif", 200, 500)
     with pytest.raises(UserError, match="feature 5: lies on none of the scenes"):
@@ -182,3 +187,35 @@ def test_refined_rows_are_for_the_same_weights(weights: Path, tmp_path: Path) ->
     assert not torch.allclose(start.rows.kernels[0], refined.rows.kernels[0])
     assert result["examples"] == {"red": 2, "green": 3}
     assert checkpoint_of(two).resolve() == weights.resolve()
+
+
+def test_verdicts_are_examples_and_rivals(weights: Path, tmp_path: Path) -> None:
+    """What is judged in the layer of an earlier search counts as if it had been marked, or given with --not."""
+    scene, out = write_scene(tmp_path / "whole.tif", 0, 640), tmp_path / "bank.safetensors"
+    red, green = (write_labels(tmp_path / f"{name}.geojson", {name: places}) for name, places in OBJECTS.items())
+    layer = judge(tmp_path / "found.gpkg", scene, "green", {(80, 240): "no", (400, 240): "yes", (560, 80): ""})
+    enroll(weights, examples_on_scenes([scene], [red], [], "class", [layer]), out, learned=False)
+    bank = read_bank(out)
+    assert bank.class_names == ("red", "green", "not green")
+    assert bank.reported.class_names == ("red", "green")
+    alone = judge(tmp_path / "alone.gpkg", scene, "green", dict.fromkeys(OBJECTS["green"], "yes"))
+    for name, files in {"marks": ([green], []), "verdicts": ([], [alone])}.items():
+        marks, verdicts = files
+        bank_path = tmp_path / f"{name}.safetensors"
+        enroll(weights, examples_on_scenes([scene], marks, [], "class", verdicts), bank_path, learned=False)
+    assert_same_rows(read_bank(tmp_path / "marks.safetensors"), read_bank(tmp_path / "verdicts.safetensors"))
+    nothing = judge(tmp_path / "nothing.gpkg", scene, "green", {(80, 240): "no"})
+    with pytest.raises(UserError, match=r"nothing.gpkg: no verdict is yes, so there is no example"):
+        examples_on_scenes([scene], [], [], "class", [nothing])
+
+
+def judge(path: Path, scene: Path, name: str, verdicts: dict[tuple[int, int], str]) -> Path:
+    boxes = np.array([[x, y, x + 24, y + 24] for x, y in verdicts], np.float64)
+    found = Detections(boxes, np.full(len(boxes), 0.5, np.float32), np.zeros(len(boxes), np.int64))
+    with open_scene(scene) as opened:
+        ask = np.arange(1, len(boxes) + 1)
+        write_layer(path, Layer(found, [name], opened.georeference, scene.name, (640, 320), {}, ask))
+    frame = geopandas.read_file(path)
+    frame["verdict"] = list(verdicts.values())
+    frame.to_file(path, layer="detections")
+    return path

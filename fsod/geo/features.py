@@ -1,0 +1,86 @@
+"""Features of a vector file, in any format that people keep them in."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pyogrio
+import shapely
+from geopandas import GeoDataFrame, GeoSeries
+
+from fsod.errors import UserError
+
+NAMED = 3
+"""How many offending features an error names."""
+
+
+def read_frame(path: Path, layer: str | None) -> GeoDataFrame:
+    """All features of a vector file.
+
+    Tables without geometry do not count as layers: QGIS keeps styles and projects in such tables of a GeoPackage.
+
+    Args:
+        path: GeoJSON, GeoPackage, Shapefile, FlatGeobuf or anything else that GDAL reads, or GeoParquet.
+        layer: which layer, where the file has several.
+
+    Raises:
+        UserError: not a vector file; several layers and none named.
+    """
+    if not path.exists():
+        raise UserError(f"{path}: no such vector file")
+    try:
+        if path.suffix.lower() == ".parquet":  # GDAL's wheels cannot
+            return geopandas.read_parquet(path)
+        layers = _layers(path)
+        if layer is None and len(layers) > 1:
+            raise UserError(f"{path}: has several layers; name one of {', '.join(layers)} (--layer)")
+        if layer is not None and layer not in layers:
+            raise UserError(f"{path}: no layer {layer!r}; it has {', '.join(layers)}")
+        with warnings.catch_warnings():
+            # what GDAL and GEOS warn of leaves a feature without a geometry, which is then refused by its number
+            warnings.simplefilter("ignore")
+            frame = pyogrio.read_dataframe(path, layer=layer or layers[0], on_invalid="ignore")
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError, OSError) as error:
+        raise UserError(f"{path}: cannot be read as a vector file ({' '.join(str(error).split())})") from error
+    if not isinstance(frame, GeoDataFrame):
+        raise UserError(f"{path}: is a table without geometry")
+    return frame
+
+
+def layer_in(path: Path, layer: str | None) -> str | None:
+    """The layer to read of one of several files: the one that is named for all, unless this file has only one anyway."""
+    if layer is None or not path.exists() or path.suffix.lower() == ".parquet":
+        return None
+    try:
+        return layer if len(_layers(path)) > 1 else None
+    except pyogrio.errors.DataSourceError:
+        return None  # which read_frame says
+
+
+def _layers(path: Path) -> list[str]:
+    """Names of the layers with geometry; of all tables, where none has any."""
+    tables = pyogrio.list_layers(path)
+    on_a_map = [str(name) for name, kind in tables if kind is not None]
+    return on_a_map or [str(name) for name, _ in tables]
+
+
+def read_polygons(path: Path, layer: str | None = None) -> GeoSeries:
+    """The polygons of a vector file, made valid; UserError where there is none, or a feature that is none."""
+    frame = read_frame(path, layer)
+    shapes = np.asarray(frame.geometry)
+    if not len(shapes):
+        raise UserError(f"{path}: holds no features; draw at least one polygon")
+    other = np.flatnonzero((shapely.get_dimensions(shapes) < 2) | shapely.is_empty(shapes)) + 1
+    raise_refused(path, dict.fromkeys(other.tolist(), "no polygon, so no area"))
+    return GeoSeries(shapely.make_valid(shapes), crs=frame.crs)
+
+
+def raise_refused(path: Path, refused: dict[int, str]) -> None:
+    """UserError that names the features refused for the first reason there is, if any."""
+    for why in refused.values():
+        numbers = [str(i) for i, reason in refused.items() if reason == why]
+        more = f" and {len(numbers) - NAMED} more" if len(numbers) > NAMED else ""
+        raise UserError(f"{path}: feature {', '.join(numbers[:NAMED])}{more}: {why}")

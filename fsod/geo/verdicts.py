@@ -1,0 +1,126 @@
+"""What an analyst says of detections: the attribute ``verdict`` of a layer that ``fsod predict`` wrote.
+
+A box that was moved or redrawn counts as it is now. What has no verdict has not been judged, and says nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import shapely
+from affine import Affine
+from geopandas import GeoDataFrame
+from numpy.typing import NDArray
+
+from fsod.errors import UserError
+from fsod.geo.features import raise_refused, read_frame
+from fsod.geo.georeference import Georeference
+from fsod.geo.labels import LabelLayer, LabelledBoxes, labels_of
+from fsod.geo.scene import Scene
+from fsod.geo.vector import BOX_COLUMNS, VERDICT
+
+YES, NO, NOT_JUDGED = 1, 0, -1
+_ANSWERS = {"": NOT_JUDGED, "yes": YES, "y": YES, "true": YES, "no": NO, "n": NO, "false": NO}
+_PICTURE = Georeference(None, Affine.identity(), None)
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """The judged boxes of one scene.
+
+    Attributes:
+        yes: what is of its class, with the outline that it has now.
+        no: what is not.
+    """
+
+    yes: LabelledBoxes
+    no: LabelledBoxes
+
+
+def read_verdicts(path: Path, scenes: Sequence[Scene], *, layer: str | None = None) -> list[Verdicts]:
+    """Reads the verdicts in a layer.
+
+    Yes, y and true are yes, no, n and false are no, in any case. Edits that QGIS has saved in a GeoPackage that it still
+    holds open are read too.
+
+    Args:
+        path: the layer, in any format that ``fsod predict`` writes but COCO, or saved again in another that GDAL reads.
+        scenes: that it may lie on. One without a CRS is told by its name, where the features have one.
+        layer: which layer of the file, where it has several.
+
+    Returns:
+        One for each scene; where scenes share ground, a box is on the one that shows most of it.
+
+    Raises:
+        UserError: not a layer that ``fsod predict`` wrote; a verdict that is none, or none at all; a judged feature without
+            a class, that is no polygon, or on none of the scenes. Features are counted from 1.
+    """
+    csv = path.suffix.lower() == ".csv"
+    frame = _read_csv(path) if csv else read_frame(path, layer)
+    if VERDICT not in frame or "class" not in frame:
+        missing = VERDICT if VERDICT not in frame else "class"
+        raise UserError(f"{path}: has no attribute {missing!r}, so it is not a layer that `fsod predict` wrote")
+    answers = _answers(path, frame[VERDICT])
+    judged = answers != NOT_JUDGED
+    if not judged.any():
+        raise UserError(f"{path}: no verdict given; set {VERDICT} to yes or no in one feature at least")
+    labels = labels_of(path, frame, "class")
+    raise_refused(path, {i: why for i, why in labels.refused.items() if judged[i - 1]})
+    labels = labels.select(judged[labels.features - 1])
+    made_on = _made_on(frame)
+    if csv or all(scene.georeference.crs is None for scene in scenes):
+        placed = _place_by_name(labels, scenes, made_on)
+    else:
+        names = sorted(set(made_on[labels.features - 1]) - {""})
+        placed = labels.place_on(scenes, f"; these are verdicts on {', '.join(names[:3])}" if names else "")
+    said_yes = [answers[boxes.features - 1] == YES for boxes in placed]
+    return [Verdicts(boxes.select(yes), boxes.select(~yes)) for boxes, yes in zip(placed, said_yes, strict=True)]
+
+
+def _read_csv(path: Path) -> GeoDataFrame:
+    """The same table of pixel boxes; a class may be called "NA"."""
+    if not path.exists():
+        raise UserError(f"{path}: no such vector file")
+    try:
+        table = pd.read_csv(path, keep_default_na=False, dtype=str)
+        boxes = table[list(BOX_COLUMNS)].apply(pd.to_numeric).to_numpy(np.float64)
+    except (ValueError, LookupError, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path}: not a layer that `fsod predict` wrote: {reason}") from error
+    return GeoDataFrame(table, geometry=shapely.box(*boxes.T))
+
+
+def _answers(path: Path, column: pd.Series) -> NDArray[np.int64]:
+    """YES, NO or NOT_JUDGED for each feature."""
+    said = ["" if missing else str(value).strip() for value, missing in zip(column, column.isna(), strict=True)]
+    unknown = {i: text for i, text in enumerate(said, 1) if text.lower() not in _ANSWERS}
+    what = "is neither yes nor no; leave it empty where you have not judged"
+    raise_refused(path, {i: f"{VERDICT} {text[:40]!r} {what}" for i, text in unknown.items()})
+    return np.array([_ANSWERS[text.lower()] for text in said], dtype=np.int64)
+
+
+def _made_on(frame: GeoDataFrame) -> NDArray[np.object_]:
+    """For each feature the name of the scene that it was found on; empty for what was drawn in by hand."""
+    if "scene" not in frame:
+        return np.full(len(frame), "", dtype=object)
+    return np.array(["" if missing else str(name) for name, missing in
+                     zip(frame["scene"], frame["scene"].isna(), strict=True)], dtype=object)  # fmt: skip
+
+
+def _place_by_name(labels: LabelLayer, scenes: Sequence[Scene], made_on: NDArray[np.object_]) -> list[LabelledBoxes]:
+    """Boxes in pixels, which would fit on any scene, on the one that they were found on."""
+    names = [Path(scene.name).name for scene in scenes]
+    on = made_on[labels.features - 1]
+    if len(scenes) == 1:
+        on = np.where(on == "", names[0], on)
+    why = {f: f"is a verdict on {name or 'no scene'}, not on {', '.join(names)}"
+           for f, name in zip(labels.features.tolist(), on, strict=True) if name not in names}  # fmt: skip
+    raise_refused(labels.path, why)
+    return [
+        labels.select(on == name).place_on([replace(scene, georeference=_PICTURE)])[0]
+        for name, scene in zip(names, scenes, strict=True)
+    ]

@@ -1,0 +1,238 @@
+"""All that an analyst says of scenes: marks, rivals, areas in which everything is marked, verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from fsod.boxes import iou
+from fsod.errors import UserError
+from fsod.geo.features import layer_in, raise_refused
+from fsod.geo.labels import LabelledBoxes, read_layer
+from fsod.geo.marked_areas import read_marked_areas
+from fsod.geo.scene import Scene, open_scene
+from fsod.geo.verdicts import Verdicts, read_verdicts
+from fsod.store.bank_merge import SAME_GSD
+
+LEAST_PX = 1.0
+"""A mark whose sides are shorter shows nothing."""
+
+SAME_OBJECT_IOU = 0.5
+"""Boxes of one class that overlap more mark one object."""
+
+Content = TypeVar("Content")
+
+
+@dataclass(frozen=True)
+class SceneMarks:
+    """What is known of one scene.
+
+    Attributes:
+        path: the scene.
+        name: of its file.
+        width_px: its columns.
+        height_px: its rows.
+        gsd_m: of its pixels, None where it has no CRS.
+        boxes_xyxy_px: (n, 4) float64 in its own pixels, inside it: marks, then what a verdict says yes to. An object that
+            is marked, or judged twice, is there once, as marked or as judged first.
+        class_names: n names.
+        refused_xyxy_px: (m, 4) the same of rivals, then of what a verdict says no to; but not where a mark of the class
+            is: who says no there says it of the outline.
+        refused_names: m names; ``not NAME`` for a verdict on NAME.
+        areas: in the scene's pixels, inside it; whatever is not marked there is background. Empty if none is given.
+    """
+
+    path: Path
+    name: str
+    width_px: int
+    height_px: int
+    gsd_m: float | None
+    boxes_xyxy_px: NDArray[np.float64]
+    class_names: tuple[str, ...]
+    refused_xyxy_px: NDArray[np.float64]
+    refused_names: tuple[str, ...]
+    areas: shapely.MultiPolygon
+
+
+def marks_on_scenes(
+    scenes: Sequence[Path],
+    labels: Sequence[Path],
+    rivals: Sequence[Path],
+    areas: Sequence[Path],
+    verdicts: Sequence[Path],
+    attribute: str,
+    layer: str | None = None,
+) -> list[SceneMarks]:
+    """Reads all that vector files say of scenes, and of the scenes no more than opening them takes.
+
+    Where scenes have a CRS, each file may be about any of them. Of several without one each has its own file of a kind, in
+    the order of the scenes. Among the scenes of a kind there may be some without a mark, and areas without one.
+
+    Args:
+        scenes: rasters of one GSD, all with a CRS or none.
+        labels: files of example boxes.
+        rivals: files of boxes of what is often taken for the classes.
+        areas: files of polygons in which every object of the classes is marked.
+        verdicts: judged layers of ``fsod predict``.
+        attribute: of labels and rivals, holds the class; of a rival, what it is.
+        layer: which layer to read of those files that have several.
+
+    Returns:
+        One for each scene.
+
+    Raises:
+        UserError: see ``read_boxes``, ``read_marked_areas`` and ``read_verdicts``; a mark smaller than a pixel, or on none
+            of the scenes; scenes of different GSDs, or some with and some without a CRS; another number of files than of
+            scenes without a CRS; a rival that is a class, too.
+    """
+    with ExitStack() as stack:
+        rasters = [stack.enter_context(open_scene(scene)) for scene in scenes]
+        return marks_on_open(scenes, rasters, labels, rivals, areas, verdicts, attribute, layer)
+
+
+def marks_on_open(
+    paths: Sequence[Path],
+    scenes: Sequence[Scene],
+    labels: Sequence[Path],
+    rivals: Sequence[Path],
+    areas: Sequence[Path],
+    verdicts: Sequence[Path],
+    attribute: str,
+    layer: str | None = None,
+) -> list[SceneMarks]:
+    """The same of scenes that are open."""
+    _check_alike(scenes)
+    marked = _of_each(scenes, labels, "--examples", lambda file, on: _labels(file, attribute, on, layer))
+    taken_for = _of_each(scenes, rivals, "--not", lambda file, on: _labels(file, attribute, on, layer))
+    judged = _of_each(scenes, verdicts, "--verdicts", lambda file, on: _verdicts(file, on, layer))
+    known = _of_each(scenes, areas, "--area", lambda file, on: read_marked_areas(file, on, layer=layer_in(file, layer)))
+    found = [_scene_marks(*of_scene) for of_scene in zip(paths, scenes, marked, taken_for, judged, known, strict=True)]
+    check_rivals(
+        [name for one in found for name in one.class_names], [name for one in found for name in one.refused_names]
+    )
+    return found
+
+
+def check_rivals(names: Sequence[str], rivals: Sequence[str]) -> None:
+    """UserError for a class that is to be its own rival."""
+    both = [name for name in rivals if name in names]
+    if both:
+        raise UserError(f"--not: {both[0]!r} is one of the classes; a class cannot be its own rival")
+
+
+def _check_alike(scenes: Sequence[Scene]) -> None:
+    """UserError for scenes that cannot be searched at one GSD."""
+    first = scenes[0]
+    for scene in scenes[1:]:
+        gsd_m, other_m = first.georeference.gsd_m, scene.georeference.gsd_m
+        if (gsd_m is None) != (other_m is None):
+            with_crs, without = (scene, first) if gsd_m is None else (first, scene)
+            raise UserError(f"{without.name}: has no usable CRS, but {with_crs.name} has one; give each its own bank")
+        if gsd_m is not None and other_m is not None and max(gsd_m / other_m, other_m / gsd_m) > SAME_GSD:
+            raise UserError(
+                f"{scene.name}: {other_m:.3g} m a pixel, but {first.name} has {gsd_m:.3g} m; give each its own bank"
+            )
+
+
+def _of_each(
+    scenes: Sequence[Scene],
+    files: Sequence[Path],
+    option: str,
+    read: Callable[[Path, Sequence[Scene]], list[Content]],
+) -> list[list[Content]]:
+    """What files say of each scene: a list for each scene, of what was read for it.
+
+    Args:
+        scenes: all with a CRS, or none.
+        files: each about any of the scenes, or in their order where pixels alone do not tell which is meant.
+        option: that the files were given by.
+        read: a file and the scenes that it may be about -> what it says of each of them.
+    """
+    if scenes[0].georeference.crs is None and len(scenes) > 1:
+        if files and len(files) != len(scenes):
+            raise UserError(
+                f"{option}: {len(files)} given for {len(scenes)} scenes without a CRS; give one for each scene, in the "
+                "order of the scenes"
+            )
+        paired = zip(scenes, files, strict=True) if files else ()
+        return [read(file, [scene]) for scene, file in paired] or [[] for _ in scenes]
+    by_file = [read(file, scenes) for file in files]
+    return [[of_file[i] for of_file in by_file] for i in range(len(scenes))]
+
+
+def _labels(path: Path, attribute: str, scenes: Sequence[Scene], layer: str | None) -> list[LabelledBoxes]:
+    found = read_layer(path, attribute, layer=layer_in(path, layer))
+    raise_refused(path, found.refused)
+    return [_large_enough(path, boxes, scene) for boxes, scene in zip(found.place_on(scenes), scenes, strict=True)]
+
+
+def _verdicts(path: Path, scenes: Sequence[Scene], layer: str | None) -> list[Verdicts]:
+    found = read_verdicts(path, scenes, layer=layer_in(path, layer))
+    for verdicts, scene in zip(found, scenes, strict=True):
+        _large_enough(path, verdicts.yes, scene)
+        _large_enough(path, verdicts.no, scene)
+    return found
+
+
+def _large_enough(path: Path, boxes: LabelledBoxes, scene: Scene) -> LabelledBoxes:
+    """The boxes themselves; UserError where one is smaller than a pixel."""
+    sides = boxes.boxes_xyxy_px[:, 2:] - boxes.boxes_xyxy_px[:, :2]
+    small = np.flatnonzero(sides.min(axis=1, initial=np.inf) < LEAST_PX)
+    why = "{:.2g} x {:.2g} px on " + scene.name + ": smaller than a pixel; mark the whole object"
+    raise_refused(path, {int(boxes.features[i]): why.format(*sides[i]) for i in small})
+    return boxes
+
+
+def _scene_marks(
+    path: Path,
+    scene: Scene,
+    marked: Sequence[LabelledBoxes],
+    rivals: Sequence[LabelledBoxes],
+    judged: Sequence[Verdicts],
+    areas: Sequence[shapely.MultiPolygon],
+) -> SceneMarks:
+    boxes, names = _joined(marked)
+    more, more_names = _joined([verdicts.yes for verdicts in judged])
+    for box, name in zip(more, more_names, strict=True):
+        if not _there(box, name, boxes, names):
+            boxes, names = np.vstack([boxes, box]), [*names, name]
+    refused, refused_names = _joined(rivals)
+    no, no_names = _joined([verdicts.no for verdicts in judged])
+    for box, name in zip(no, no_names, strict=True):
+        if not _there(box, name, boxes, names) and not _there(box, f"not {name}", refused, refused_names):
+            refused, refused_names = np.vstack([refused, box]), [*refused_names, f"not {name}"]
+    return SceneMarks(
+        path=path,
+        name=Path(scene.name).name,
+        width_px=scene.width_px,
+        height_px=scene.height_px,
+        gsd_m=scene.georeference.gsd_m,
+        boxes_xyxy_px=boxes,
+        class_names=tuple(names),
+        refused_xyxy_px=refused,
+        refused_names=tuple(refused_names),
+        areas=_multipolygon(areas),
+    )
+
+
+def _joined(parts: Sequence[LabelledBoxes]) -> tuple[NDArray[np.float64], list[str]]:
+    boxes = np.concatenate([np.zeros((0, 4)), *(part.boxes_xyxy_px for part in parts)])
+    return boxes, [name for part in parts for name in part.class_names]
+
+
+def _there(box: NDArray[np.float64], name: str, boxes: NDArray[np.float64], names: Sequence[str]) -> bool:
+    """Whether a box of the same class marks the same object."""
+    own = boxes[np.array([other == name for other in names], dtype=bool)]
+    return bool((iou(box[None], own) > SAME_OBJECT_IOU).any())
+
+
+def _multipolygon(areas: Sequence[shapely.MultiPolygon]) -> shapely.MultiPolygon:
+    union = shapely.union_all(np.array(areas, dtype=object))
+    return union if isinstance(union, shapely.MultiPolygon) else shapely.MultiPolygon(shapely.get_parts(union).tolist())

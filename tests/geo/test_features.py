@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import geopandas
+import pandas as pd
+import pyogrio
+import pytest
+import shapely
+
+from fsod.errors import UserError
+from fsod.geo.features import layer_in, raise_refused, read_frame, read_polygons
+
+BOXES = geopandas.GeoDataFrame(
+    {"kind": ["a", "b"]}, geometry=[shapely.box(0, 0, 1, 1), shapely.box(2, 0, 3, 1)], crs=4326
+)
+
+
+def test_tables_that_qgis_keeps_beside_a_layer_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "a.gpkg"
+    BOXES.to_file(path)
+    for name in ("layer_styles", "qgis_projects"):
+        pyogrio.write_dataframe(pd.DataFrame({"styleQML": ["<qgis/>"]}), path, layer=name, append=True)
+    assert read_frame(path, None)["kind"].tolist() == ["a", "b"]
+    assert layer_in(path, "anything") is None
+    BOXES[:1].to_file(path, layer="b")
+    assert layer_in(path, "b") == "b"
+    assert read_frame(path, "b")["kind"].tolist() == ["a"]
+    with pytest.raises(UserError, match=r"has several layers; name one of a, b \(--layer\)"):
+        read_frame(path, None)
+    with pytest.raises(UserError, match="no layer 'layer_styles'; it has a, b"):
+        read_frame(path, "layer_styles")
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.fgb", "a.shp"])
+def test_every_format_that_predict_writes_and_others(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if path.suffix == ".parquet":
+        BOXES.to_parquet(path)
+    else:
+        BOXES.to_file(path)
+    assert sorted(read_frame(path, layer_in(path, "x"))["kind"]) == ["a", "b"]
+    assert len(read_polygons(path)) == 2
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.gpkg", "a.geojson"])
+def test_what_is_no_vector_file_is_one_line(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"\xff{nothing")
+    assert layer_in(path, "x") is None
+    with pytest.raises(UserError, match=f"{name}: cannot be read as a vector file") as caught:
+        read_frame(path, None)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_bow_tie_is_made_valid(tmp_path: Path) -> None:
+    tie = shapely.Polygon([(0, 0), (2, 2), (2, 0), (0, 2)])
+    geopandas.GeoSeries([tie], crs=4326).to_file(tmp_path / "a.gpkg")
+    (mended,) = read_polygons(tmp_path / "a.gpkg")
+    assert mended.is_valid
+    assert mended.area == pytest.approx(2)
+
+
+def test_few_of_many_are_named() -> None:
+    raise_refused(Path("a"), {})
+    with pytest.raises(UserError, match=r"^a: feature 1, 3, 4 and 1 more: no class$"):
+        raise_refused(Path("a"), {1: "no class", 2: "no area", 3: "no class", 4: "no class", 5: "no class"})

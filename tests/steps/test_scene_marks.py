@@ -1,0 +1,166 @@
+"""Marks, rivals, areas and verdicts of scenes with and without a CRS, put together; no pixel is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pytest
+import shapely
+from PIL import Image
+
+from fsod.boxes import Detections
+from fsod.errors import UserError
+from fsod.geo.layer_files import write_layer
+from fsod.geo.scene import open_scene
+from fsod.geo.vector import Layer
+from fsod.steps.scene_marks import SceneMarks, marks_on_scenes
+from tests.labelled_scene import BOXES, make_scene, save_labels
+
+OTHER = np.array([[5, 70, 25, 85], [100, 10, 110, 20.0]])
+
+
+def picture(path: Path, side_px: int = 200) -> Path:
+    Image.fromarray(np.zeros((side_px, side_px, 3), np.uint8)).save(path)
+    return path
+
+
+def save(path: Path, boxes: np.ndarray, name: str = "car", crs: str | None = None) -> Path:
+    """Boxes in coordinates of the file."""
+    path.unlink(missing_ok=True)
+    geopandas.GeoDataFrame({"class": [name] * len(boxes)}, geometry=shapely.box(*boxes.T), crs=crs).to_file(path)
+    return path
+
+
+def judged(path: Path, scene: Path, boxes: np.ndarray, verdicts: Sequence[str | None]) -> Path:
+    """A layer of cars as ``fsod predict`` writes it, with verdicts."""
+    found = Detections(boxes, np.full(len(boxes), 0.5, np.float32), np.zeros(len(boxes), np.int64))
+    with open_scene(scene) as opened:
+        size_px = opened.width_px, opened.height_px
+        ask = np.arange(1, len(boxes) + 1)
+        write_layer(path, Layer(found, ["car"], opened.georeference, scene.name, size_px, {}, ask))
+    frame = geopandas.read_file(path)
+    frame["verdict"] = verdicts
+    frame.to_file(path, layer="detections")
+    return path
+
+
+def marks(
+    scenes: list[Path],
+    labels: Sequence[Path] = (),
+    rivals: Sequence[Path] = (),
+    areas: Sequence[Path] = (),
+    verdicts: Sequence[Path] = (),
+) -> list[SceneMarks]:
+    return marks_on_scenes(scenes, labels, rivals, areas, verdicts, "class")
+
+
+def test_everything_that_is_said_of_a_scene(tmp_path: Path) -> None:
+    scene = make_scene(tmp_path / "s.tif")
+    labels = save_labels(tmp_path / "e.geojson", scene, crs="EPSG:4326")
+    rivals = save_labels(tmp_path / "n.gpkg", scene, OTHER[:1], names=["shed"])
+    area = save_labels(tmp_path / "a.gpkg", scene, np.array([[0, 0, 60, 70], [50, 0, 140, 30.0]]))
+    verdicts = judged(tmp_path / "v.gpkg", scene, OTHER, ["no", "yes"])
+    (one,) = marks([scene], [labels], [rivals], [area], [verdicts])
+    assert (one.path, one.name, one.width_px, one.height_px) == (scene, "s.tif", 130, 100)
+    assert one.gsd_m == pytest.approx(0.5, rel=0.01)
+    np.testing.assert_allclose(one.boxes_xyxy_px, [*BOXES, OTHER[1]], atol=0.02)
+    assert one.class_names == ("tank", "tank", "ship", "car")
+    np.testing.assert_allclose(one.refused_xyxy_px, [OTHER[0], OTHER[0]], atol=0.02)
+    assert one.refused_names == ("shed", "not car")
+    assert isinstance(one.areas, shapely.MultiPolygon)
+    assert one.areas.area == pytest.approx(60 * 70 + 80 * 30 - 10 * 30, rel=1e-3)
+
+
+def test_an_object_is_there_once(tmp_path: Path) -> None:
+    """As marked, else as judged first; who says no where a mark is says it of the outline."""
+    scene = picture(tmp_path / "s.png")
+    labels = save(tmp_path / "e.gpkg", np.array([[10, 10, 30, 30.0]]))
+    boxes = np.array([[12, 10, 32, 30], [11, 9, 30, 31], [60, 60, 80, 80], [61, 61, 80, 80], [100, 100, 120, 120.0]])
+    first = judged(tmp_path / "1.gpkg", scene, boxes, ["yes", "no", "yes", None, "no"])
+    second = judged(tmp_path / "2.gpkg", scene, boxes + 1, [None, None, "no", "yes", "no"])
+    (one,) = marks([scene], [labels], verdicts=[first, second])
+    assert one.boxes_xyxy_px.tolist() == [[10, 10, 30, 30], [60, 60, 80, 80]]
+    assert one.refused_xyxy_px.tolist() == [[100, 100, 120, 120]]
+    assert one.refused_names == ("not car",)
+
+
+def test_pictures_go_with_files_in_their_order(tmp_path: Path) -> None:
+    """One counts downwards, the other upwards as QGIS does."""
+    scenes = [picture(tmp_path / f"{name}.png") for name in "ab"]
+    a, b = np.array([[10, 20, 30, 40.0]]), np.array([[50, 60, 70, 80], [5, 5, 9, 9.0]])
+    labels = [save(tmp_path / "a.geojson", a), save(tmp_path / "b.gpkg", b * [1, -1, 1, -1])]
+    areas = [
+        save(tmp_path / "aa.gpkg", a + np.array([-5, -5, 5, 5])),
+        save(tmp_path / "bb.gpkg", b[:1] * [1, -1, 1, -1]),
+    ]
+    verdicts = [judged(tmp_path / f"{s.stem}v.gpkg", s, OTHER, ["no", "no"]) for s in scenes]
+    one, two = marks(scenes, labels, areas=areas, verdicts=verdicts)
+    assert one.gsd_m is None
+    assert one.boxes_xyxy_px.tolist() == a.tolist()
+    assert two.boxes_xyxy_px.tolist() == b.tolist()
+    assert one.areas.bounds == (5, 15, 35, 45)
+    assert two.areas.bounds == (50, 60, 70, 80)
+    assert two.refused_xyxy_px.tolist() == OTHER.tolist()
+    with pytest.raises(UserError, match="--examples: 1 given for 2 scenes without a CRS; give one for each scene"):
+        marks(scenes, labels[:1])
+    with pytest.raises(UserError, match="--area: 1 given for 2 scenes"):
+        marks(scenes, labels, areas=areas[:1])
+    with pytest.raises(UserError, match=r"bv.gpkg: feature 1, 2: is a verdict on b.png, not on a.png"):
+        marks(scenes, labels, verdicts=verdicts[::-1])
+    with_crs = make_scene(tmp_path / "s.tif")
+    with pytest.raises(UserError, match=r"a.png: has no usable CRS, but .*s.tif has one; give each its own bank"):
+        marks([with_crs, scenes[0]], labels)
+    # one picture may have any number of files
+    assert len(marks(scenes[:1], [labels[0], labels[0]])[0].class_names) == 2
+
+
+def test_scenes_with_a_crs_share_files(tmp_path: Path) -> None:
+    scene = make_scene(tmp_path / "s.tif")
+    far = make_scene(tmp_path / "t.tif", transform=None, crs="EPSG:32633", size=(50, 50))  # no geotransform: a picture
+    with pytest.raises(UserError, match=r"t.tif: has no usable CRS"):
+        marks([scene, far])
+    labels = save_labels(tmp_path / "e.geojson", scene, crs="EPSG:4326")
+    one, two = marks([scene, make_scene(tmp_path / "u.tif")], [labels])
+    # both show all of it; the first has it
+    assert len(one.class_names) == 3
+    assert two.class_names == ()
+    assert two.areas.is_empty
+
+
+def test_an_area_without_a_mark_is_fine(tmp_path: Path) -> None:
+    scene = picture(tmp_path / "s.png")
+    (one,) = marks([scene], areas=[save(tmp_path / "a.gpkg", OTHER)])
+    assert one.class_names == ()
+    assert one.boxes_xyxy_px.shape == one.refused_xyxy_px.shape == (0, 4)
+    assert one.areas.area == pytest.approx(20 * 15 + 10 * 10)
+
+
+def test_marks_that_show_nothing_are_refused(tmp_path: Path) -> None:
+    scene = picture(tmp_path / "s.png")
+    thin = save(tmp_path / "e.gpkg", np.array([[10, 10, 30, 30], [5, 5, 5.02, 9], [199.5, 9, 220, 29]]))
+    for given in ({"labels": [thin]}, {"rivals": [thin]}):
+        with pytest.raises(UserError, match=r"e.gpkg: feature 2: 0.02 x 4 px on .*s.png: smaller than a pixel; mark"):
+            marks([scene], **given)
+    verdicts = judged(tmp_path / "v.gpkg", scene, np.array([[5, 5, 5.1, 9.0]]), ["no"])
+    with pytest.raises(UserError, match=r"feature 1: 0\.1 x 4 px"):
+        marks([scene], verdicts=[verdicts])
+    with pytest.raises(UserError, match=r"f.gpkg: feature 1: lies outside .*s.png"):
+        marks([scene], [save(tmp_path / "f.gpkg", np.array([[300, 0, 320, 20.0]]))])
+    labels = save(tmp_path / "e.gpkg", np.array([[10, 10, 30, 30.0]]))
+    with pytest.raises(UserError, match="--not: 'car' is one of the classes"):
+        marks([scene], [labels], [labels])
+
+
+def test_one_name_of_a_layer_for_all_files_that_have_several(tmp_path: Path) -> None:
+    scene = picture(tmp_path / "s.png")
+    labels = save(tmp_path / "e.gpkg", np.array([[10, 10, 30, 30.0]]))
+    geopandas.read_file(labels).to_file(labels, layer="second")
+    rivals = save(tmp_path / "n.geojson", OTHER, "shed")
+    with pytest.raises(UserError, match=r"has several layers; name one of e, second \(--layer\)"):
+        marks([scene], [labels], [rivals])
+    (one,) = marks_on_scenes([scene], [labels], [rivals], [], [], "class", "second")
+    assert one.class_names == ("car",)
+    assert one.refused_names == ("shed", "shed")
