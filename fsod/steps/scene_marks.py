@@ -73,8 +73,8 @@ def marks_on_scenes(
     """Reads all that vector files say of scenes, and of the scenes no more than opening them takes.
 
     Where scenes have a CRS, each file may be about any of them. Of several without one each has its own file of a kind, in
-    the order of the scenes; those that verdicts tell of need no other. Verdicts name their scene, so there may be any
-    number of them. A scene may be without a mark, and an area too.
+    the order of the scenes; those that verdicts tell of need no other. Verdicts name their scene: as many
+    files as scenes are taken in order, any other number goes by name. A scene may be without a mark, and an area too.
 
     Args:
         scenes: rasters of one GSD, all with a CRS or none.
