@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +73,8 @@ def marks_on_scenes(
     """Reads all that vector files say of scenes, and of the scenes no more than opening them takes.
 
     Where scenes have a CRS, each file may be about any of them. Of several without one each has its own file of a kind, in
-    the order of the scenes. Among the scenes of a kind there may be some without a mark, and areas without one.
+    the order of the scenes; those that verdicts tell of need no other. Verdicts name their scene: as many
+    files as scenes are taken in order, any other number goes by name. A scene may be without a mark, and an area too.
 
     Args:
         scenes: rasters of one GSD, all with a CRS or none.
@@ -109,10 +110,13 @@ def marks_on_open(
 ) -> list[SceneMarks]:
     """The same of scenes that are open."""
     _check_alike(scenes)
-    marked = _of_each(scenes, labels, "--examples", lambda file, on: _labels(file, attribute, on, layer))
-    taken_for = _of_each(scenes, rivals, "--not", lambda file, on: _labels(file, attribute, on, layer))
-    judged = _of_each(scenes, verdicts, "--verdicts", lambda file, on: _verdicts(file, on, layer))
-    known = _of_each(scenes, areas, "--area", lambda file, on: read_marked_areas(file, on, layer=layer_in(file, layer)))
+    judged = _of_each(scenes, verdicts, "--verdicts", lambda file, on: _verdicts(file, on, layer), named=True)
+    done = {i for i, of_scene in enumerate(judged) if any(len(v.yes.features) or len(v.no.features) for v in of_scene)}
+    marked = _of_each(scenes, labels, "--examples", lambda file, on: _labels(file, attribute, on, layer), done)
+    taken_for = _of_each(scenes, rivals, "--not", lambda file, on: _labels(file, attribute, on, layer), done)
+    known = _of_each(
+        scenes, areas, "--area", lambda file, on: read_marked_areas(file, on, layer=layer_in(file, layer)), done
+    )
     found = [_scene_marks(*of_scene) for of_scene in zip(paths, scenes, marked, taken_for, judged, known, strict=True)]
     check_rivals(
         [name for one in found for name in one.class_names], [name for one in found for name in one.refused_names]
@@ -146,6 +150,9 @@ def _of_each(
     files: Sequence[Path],
     option: str,
     read: Callable[[Path, Sequence[Scene]], list[Content]],
+    done: Collection[int] = (),
+    *,
+    named: bool = False,
 ) -> list[list[Content]]:
     """What files say of each scene: a list for each scene, of what was read for it.
 
@@ -154,17 +161,22 @@ def _of_each(
         files: each about any of the scenes, or in their order where pixels alone do not tell which is meant.
         option: that the files were given by.
         read: a file and the scenes that it may be about -> what it says of each of them.
+        done: positions of scenes that need no file, because a verdict tells of them.
+        named: a file says by itself which scene it is about, if there is not one for each.
     """
-    if scenes[0].georeference.crs is None and len(scenes) > 1:
-        if files and len(files) != len(scenes):
+    everyone = list(range(len(scenes)))
+    if scenes[0].georeference.crs is None and len(scenes) > 1 and files:
+        for own in (everyone, [i for i in everyone if i not in done]):
+            if len(own) == len(files):
+                file_of = dict(zip(own, files, strict=True))
+                return [read(file_of[i], [scenes[i]]) if i in file_of else [] for i in everyone]
+        if not named:
             raise UserError(
                 f"{option}: {len(files)} given for {len(scenes)} scenes without a CRS; give one for each scene, in the "
                 "order of the scenes"
             )
-        paired = zip(scenes, files, strict=True) if files else ()
-        return [read(file, [scene]) for scene, file in paired] or [[] for _ in scenes]
     by_file = [read(file, scenes) for file in files]
-    return [[of_file[i] for of_file in by_file] for i in range(len(scenes))]
+    return [[of_file[i] for of_file in by_file] for i in everyone]
 
 
 def _labels(path: Path, attribute: str, scenes: Sequence[Scene], layer: str | None) -> list[LabelledBoxes]:

@@ -113,6 +113,14 @@ def test_pictures_go_with_files_in_their_order(tmp_path: Path) -> None:
     with_crs = make_scene(tmp_path / "s.tif")
     with pytest.raises(UserError, match=r"a.png: has no usable CRS, but .*s.tif has one; give each its own bank"):
         marks([with_crs, scenes[0]], labels)
+    # a layer says which picture it is about, and that one needs no other file
+    one, two = marks(scenes, labels[:1], areas=areas[:1], verdicts=verdicts[1:])
+    assert one.boxes_xyxy_px.tolist() == a.tolist()
+    assert two.class_names == ()
+    assert two.refused_xyxy_px.tolist() == OTHER.tolist()
+    assert two.areas.is_empty
+    one, two = marks(scenes, labels[1:], verdicts=verdicts[:1])
+    assert two.boxes_xyxy_px.tolist() == b.tolist()
     # one picture may have any number of files
     assert len(marks(scenes[:1], [labels[0], labels[0]])[0].class_names) == 2
 
