@@ -130,7 +130,7 @@ def step_of(kind: str, size: str, precision: str, episodes: EpisodeSettings) -> 
 def plain_loss(detector: PlainDetector, episode: Episode, settings: LossSettings) -> dict[str, Tensor]:
     """Loss terms of a plain detection step."""
     predictions = detector(unit_pixels(episode.queries))
-    targets = targets_of(episode, episode.class_ids)
+    targets = targets_of(episode.boxes_xyxy_px, episode.box_classes, episode.class_ids)
     where = predictions.boxes_xyxy_px, logsigmoid(predictions.own), predictions.points_xy_px, predictions.strides
     assignment = simota(*where, targets)
     count = count_assigned(assignment)

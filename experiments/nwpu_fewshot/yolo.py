@@ -85,7 +85,9 @@ def yolo_loss(network: Yolo, episode: Episode, row_classes: list[int], *, shots_
     points, strides = make_anchors(said["feats"], criterion.stride, 0.5)
     known = known_background(episode, points * strides)
     if shots_only:
-        targets = targets_of(episode, torch.tensor(row_classes, device=episode.box_classes.device))
+        targets = targets_of(
+            episode.boxes_xyxy_px, episode.box_classes, torch.tensor(row_classes, device=episode.box_classes.device)
+        )
         background = shots_background(network.boxes(said), targets, len(row_classes), known)
     else:
         background = known[:, None].expand(-1, len(row_classes), -1)

@@ -48,6 +48,11 @@ class Square:
         how = cv2.INTER_AREA if self.side_px > self.out_px else cv2.INTER_LINEAR
         return np.asarray(cv2.resize(square, (self.out_px, self.out_px), interpolation=how), dtype=np.uint8)
 
+    def mask(self, known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """The same crop of a (H, W) mask, (out_px, out_px) bool; False beyond the image."""
+        shown = self.pixels(np.repeat(known[..., None].astype(np.uint8), 3, axis=2) * 255)[..., 0]
+        return np.asarray(shown == 255)  # beyond the image it is grey
+
     def boxes(self, boxes_xyxy_px: NDArray[np.floating]) -> NDArray[np.float64]:
         """Image boxes (n, 4) in the crop's frame, not clipped."""
         origin = np.array([self.left_px, self.top_px] * 2, dtype=np.float64)

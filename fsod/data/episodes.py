@@ -7,7 +7,8 @@ and wherever a run was interrupted.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import albumentations as A
 import numpy as np
@@ -52,9 +53,9 @@ class Episode:
     class_ids: Tensor
     invented: Tensor
 
-    def to(self, device: torch.device) -> Episode:
+    def to(self, device: torch.device) -> Self:
         """The same episode on another device; copies from pinned memory do not wait."""
-        return Episode(**{name: value.to(device, non_blocking=True) for name, value in vars(self).items()})
+        return replace(self, **{name: value.to(device, non_blocking=True) for name, value in vars(self).items()})
 
     def pin_memory(self) -> Episode:
         """The same episode in page-locked memory; the DataLoader calls this."""

@@ -8,6 +8,7 @@ from torch.nn.functional import cosine_similarity, logsigmoid
 
 from fsod.config import LossSettings
 from fsod.data.episodes import Episode
+from fsod.data.mark_views import CropBatch
 from fsod.engine.distributed import mean_over_processes, processes
 from fsod.loss.assign import Assignment, Targets, simota
 from fsod.loss.meta_loss import RowTerms, box_loss, row_loss, shots_background
@@ -40,7 +41,7 @@ def episode_loss(
     predictions = detector.head(maps.raw, maps.unit, ClassRows.concatenate([learned, predicted]))
 
     of_predicted = predictions.of_rows(split, split + len(predicted))
-    to_predicted = targets_of(episode, episode.class_ids)
+    to_predicted = targets_of(episode.boxes_xyxy_px, episode.box_classes, episode.class_ids)
     if episode.invented:
         assignment = _assign(of_predicted, to_predicted)
         count = count_assigned(assignment)
@@ -49,7 +50,7 @@ def episode_loss(
     else:
         of_learned = predictions.of_rows(0, split)
         owners = torch.tensor(learned_classes, device=episode.class_ids.device)
-        to_learned = targets_of(episode, owners)
+        to_learned = targets_of(episode.boxes_xyxy_px, episode.box_classes, owners)
         assignment = _assign(of_learned, to_learned)
         count = count_assigned(assignment)
         of_both = {"learned": (of_learned, to_learned), "predicted": (of_predicted, to_predicted)}
@@ -84,14 +85,39 @@ def predicted_shots_loss(
     predictions: Predictions, episode: Episode, row_classes: list[int], settings: LossSettings, *, shots_only: bool
 ) -> dict[str, Tensor]:
     """The same for predictions of the episode's queries with rows of ``row_classes``."""
-    targets = targets_of(episode, torch.tensor(row_classes, device=episode.class_ids.device))
-    assignment = _assign(predictions, targets)
-    count = count_assigned(assignment)
+    targets = targets_of(
+        episode.boxes_xyxy_px, episode.box_classes, torch.tensor(row_classes, device=predictions.logits.device)
+    )
     rows, known = len(row_classes), known_background(episode, predictions.points_xy_px)
     if shots_only:
         background = shots_background(predictions.boxes_xyxy_px, targets, rows, known)
     else:
         background = known[:, None].expand(-1, rows, -1)
+    return learned_rows_loss(predictions, targets, background, settings)
+
+
+def marks_loss(detector: Detector, crops: CropBatch, settings: LossSettings) -> dict[str, Tensor]:
+    """Loss terms of learned rows on an analyst's marks; ``total`` is their weighted sum.
+
+    Args:
+        detector: in training mode; class c has its row c.
+        crops: on the detector's device.
+        settings: weights and quotas.
+    """
+    predictions = detector(unit_pixels(crops.queries), detector.learned_rows())
+    rows = torch.arange(len(detector.learned_bias), device=crops.box_classes.device)
+    targets = targets_of(crops.boxes_xyxy_px, crops.box_classes, rows)
+    x, y = predictions.points_xy_px.long().unbind(-1)
+    background = crops.known[:, y, x][:, None].expand(-1, len(rows), -1)
+    return learned_rows_loss(predictions, targets, background, settings)
+
+
+def learned_rows_loss(
+    predictions: Predictions, targets: Targets, background: Tensor, settings: LossSettings
+) -> dict[str, Tensor]:
+    """Loss terms of rows whose background may be assumed where ``background``, (B, N, L) bool, says."""
+    assignment = _assign(predictions, targets)
+    count = count_assigned(assignment)
     judged = _rows(predictions, targets, assignment, count, settings, background)
     terms = {"learned": settings.confidence * judged.confidence}
     terms["box"] = settings.box * box_loss(predictions.boxes_xyxy_px, targets, assignment, count)
@@ -107,11 +133,11 @@ def count_assigned(assignment: Assignment) -> Tensor:
     return mean_over_processes((assignment.box >= 0).sum()).clamp(min=1 / processes())
 
 
-def targets_of(episode: Episode, row_classes: Tensor) -> Targets:
-    """The episode's boxes with their classes counted among ``row_classes`` (N,) int64."""
-    same = episode.box_classes[..., None] == row_classes
+def targets_of(boxes_xyxy_px: Tensor, box_classes: Tensor, row_classes: Tensor) -> Targets:
+    """Boxes (B, G, 4) with their classes, (B, G) int64, counted among ``row_classes`` (N,) int64; -1 is padding."""
+    same = box_classes[..., None] == row_classes
     rows = torch.where(same.any(-1), same.int().argmax(-1), -1)
-    return Targets(episode.boxes_xyxy_px, rows, episode.box_classes >= 0)
+    return Targets(boxes_xyxy_px, rows, box_classes >= 0)
 
 
 def known_background(episode: Episode, points_xy_px: Tensor) -> Tensor:

@@ -47,6 +47,7 @@ def export_bank(bank: Path, checkpoint: Path | None, out: Path, window_px: int) 
         weights_sha256=classes.weights_sha256,
         bank_sha256=sha256_of(bank),
         gsd_m=classes.gsd_m,
+        enlargement=classes.enlargement,
         window_px=window_px,
         suppression=common_settings(loaded.settings).evaluate,
     )

@@ -37,7 +37,8 @@ class OnnxHeader(Settings):
         scores: from which on detections of each class are worth showing.
         weights_sha256: hash of the weights, as class banks name it.
         bank_sha256: hash of the class bank's file.
-        gsd_m: ground size of a pixel in the examples' images, None when unknown.
+        gsd_m: ground size of a pixel that scenes are searched at, None when unknown.
+        enlargement: how many times as large as it is a scene of unknown GSD is searched.
         window_px: side of the windows that the network is meant for; it takes any multiple of 32.
         suppression: what follows the network.
     """
@@ -48,6 +49,7 @@ class OnnxHeader(Settings):
     weights_sha256: str
     bank_sha256: str
     gsd_m: float | None
+    enlargement: float = 1.0
     window_px: SidePx
     suppression: EvaluateSettings
 

@@ -13,21 +13,29 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from fsod.config import OptimSettings
-from fsod.data.episodes import Episode
 from fsod.engine.device import Machine
 from fsod.engine.distributed import is_first, mean_over_processes, parallel
 from fsod.errors import UserError
 from fsod.files import whole
 
+
+class Batch(Protocol):
+    """What a step is taken on: tensors that can be brought to a device, an episode for example."""
+
+    def to(self, device: torch.device) -> Self:
+        """The same on another device."""
+
+
 Network = TypeVar("Network", bound=nn.Module)
-LossOf = Callable[[Any, Episode], dict[str, Tensor]]
+LossOf = Callable[[Any, Any], dict[str, Tensor]]
+"""The loss terms of a detector on an item of the stage's episodes."""
 Observer = Callable[[int, dict[str, float]], None]
 """Told every ``log_every`` steps: the step, and since the last call means of the loss terms and of the gradient's norm
 (``gradient``), the learning rate (``lr``), ``steps_per_s`` and the share of time spent waiting for data
@@ -40,21 +48,28 @@ class Stage:
 
     Attributes:
         name: for messages and file names.
-        episodes: one item a step; item i does not depend on the items before it.
+        episodes: one item for each step; item i does not depend on the items before it.
         loss_of: the loss terms of an episode; ``total`` is what is minimised.
         settings: length and step size.
         state_path: where the state of an unfinished training is kept.
         fingerprint: everything that the result depends on; a state with another one is refused.
         freeze_norms: batch norm keeps its statistics. A handful of shots would bend them to themselves.
+        until: the step to stop at, of the schedule of ``settings.steps``; with the same state another stage goes on.
     """
 
     name: str
-    episodes: Dataset[Episode]
+    episodes: Dataset[Any]
     loss_of: LossOf
     settings: OptimSettings
     state_path: Path
     fingerprint: str
     freeze_norms: bool = False
+    until: int | None = None
+
+    @property
+    def stop(self) -> int:
+        """The step after the last one."""
+        return self.settings.steps if self.until is None else self.until
 
 
 def run_stage(stage: Stage, detector: Network, machine: Machine, observe: Observer) -> Network:
@@ -86,20 +101,20 @@ def run_stage(stage: Stage, detector: Network, machine: Machine, observe: Observ
 
         done = step + 1
         report, save = (
-            done % every == 0 or done == settings.steps for every in (settings.log_every, settings.checkpoint_every)
+            done % every == 0 or done == stage.stop for every in (settings.log_every, settings.checkpoint_every)
         )
         if report or save:
             means = _read(window, stage, done)
-        if report:
-            observe(done, {**means, "lr": lr, **episodes.pace(len(window))})
-            window = []
         if save and is_first():
             _save(stage, done, detector, average, optimizer)
+        if report:  # after the state is kept: an observer may raise to end the training
+            observe(done, {**means, "lr": lr, **episodes.pace(len(window))})
+            window = []
     return average
 
 
 def train_step(
-    objective: nn.Module, episode: Episode, optimizer: torch.optim.Optimizer, clip_norm: float
+    objective: nn.Module, episode: Batch, optimizer: torch.optim.Optimizer, clip_norm: float
 ) -> dict[str, Tensor]:
     """One step; returns the loss terms and the norm of the gradient, still on their device: reading them would wait."""
     terms: dict[str, Tensor] = objective(episode)
@@ -114,11 +129,11 @@ def train_step(
 class _Awaited:
     """Episodes, and how long they were waited for."""
 
-    def __init__(self, episodes: Iterable[Episode]) -> None:
+    def __init__(self, episodes: Iterable[Batch]) -> None:
         self._episodes = episodes
         self._since_s, self._waited_s = time.perf_counter(), 0.0
 
-    def __iter__(self) -> Iterator[Episode]:
+    def __iter__(self) -> Iterator[Batch]:
         episodes = iter(self._episodes)
         while True:
             asked_s = time.perf_counter()
@@ -144,7 +159,7 @@ class _Objective(nn.Module):
         super().__init__()
         self.detector, self.loss_of = detector, loss_of
 
-    def forward(self, episode: Episode) -> dict[str, Tensor]:
+    def forward(self, episode: Batch) -> dict[str, Tensor]:
         return self.loss_of(self.detector, episode)
 
 
@@ -180,8 +195,8 @@ def adamw(detector: nn.Module, settings: OptimSettings) -> torch.optim.Optimizer
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=settings.lr)
 
 
-def _loader(stage: Stage, start: int, machine: Machine) -> DataLoader[Episode]:
-    left = Subset(stage.episodes, range(start, stage.settings.steps))
+def _loader(stage: Stage, start: int, machine: Machine) -> DataLoader[Batch]:
+    left = Subset(stage.episodes, range(start, stage.stop))
     return DataLoader(
         left,
         batch_size=None,

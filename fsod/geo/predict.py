@@ -94,6 +94,7 @@ def predict_scene(
     scales: tuple[float, ...] = (),
     batch: int = 4,
     gsd_m: float | None = None,
+    enlargement: float = 1.0,
     bands: tuple[int, ...] | None = None,
     stretch: bool = False,
     iou_threshold: float = 0.5,
@@ -120,6 +121,7 @@ def predict_scene(
         scales: reductions for further passes that look for larger objects, see ``make_passes``.
         batch: windows per call of the detector.
         gsd_m: ground GSD to resample the scene to, in metres.
+        enlargement: see ``open_scene``.
         bands: band numbers to show as RGB, from 1.
         stretch: scale 8-bit too.
         iou_threshold: boxes of one class from two windows that overlap more are one object.
@@ -143,7 +145,15 @@ def predict_scene(
     clock, now = time.perf_counter(), f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
     with (
         rasterio.Env(GDAL_CACHEMAX=MAX_CACHE_BYTES),
-        open_scene(path, driver=driver, gsd_m=gsd_m, bands=bands, stretch=stretch, skip_damaged=skip_damaged) as scene,
+        open_scene(
+            path,
+            driver=driver,
+            gsd_m=gsd_m,
+            enlargement=enlargement,
+            bands=bands,
+            stretch=stretch,
+            skip_damaged=skip_damaged,
+        ) as scene,
     ):
         passes = make_passes(scene, window_px, overlap_px, scales)
         area = None if aoi is None else read_area(aoi, scene, aoi_layer)
@@ -155,6 +165,7 @@ def predict_scene(
         settings = {
             "scene": files_fingerprint(scene.files),
             "gsd_m": scene.grid_gsd_m,
+            "grid_px": [scene.grid_width_px, scene.grid_height_px],
             "pixels": str(scene.rule),
             "window_px": window_px,
             "overlap_px": overlap_px,

@@ -188,6 +188,7 @@ def open_scene(
     *,
     driver: str | None = None,
     gsd_m: float | None = None,
+    enlargement: float = 1.0,
     bands: tuple[int, ...] | None = None,
     stretch: bool = False,
     skip_damaged: bool = False,
@@ -199,6 +200,7 @@ def open_scene(
         driver: the only one of GDAL's that may open it, for files of strangers; any if None.
         gsd_m: ground size of a pixel to resample to, in metres; each axis on its own, so pixels become square on the
             ground. None keeps the scene's pixels; so does a scene whose GSD is unknown (with a warning) or within 5 %.
+        enlargement: pixels of the grid along a side of a scene's pixel, where ``gsd_m`` does not say.
         bands: one or three band numbers, from 1, to show as RGB.
         stretch: scale 8-bit too.
         skip_damaged: where pixels cannot be read, scale by the others.
@@ -212,7 +214,7 @@ def open_scene(
     try:
         georeference, remarks = read_georeference(dataset, name)
         size = dataset.width, dataset.height
-        (width, height), more = _grid_size(name, size, georeference, gsd_m)
+        (width, height), more = _grid_size(name, size, georeference, gsd_m, enlargement)
         shown = choose_bands(dataset, name, bands)
         kinds = {dataset.dtypes[band - 1] for band in shown}
         if any(kind.startswith("complex") for kind in kinds):
@@ -271,15 +273,17 @@ def _reason(name: str, error: Exception) -> str:
 
 
 def _grid_size(
-    name: str, size_px: tuple[int, int], georeference: Georeference, gsd_m: float | None
+    name: str, size_px: tuple[int, int], georeference: Georeference, gsd_m: float | None, enlargement: float
 ) -> tuple[tuple[int, int], tuple[str, ...]]:
-    """Columns and rows of the scene at ``gsd_m``, and a warning where it cannot be had."""
+    """Columns and rows of the scene at ``gsd_m``, or enlarged, and a warning where ``gsd_m`` cannot be had."""
+    width, height = (max(1, round(n * enlargement)) for n in size_px)
     if gsd_m is None:
-        return size_px, ()
+        return (width, height), ()
     if not (np.isfinite(gsd_m) and gsd_m > 0):
         raise UserError(f"{name}: a GSD of {gsd_m} m: must be a positive number of metres")
     if georeference.gsd_xy_m is None:
-        return size_px, (f"{name}: its ground GSD is unknown, so it is read at its own, not at {gsd_m:g} m",)
+        own = "its own" if enlargement == 1 else f"{enlargement:g} times its own size"
+        return (width, height), (f"{name}: its ground GSD is unknown, so it is read at {own}, not at {gsd_m:g} m",)
     factors = [own_m / gsd_m for own_m in georeference.gsd_xy_m]
     if max(factors) > MAX_ENLARGEMENT:
         raise UserError(

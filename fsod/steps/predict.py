@@ -175,6 +175,7 @@ def search_scene(
         scales=plan.scales,
         batch=plan.batch,
         gsd_m=None if plan.native else plan.gsd_m or searcher.gsd_m,
+        enlargement=1.0 if plan.native or plan.gsd_m else searcher.enlargement,
         bands=plan.bands,
         aoi=plan.aoi,
         aoi_layer=plan.aoi_layer,
@@ -204,9 +205,11 @@ def _announce(scene: Scene, resumed: int, windows: int) -> None:
     """One line on how a scene is read, before the work begins."""
     own_m, gsd_m = scene.georeference.gsd_m, scene.grid_gsd_m
     parts = [f"{scene.width_px}x{scene.height_px} px"]
+    resampled = (scene.grid_width_px, scene.grid_height_px) != (scene.width_px, scene.height_px)
     if own_m is not None and gsd_m is not None:
-        resampled = (scene.grid_width_px, scene.grid_height_px) != (scene.width_px, scene.height_px)
         parts.append(f"of {own_m:.3g} m resampled to {gsd_m:.3g} m" if resampled else f"of {own_m:.3g} m")
+    elif resampled:
+        parts.append(f"seen {scene.grid_width_px / scene.width_px:.3g} times as large")
     parts.append(str(scene.rule))
     parts.append(f"goes on after {resumed} of {windows} windows" if resumed else f"{windows} windows")
     console.print(f"{scene.name}: {', '.join(parts)}")

@@ -35,6 +35,7 @@ class Searcher:
     window_px: int
     precision: str
     machine: str
+    enlargement: float = 1.0
     search: Search = search_windows
 
 
@@ -58,6 +59,7 @@ def load_searcher(bank: Path, checkpoint: Path | None, plan: PredictSettings) ->
             plan.window_px or known.window_px,
             "float32",
             str(exported),
+            known.enlargement,
         )
     machine = choose_machine(plan.precision)
     loaded = load_checkpoint(checkpoint or checkpoint_of(bank))
@@ -75,6 +77,7 @@ def load_searcher(bank: Path, checkpoint: Path | None, plan: PredictSettings) ->
         plan.window_px or WINDOW_PX,
         str(machine.trunk_dtype).removeprefix("torch."),
         str(machine),
+        classes.enlargement,
     )
 
 

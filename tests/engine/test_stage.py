@@ -159,7 +159,7 @@ def test_finetuning_judges_known_surroundings_only(folder: CocoFolder) -> None:
 
 def test_targets_count_classes_among_the_rows_given(folder: CocoFolder) -> None:
     episode = RealEpisodes(folder, [0, 1, 2], SIZES, 1, seed=0)[0]
-    targets = targets_of(episode, torch.tensor([2, 0]))
+    targets = targets_of(episode.boxes_xyxy_px, episode.box_classes, torch.tensor([2, 0]))
     assert (targets.rows[episode.box_classes == 2] == 0).all()
     assert (targets.rows[episode.box_classes == 0] == 1).all()
     assert (targets.rows[episode.box_classes == 1] == -1).all()
