@@ -1,0 +1,324 @@
+"""Learning from an analyst's marks: all weights, within the time that the analyst gives.
+
+Two detectors are trained side by side. Each leaves out some of the marks, others than its twin, and both start from the same
+weights, so that the mean of their weights is a detector that knows all marks and does better than either (model soups,
+Wortsman et al. 2022, arXiv 2203.05482, section 2). What each finds of the marks that it has not seen tells what the
+scores are worth.
+
+Marks are few and stand among objects that nobody has marked. So a twin first learns the marks and the background that the
+analyst vouches for. Then it looks at the scenes, and goes on with what it is sure of (``View.looked_at``), twice.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import normalize
+
+from fsod.boxes import Detections, iou
+from fsod.config import EvaluateSettings, OptimSettings, common_settings
+from fsod.data.mark_views import CropSettings, MarkCrops, View
+from fsod.data.support import support_crop
+from fsod.engine.device import Machine
+from fsod.engine.enroll import Examples, encode_examples
+from fsod.engine.episode_loss import marks_loss
+from fsod.engine.infer import BatchDetector
+from fsod.engine.stage import Stage, run_stage
+from fsod.files import write_text
+from fsod.model.baked import bake
+from fsod.model.detector import Detector
+from fsod.store.checkpoint import Checkpoint
+
+LEARNING = OptimSettings(steps=1, lr=1.5e-3, warmup_steps=20, log_every=20, checkpoint_every=20, workers=0)
+"""How weights move; the number of steps depends on the time."""
+
+LEAST_STEPS, MOST_STEPS = 60, 600
+"""Of a twin. Less teaches nothing; what more teaches has not been measured."""
+
+LEFT_OUT = 0.3
+"""Of the marks of a class, by each twin. With fewer than three marks none is."""
+
+LOOKS = (0.35, 0.5, 0.65, 0.8)
+"""After which shares of its steps a twin looks at the scenes."""
+
+DOUBTFUL, LIKELY = 0.2, 0.5
+"""What is found with less than this share of the mean score of the marks is background; with more than that, an object."""
+
+LOOK_FLOOR = 0.01
+"""Detections below this are not looked at."""
+
+TRUSTED = 0.45
+"""A detector takes what it finds for objects once it finds the marks with this mean score."""
+
+TRIAL_STEPS = 3
+"""Steps that the speed is measured on."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What came out.
+
+    Attributes:
+        detector: on the CPU, in evaluation mode, with a learned row for each class.
+        steps: that each twin took.
+        left_out_scores: (classes) lists of the scores with which twins find the marks that they had not seen; 0 for
+            one that is not found.
+    """
+
+    detector: Detector
+    steps: int
+    left_out_scores: list[list[float]]
+
+
+class Stopped(Exception):
+    """The user asked to stop; the state is kept."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What there is to learn, and where the training keeps its state.
+
+    Attributes:
+        base: the weights to start from.
+        views: of the scenes, with all marks.
+        mark_ids: of each view, (n,) the numbers of its boxes among all marks; a mark may be in several views.
+        class_count: classes of the marks.
+        machine: where to train.
+        state: folder.
+        fingerprint: of everything that the result depends on.
+    """
+
+    base: Checkpoint
+    views: Sequence[View]
+    mark_ids: Sequence[NDArray[np.int64]]
+    class_count: int
+    machine: Machine
+    state: Path
+    fingerprint: str
+
+
+def learn_marks(
+    lesson: Lesson, seconds: float, on_steps: Callable[[int, int], None], stopping: Callable[[], bool]
+) -> Learned:
+    """Trains for about so many seconds; goes on where an earlier run with the same state has stopped.
+
+    Args:
+        lesson: what to learn.
+        seconds: for all steps.
+        on_steps: told steps that are done, and in all.
+        stopping: asked now and then; once it says yes, what has been learned so far is the result.
+    """
+    twins = [_Twin(lesson, number, _left_out(lesson, number)) for number in range(2)]
+    steps = _planned_steps(lesson, twins, seconds)
+    done = [0, 0]
+
+    def told(number: int) -> Callable[[int, dict[str, float]], None]:
+        def observe(step: int, _: dict[str, float]) -> None:
+            done[number] = step
+            on_steps(sum(done), len(twins) * steps)
+            if stopping():
+                raise Stopped
+
+        return observe
+
+    trained = _side_by_side([partial(twin.train, steps, told(twin.number)) for twin in twins], lesson.machine)
+    scores: list[list[float]] = [[] for _ in range(lesson.class_count)]
+    for twin, detector in zip(twins, trained, strict=True):
+        for class_id, score in twin.left_out_scores(detector):
+            scores[class_id].append(score)
+    return Learned(mean_of(trained).cpu().eval(), min(done), scores)
+
+
+def _planned_steps(lesson: Lesson, twins: Sequence[_Twin], seconds: float) -> int:
+    """Steps of each twin: as many as fit into the time, measured once, as a run that goes on keeps its schedule."""
+    plan = lesson.state / "plan.json"
+    if plan.is_file():
+        known = json.loads(plan.read_text(encoding="utf-8"))
+        if known["fingerprint"] == lesson.fingerprint:
+            return int(known["steps"])
+    started = time.perf_counter()
+    _side_by_side([twin.try_out for twin in twins], lesson.machine)
+    step_s = (time.perf_counter() - started) / TRIAL_STEPS
+    steps = round(min(max(seconds / step_s, LEAST_STEPS), MOST_STEPS))
+    write_text(plan, json.dumps({"fingerprint": lesson.fingerprint, "steps": steps}))
+    return steps
+
+
+class _Twin:
+    """One of the trainings.
+
+    Args:
+        lesson: what both learn.
+        number: which of the two.
+        out: numbers of the marks that it is not shown.
+    """
+
+    def __init__(self, lesson: Lesson, number: int, out: NDArray[np.int64]) -> None:
+        self.lesson, self.number, self.out = lesson, number, out
+        self.views = [view.without(np.isin(ids, out)) for view, ids in zip(lesson.views, lesson.mark_ids, strict=True)]
+        self.settings = common_settings(lesson.base.settings)
+
+    def train(self, steps: int, observe: Callable[[int, dict[str, float]], None]) -> Detector:
+        """The averaged detector after all steps, or after as many as there was time for."""
+        detector, views = self._start(), self.views
+        ends = [*(round(share * steps) for share in LOOKS), steps]
+        for end in ends:
+            try:
+                average = run_stage(
+                    self._stage(views, steps, end), copy.deepcopy(detector), self.lesson.machine, observe
+                )
+            except Stopped:
+                # without a step to take, the state alone
+                return run_stage(self._stage(views, steps, 0), detector, self.lesson.machine, observe)
+            if end < steps:
+                views = look(average, self.views, self.settings.evaluate, self.lesson.machine)
+        return average
+
+    def try_out(self) -> None:
+        """A few steps that leave nothing behind."""
+        stage = self._stage(self.views, TRIAL_STEPS, TRIAL_STEPS)
+        unkept = replace(stage, state_path=self.lesson.state / f"trial{self.number}.pt")
+        run_stage(unkept, self._start(), self.lesson.machine, lambda *_: None)
+        unkept.state_path.unlink()
+
+    def left_out_scores(self, detector: Detector) -> list[tuple[int, float]]:
+        """Class and score of each mark that was left out, as the detector finds it."""
+        detect = searching(detector, self.settings.evaluate, self.lesson.machine, LOOK_FLOOR)
+        best: dict[int, tuple[int, float]] = {}
+        for view, ids in zip(self.lesson.views, self.lesson.mark_ids, strict=True):
+            if not np.isin(ids, self.out).any():
+                continue
+            found = detect(view.rgb[None])[0]
+            for i in np.flatnonzero(np.isin(ids, self.out)):
+                own = found.select(found.class_ids == view.class_ids[i])
+                hit = iou(own.boxes_xyxy_px, view.boxes_xyxy_px[i : i + 1])[:, 0] >= 0.5
+                score = float(own.scores[hit].max(initial=0))
+                best[int(ids[i])] = max(
+                    best.get(int(ids[i]), (0, 0.0)), (int(view.class_ids[i]), score), key=lambda b: b[1]
+                )
+        return list(best.values())
+
+    def _stage(self, views: Sequence[View], steps: int, until: int) -> Stage:
+        loss = self.settings.loss
+        return Stage(
+            name="finetune",
+            episodes=MarkCrops(views, CropSettings(), steps, self.number),
+            loss_of=lambda detector, crops: marks_loss(detector, crops, loss),
+            settings=LEARNING.model_copy(update={"steps": steps}),
+            state_path=self.lesson.state / f"twin{self.number}.pt",
+            fingerprint=f"{self.lesson.fingerprint}/{steps}/{self.number}",
+            freeze_norms=True,
+            until=until,
+        )
+
+    def _start(self) -> Detector:
+        """The base with a row for each class, predicted from the marks that the twin may see."""
+        crops: Examples = {str(c): [] for c in range(self.lesson.class_count)}
+        seen: set[int] = set(self.out.tolist())
+        for view, ids in zip(self.lesson.views, self.lesson.mark_ids, strict=True):
+            for box, class_id, mark in zip(view.boxes_xyxy_px, view.class_ids.tolist(), ids.tolist(), strict=True):
+                if mark not in seen:
+                    seen.add(mark)
+                    crops[str(class_id)].append(support_crop(view.rgb, box, self.settings.episodes.support_px))
+        return with_predicted_rows(self.lesson.base, crops, self.lesson.machine)
+
+
+def look(detector: Detector, views: Sequence[View], settings: EvaluateSettings, machine: Machine) -> list[View]:
+    """The views with what a detector is sure of, one way or the other; see ``View.looked_at``."""
+    detect = searching(detector, settings, machine, LOOK_FLOOR)
+    found = [detect(view.rgb[None])[0] for view in views]
+    standard = _mark_scores(views, found, len(detector.learned_bias))
+    likely = np.where(standard >= TRUSTED, LIKELY * standard, np.inf)
+    return [view.looked_at(own, DOUBTFUL * standard, likely) for view, own in zip(views, found, strict=True)]
+
+
+def _mark_scores(views: Sequence[View], found: Sequence[Detections], classes: int) -> NDArray[np.float64]:
+    """(classes,) mean score that the marks of each class are found with."""
+    scores: list[list[float]] = [[] for _ in range(classes)]
+    for view, own in zip(views, found, strict=True):
+        overlap = iou(view.boxes_xyxy_px, own.boxes_xyxy_px) >= 0.5
+        overlap &= view.class_ids[:, None] == own.class_ids[None]
+        for class_id, hits in zip(view.class_ids.tolist(), overlap, strict=True):
+            scores[class_id].append(float(own.scores[hits].max(initial=0)))
+    return np.array([np.mean(of_class) if of_class else 0.0 for of_class in scores])
+
+
+def searching(detector: Detector, settings: EvaluateSettings, machine: Machine, floor: float) -> BatchDetector:
+    """The inference form of a detector for the classes that it has learned."""
+    plenty = settings.model_copy(update={"max_detections": 3000})
+    network = bake(detector.eval(), detector.learned_rows().detach(), machine.trunk_dtype)
+    return BatchDetector(network, machine, floor, plenty)
+
+
+@torch.no_grad()
+def with_predicted_rows(base: Checkpoint, examples: Examples, machine: Machine) -> Detector:
+    """The base's weights with a learned row for each class, in the order of ``examples``, predicted from its crops."""
+    detector = Detector(base.size, len(examples), machine.trunk_dtype)
+    shared = {name: value for name, value in base.detector.state_dict().items() if not name.startswith("learned")}
+    detector.load_state_dict(shared, strict=False)
+    detector.to(machine.device).eval()
+    directions, biases = detector.encoder(encode_examples(detector, examples, machine))
+    for row, learned in zip(directions, detector.learned, strict=True):
+        # the head takes the direction only, but step sizes depend on the length
+        learned.copy_(normalize(row, dim=1) * math.sqrt(learned.shape[1]))
+    detector.learned_bias.copy_(biases)
+    detector.encoder.requires_grad_(False)  # there are no supports
+    return detector
+
+
+@torch.no_grad()
+def mean_of(detectors: Sequence[Detector]) -> Detector:
+    """A detector whose weights are the mean of those of detectors that started from the same ones."""
+    mean = copy.deepcopy(detectors[0])
+    others = [detector.state_dict() for detector in detectors[1:]]
+    for name, value in mean.state_dict().items():
+        if value.is_floating_point():
+            value.copy_(torch.stack([value, *(own[name] for own in others)]).mean(0))
+    return mean
+
+
+def _left_out(lesson: Lesson, number: int) -> NDArray[np.int64]:
+    """Numbers of the marks that a twin is not shown: a part of each class's, none of which its twin goes without."""
+    class_of = dict(
+        pair
+        for view, ids in zip(lesson.views, lesson.mark_ids, strict=True)
+        for pair in zip(ids.tolist(), view.class_ids.tolist(), strict=True)
+    )
+    rng = np.random.default_rng(0)
+    out: list[int] = []
+    for class_id in range(lesson.class_count):
+        own = rng.permutation(sorted(mark for mark, c in class_of.items() if c == class_id)).tolist()
+        share = round(LEFT_OUT * len(own)) if len(own) > 2 else 0
+        out += own[number * share : (number + 1) * share]
+    return np.array(out, np.int64)
+
+
+def _side_by_side(tasks: Sequence[Callable[[], T]], machine: Machine) -> list[T]:
+    """What tasks return, done at once on a CPU with a part of the threads each, one after the other elsewhere."""
+    threads = torch.get_num_threads()
+    if machine.device.type != "cpu" or threads == 1:
+        return [task() for task in tasks]
+
+    def on_its_share(task: Callable[[], T]) -> T:
+        torch.set_num_threads(max(1, threads // len(tasks)))
+        return task()
+
+    try:
+        with ThreadPoolExecutor(len(tasks), "fsod-twin") as pool:
+            return list(pool.map(on_its_share, tasks))
+    finally:
+        torch.set_num_threads(threads)
