@@ -26,6 +26,7 @@ from fsod.cli.examples import (
     read_examples,
     weights_of,
 )
+from fsod.cli.finetune import finetune_command
 from fsod.cli.options import Config, Json, Overrides, Seed, ShotsK, refuse, report
 from fsod.cli.predict import predict_command
 from fsod.cli.runs import runs_app
@@ -87,49 +88,7 @@ def meta_train_command(config: Config, overrides: Overrides = None, json: Json =
     report(result, json, "finetune", "--config", config, "--shots-k", 10, *overrides or ())
 
 
-@app.command("finetune")
-def finetune_command(
-    overrides: Overrides = None,
-    config: Weights = None,
-    shots_k: FilesK = None,
-    seed: Seed = 0,
-    out: Annotated[
-        Path | None, typer.Option(help="Refine examples of your own into this class bank; the options are enroll's.")
-    ] = None,
-    scene: ExampleScenes = None,
-    examples: ExampleLabels = None,
-    rivals: Rivals = None,
-    data: ExampleFolder = None,
-    shots: ExampleShots = None,
-    names: ExampleClasses = None,
-    checkpoint: OtherWeights = None,
-    attribute: Attribute = "class",
-    steps: Annotated[int | None, typer.Option(min=1, help="Of the training of --out.")] = None,
-    json: Json = None,
-) -> None:
-    """Take up classes by training on K boxes each: a run's novel classes (--config), or your own (--out).
-
-    With --out only the rows of the classes are trained, which is all that a bank holds, and takes a minute or two.
-    """
-    from fsod.steps.train import run_finetune
-
-    if out is None:
-        if config is None:
-            raise UserError("finetune needs --config of a run, or --out and examples of your own")
-        own: dict[str, object] = {"--scene": scene, "--examples": examples, "--not": rivals, "--data": data}
-        own |= {"--shots": shots, "--class": names, "--checkpoint": checkpoint, "--steps": steps}
-        refuse(own, "goes with --out; a run (--config) draws its shots from its own data")
-        k = shots_k or 10
-        result = run_finetune(load_settings(config, overrides), k, seed)
-        report(result, json, "evaluate", "--config", config, "--shots-k", k, "--seed", seed, *overrides or ())
-        return
-    if overrides:
-        raise UserError(f"{overrides[0]}: settings can be changed of a run only, not with --out")
-    files = read_examples(scene, examples, rivals, data, shots, names, shots_k, seed, attribute)
-    from fsod.steps.enroll import refine_files
-
-    result = refine_files(weights_of(config, checkpoint), files, out, steps)
-    report(result, json, "predict", scene[0] if scene else "SCENE.tif", "--bank", out, "--out", "found.geojson")
+app.command("finetune")(finetune_command)
 
 
 @app.command("evaluate")

@@ -101,6 +101,11 @@ class View:
             known=known | own.known,
         )
 
+    def around(self, box_xyxy_px: NDArray[np.float64]) -> NDArray[np.uint8]:
+        """What is around a box, (S, S, 3), twice as wide as its longer side."""
+        side = max(round(2 * float((box_xyxy_px[2:] - box_xyxy_px[:2]).max())), 32)
+        return Square.around((box_xyxy_px[:2] + box_xyxy_px[2:]) / 2, side, side).pixels(self.rgb)
+
     def only_marks(self) -> View:
         """The view with the analyst's boxes alone; its ``known`` stays."""
         kept = self.marked

@@ -44,11 +44,11 @@ from fsod.store.checkpoint import Checkpoint
 LEARNING = OptimSettings(steps=1, lr=1.5e-3, warmup_steps=20, log_every=20, checkpoint_every=20, workers=0)
 """How weights move; the number of steps depends on the time."""
 
-LEAST_STEPS, MOST_STEPS = 60, 600
+LEAST_STEPS, MOST_STEPS = 60, 200
 """Of a twin. Less teaches nothing; what more teaches has not been measured."""
 
-LEFT_OUT = 0.3
-"""Of the marks of a class, by each twin. With fewer than three marks none is."""
+LEFT_OUT = 0.1
+"""Of the marks of a class, by each twin. Of fewer than five marks none is."""
 
 LOOKS = (0.35, 0.5, 0.65, 0.8)
 """After which shares of its steps a twin looks at the scenes."""
@@ -59,8 +59,11 @@ DOUBTFUL, LIKELY = 0.2, 0.5
 LOOK_FLOOR = 0.01
 """Detections below this are not looked at."""
 
-TRUSTED = 0.45
+TRUSTED = 0.3
 """A detector takes what it finds for objects once it finds the marks with this mean score."""
+
+SHOWN = 0.5
+"""Of the mean score that the marks are found with, in what is proposed."""
 
 TRIAL_STEPS = 3
 """Steps that the speed is measured on."""
@@ -83,6 +86,13 @@ class Learned:
     steps: int
     left_out_scores: list[list[float]]
 
+    @property
+    def found_again(self) -> list[float]:
+        """(classes) share of the marks that twins had not seen and find."""
+        return [
+            float(np.mean([score > 0 for score in of_class])) if of_class else 0.0 for of_class in self.left_out_scores
+        ]
+
 
 class Stopped(Exception):
     """The user asked to stop; the state is kept."""
@@ -96,7 +106,7 @@ class Lesson:
         base: the weights to start from.
         views: of the scenes, with all marks.
         mark_ids: of each view, (n,) the numbers of its boxes among all marks; a mark may be in several views.
-        class_count: classes of the marks.
+        class_names: of the marks; a box's class id is a position in them. One that the base has learned starts from its row.
         machine: where to train.
         state: folder.
         fingerprint: of everything that the result depends on.
@@ -105,7 +115,7 @@ class Lesson:
     base: Checkpoint
     views: Sequence[View]
     mark_ids: Sequence[NDArray[np.int64]]
-    class_count: int
+    class_names: tuple[str, ...]
     machine: Machine
     state: Path
     fingerprint: str
@@ -136,7 +146,7 @@ def learn_marks(
         return observe
 
     trained = _side_by_side([partial(twin.train, steps, told(twin.number)) for twin in twins], lesson.machine)
-    scores: list[list[float]] = [[] for _ in range(lesson.class_count)]
+    scores: list[list[float]] = [[] for _ in range(len(lesson.class_names))]
     for twin, detector in zip(twins, trained, strict=True):
         for class_id, score in twin.left_out_scores(detector):
             scores[class_id].append(score)
@@ -227,14 +237,23 @@ class _Twin:
 
     def _start(self) -> Detector:
         """The base with a row for each class, predicted from the marks that the twin may see."""
-        crops: Examples = {str(c): [] for c in range(self.lesson.class_count)}
+        names = self.lesson.class_names
+        crops: Examples = {name: [] for name in names}
         seen: set[int] = set(self.out.tolist())
         for view, ids in zip(self.lesson.views, self.lesson.mark_ids, strict=True):
             for box, class_id, mark in zip(view.boxes_xyxy_px, view.class_ids.tolist(), ids.tolist(), strict=True):
                 if mark not in seen:
                     seen.add(mark)
-                    crops[str(class_id)].append(support_crop(view.rgb, box, self.settings.episodes.support_px))
+                    crops[names[class_id]].append(support_crop(view.rgb, box, self.settings.episodes.support_px))
         return with_predicted_rows(self.lesson.base, crops, self.lesson.machine)
+
+
+def proposed_scores(learned: Learned, lesson: Lesson) -> list[float]:
+    """From which score on detections of each class are worth showing: a part of the mean that the marks are found with."""
+    settings = common_settings(lesson.base.settings).evaluate
+    detect = searching(copy.deepcopy(learned.detector).to(lesson.machine.device), settings, lesson.machine, LOOK_FLOOR)
+    found = [detect(view.rgb[None])[0] for view in lesson.views]
+    return list((SHOWN * _mark_scores(lesson.views, found, len(lesson.class_names))).clip(LOOK_FLOOR, 1).tolist())
 
 
 def look(detector: Detector, views: Sequence[View], settings: EvaluateSettings, machine: Machine) -> list[View]:
@@ -266,16 +285,26 @@ def searching(detector: Detector, settings: EvaluateSettings, machine: Machine, 
 
 @torch.no_grad()
 def with_predicted_rows(base: Checkpoint, examples: Examples, machine: Machine) -> Detector:
-    """The base's weights with a learned row for each class, in the order of ``examples``, predicted from its crops."""
+    """The base's weights with a learned row for each class of ``examples``: the base's own, or predicted from its crops."""
     detector = Detector(base.size, len(examples), machine.trunk_dtype)
     shared = {name: value for name, value in base.detector.state_dict().items() if not name.startswith("learned")}
     detector.load_state_dict(shared, strict=False)
     detector.to(machine.device).eval()
-    directions, biases = detector.encoder(encode_examples(detector, examples, machine))
-    for row, learned in zip(directions, detector.learned, strict=True):
-        # the head takes the direction only, but step sizes depend on the length
-        learned.copy_(normalize(row, dim=1) * math.sqrt(learned.shape[1]))
-    detector.learned_bias.copy_(biases)
+    names = list(examples)
+    new = [i for i, name in enumerate(names) if name not in base.class_names]
+    known = [i for i, name in enumerate(names) if name in base.class_names]
+    if new:
+        directions, biases = detector.encoder(
+            encode_examples(detector, {names[i]: examples[names[i]] for i in new}, machine)
+        )
+        for row, learned in zip(directions, detector.learned, strict=True):
+            # the head takes the direction only, but step sizes depend on the length
+            learned[new] = normalize(row, dim=1) * math.sqrt(learned.shape[1])
+        detector.learned_bias[new] = biases
+    own = [base.class_names.index(names[i]) for i in known]
+    for learned, before in zip(detector.learned, base.detector.learned, strict=True):
+        learned[known] = before[own].to(machine.device)
+    detector.learned_bias[known] = base.detector.learned_bias[own].to(machine.device)
     detector.encoder.requires_grad_(False)  # there are no supports
     return detector
 
@@ -300,9 +329,9 @@ def _left_out(lesson: Lesson, number: int) -> NDArray[np.int64]:
     )
     rng = np.random.default_rng(0)
     out: list[int] = []
-    for class_id in range(lesson.class_count):
+    for class_id in range(len(lesson.class_names)):
         own = rng.permutation(sorted(mark for mark, c in class_of.items() if c == class_id)).tolist()
-        share = round(LEFT_OUT * len(own)) if len(own) > 2 else 0
+        share = round(LEFT_OUT * len(own)) if len(own) > 4 else 0
         out += own[number * share : (number + 1) * share]
     return np.array(out, np.int64)
 

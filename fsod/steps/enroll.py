@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +66,12 @@ def refine_files(checkpoint: Path, files: ExampleFiles, out: Path, steps: int | 
         return _write_bank(checkpoint, files, out, bank_of)
 
 
-def contact_sheet(out: Path, marked: Marked) -> Path:
+def sheet_beside(out: Path, scenes: Sequence[Path]) -> Path:
     """The picture beside a bank; UserError if bank or picture would be written over something else."""
     if out.suffix != ".safetensors":
         raise UserError(f"{out}: the name of a class bank ends in .safetensors")
     sheet = out.with_suffix(".png")
-    if sheet.exists() and any(image.path.exists() and sheet.samefile(image.path) for image in marked.folder.images):
+    if sheet.exists() and any(scene.exists() and sheet.samefile(scene) for scene in scenes):
         raise UserError(f"{out}: the picture beside it would be written over the scene; choose another --out")
     return sheet
 
@@ -81,7 +81,7 @@ def _write_bank(
 ) -> dict[str, Any]:
     """Makes the bank, proposes scores for its classes, and writes it with a contact sheet of the examples."""
     started = time.perf_counter()
-    sheet = contact_sheet(out, files.marked)
+    sheet = sheet_beside(out, [image.path for image in files.marked.folder.images])
     machine = choose_machine()
     loaded = load_checkpoint(checkpoint, machine.trunk_dtype)
     settings = common_settings(loaded.settings)

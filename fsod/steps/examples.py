@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsod.boxes import area_px
-from fsod.data.coco import CocoFolder, ImageRecord, load_folder
+from fsod.data.coco import CocoFolder, ImageRecord
 from fsod.data.marked import Marked, marked_shots
-from fsod.data.shots import draw_shots, load_shots
-from fsod.errors import UserError, nearest
+from fsod.errors import UserError
 from fsod.geo.scene import Scene, open_scene
-from fsod.steps.scene_marks import SceneMarks, check_rivals, marks_on_open
+from fsod.steps.folder_shots import shots_in_folder
+from fsod.steps.scene_marks import SceneMarks, marks_on_open
 from fsod.steps.train import gsd_of
 
 VIEW_PX = 640
@@ -90,29 +90,8 @@ def examples_on_scenes(
 def examples_in_folder(
     data: Path, shots: Path | None, class_names: Sequence[str], rivals: Sequence[str], k: int, seed: int
 ) -> ExampleFiles:
-    """Takes examples from a prepared folder.
-
-    Args:
-        data: the prepared folder.
-        shots: a shot list of it.
-        class_names: classes to take; those of the shot list if empty.
-        rivals: further classes, often taken for these.
-        k: boxes to draw of each class where there is no shot list.
-        seed: of that draw.
-
-    Raises:
-        UserError: neither shot list nor classes; a class that the list or the folder does not have, or fewer than K of it;
-            a rival that is a class, too.
-    """
-    folder = load_folder(data)
-    if shots is None and not class_names:
-        raise UserError(f"{data}: say what to take, with --class (and -k), or with --shots")
-    drawn = load_shots(shots, folder) if shots else draw_shots(folder, [*class_names, *rivals], k, seed)
-    names = list(class_names) or [name for name in drawn.box_ids if name not in rivals]
-    check_rivals(names, rivals)
-    for name in (*names, *rivals):
-        if name not in drawn.box_ids:
-            raise UserError(f"{shots}: no shots of {name!r}{nearest(name, drawn.box_ids)}")
+    """Takes examples from a prepared folder; see ``shots_in_folder``."""
+    folder, drawn, names = shots_in_folder(data, shots, class_names, rivals, k, seed)
     marked = marked_shots(folder, drawn, [*names, *rivals])
     gsd_m = gsd_of(marked.folder)
     origin = {"data": folder.root.resolve().name, "seed": drawn.seed, "gsd_m": gsd_m}

@@ -213,12 +213,12 @@ def _scene_marks(
     boxes, names = _joined(marked)
     more, more_names = _joined([verdicts.yes for verdicts in judged])
     for box, name in zip(more, more_names, strict=True):
-        if not _there(box, name, boxes, names):
+        if not is_there(box, name, boxes, names):
             boxes, names = np.vstack([boxes, box]), [*names, name]
     refused, refused_names = _joined(rivals)
     no, no_names = _joined([verdicts.no for verdicts in judged])
     for box, name in zip(no, no_names, strict=True):
-        if not _there(box, name, boxes, names) and not _there(box, f"not {name}", refused, refused_names):
+        if not is_there(box, name, boxes, names) and not is_there(box, f"not {name}", refused, refused_names):
             refused, refused_names = np.vstack([refused, box]), [*refused_names, f"not {name}"]
     return SceneMarks(
         path=path,
@@ -230,7 +230,7 @@ def _scene_marks(
         class_names=tuple(names),
         refused_xyxy_px=refused,
         refused_names=tuple(refused_names),
-        areas=_multipolygon(areas),
+        areas=one_multipolygon(areas),
     )
 
 
@@ -239,12 +239,13 @@ def _joined(parts: Sequence[LabelledBoxes]) -> tuple[NDArray[np.float64], list[s
     return boxes, [name for part in parts for name in part.class_names]
 
 
-def _there(box: NDArray[np.float64], name: str, boxes: NDArray[np.float64], names: Sequence[str]) -> bool:
+def is_there(box: NDArray[np.float64], name: str, boxes: NDArray[np.float64], names: Sequence[str]) -> bool:
     """Whether a box of the same class marks the same object."""
     own = boxes[np.array([other == name for other in names], dtype=bool)]
     return bool((iou(box[None], own) > SAME_OBJECT_IOU).any())
 
 
-def _multipolygon(areas: Sequence[shapely.MultiPolygon]) -> shapely.MultiPolygon:
+def one_multipolygon(areas: Sequence[shapely.MultiPolygon]) -> shapely.MultiPolygon:
+    """All areas as one, without overlaps."""
     union = shapely.union_all(np.array(areas, dtype=object))
     return union if isinstance(union, shapely.MultiPolygon) else shapely.MultiPolygon(shapely.get_parts(union).tolist())

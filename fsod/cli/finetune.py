@@ -1,0 +1,131 @@
+"""``fsod finetune``: takes up classes by training, a run's novel ones or an analyst's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from fsod.cli.examples import (
+    Areas,
+    Attribute,
+    ExampleClasses,
+    ExampleFolder,
+    ExampleLabels,
+    ExampleScenes,
+    ExampleShots,
+    FilesK,
+    OtherWeights,
+    Rivals,
+    VectorLayer,
+    Verdicts,
+    Weights,
+    read_examples,
+    weights_of,
+)
+from fsod.cli.options import Json, Overrides, Seed, refuse, report
+from fsod.config import load_settings
+from fsod.errors import UserError
+
+
+def finetune_command(
+    overrides: Overrides = None,
+    config: Weights = None,
+    shots_k: FilesK = None,
+    seed: Seed = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Learn examples of your own, and write the detector to this file.")
+    ] = None,
+    scene: ExampleScenes = None,
+    examples: ExampleLabels = None,
+    area: Areas = None,
+    verdicts: Verdicts = None,
+    earlier: Annotated[
+        Path | None,
+        typer.Option("--from", help="Go on from a detector that `fsod finetune` made, with all that it was made from."),
+    ] = None,
+    rivals: Rivals = None,
+    data: ExampleFolder = None,
+    shots: ExampleShots = None,
+    names: ExampleClasses = None,
+    checkpoint: OtherWeights = None,
+    attribute: Attribute = "class",
+    layer: VectorLayer = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.05, max=600, help="Time for the training, beside reading and writing [2].")
+    ] = None,
+    part: Annotated[
+        Literal["all", "rows"] | None,
+        typer.Option(
+            help="What learns [all]. all: every weight; the file stands alone. rows: what a class bank stores; banks of "
+            "the same weights can be put together."
+        ),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Of the training of --part rows.")] = None,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Begin anew, whatever an unfinished training has left beside --out.")
+    ] = False,
+    json: Json = None,
+) -> None:
+    """Take up classes by training: your own from marks on scenes (--out), or a run's novel classes (--config).
+
+    With --out all weights learn, for two minutes unless --minutes says otherwise, and `fsod predict --bank` takes the one
+    file that comes out. Ctrl-C keeps what has been learned so far; the same command goes on.
+    """
+    if out is None:
+        own: dict[str, object] = {"--scene": scene, "--examples": examples, "--not": rivals, "--data": data}
+        own |= {"--shots": shots, "--class": names, "--checkpoint": checkpoint, "--steps": steps, "--area": area}
+        own |= {"--verdicts": verdicts, "--from": earlier, "--minutes": minutes, "--part": part, "--layer": layer}
+        refuse({**own, "--restart": restart}, "goes with --out; a run (--config) draws its shots from its own data")
+        _finetune_run(config, overrides, shots_k or 10, seed, json)
+        return
+    if overrides:
+        raise UserError(f"{overrides[0]}: settings can be changed of a run only, not with --out")
+    if part == "rows":
+        refuse(
+            {"--area": area, "--from": earlier, "--minutes": minutes, "--restart": restart},
+            "has no effect on --part rows; leave one of them out",
+        )
+        files = read_examples(scene, examples, rivals, data, shots, names, shots_k, seed, attribute, verdicts, layer)
+        from fsod.steps.enroll import refine_files
+
+        result = refine_files(weights_of(config, checkpoint), files, out, steps)
+    else:
+        refuse({"--steps": steps}, "goes with --part rows; --minutes says how long all weights learn")
+        if earlier is not None:
+            refuse({"--checkpoint": checkpoint, "--config": config}, "and --from both name weights; give one of them")
+        from fsod.steps.finetune_marks import MINUTES, finetune_marks
+        from fsod.steps.folder_shots import marks_in_folder
+        from fsod.steps.kept_marks import earlier_marks
+        from fsod.steps.scene_marks import marks_on_scenes
+
+        weights = earlier or weights_of(config, checkpoint)
+        if data is not None:
+            refuse(
+                {"--scene": scene, "--examples": examples, "--area": area, "--verdicts": verdicts, "--layer": layer},
+                "and --data are two ways to give examples; take one",
+            )
+            marks = marks_in_folder(data, shots, names or [], rivals or [], shots_k or 10, seed)
+        else:
+            refuse({"--shots": shots, "--class": names, "--shots-k": shots_k}, "goes with --data")
+            if not (examples or verdicts or area):
+                raise UserError("nothing to learn: give --examples, --verdicts, or --data with --class or --shots")
+            scenes = scene or [one.path for one in earlier_marks(earlier)]
+            if not scenes:
+                raise UserError("--scene: name the scene that the marks are on")
+            not_these = [Path(name) for name in rivals or []]
+            marks = marks_on_scenes(scenes, examples or [], not_these, area or [], verdicts or [], attribute, layer)
+        result = finetune_marks(weights, marks, out, minutes=minutes or MINUTES, restart=restart)
+    report(result, json, "predict", scene[0] if scene else "SCENE.tif", "--bank", out, "--out", "found.geojson")
+    if "stopped" in result:
+        raise typer.Exit(130)
+
+
+def _finetune_run(config: Path | None, overrides: list[str] | None, k: int, seed: int, json: Path | None) -> None:
+    from fsod.steps.train import run_finetune
+
+    if config is None:
+        raise UserError("finetune needs --config of a run, or --out and examples of your own")
+    result = run_finetune(load_settings(config, overrides), k, seed)
+    report(result, json, "evaluate", "--config", config, "--shots-k", k, "--seed", seed, *overrides or ())

@@ -1,0 +1,179 @@
+"""The step from an analyst's marks to a detector of its own: all weights learn, and one file holds what came out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+
+from fsod.draw import contact_sheet, write_png
+from fsod.engine.device import choose_machine
+from fsod.engine.learn_marks import Learned, Lesson, learn_marks, proposed_scores
+from fsod.errors import UserError
+from fsod.progress import console, progress_bar
+from fsod.steps.enroll import sheet_beside
+from fsod.steps.kept_marks import joined_marks, kept_marks, marks_kept
+from fsod.steps.scene_marks import SceneMarks
+from fsod.steps.scene_views import MarkedViews, read_views, working_enlargement
+from fsod.store.checkpoint import Checkpoint, LearnedFrom, load_checkpoint, save_checkpoint, weights_sha256
+
+MINUTES = 2.0
+"""For the steps of the training, unless the user says otherwise."""
+
+
+def finetune_marks(
+    checkpoint: Path, marks: Sequence[SceneMarks], out: Path, *, minutes: float = MINUTES, restart: bool = False
+) -> dict[str, Any]:
+    """Trains all weights on an analyst's marks and writes a detector that stands alone, with a picture of the marks.
+
+    While it is at work, ``OUT.unfinished`` holds its state. After an interruption the same command goes on; after Ctrl-C
+    the detector of what has been learned so far is there as well.
+
+    Args:
+        checkpoint: the weights to start from. Where they have been finetuned on marks, these are learned again as well.
+        marks: what is known of each scene.
+        out: the file to write.
+        minutes: for the steps of the training.
+        restart: drop the state of an unfinished training.
+
+    Raises:
+        UserError: no mark at all; a scene of earlier marks that is not there; another training is at work on the file, or
+            has left a state of other marks, weights or minutes.
+    """
+    started = time.perf_counter()
+    sheet = sheet_beside(out, [scene.path for scene in marks])
+    machine = choose_machine()
+    base = load_checkpoint(checkpoint, machine.trunk_dtype)
+    earlier = [] if base.learned_from is None else marks_kept(base.learned_from.marks, checkpoint)
+    marks = joined_marks(earlier, marks)
+    names = tuple(dict.fromkeys(chain.from_iterable(scene.class_names for scene in marks)))
+    if not names:
+        raise UserError("no mark to learn from; give some with --examples, or verdicts that say yes")
+    enlargement = working_enlargement(marks) if base.learned_from is None else base.learned_from.enlargement
+    state = out.with_name(out.name + ".unfinished")
+    with _alone(state):
+        _check_state(state, fingerprint := _fingerprint(base, marks, minutes), restart)
+        views = read_views(marks, names, enlargement)
+        lesson = Lesson(base, views.views, views.mark_ids, names, machine, state, fingerprint)
+        with progress_bar("finetune", 0) as bar, _ctrl_c() as asked:
+            learned = learn_marks(lesson, 60 * minutes, bar.of, asked)
+        stopped = asked()
+        scores = proposed_scores(learned, lesson)
+        result = _as_file(base, lesson, learned, scores, marks, enlargement)
+        save_checkpoint(out, result, torch.float16)
+        _write_sheet(sheet, views, names)
+        if not stopped:
+            shutil.rmtree(state)
+    return {
+        "detector": str(out),
+        "examples": {name: sum(scene.class_names.count(name) for scene in marks) for name in names},
+        "scores": {name: round(score, 4) for name, score in zip(names, scores, strict=True)},
+        "left_out_found": {
+            name: f"{sum(score > 0 for score in own)} of {len(own)}"
+            for name, own in zip(names, learned.left_out_scores, strict=True)
+        },
+        "steps": learned.steps,
+        "enlargement": enlargement,
+        "contact_sheet": str(sheet),
+        "seconds": time.perf_counter() - started,
+        "machine": str(machine),
+        **({"stopped": "by Ctrl-C; the same command goes on"} if stopped else {}),
+    }
+
+
+def _as_file(
+    base: Checkpoint,
+    lesson: Lesson,
+    learned: Learned,
+    scores: Sequence[float],
+    marks: Sequence[SceneMarks],
+    enlargement: float,
+) -> Checkpoint:
+    """What is to be written, rounded as it will be read again: banks go by the hash of the weights."""
+    gsds_m = [scene.gsd_m for scene in marks if scene.gsd_m is not None]
+    gsd_m = float(np.median(gsds_m)) / enlargement if gsds_m else None
+    origins = {
+        name: {
+            "row": "finetuned",
+            "examples": sum(scene.class_names.count(name) for scene in marks),
+            "scene": ", ".join(scene.name for scene in marks),
+            "gsd_m": gsd_m,
+            "steps": learned.steps,
+            "score": score,
+        }
+        for name, score in zip(lesson.class_names, scores, strict=True)
+    }
+    known = LearnedFrom(origins=origins, gsd_m=gsd_m, enlargement=enlargement, marks=kept_marks(marks))
+    detector = learned.detector.half().float()
+    return Checkpoint(detector, base.size, lesson.class_names, "finetune", base.settings, known)
+
+
+def _fingerprint(base: Checkpoint, marks: Sequence[SceneMarks], minutes: float) -> str:
+    told = json.dumps([kept_marks(marks), minutes, weights_sha256(base.detector)], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def _check_state(state: Path, fingerprint: str, restart: bool) -> None:
+    """UserError for the state of another training."""
+    told = state / "told.txt"
+    if restart:
+        for file in state.glob("*.[pjt]*"):
+            file.unlink()
+    if told.is_file() and told.read_text(encoding="utf-8") != fingerprint:
+        raise UserError(
+            f"{state}: left by an unfinished training with other marks, weights or --minutes; finish it with its own "
+            "command, or drop it with --restart"
+        )
+    told.write_text(fingerprint, encoding="utf-8")
+
+
+@contextmanager
+def _alone(state: Path) -> Iterator[None]:
+    """Makes the folder of the state; UserError while another process uses it."""
+    state.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(state / "lock", timeout=0)
+    try:
+        with lock:
+            yield
+    except Timeout as error:
+        raise UserError(f"{state}: another fsod finetune is at work on this file; wait for it") from error
+
+
+@contextmanager
+def _ctrl_c() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C was pressed in the block; the second time it ends the program as ever."""
+    pressed = False
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        pressed = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        console.print("stopping; what has been learned so far is kept")
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _write_sheet(sheet: Path, views: MarkedViews, names: Sequence[str]) -> None:
+    """A contact sheet of the marks, each under its class."""
+    crops: dict[int, tuple[Any, str]] = {}
+    for view, ids in zip(views.views, views.mark_ids, strict=True):
+        for box, class_id, mark in zip(view.boxes_xyxy_px, view.class_ids, ids.tolist(), strict=True):
+            crops.setdefault(mark, (view.around(box), names[class_id]))
+    shown = [crops[mark] for mark in sorted(crops)]
+    write_png(sheet, contact_sheet([rgb for rgb, _ in shown], [name for _, name in shown], columns=8))

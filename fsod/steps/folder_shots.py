@@ -1,0 +1,75 @@
+"""Examples that a prepared folder holds: those of a shot list, or a draw of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import compress
+from pathlib import Path
+
+import numpy as np
+import shapely
+
+from fsod.data.coco import CocoFolder, load_folder
+from fsod.data.shots import ShotList, draw_shots, load_shots, only_shots
+from fsod.errors import UserError, nearest
+from fsod.steps.scene_marks import SceneMarks, check_rivals
+
+
+def shots_in_folder(
+    data: Path, shots: Path | None, class_names: Sequence[str], rivals: Sequence[str], k: int, seed: int
+) -> tuple[CocoFolder, ShotList, list[str]]:
+    """Takes examples from a prepared folder.
+
+    Args:
+        data: the prepared folder.
+        shots: a shot list of it.
+        class_names: classes to take; those of the shot list if empty.
+        rivals: further classes, often taken for these.
+        k: boxes to draw of each class where there is no shot list.
+        seed: of that draw.
+
+    Returns:
+        The folder, the shots, and the names of the classes.
+
+    Raises:
+        UserError: neither shot list nor classes; a class that the list or the folder does not have, or fewer than K of it;
+            a rival that is a class, too.
+    """
+    folder = load_folder(data)
+    if shots is None and not class_names:
+        raise UserError(f"{data}: say what to take, with --class (and -k), or with --shots")
+    drawn = load_shots(shots, folder) if shots else draw_shots(folder, [*class_names, *rivals], k, seed)
+    names = list(class_names) or [name for name in drawn.box_ids if name not in rivals]
+    check_rivals(names, rivals)
+    for name in (*names, *rivals):
+        if name not in drawn.box_ids:
+            raise UserError(f"{shots}: no shots of {name!r}{nearest(name, drawn.box_ids)}")
+    return folder, drawn, names
+
+
+def marks_in_folder(
+    data: Path, shots: Path | None, class_names: Sequence[str], rivals: Sequence[str], k: int, seed: int
+) -> list[SceneMarks]:
+    """The same as marks: the images are scenes without a CRS and without areas."""
+    folder, drawn, names = shots_in_folder(data, shots, class_names, rivals, k, seed)
+    taken = replace(drawn, box_ids={name: drawn.box_ids[name] for name in (*names, *rivals)})
+    found = []
+    for image in only_shots(folder, taken).images:
+        of_box = [folder.class_names[c] for c in image.class_ids]
+        refused = np.array([name in rivals for name in of_box], bool)
+        found.append(
+            SceneMarks(
+                path=image.path,
+                name=image.path.name,
+                width_px=image.width_px,
+                height_px=image.height_px,
+                gsd_m=None,
+                boxes_xyxy_px=image.boxes_xyxy_px[~refused],
+                class_names=tuple(compress(of_box, ~refused)),
+                refused_xyxy_px=image.boxes_xyxy_px[refused],
+                refused_names=tuple(compress(of_box, refused)),
+                areas=shapely.MultiPolygon(),
+            )
+        )
+    return found

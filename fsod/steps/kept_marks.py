@@ -1,0 +1,108 @@
+"""Marks that a detector keeps in its file, so that a later training goes on from all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import compress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+
+from fsod.errors import UserError
+from fsod.steps.scene_marks import SceneMarks, is_there, one_multipolygon
+from fsod.store.checkpoint import CheckpointHeader, read_header
+
+
+def kept_marks(marks: Sequence[SceneMarks]) -> list[dict[str, Any]]:
+    """The same as JSON values, for a file that remembers what it was made from."""
+    return [
+        {
+            "scene": str(one.path.resolve()),
+            "size_px": [one.width_px, one.height_px],
+            "gsd_m": one.gsd_m,
+            "boxes_xyxy_px": one.boxes_xyxy_px.round(3).tolist(),
+            "class_names": list(one.class_names),
+            "refused_xyxy_px": one.refused_xyxy_px.round(3).tolist(),
+            "refused_names": list(one.refused_names),
+            "areas": one.areas.wkt,
+        }
+        for one in marks
+    ]
+
+
+def marks_kept(kept: Sequence[dict[str, Any]], file: Path) -> list[SceneMarks]:
+    """What ``kept_marks`` kept in ``file``; UserError for a scene that is not there any more."""
+    try:
+        found = [
+            SceneMarks(
+                path=Path(one["scene"]),
+                name=Path(one["scene"]).name,
+                width_px=one["size_px"][0],
+                height_px=one["size_px"][1],
+                gsd_m=one["gsd_m"],
+                boxes_xyxy_px=np.array(one["boxes_xyxy_px"], np.float64).reshape(-1, 4),
+                class_names=tuple(one["class_names"]),
+                refused_xyxy_px=np.array(one["refused_xyxy_px"], np.float64).reshape(-1, 4),
+                refused_names=tuple(one["refused_names"]),
+                areas=one_multipolygon([shapely.from_wkt(one["areas"])]),
+            )
+            for one in kept
+        ]
+    except (KeyError, TypeError, ValueError, IndexError, shapely.GEOSException) as error:
+        raise UserError(
+            f"{file}: what it says of its marks is damaged ({error}); finetune on all marks anew"
+        ) from error
+    for one in found:
+        if not one.path.exists():
+            raise UserError(f"{file}: was made from {one.path}, which is not there; put it back, or finetune anew")
+    return found
+
+
+def earlier_marks(detector: Path | None) -> list[SceneMarks]:
+    """What a detector of ``fsod finetune`` was made from; UserError for other weights."""
+    if detector is None:
+        return []
+    known = read_header(detector, CheckpointHeader).learned_from
+    if known is None or not known.marks:
+        raise UserError(
+            f"{detector}: was not made from marks, so there is nothing to go on from; name it as --checkpoint"
+        )
+    return marks_kept(known.marks, detector)
+
+
+def joined_marks(earlier: Sequence[SceneMarks], later: Sequence[SceneMarks]) -> list[SceneMarks]:
+    """What was said first and what is said now, once for each scene.
+
+    A later mark takes the place of an earlier one of the same object. Where now a mark is, nothing is refused any more, and
+    where now something is refused, no mark stays.
+    """
+    joined = {one.path.resolve(): one for one in earlier}
+    for new in later:
+        old = joined.get(new.path.resolve())
+        joined[new.path.resolve()] = new if old is None else _joined_on_scene(old, new)
+    return list(joined.values())
+
+
+def _joined_on_scene(old: SceneMarks, new: SceneMarks) -> SceneMarks:
+    taken_back = [name.removeprefix("not ") for name in new.refused_names]
+    marks = [
+        not is_there(box, name, new.boxes_xyxy_px, new.class_names)
+        and not is_there(box, name, new.refused_xyxy_px, taken_back)
+        for box, name in zip(old.boxes_xyxy_px, old.class_names, strict=True)
+    ]
+    refused = [
+        not is_there(box, name, new.refused_xyxy_px, new.refused_names)
+        and not is_there(box, name.removeprefix("not "), new.boxes_xyxy_px, new.class_names)
+        for box, name in zip(old.refused_xyxy_px, old.refused_names, strict=True)
+    ]
+    return replace(
+        new,
+        boxes_xyxy_px=np.concatenate([old.boxes_xyxy_px[np.array(marks, bool)], new.boxes_xyxy_px]),
+        class_names=(*compress(old.class_names, marks), *new.class_names),
+        refused_xyxy_px=np.concatenate([old.refused_xyxy_px[np.array(refused, bool)], new.refused_xyxy_px]),
+        refused_names=(*compress(old.refused_names, refused), *new.refused_names),
+        areas=one_multipolygon([old.areas, new.areas]),
+    )
