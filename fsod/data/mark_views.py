@@ -44,7 +44,6 @@ class View:
         rgb: (H, W, 3) uint8.
         boxes_xyxy_px: (n, 4) float64, what is to be found.
         class_ids: (n,) int64.
-        marked: (n,) bool, boxes of the analyst's; the others are a detector's.
         known: (H, W) bool, where whatever has no box is background.
         refused_xyxy_px: (m, 4) float64, background that was taken for an object.
     """
@@ -52,7 +51,6 @@ class View:
     rgb: NDArray[np.uint8]
     boxes_xyxy_px: NDArray[np.float64]
     class_ids: NDArray[np.int64]
-    marked: NDArray[np.bool_]
     known: NDArray[np.bool_]
     refused_xyxy_px: NDArray[np.float64]
 
@@ -65,7 +63,6 @@ class View:
             self,
             boxes_xyxy_px=self.boxes_xyxy_px[kept],
             class_ids=self.class_ids[kept],
-            marked=self.marked[kept],
             known=known,
         )
 
@@ -81,37 +78,28 @@ class View:
             doubtful: (classes,) score from which on a detection may be an object.
             likely: (classes,) score from which on it is taken for one.
         """
-        own = self.only_marks()
         scores = found.scores.astype(np.float64)
         doubt = found.select(scores >= doubtful[found.class_ids])
         # inside an area, or where a verdict was given, the analyst knows better
         centres = ((doubt.boxes_xyxy_px[:, :2] + doubt.boxes_xyxy_px[:, 2:]) / 2).astype(int)
         centres = np.clip(centres, 0, np.array(self.known.shape[::-1]) - 1)
-        free = ~own.known[centres[:, 1], centres[:, 0]]
-        free &= (iou(doubt.boxes_xyxy_px, own.boxes_xyxy_px) < SAME_OBJECT_IOU).all(1)
+        free = ~self.known[centres[:, 1], centres[:, 0]]
+        free &= (iou(doubt.boxes_xyxy_px, self.boxes_xyxy_px) < SAME_OBJECT_IOU).all(1)
         doubt = doubt.select(free)
         sure = doubt.scores.astype(np.float64) >= likely[doubt.class_ids]
-        known = np.ones_like(own.known)
+        known = np.ones_like(self.known)
         _fill(known, _grown(doubt.boxes_xyxy_px[~sure], 0.15), value=False)
         return replace(
-            own,
-            boxes_xyxy_px=np.concatenate([own.boxes_xyxy_px, doubt.boxes_xyxy_px[sure]]),
-            class_ids=np.concatenate([own.class_ids, doubt.class_ids[sure]]),
-            marked=np.concatenate([own.marked, np.zeros(int(sure.sum()), bool)]),
-            known=known | own.known,
+            self,
+            boxes_xyxy_px=np.concatenate([self.boxes_xyxy_px, doubt.boxes_xyxy_px[sure]]),
+            class_ids=np.concatenate([self.class_ids, doubt.class_ids[sure]]),
+            known=known | self.known,
         )
 
     def around(self, box_xyxy_px: NDArray[np.float64]) -> NDArray[np.uint8]:
         """What is around a box, (S, S, 3), twice as wide as its longer side."""
         side = max(round(2 * float((box_xyxy_px[2:] - box_xyxy_px[:2]).max())), 32)
         return Square.around((box_xyxy_px[:2] + box_xyxy_px[2:]) / 2, side, side).pixels(self.rgb)
-
-    def only_marks(self) -> View:
-        """The view with the analyst's boxes alone; its ``known`` stays."""
-        kept = self.marked
-        return replace(
-            self, boxes_xyxy_px=self.boxes_xyxy_px[kept], class_ids=self.class_ids[kept], marked=self.marked[kept]
-        )
 
 
 def make_view(
@@ -133,7 +121,7 @@ def make_view(
     known = inside.copy()
     _fill(known, refused_xyxy_px, value=True)
     _fill(known, _grown(boxes_xyxy_px, NEAR_MARKS), value=True)
-    return View(rgb, boxes_xyxy_px, class_ids, np.ones(len(boxes_xyxy_px), bool), known, refused_xyxy_px)
+    return View(rgb, boxes_xyxy_px, class_ids, known, refused_xyxy_px)
 
 
 def _grown(boxes_xyxy_px: NDArray[np.float64], share: float) -> NDArray[np.float64]:

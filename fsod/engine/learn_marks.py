@@ -16,11 +16,9 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -35,6 +33,7 @@ from fsod.engine.device import Machine
 from fsod.engine.enroll import Examples, encode_examples
 from fsod.engine.episode_loss import marks_loss
 from fsod.engine.infer import BatchDetector
+from fsod.engine.side_processes import Tell, train_side_by_side
 from fsod.engine.stage import Stage, run_stage
 from fsod.files import write_text
 from fsod.model.baked import bake
@@ -68,8 +67,6 @@ SHOWN = 0.5
 TRIAL_STEPS = 3
 """Steps that the speed is measured on."""
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True)
 class Learned:
@@ -92,10 +89,6 @@ class Learned:
         return [
             float(np.mean([score > 0 for score in of_class])) if of_class else 0.0 for of_class in self.left_out_scores
         ]
-
-
-class Stopped(Exception):
-    """The user asked to stop; the state is kept."""
 
 
 @dataclass(frozen=True)
@@ -133,39 +126,16 @@ def learn_marks(
         stopping: asked now and then; once it says yes, what has been learned so far is the result.
     """
     twins = [_Twin(lesson, number, _left_out(lesson, number)) for number in range(2)]
-    steps = _planned_steps(lesson, twins, seconds)
-    done = [0, 0]
-
-    def told(number: int) -> Callable[[int, dict[str, float]], None]:
-        def observe(step: int, _: dict[str, float]) -> None:
-            done[number] = step
-            on_steps(sum(done), len(twins) * steps)
-            if stopping():
-                raise Stopped
-
-        return observe
-
-    trained = _side_by_side([partial(twin.train, steps, told(twin.number)) for twin in twins], lesson.machine)
-    scores: list[list[float]] = [[] for _ in range(len(lesson.class_names))]
+    trainings = [partial(twin.train, seconds) for twin in twins]
+    train_side_by_side(trainings, lesson.machine.device, on_steps, stopping)
+    # what was trained elsewhere is known here by its state alone
+    trained = [twin.so_far() for twin in twins]
+    scores: list[list[float]] = [[] for _ in lesson.class_names]
     for twin, detector in zip(twins, trained, strict=True):
         for class_id, score in twin.left_out_scores(detector):
             scores[class_id].append(score)
-    return Learned(mean_of(trained).cpu().eval(), min(done), scores)
-
-
-def _planned_steps(lesson: Lesson, twins: Sequence[_Twin], seconds: float) -> int:
-    """Steps of each twin: as many as fit into the time, measured once, as a run that goes on keeps its schedule."""
-    plan = lesson.state / "plan.json"
-    if plan.is_file():
-        known = json.loads(plan.read_text(encoding="utf-8"))
-        if known["fingerprint"] == lesson.fingerprint:
-            return int(known["steps"])
-    started = time.perf_counter()
-    _side_by_side([twin.try_out for twin in twins], lesson.machine)
-    step_s = (time.perf_counter() - started) / TRIAL_STEPS
-    steps = round(min(max(seconds / step_s, LEAST_STEPS), MOST_STEPS))
-    write_text(plan, json.dumps({"fingerprint": lesson.fingerprint, "steps": steps}))
-    return steps
+    steps = min(twin.plan() or 0 for twin in twins)
+    return Learned(mean_of(trained).cpu().eval(), steps, scores)
 
 
 class _Twin:
@@ -182,28 +152,40 @@ class _Twin:
         self.views = [view.without(np.isin(ids, out)) for view, ids in zip(lesson.views, lesson.mark_ids, strict=True)]
         self.settings = common_settings(lesson.base.settings)
 
-    def train(self, steps: int, observe: Callable[[int, dict[str, float]], None]) -> Detector:
-        """The averaged detector after all steps, or after as many as there was time for."""
-        detector, views = self._start(), self.views
-        ends = [*(round(share * steps) for share in LOOKS), steps]
-        for end in ends:
-            try:
-                average = run_stage(
-                    self._stage(views, steps, end), copy.deepcopy(detector), self.lesson.machine, observe
-                )
-            except Stopped:
-                # without a step to take, the state alone
-                return run_stage(self._stage(views, steps, 0), detector, self.lesson.machine, observe)
+    def train(self, seconds: float, tell: Tell) -> None:
+        """Trains to the end of the schedule; ``tell`` may raise to stop it."""
+        steps, views = self._planned_steps(seconds), self.views
+        for end in [*(round(share * steps) for share in LOOKS), steps]:
+            stage = self._stage(views, steps, end)
+            average = run_stage(stage, self._start(), self.lesson.machine, lambda done, _: tell(done, steps))
             if end < steps:
                 views = look(average, self.views, self.settings.evaluate, self.lesson.machine)
-        return average
 
-    def try_out(self) -> None:
-        """A few steps that leave nothing behind."""
+    def so_far(self) -> Detector:
+        """The averaged detector of the steps that have been taken, by this process or another."""
+        # without a step to take, the state alone
+        return run_stage(
+            self._stage(self.views, self.plan() or 1, 0), self._start(), self.lesson.machine, lambda *_: None
+        )
+
+    def plan(self) -> int | None:
+        """The steps of the schedule, None as long as it is not made."""
+        file = self.lesson.state / f"plan{self.number}.json"
+        return int(json.loads(file.read_text(encoding="utf-8"))["steps"]) if file.is_file() else None
+
+    def _planned_steps(self, seconds: float) -> int:
+        """As many as fit into the time; measured once, as a run that goes on keeps its schedule."""
+        if (known := self.plan()) is not None:
+            return known
+        times = [time.perf_counter()]
+        unkept = self.lesson.state / f"trial{self.number}.pt"
         stage = self._stage(self.views, TRIAL_STEPS, TRIAL_STEPS)
-        unkept = replace(stage, state_path=self.lesson.state / f"trial{self.number}.pt")
-        run_stage(unkept, self._start(), self.lesson.machine, lambda *_: None)
-        unkept.state_path.unlink()
+        stage = replace(stage, state_path=unkept, settings=stage.settings.model_copy(update={"log_every": 1}))
+        run_stage(stage, self._start(), self.lesson.machine, lambda *_: times.append(time.perf_counter()))
+        unkept.unlink()
+        steps = round(min(max(seconds / min(np.diff(times)), LEAST_STEPS), MOST_STEPS))
+        write_text(self.lesson.state / f"plan{self.number}.json", json.dumps({"steps": steps}))
+        return steps
 
     def left_out_scores(self, detector: Detector) -> list[tuple[int, float]]:
         """Class and score of each mark that was left out, as the detector finds it."""
@@ -334,20 +316,3 @@ def _left_out(lesson: Lesson, number: int) -> NDArray[np.int64]:
         share = round(LEFT_OUT * len(own)) if len(own) > 4 else 0
         out += own[number * share : (number + 1) * share]
     return np.array(out, np.int64)
-
-
-def _side_by_side(tasks: Sequence[Callable[[], T]], machine: Machine) -> list[T]:
-    """What tasks return, done at once on a CPU with a part of the threads each, one after the other elsewhere."""
-    threads = torch.get_num_threads()
-    if machine.device.type != "cpu" or threads == 1:
-        return [task() for task in tasks]
-
-    def on_its_share(task: Callable[[], T]) -> T:
-        torch.set_num_threads(max(1, threads // len(tasks)))
-        return task()
-
-    try:
-        with ThreadPoolExecutor(len(tasks), "fsod-twin") as pool:
-            return list(pool.map(on_its_share, tasks))
-    finally:
-        torch.set_num_threads(threads)

@@ -1,0 +1,215 @@
+"""From marks to a detector in one file: what is written, what an interruption leaves, what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shapely
+from PIL import Image
+
+from fsod.cli import main
+from fsod.engine import learn_marks as learning
+from fsod.errors import UserError
+from fsod.steps import finetune_marks as step
+from fsod.steps.finetune_marks import finetune_marks
+from fsod.steps.kept_marks import earlier_marks
+from fsod.steps.scene_marks import SceneMarks
+from fsod.steps.scene_views import OTHER_VIEWS, read_views, working_enlargement
+from fsod.store.checkpoint import SHIPPED, load_checkpoint
+from fsod.store.class_bank import checkpoint_of, read_bank
+
+RED, PLACES = (220, 40, 40), [(60, 60), (200, 60), (60, 220), (200, 220), (300, 140), (140, 140)]
+SIDE = 24
+
+
+@pytest.fixture(autouse=True)
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learning, "LEAST_STEPS", 4)
+    monkeypatch.setattr(learning, "MOST_STEPS", 4)
+    monkeypatch.setattr(learning, "TRIAL_STEPS", 1)
+    frequent = learning.LEARNING.model_copy(update={"log_every": 1, "checkpoint_every": 1, "warmup_steps": 1})
+    monkeypatch.setattr(learning, "LEARNING", frequent)
+
+
+def write_scene(path: Path, places: list[tuple[int, int]] = PLACES, side: int = 360) -> Path:
+    rgb = np.random.default_rng(0).integers(70, 110, (side, side, 3)).astype(np.uint8)
+    for x, y in places:
+        rgb[y : y + SIDE, x : x + SIDE] = RED
+    Image.fromarray(rgb).save(path)
+    return path
+
+
+def marks_on(path: Path, places: list[tuple[int, int]] = PLACES, name: str = "roof") -> SceneMarks:
+    boxes = np.array([[x, y, x + SIDE, y + SIDE] for x, y in places], float).reshape(-1, 4)
+    size = Image.open(path).size
+    return SceneMarks(
+        path, path.name, *size, None, boxes, (name,) * len(boxes), np.zeros((0, 4)), (), shapely.MultiPolygon()
+    )
+
+
+def write_labels(path: Path, places: list[tuple[int, int]], side: float = SIDE, **properties: object) -> Path:
+    def ring(x: float, y: float) -> list[list[float]]:
+        return [[x, y], [x + side, y], [x + side, y + side], [x, y + side], [x, y]]
+
+    features = [
+        {"type": "Feature", "properties": properties, "geometry": {"type": "Polygon", "coordinates": [ring(x, y)]}}
+        for x, y in places
+    ]
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    return path
+
+
+def test_one_file_holds_weights_rows_scores_and_what_it_was_made_from(tmp_path: Path) -> None:
+    scene, out = write_scene(tmp_path / "s.png"), tmp_path / "D.safetensors"
+    result = finetune_marks(SHIPPED, [marks_on(scene)], out, minutes=1)
+    assert result["examples"] == {"roof": 6}
+    assert not (tmp_path / "D.safetensors.unfinished").exists()
+    assert Image.open(tmp_path / "D.png").width > 100
+    bank = read_bank(out)
+    assert bank.class_names == ("roof",)
+    assert bank.scores == (pytest.approx(bank.origins["roof"]["score"]),)
+    assert bank.weights_sha256 != read_bank_of_shipped()
+    assert checkpoint_of(out) == out
+    (kept,) = earlier_marks(out)
+    assert kept.path == scene.resolve()
+    assert kept.boxes_xyxy_px.tolist() == marks_on(scene).boxes_xyxy_px.tolist()
+
+
+def read_bank_of_shipped() -> str:
+    from fsod.store.checkpoint import weights_sha256
+
+    return weights_sha256(load_checkpoint(SHIPPED).detector)
+
+
+def test_a_training_that_was_stopped_keeps_what_it_knows_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene, out = write_scene(tmp_path / "s.png"), tmp_path / "D.safetensors"
+    undisturbed = finetune_marks(SHIPPED, [marks_on(scene)], tmp_path / "U.safetensors", minutes=1)
+    learn = step.learn_marks
+
+    def interrupted(lesson, seconds, on_steps, stopping):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        def press(done: int, total: int) -> None:
+            on_steps(done, total)
+            if done >= 2 and not stopping():
+                os.kill(os.getpid(), signal.SIGINT)
+
+        return learn(lesson, seconds, press, stopping)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(step, "learn_marks", interrupted)
+        stopped = finetune_marks(SHIPPED, [marks_on(scene)], out, minutes=1)
+    assert "stopped" in stopped
+    assert read_bank(out).class_names == ("roof",)
+    with pytest.raises(UserError, match=r"other marks, weights or --minutes.*--restart"):
+        finetune_marks(SHIPPED, [marks_on(scene, PLACES[:4])], out, minutes=1)
+    finished = finetune_marks(SHIPPED, [marks_on(scene)], out, minutes=1)
+    assert "stopped" not in finished
+    assert finished["steps"] == undisturbed["steps"] == 4
+    assert not (tmp_path / "D.safetensors.unfinished").exists()
+
+
+def test_restart_drops_another_trainings_state(tmp_path: Path) -> None:
+    scene, out = write_scene(tmp_path / "s.png"), tmp_path / "D.safetensors"
+    state = tmp_path / "D.safetensors.unfinished"
+    state.mkdir()
+    (state / "told.txt").write_text("another")
+    finetune_marks(SHIPPED, [marks_on(scene)], out, minutes=1, restart=True)
+    assert not state.exists()
+
+
+def test_going_on_takes_what_the_detector_was_made_from(tmp_path: Path) -> None:
+    one, two = write_scene(tmp_path / "one.png"), write_scene(tmp_path / "two.png")
+    first, second = tmp_path / "D.safetensors", tmp_path / "D2.safetensors"
+    finetune_marks(SHIPPED, [marks_on(one, PLACES[:2])], first, minutes=1)
+    result = finetune_marks(first, [marks_on(two, PLACES[2:3])], second, minutes=1)
+    assert result["examples"] == {"roof": 3}
+    assert [marks.name for marks in earlier_marks(second)] == ["one.png", "two.png"]
+    one.unlink()
+    with pytest.raises(UserError, match=r"was made from .*one\.png, which is not there"):
+        finetune_marks(first, [marks_on(two)], tmp_path / "D3.safetensors", minutes=1)
+
+
+def test_of_a_large_scene_little_is_read(tmp_path: Path) -> None:
+    scene = write_scene(tmp_path / "s.png", [(10, 10), (7900, 7900)], side=8000)
+    views = read_views([marks_on(scene, [(10, 10), (7900, 7900)])], ["roof"], 1.0)
+    assert set(np.concatenate(views.mark_ids).tolist()) == {0, 1}
+    assert len(views.views) <= 5 + OTHER_VIEWS
+
+
+@pytest.mark.parametrize(("side", "enlargement"), [(10, 2.0), (24, 1.0), (300, 0.5), (1000, 0.125)])
+def test_the_working_scale_brings_objects_to_a_size_that_windows_hold(
+    tmp_path: Path, side: float, enlargement: float
+) -> None:
+    marks = marks_on(write_scene(tmp_path / "s.png"))
+    boxes = np.concatenate([marks.boxes_xyxy_px[:, :2], marks.boxes_xyxy_px[:, :2] + side], axis=1)
+    sized = SceneMarks(**{**vars(marks), "boxes_xyxy_px": boxes})
+    assert working_enlargement([sized]) == enlargement
+
+
+def fsod(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    monkeypatch.setattr("sys.argv", ["fsod", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0)
+
+
+def test_the_road_as_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Mark, finetune, predict, judge, finetune again; then predict with what came out."""
+    scene, out = write_scene(tmp_path / "s.png"), tmp_path / "D.safetensors"
+    examples = write_labels(tmp_path / "e.geojson", PLACES[:3], **{"class": "roof"})
+    area = write_labels(tmp_path / "a.geojson", [(40, 40)], side=250)
+    given = ("--scene", scene, "--examples", examples, "--area", area, "--out", out, "--minutes", 0.05)
+    assert fsod(monkeypatch, "finetune", *given) == 0
+    found = tmp_path / "found.geojson"
+    assert fsod(monkeypatch, "predict", scene, "--bank", out, "--out", found, "--score", 0.005) == 0
+    layer = json.loads(found.read_text())
+    assert layer["features"]
+    for i, feature in enumerate(layer["features"]):
+        feature["properties"]["verdict"] = "yes" if i == 0 else "no" if i < 3 else ""
+    found.write_text(json.dumps(layer))
+    again = tmp_path / "D2.safetensors"
+    assert fsod(monkeypatch, "finetune", "--from", out, "--verdicts", found, "--out", again, "--minutes", 0.05) == 0
+    (kept,) = earlier_marks(again)
+    assert len(kept.boxes_xyxy_px) >= 3
+    assert not kept.areas.is_empty
+    assert fsod(monkeypatch, "bank", "list", again) == 0
+    assert "finetuned" in capsys.readouterr().out
+    bank = tmp_path / "merged.safetensors"
+    assert fsod(monkeypatch, "bank", "merge", out, again, "--out", bank) == 2
+    assert "rows of different weights cannot share a bank" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "places", "side", "message"),
+    [
+        ("--examples", [(2000, 2000)], SIDE, "outside"),
+        ("--examples", [(50, 50)], 0.2, "smaller than a pixel"),
+        ("--area", [(50.1, 50.1)], 0.2, "holds no pixel"),
+        ("--area", [(2000, 2000)], SIDE, "outside"),
+    ],
+)
+def test_bad_marks_are_one_line_and_leave_nothing(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    option: str,
+    places: list[tuple[int, int]],
+    side: float,
+    message: str,
+) -> None:
+    scene, out = write_scene(tmp_path / "s.png"), tmp_path / "D.safetensors"
+    good = write_labels(tmp_path / "good.geojson", PLACES, **{"class": "roof"})
+    bad = write_labels(tmp_path / "bad.geojson", places, side, **{"class": "roof"})
+    given = {"--scene": scene, "--examples": good, "--out": out, option: bad}
+    before = {path.name for path in tmp_path.iterdir()}
+    assert fsod(monkeypatch, "finetune", *(word for pair in given.items() for word in pair)) == 2
+    error = capsys.readouterr().err.strip()
+    assert message in error
+    assert len(error.splitlines()) == 1
+    assert {path.name for path in tmp_path.iterdir()} == before
