@@ -4,6 +4,7 @@ CONFIG ?= configs/demo.yaml
 DATA ?=
 SCENE ?=
 EXAMPLES ?=
+AREA ?=
 CHECKPOINT ?=
 BANK ?= runs/bank.safetensors
 OUT ?= runs/found.geojson
@@ -17,9 +18,10 @@ PYTHON ?= python3
 ## SET="section.key=value ..." settings to change for this run
 ## DATA=FOLDER                 the data set as it was downloaded (data)
 ## SHOTS=10 SEED=1             boxes a class, base and novel, and which draw of them (finetune, evaluate)
-## SCENE=FILE EXAMPLES=FILE    a raster; a GeoJSON of labelled boxes on it (enroll, predict)
+## SCENE=FILE EXAMPLES=FILE    a raster; a GeoJSON of labelled boxes on it (enroll, finetune, predict)
+## AREA=FILE                   polygons in which everything is marked (finetune)
 ## CHECKPOINT=FILE             other weights than those of CONFIG or BANK (enroll, predict)
-## BANK=FILE                   the class bank (default runs/bank.safetensors)
+## BANK=FILE                   the class bank, or the detector of your marks (default runs/bank.safetensors)
 ## OUT=FILE                    the layer of detections (default runs/found.geojson)
 ## PORT=5000                   of the dashboard
 ## TORCH_INDEX=URL             where torch comes from (install); without a CUDA GPU take the small CPU build:
@@ -68,8 +70,8 @@ pretrain: $(INSTALLED) ## learn to compare, on invented classes: CONFIG
 meta-train: $(INSTALLED) ## learn to compare, on base classes: CONFIG
 	$(FSOD) meta-train --config "$(CONFIG)" $(SET)
 
-finetune: $(INSTALLED) ## take up the novel classes from a few boxes each: CONFIG, SHOTS, SEED
-	$(FSOD) finetune --config "$(CONFIG)" $(shots) $(SET)
+finetune: $(INSTALLED) ## learn your marks: SCENE, EXAMPLES, AREA, BANK; or a run's novel classes: CONFIG, SHOTS, SEED
+	$(if $(EXAMPLES)$(SCENE)$(AREA),$(call need,SCENE)$(FSOD) finetune --scene "$(SCENE)" $(if $(EXAMPLES),--examples "$(EXAMPLES)") $(if $(AREA),--area "$(AREA)") $(weights) --out "$(BANK)",$(FSOD) finetune --config "$(CONFIG)" $(shots) $(SET))
 
 evaluate: $(INSTALLED) ## average precision on the test images: CONFIG, SHOTS, SEED
 	$(FSOD) evaluate --config "$(CONFIG)" $(shots) $(SET)

@@ -26,6 +26,9 @@ MIN_VISIBLE = 0.4
 NEAR_MARKS = 0.5
 """Background is known this far around a mark, in box sides."""
 
+CLOSE_TO_MARKS, AROUND_DOUBT = 0.2, 0.15
+"""The same once a detector has looked, which knows of neighbours; and the margin of what may be an object."""
+
 SAME_OBJECT_IOU = 0.3
 """A detection that overlaps a box more is of the same object."""
 
@@ -45,6 +48,7 @@ class View:
         boxes_xyxy_px: (n, 4) float64, what is to be found.
         class_ids: (n,) int64.
         known: (H, W) bool, where whatever has no box is background.
+        vouched: (H, W) bool, of it what the analyst has said: areas and refusals.
         refused_xyxy_px: (m, 4) float64, background that was taken for an object.
     """
 
@@ -52,18 +56,16 @@ class View:
     boxes_xyxy_px: NDArray[np.float64]
     class_ids: NDArray[np.int64]
     known: NDArray[np.bool_]
+    vouched: NDArray[np.bool_]
     refused_xyxy_px: NDArray[np.float64]
 
     def without(self, out: NDArray[np.bool_]) -> View:
         """The view as if the boxes where ``out``, (n,), had not been marked: what is there is unknown."""
-        known = self.known.copy()
-        _fill(known, self.boxes_xyxy_px[out], value=False)
-        kept = ~out
+        known, vouched = self.known.copy(), self.vouched.copy()
+        for mask in (known, vouched):
+            _fill(mask, self.boxes_xyxy_px[out], value=False)
         return replace(
-            self,
-            boxes_xyxy_px=self.boxes_xyxy_px[kept],
-            class_ids=self.class_ids[kept],
-            known=known,
+            self, boxes_xyxy_px=self.boxes_xyxy_px[~out], class_ids=self.class_ids[~out], known=known, vouched=vouched
         )
 
     def looked_at(self, found: Detections, doubtful: NDArray[np.float64], likely: NDArray[np.float64]) -> View:
@@ -83,17 +85,18 @@ class View:
         # inside an area, or where a verdict was given, the analyst knows better
         centres = ((doubt.boxes_xyxy_px[:, :2] + doubt.boxes_xyxy_px[:, 2:]) / 2).astype(int)
         centres = np.clip(centres, 0, np.array(self.known.shape[::-1]) - 1)
-        free = ~self.known[centres[:, 1], centres[:, 0]]
+        free = ~self.vouched[centres[:, 1], centres[:, 0]]
         free &= (iou(doubt.boxes_xyxy_px, self.boxes_xyxy_px) < SAME_OBJECT_IOU).all(1)
         doubt = doubt.select(free)
         sure = doubt.scores.astype(np.float64) >= likely[doubt.class_ids]
         known = np.ones_like(self.known)
-        _fill(known, _grown(doubt.boxes_xyxy_px[~sure], 0.15), value=False)
+        _fill(known, _grown(doubt.boxes_xyxy_px[~sure], AROUND_DOUBT), value=False)
+        _fill(known, _grown(self.boxes_xyxy_px, CLOSE_TO_MARKS), value=True)
         return replace(
             self,
             boxes_xyxy_px=np.concatenate([self.boxes_xyxy_px, doubt.boxes_xyxy_px[sure]]),
             class_ids=np.concatenate([self.class_ids, doubt.class_ids[sure]]),
-            known=known | self.known,
+            known=known | self.vouched,
         )
 
     def around(self, box_xyxy_px: NDArray[np.float64]) -> NDArray[np.uint8]:
@@ -118,10 +121,11 @@ def make_view(
         refused_xyxy_px: (m, 4) of what is none.
         inside: (H, W) bool, in areas in which everything is marked.
     """
-    known = inside.copy()
-    _fill(known, refused_xyxy_px, value=True)
+    vouched = inside.copy()
+    _fill(vouched, refused_xyxy_px, value=True)
+    known = vouched.copy()
     _fill(known, _grown(boxes_xyxy_px, NEAR_MARKS), value=True)
-    return View(rgb, boxes_xyxy_px, class_ids, known, refused_xyxy_px)
+    return View(rgb, boxes_xyxy_px, class_ids, known, vouched, refused_xyxy_px)
 
 
 def _grown(boxes_xyxy_px: NDArray[np.float64], share: float) -> NDArray[np.float64]:
