@@ -1,4 +1,4 @@
-"""Five vehicles marked on one picture: enroll, finetune, and look for the rest of them, there and on another scene.
+"""Five vehicles marked on one picture: enroll, finetune, judge twenty detections, finetune again; and look for the rest.
 
     python -m experiments.vehicles_story.story --scene bridge_vehicles_3395.tif --other cars_26913_cog.tif
 
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from fsod.boxes import Detections, match
+from fsod.boxes import Detections, iou, match
 from fsod.data.coco import write_json
 from fsod.engine.device import choose_machine
 from fsod.geo.labels import read_boxes
@@ -40,22 +40,50 @@ def main() -> None:
     chosen = parser.parse_args()
     marked = ("--scene", chosen.scene, "--examples", EXAMPLES, "--checkpoint", chosen.checkpoint)
     steps: dict[str, Any] = {}
-    for step, name in (("enroll", "enrolled"), ("finetune", "refined")):
+    for step, name in (("enroll", "enrolled"), ("finetune", "finetuned")):
         bank = chosen.out / f"{name}.safetensors"
         steps[step] = run(step, *marked, "--out", bank)
-        for scene, where in ((chosen.scene, "scene"), (chosen.other, "other")):
-            layer = chosen.out / f"{name}_{where}.geojson"
-            steps[f"predict, {name}, {where}"] = run("predict", scene, "--bank", bank, "--out", layer)
-        lot = chosen.out / f"{name}_lot.geojson"
-        weak = ("--aoi", HERE / "lot.geojson", "--score", "0.005")
-        run("predict", chosen.scene, "--bank", bank, "--out", lot, *weak)
-        steps[step]["lot"] = compare(lot, chosen.scene, steps[step]["scores"].get("vehicle"))
+        look(step, name, bank, chosen.scene, chosen.other, chosen.out, steps)
+    judged = chosen.out / "judged.geojson"
+    # low enough that there is something to say yes to below the proposed score
+    run("predict", chosen.scene, "--bank", bank, "--out", judged, "--aoi", HERE / "lot.geojson", "--score", "0.05")
+    answers = judge(judged, chosen.scene)
+    again = chosen.out / "again.safetensors"
+    steps["finetune, verdicts"] = run("finetune", "--from", bank, "--verdicts", judged, "--out", again) | answers
+    look("finetune, verdicts", "again", again, chosen.scene, chosen.other, chosen.out, steps)
     record = {"checkpoint": chosen.checkpoint.name, "machine": str(choose_machine()), "steps": steps}
     write_json(chosen.out / "story.json", record)
     print(json.dumps({step: {k: v for k, v in said.items() if k in SHOWN} for step, said in steps.items()}, indent=1))
 
 
-SHOWN = ("wall_s", "scores", "lot", "found")
+def look(step: str, name: str, bank: Path, scene: Path, other: Path, out: Path, steps: dict[str, Any]) -> None:
+    """Searches both scenes, and the lot for everything that has any score, and notes what came of it under ``step``."""
+    for searched, where in ((scene, "scene"), (other, "other")):
+        layer = out / f"{name}_{where}.geojson"
+        steps[f"predict, {name}, {where}"] = run("predict", searched, "--bank", bank, "--out", layer)
+    lot = out / f"{name}_lot.geojson"
+    run("predict", scene, "--bank", bank, "--out", lot, "--aoi", HERE / "lot.geojson", "--score", "0.005")
+    steps[step]["lot"] = compare(lot, scene, steps[step]["scores"].get("vehicle"))
+
+
+def judge(layer: Path, scene: Path) -> dict[str, int]:
+    """Gives the first twenty detections in the order of ``ask`` their true verdicts."""
+    with open_scene(scene) as opened:
+        truth = read_boxes(HERE / "lot_vehicles.geojson", "class", opened).boxes_xyxy_px
+    content = json.loads(layer.read_text())
+    first = sorted(content["features"], key=lambda feature: feature["properties"]["ask"])[:VERDICTS]
+    boxes = read_found(layer).boxes_xyxy_px
+    hit = iou(boxes, truth).max(1) >= 0.5
+    place = {id(feature): i for i, feature in enumerate(content["features"])}
+    for feature in first:
+        feature["properties"]["verdict"] = "yes" if hit[place[id(feature)]] else "no"
+    layer.write_text(json.dumps(content))
+    yes = sum(feature["properties"]["verdict"] == "yes" for feature in first)
+    return {"yes": yes, "no": len(first) - yes}
+
+
+VERDICTS = 20
+SHOWN = ("wall_s", "scores", "lot", "found", "yes", "no")
 
 
 def run(*arguments: str | Path) -> dict[str, Any]:

@@ -52,17 +52,14 @@ LEFT_OUT = 0.1
 LOOKS = (0.35, 0.5, 0.65, 0.8)
 """After which shares of its steps a twin looks at the scenes."""
 
-DOUBTFUL, LIKELY = 0.2, 0.5
-"""What is found with less than this share of the mean score of the marks is background; with more than that, an object."""
+DOUBTFUL = 0.4
+"""What is found with less than this share of the score that is worth showing is background."""
 
 LOOK_FLOOR = 0.01
 """Detections below this are not looked at."""
 
-TRUSTED = 0.3
-"""A detector takes what it finds for objects once it finds the marks with this mean score."""
-
-SHOWN = 0.5
-"""Of the mean score that the marks are found with, in what is proposed."""
+STEEP, MOST = 1.35, 0.95
+"""See ``worth_showing``."""
 
 TRIAL_STEPS = 3
 """Steps that the speed is measured on."""
@@ -235,16 +232,25 @@ def proposed_scores(learned: Learned, lesson: Lesson) -> list[float]:
     settings = common_settings(lesson.base.settings).evaluate
     detect = searching(copy.deepcopy(learned.detector).to(lesson.machine.device), settings, lesson.machine, LOOK_FLOOR)
     found = [detect(view.rgb[None])[0] for view in lesson.views]
-    return list((SHOWN * _mark_scores(lesson.views, found, len(lesson.class_names))).clip(LOOK_FLOOR, 1).tolist())
+    shown = worth_showing(_mark_scores(lesson.views, found, len(lesson.class_names)))
+    return list(shown.clip(LOOK_FLOOR, 1).tolist())
+
+
+def worth_showing(mark_scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(classes,) scores from which on detections are objects rather than not.
+
+    A part of the mean score that the marks are found with: the larger, the better they are found. A detector that finds them
+    with 0.7 has everything of their kind close to that; one that finds them with 0.2 knows them, and little else, by heart.
+    """
+    return mark_scores * np.minimum(STEEP * mark_scores, MOST)
 
 
 def look(detector: Detector, views: Sequence[View], settings: EvaluateSettings, machine: Machine) -> list[View]:
     """The views with what a detector is sure of, one way or the other; see ``View.looked_at``."""
     detect = searching(detector, settings, machine, LOOK_FLOOR)
     found = [detect(view.rgb[None])[0] for view in views]
-    standard = _mark_scores(views, found, len(detector.learned_bias))
-    likely = np.where(standard >= TRUSTED, LIKELY * standard, np.inf)
-    return [view.looked_at(own, DOUBTFUL * standard, likely) for view, own in zip(views, found, strict=True)]
+    likely = worth_showing(_mark_scores(views, found, len(detector.learned_bias)))
+    return [view.looked_at(own, DOUBTFUL * likely, likely) for view, own in zip(views, found, strict=True)]
 
 
 def _mark_scores(views: Sequence[View], found: Sequence[Detections], classes: int) -> NDArray[np.float64]:

@@ -54,8 +54,8 @@ def fail(error: Exception, tell: Tell) -> None:
 
 @pytest.mark.usefixtures("_threads")
 def test_what_a_training_raises_arrives(tmp_path: Path) -> None:
+    trainings = [partial(fail, UserError("loss is not finite")), partial(count, tmp_path / "other", 3)]
     with pytest.raises(UserError, match="loss is not finite"):
-        trainings = [partial(fail, UserError("loss is not finite")), partial(count, tmp_path / "other", 3)]
         train_side_by_side(trainings, CPU, lambda *_: None, lambda: False)
 
 

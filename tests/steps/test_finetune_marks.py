@@ -23,7 +23,8 @@ from fsod.steps.scene_views import OTHER_VIEWS, read_views, working_enlargement
 from fsod.store.checkpoint import SHIPPED, load_checkpoint
 from fsod.store.class_bank import checkpoint_of, read_bank
 
-RED, PLACES = (220, 40, 40), [(60, 60), (200, 60), (60, 220), (200, 220), (300, 140), (140, 140)]
+RED = (220, 40, 40)
+PLACES: list[tuple[float, float]] = [(60, 60), (200, 60), (60, 220), (200, 220), (300, 140), (140, 140)]
 SIDE = 24
 
 
@@ -36,15 +37,15 @@ def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(learning, "LEARNING", frequent)
 
 
-def write_scene(path: Path, places: list[tuple[int, int]] = PLACES, side: int = 360) -> Path:
+def write_scene(path: Path, places: list[tuple[float, float]] = PLACES, side: int = 360) -> Path:
     rgb = np.random.default_rng(0).integers(70, 110, (side, side, 3)).astype(np.uint8)
     for x, y in places:
-        rgb[y : y + SIDE, x : x + SIDE] = RED
+        rgb[int(y) : int(y) + SIDE, int(x) : int(x) + SIDE] = RED
     Image.fromarray(rgb).save(path)
     return path
 
 
-def marks_on(path: Path, places: list[tuple[int, int]] = PLACES, name: str = "roof") -> SceneMarks:
+def marks_on(path: Path, places: list[tuple[float, float]] = PLACES, name: str = "roof") -> SceneMarks:
     boxes = np.array([[x, y, x + SIDE, y + SIDE] for x, y in places], float).reshape(-1, 4)
     size = Image.open(path).size
     return SceneMarks(
@@ -52,12 +53,16 @@ def marks_on(path: Path, places: list[tuple[int, int]] = PLACES, name: str = "ro
     )
 
 
-def write_labels(path: Path, places: list[tuple[int, int]], side: float = SIDE, **properties: object) -> Path:
+def write_labels(path: Path, places: list[tuple[float, float]], side: float = SIDE) -> Path:
     def ring(x: float, y: float) -> list[list[float]]:
         return [[x, y], [x + side, y], [x + side, y + side], [x, y + side], [x, y]]
 
     features = [
-        {"type": "Feature", "properties": properties, "geometry": {"type": "Polygon", "coordinates": [ring(x, y)]}}
+        {
+            "type": "Feature",
+            "properties": {"class": "roof"},
+            "geometry": {"type": "Polygon", "coordinates": [ring(x, y)]},
+        }
         for x, y in places
     ]
     path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
@@ -72,7 +77,7 @@ def test_one_file_holds_weights_rows_scores_and_what_it_was_made_from(tmp_path: 
     assert Image.open(tmp_path / "D.png").width > 100
     bank = read_bank(out)
     assert bank.class_names == ("roof",)
-    assert bank.scores == (pytest.approx(bank.origins["roof"]["score"]),)
+    assert bank.scores[0] == pytest.approx(bank.origins["roof"]["score"])
     assert bank.weights_sha256 != read_bank_of_shipped()
     assert checkpoint_of(out) == out
     (kept,) = earlier_marks(out)
@@ -91,7 +96,7 @@ def test_a_training_that_was_stopped_keeps_what_it_knows_and_goes_on(
 ) -> None:
     scene, out = write_scene(tmp_path / "s.png"), tmp_path / "D.safetensors"
     undisturbed = finetune_marks(SHIPPED, [marks_on(scene)], tmp_path / "U.safetensors", minutes=1)
-    learn = step.learn_marks
+    learn = learning.learn_marks
 
     def interrupted(lesson, seconds, on_steps, stopping):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
         def press(done: int, total: int) -> None:
@@ -162,7 +167,7 @@ def fsod(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
 def test_the_road_as_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Mark, finetune, predict, judge, finetune again; then predict with what came out."""
     scene, out = write_scene(tmp_path / "s.png"), tmp_path / "D.safetensors"
-    examples = write_labels(tmp_path / "e.geojson", PLACES[:3], **{"class": "roof"})
+    examples = write_labels(tmp_path / "e.geojson", list(PLACES[:3]))
     area = write_labels(tmp_path / "a.geojson", [(40, 40)], side=250)
     given = ("--scene", scene, "--examples", examples, "--area", area, "--out", out, "--minutes", 0.05)
     assert fsod(monkeypatch, "finetune", *given) == 0
@@ -199,13 +204,13 @@ def test_bad_marks_are_one_line_and_leave_nothing(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     option: str,
-    places: list[tuple[int, int]],
+    places: list[tuple[float, float]],
     side: float,
     message: str,
 ) -> None:
     scene, out = write_scene(tmp_path / "s.png"), tmp_path / "D.safetensors"
-    good = write_labels(tmp_path / "good.geojson", PLACES, **{"class": "roof"})
-    bad = write_labels(tmp_path / "bad.geojson", places, side, **{"class": "roof"})
+    good = write_labels(tmp_path / "good.geojson", list(PLACES))
+    bad = write_labels(tmp_path / "bad.geojson", places, side)
     given = {"--scene": scene, "--examples": good, "--out": out, option: bad}
     before = {path.name for path in tmp_path.iterdir()}
     assert fsod(monkeypatch, "finetune", *(word for pair in given.items() for word in pair)) == 2
