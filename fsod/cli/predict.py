@@ -51,8 +51,14 @@ def predict_command(
     gsd_m: Annotated[
         float | None, typer.Option(min=0.001, help="Resample to this ground size of a pixel, else to the bank's own.")
     ] = None,
-    native: Annotated[bool, typer.Option("--native", help="Never resample.")] = False,
+    native: Annotated[bool, typer.Option("--native", help="At the scene's own ground size of a pixel.")] = False,
     bands: Annotated[str | None, typer.Option(help="Bands to see as red, green, blue: 4,3,2.")] = None,
+    nodata: Annotated[
+        float | None,
+        typer.Option(
+            help="The value that stands for no pixel, where a file does not say so; nan: none that it does not say."
+        ),
+    ] = None,
     aoi: Annotated[
         Path | None, typer.Option(help="Search only inside these polygons (any vector file and CRS).")
     ] = None,
@@ -84,6 +90,7 @@ def predict_command(
         gsd_m=gsd_m,
         native=native,
         bands=None if bands is None else _numbers(bands, int, "--bands {}: give one or three numbers, as 4,3,2"),
+        nodata=nodata,
         aoi=aoi,
         aoi_layer=layer,
         restart=restart,

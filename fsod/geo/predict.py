@@ -52,7 +52,7 @@ class SceneResult:
         started: when its search began (UTC, ISO 8601): of a run that was killed and went on, the first time.
         width_px: columns of the file.
         height_px: rows of the file.
-        detections: boxes in the scene's own pixels, float64.
+        detections: boxes in the file's own pixels, float64.
         georeference: where these pixels lie.
         gsd_m: ground size of the pixels that the network saw, None when unknown.
         pixels: how raw pixels became RGB, in words.
@@ -95,7 +95,7 @@ def predict_scene(
     batch: int = 4,
     gsd_m: float | None = None,
     bands: tuple[int, ...] | None = None,
-    stretch: bool = False,
+    nodata: float | None = None,
     iou_threshold: float = 0.5,
     rival_iou: float = 0.9,
     aoi: Path | None = None,
@@ -121,7 +121,7 @@ def predict_scene(
         batch: windows per call of the detector.
         gsd_m: ground GSD to resample the scene to, in metres.
         bands: band numbers to show as RGB, from 1.
-        stretch: scale 8-bit too.
+        nodata: value that stands for nothing, see ``open_scene``.
         iou_threshold: boxes of one class from two windows that overlap more are one object.
         rival_iou: boxes of different classes from two windows that overlap more are one object.
         aoi: vector file of the area of interest; windows outside it are never run, detections whose centre lies outside
@@ -143,7 +143,7 @@ def predict_scene(
     clock, now = time.perf_counter(), f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
     with (
         rasterio.Env(GDAL_CACHEMAX=MAX_CACHE_BYTES),
-        open_scene(path, driver=driver, gsd_m=gsd_m, bands=bands, stretch=stretch, skip_damaged=skip_damaged) as scene,
+        open_scene(path, driver=driver, gsd_m=gsd_m, bands=bands, nodata=nodata, skip_damaged=skip_damaged) as scene,
     ):
         passes = make_passes(scene, window_px, overlap_px, scales)
         area = None if aoi is None else read_area(aoi, scene, aoi_layer)
@@ -151,11 +151,16 @@ def predict_scene(
             [np.ones(len(p.grid), np.bool_) if area is None else area.reached(p.grid, p.scene) for p in passes]
         )
         total = int(todo.sum())
+        remarks = [f"{scene.name}: lies outside {aoi}"] if not total else []
+        if len(passes) <= len(scales):
+            unused = ",".join(f"{factor:g}" for factor in scales[len(passes) - 1 :])
+            remarks.append(f"{scene.name}: --scales {unused} has no effect, as a single window sees all of it before")
         # neither batch nor skip_damaged: who ran out of memory or into a damaged block may go on with another
         settings = {
             "scene": files_fingerprint(scene.files),
             "gsd_m": scene.grid_gsd_m,
             "pixels": str(scene.rule),
+            "nodata": scene.nodata,
             "window_px": window_px,
             "overlap_px": overlap_px,
             "scales": scales,
@@ -186,13 +191,15 @@ def predict_scene(
                     if on_progress is not None:
                         on_progress(tally.done, total)
         detections = _to_scene(tally.merger.result(), scene.grid_to_scene)
+        if area is not None:
+            detections = detections.select(area.holds(detections, scene))
         return SceneResult(
             scene=scene.name,
             started=now if kept is None else kept.started,
-            width_px=scene.width_px,
-            height_px=scene.height_px,
-            detections=detections if area is None else detections.select(area.holds(detections, scene)),
-            georeference=scene.georeference,
+            width_px=scene.file_size_px[0],
+            height_px=scene.file_size_px[1],
+            detections=_in_file(detections, scene),
+            georeference=scene.file_georeference,
             gsd_m=scene.grid_gsd_m,
             pixels=str(scene.rule),
             windows_run=tally.windows_run,
@@ -200,7 +207,7 @@ def predict_scene(
             windows_outside=len(todo) - total,
             windows_resumed=resumed,
             damaged=tuple(tally.damaged),
-            warnings=scene.warnings if total else (*scene.warnings, f"{scene.name}: lies outside {aoi}"),
+            warnings=(*scene.warnings, *remarks),
             seconds=time.perf_counter() - clock,
             seconds_detecting=tally.seconds_detecting,
         )
@@ -234,3 +241,7 @@ class _Tally:
 def _to_scene(detections: Detections, grid_to_scene: tuple[float, float]) -> Detections:
     scale = np.tile(np.array(grid_to_scene, dtype=np.float64), 2)
     return Detections(detections.boxes_xyxy_px * scale, detections.scores, detections.class_ids)
+
+
+def _in_file(detections: Detections, scene: Scene) -> Detections:
+    return Detections(scene.upright.boxes_in_file(detections.boxes_xyxy_px), detections.scores, detections.class_ids)

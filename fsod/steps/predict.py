@@ -133,7 +133,7 @@ def _predict_file(scene: str, searcher: Searcher, out: Path, plan: PredictSettin
     write_layer(out, Layer(result.detections, names, result.georeference, name, size_px, attributes, ask))
     if out.suffix.lower() in ON_A_MAP:
         write_style(out.with_suffix(".qml"), {name: class_colour(i) for i, name in enumerate(names)})
-    picture, unseen = _write_preview(result, plan.bands, names, out)
+    picture, unseen = _write_preview(result, plan, names, out)
     warnings = [*result.warnings, *unseen]
     for warning in warnings:
         console.print(f"warning: {warning}")
@@ -176,6 +176,7 @@ def search_scene(
         batch=plan.batch,
         gsd_m=None if plan.native else plan.gsd_m or searcher.gsd_m,
         bands=plan.bands,
+        nodata=plan.nodata,
         aoi=plan.aoi,
         aoi_layer=plan.aoi_layer,
         skip_damaged=plan.skip_damaged,
@@ -202,10 +203,11 @@ def _identity(searcher: Searcher, plan: PredictSettings) -> dict[str, Any]:
 
 def _announce(scene: Scene, resumed: int, windows: int) -> None:
     """One line on how a scene is read, before the work begins."""
-    own_m, gsd_m = scene.georeference.gsd_m, scene.grid_gsd_m
-    parts = [f"{scene.width_px}x{scene.height_px} px"]
+    own_m, gsd_m = scene.file_georeference.gsd_m, scene.grid_gsd_m
+    width, height = scene.file_size_px
+    parts = [f"{width}x{height} px"]
     if own_m is not None and gsd_m is not None:
-        resampled = (scene.grid_width_px, scene.grid_height_px) != (scene.width_px, scene.height_px)
+        resampled = {scene.grid_width_px, scene.grid_height_px} != {width, height}
         parts.append(f"of {own_m:.3g} m resampled to {gsd_m:.3g} m" if resampled else f"of {own_m:.3g} m")
     parts.append(str(scene.rule))
     parts.append(f"goes on after {resumed} of {windows} windows" if resumed else f"{windows} windows")
@@ -213,14 +215,14 @@ def _announce(scene: Scene, resumed: int, windows: int) -> None:
 
 
 def _write_preview(
-    result: SceneResult, bands: tuple[int, ...] | None, class_names: Sequence[str], out: Path
+    result: SceneResult, plan: PredictSettings, class_names: Sequence[str], out: Path
 ) -> tuple[str | None, list[str]]:
     """Draws what was found over the whole scene, and the scene without it for the report, beside the layer ``out``.
 
     A scene that is damaged may have no such pictures, and then says so.
     """
     try:
-        with open_scene(result.scene, bands=bands) as scene:
+        with open_scene(result.scene, bands=plan.bands, nodata=plan.nodata, north_up=False) as scene:
             rgb, _ = scene.read_reduced(PREVIEW_PX)
     except UserError as error:
         return None, [f"no picture: {error}"]
