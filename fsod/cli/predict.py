@@ -67,6 +67,10 @@ def predict_command(
     restart: Annotated[
         bool, typer.Option("--restart", help="Begin anew, whatever the journal of an unfinished run holds.")
     ] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Also replace files that `fsod predict` did not write; never what it reads."),
+    ] = False,
     precision: Annotated[Precision, typer.Option(help="auto takes bfloat16 where the hardware has it.")] = "auto",
     engine: Annotated[
         Engine,
@@ -94,11 +98,12 @@ def predict_command(
         aoi=aoi,
         aoi_layer=layer,
         restart=restart,
+        overwrite=overwrite,
         skip_damaged=skip_damaged,
         precision=precision,
         engine=engine,
     )
-    result = predict_files(scenes, checkpoint, bank, out, plan)
+    result = predict_files(scenes, checkpoint, bank, out, plan, json)
     report(result, json, *(("report", result["layer"]) if "layer" in result else ()))
     if failed := result.get("failed"):
         raise UserError(f"{len(failed)} of {len(failed) + len(result['layers'])} scenes failed: {', '.join(failed)}")

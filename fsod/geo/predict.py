@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from operator import attrgetter
@@ -23,6 +23,7 @@ import numpy as np
 import rasterio
 
 from fsod.boxes import Detections
+from fsod.errors import UserError
 from fsod.geo.area import read_area
 from fsod.geo.georeference import Georeference
 from fsod.geo.journal import Journal, files_fingerprint
@@ -142,6 +143,7 @@ def predict_scene(
     """
     clock, now = time.perf_counter(), f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
     with (
+        ExitStack() as stack,
         rasterio.Env(GDAL_CACHEMAX=MAX_CACHE_BYTES),
         open_scene(path, driver=driver, gsd_m=gsd_m, bands=bands, nodata=nodata, skip_damaged=skip_damaged) as scene,
     ):
@@ -171,9 +173,15 @@ def predict_scene(
         kept = None if journal is None else Journal(journal, {**settings, **(detector or {})}, now)
         tally = _Tally(passes, SeamMerger(iou_threshold, rival_iou))
         if kept is not None:
+            stack.enter_context(kept.held())
             for finished in kept.read():
+                numbers = [*finished.found, *finished.blank]
+                if not all(number < len(todo) and todo[number] for number in numbers):
+                    raise UserError(
+                        f"{kept.path}: damaged (a window that is not to be searched); begin anew with --restart"
+                    )
                 tally.take(Searched(finished))
-                todo[[*finished.found, *finished.blank]] = False
+                todo[numbers] = False
         resumed = tally.done
         if on_open is not None:
             on_open(scene, resumed, total)
