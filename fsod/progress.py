@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -21,7 +22,23 @@ from rich.progress import (
 )
 from rich.text import Text
 
-console = Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
+from fsod.errors import escaped
+
+
+class _Screen(Console):
+    """Writes texts so that none of them, whatever file it comes from, tells the terminal to do something."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """As rich's."""
+        super().print(*(escaped(thing) if isinstance(thing, str) else thing for thing in objects), **options)
+
+
+def say(text: str) -> None:
+    """Prints a line of the result, as ``console`` prints what is said on the way."""
+    print(escaped(text))
+
+
+console = _Screen(stderr=True, soft_wrap=True, markup=False, highlight=False)
 LINE_EVERY_S = 20.0
 
 

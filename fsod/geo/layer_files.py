@@ -131,7 +131,14 @@ def _csv(layer: Layer) -> bytes:
         lonlat = np.where(np.isfinite(lonlat), lonlat, np.nan)
         table["lon"] = ((lonlat[:, 0] + 180) % 360 - 180).round(DEGREE_DIGITS)
         table["lat"] = lonlat[:, 1].round(DEGREE_DIGITS)
+    texts = table.select_dtypes(include=["object", "str"]).columns
+    table[texts] = table[texts].map(_no_formula)
     return table.to_csv(index=False).encode()
+
+
+def _no_formula(cell: object) -> object:
+    """A text that spreadsheets would calculate, with the apostrophe that tells them not to; see OWASP on CSV injection."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
 def _coco(layer: Layer) -> bytes:

@@ -20,7 +20,7 @@ from rasterio.windows import Window as RasterWindow
 
 from fsod.errors import UserError
 from fsod.geo.georeference import Georeference, read_georeference
-from fsod.geo.network import gdal_for, why_closed
+from fsod.geo.network import gdal_for, safe_drivers, why_closed
 from fsod.geo.nodata import can_hold, recognise_nodata, with_nodata
 from fsod.geo.pixels import (
     OVERVIEW_PX,
@@ -376,7 +376,7 @@ def open_dataset(name: str, driver: str | None = None, nodata: float | None = No
         with gdal_for(name), warnings.catch_warnings():
             # read_georeference says so itself, with the file's name and the consequence
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            dataset = rasterio.open(name, driver=driver)
+            dataset = rasterio.open(name, driver=driver or safe_drivers())
             if dataset.count and nodata is not None:
                 with dataset:
                     return with_nodata(dataset, nodata)
