@@ -10,7 +10,7 @@ _OFFLINE = {
     "YOLO_OFFLINE": "true",
     "YOLO_AUTOINSTALL": "false",
     "YOLO_VERBOSE": "false",
-    "YOLO_CONFIG_DIR": os.path.expanduser("~/.cache/fsod"),
+    "YOLO_CONFIG_DIR": os.path.expanduser("~/.cache/fsod"),  # noqa: PTH111, pathlib's raises where there is no home
     "NO_ALBUMENTATIONS_UPDATE": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",

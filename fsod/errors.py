@@ -40,7 +40,7 @@ def printable(name: str) -> str:
 
 
 def escaped(text: str) -> str:
-    """A text of several lines at most, with whatever else would tell a terminal to do something written as ``\\x1b``."""
+    """A text of several lines at most; what else would tell a terminal to do something is written out, as Python does."""
     if is_printable(text):
         return text
     return "".join(
