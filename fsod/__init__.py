@@ -5,13 +5,12 @@ network unless a download was asked for, and ultralytics must not reduce torch t
 """
 
 import os
-from pathlib import Path
 
 _OFFLINE = {
     "YOLO_OFFLINE": "true",
     "YOLO_AUTOINSTALL": "false",
     "YOLO_VERBOSE": "false",
-    "YOLO_CONFIG_DIR": str(Path.home() / ".cache" / "fsod"),
+    "YOLO_CONFIG_DIR": os.path.expanduser("~/.cache/fsod"),  # noqa: PTH111, pathlib's raises where there is no home
     "NO_ALBUMENTATIONS_UPDATE": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",

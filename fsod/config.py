@@ -148,9 +148,13 @@ class PredictSettings(Settings):
     )
     native: bool = Field(False, description="never resample")
     bands: tuple[Positive, ...] | None = Field(None, description="one or three band numbers to see as RGB")
+    nodata: float | None = Field(
+        None, description="value that stands for nothing; None: declared or recognised; NaN: declared only"
+    )
     aoi: Path | None = Field(None, description="vector file of the area to search")
     aoi_layer: str | None = Field(None, description="layer of that file, where it has several")
     restart: bool = Field(False, description="begin anew, whatever an unfinished run has left")
+    overwrite: bool = Field(False, description="also replace files that fsod did not write")
     skip_damaged: bool = Field(False, description="go on where pixels cannot be read")
     precision: Precision = Field("auto", description="auto: bfloat16 where the hardware multiplies it natively")
     engine: Engine = Field("local", description="ray: on the workers of a Ray cluster, see RAY_ADDRESS; else here")

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from fsod.boxes import Detections, match
 from fsod.errors import UserError
@@ -162,9 +163,12 @@ def _fitted(rgb: Rgb, side_px: int) -> Image.Image:
     return picture.resize(size, Image.Resampling.BICUBIC)
 
 
-def write_png(path: Path, rgb: Rgb) -> None:
-    """Writes a picture as PNG, the whole of it or nothing."""
-    _write(path, rgb, "PNG")
+def write_png(path: Path, rgb: Rgb, software: str = "") -> None:
+    """Writes a picture as PNG, the whole of it or nothing; what it says it was made by tells it from others."""
+    about = PngInfo()
+    if software:
+        about.add_text("Software", software)
+    _write(path, rgb, "PNG", pnginfo=about)
 
 
 def write_jpeg(path: Path, rgb: Rgb, comment: str = "") -> None:
@@ -172,7 +176,7 @@ def write_jpeg(path: Path, rgb: Rgb, comment: str = "") -> None:
     _write(path, rgb, "JPEG", quality=88, subsampling=0, comment=comment.encode())
 
 
-def _write(path: Path, rgb: Rgb, form: str, **options: int | bytes) -> None:
+def _write(path: Path, rgb: Rgb, form: str, **options: int | bytes | PngInfo) -> None:
     try:
         with whole(path) as temporary:
             _canvas(rgb).save(temporary, form, **options)

@@ -39,6 +39,15 @@ def printable(name: str) -> str:
     return name
 
 
+def escaped(text: str) -> str:
+    """A text of several lines at most; what else would tell a terminal to do something is written out, as Python does."""
+    if is_printable(text):
+        return text
+    return "".join(
+        c if c in "\n\t" or is_printable(c) else c.encode("unicode_escape", "surrogatepass").decode() for c in text
+    )
+
+
 def first_problem(error: ValidationError) -> str:
     """The first key that is wrong, and why, for an error message."""
     problem = error.errors()[0]

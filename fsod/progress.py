@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -21,7 +22,23 @@ from rich.progress import (
 )
 from rich.text import Text
 
-console = Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
+from fsod.errors import escaped
+
+
+class _Screen(Console):
+    """Writes texts so that none of them, whatever file it comes from, tells the terminal to do something."""
+
+    def print(self, *objects: Any, **options: Any) -> None:  # noqa: ANN401, they are rich's
+        """As rich's."""
+        super().print(*(escaped(thing) if isinstance(thing, str) else thing for thing in objects), **options)
+
+
+def say(text: str) -> None:
+    """Prints a line of the result, as ``console`` prints what is said on the way."""
+    print(escaped(text))
+
+
+console = _Screen(stderr=True, soft_wrap=True, markup=False, highlight=False)
 LINE_EVERY_S = 20.0
 
 
@@ -90,9 +107,16 @@ class _Rate(ProgressColumn):
 @contextmanager
 def progress_bar(name: str, total: int) -> Iterator[Bar]:
     """A bar for a known number of steps; lines where there is no terminal, or threads would fight for it."""
+    name = escaped(name)
     if not console.is_terminal or threading.current_thread() is not threading.main_thread():
         yield Bar(name, total)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, TextColumn("{task.fields[note]}"), console=console) as progress:
         yield Bar(name, total, _progress=progress, _task=progress.add_task(name, total=total, note=""))

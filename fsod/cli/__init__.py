@@ -1,5 +1,32 @@
 """The command line: each command reads its options, calls a step or the engine, and reports."""
 
-from fsod.cli.commands import main
+from __future__ import annotations
+
+import sys
 
 __all__ = ["main"]
+
+INTERRUPTED = 130
+"""Exit status of a command that was ended by Ctrl-C, as shells have it."""
+
+
+def main() -> None:
+    """The command ``fsod``; Ctrl-C is one line, also while libraries are still being imported."""
+    try:
+        from fsod.cli.commands import main as run
+
+        run()
+    except KeyboardInterrupt:
+        _say_interrupted()
+        sys.exit(INTERRUPTED)
+    except SystemExit as done:
+        if done.code == INTERRUPTED:  # typer's own way
+            _say_interrupted()
+        raise
+    except OSError as error:
+        sys.stderr.write(f"fsod: {error}\n")  # of an import: the working folder is gone, or the disk
+        sys.exit(1)
+
+
+def _say_interrupted() -> None:
+    sys.stderr.write("fsod: interrupted; give the same command again to go on or to begin anew\n")

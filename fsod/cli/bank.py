@@ -9,6 +9,7 @@ import typer
 
 from fsod.cli.options import Json, report
 from fsod.errors import UserError, is_printable
+from fsod.progress import say
 
 if TYPE_CHECKING:
     from fsod.store.bank_merge import BankFile
@@ -38,7 +39,7 @@ def bank_list(bank: Bank, json: Json = None) -> None:
     }
     report({**about, "classes": len(found.class_names)}, None)
     for name in found.class_names:
-        print(f"  {name}: {_origin(found.origins.get(name, {}))}")
+        say(f"  {name}: {_origin(found.origins.get(name, {}))}")
     if json is not None:
         classes = [{"name": name, **found.origins.get(name, {})} for name in found.class_names]
         write_json(json, {**about, "classes": classes})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -32,7 +33,7 @@ from fsod.cli.predict import predict_command
 from fsod.cli.runs import runs_app
 from fsod.cli.serve import register_command, serve_command
 from fsod.config import load_pretrain_settings, load_settings
-from fsod.errors import UserError
+from fsod.errors import UserError, escaped
 
 app = typer.Typer(
     help="Few-shot object detection in aerial and satellite imagery.",
@@ -49,10 +50,13 @@ app.add_typer(weights_app, name="weights")
 
 def main() -> None:
     """Entry point: a user's mistake becomes one line and exit status 2, a full disk or the like one line and 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that has no umlauts
     try:
         app()
     except (UserError, OSError) as error:
-        print(f"fsod: {error}", file=sys.stderr)
+        print(f"fsod: {escaped(' '.join(str(error).splitlines()))}", file=sys.stderr)
         sys.exit(2 if isinstance(error, UserError) else 1)
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from fsod.errors import UserError
+from fsod.progress import say
 
 Config = Annotated[Path, typer.Option("--config", "-c", help="YAML file of the run.")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="Settings to change, section.key=value.")]
@@ -33,8 +34,8 @@ def report(result: dict[str, Any], json: Path | None, *next_command: str | Path 
     if os.environ.get("RANK", "0") != "0":
         return  # under torchrun the first process speaks for all
     for key, value in result.items():
-        print(f"{key}: {value:.3f}" if isinstance(value, float) else f"{key}: {value}")
+        say(f"{key}: {value:.3f}" if isinstance(value, float) else f"{key}: {value}")
     if json is not None:
         write_json(json, result)
     if next_command:
-        print(f"next: {shlex.join(['fsod', *map(str, next_command)])}")
+        say(f"next: {shlex.join(['fsod', *map(str, next_command)])}")

@@ -51,8 +51,14 @@ def predict_command(
     gsd_m: Annotated[
         float | None, typer.Option(min=0.001, help="Resample to this ground size of a pixel, else to the bank's own.")
     ] = None,
-    native: Annotated[bool, typer.Option("--native", help="Never resample.")] = False,
+    native: Annotated[bool, typer.Option("--native", help="At the scene's own ground size of a pixel.")] = False,
     bands: Annotated[str | None, typer.Option(help="Bands to see as red, green, blue: 4,3,2.")] = None,
+    nodata: Annotated[
+        float | None,
+        typer.Option(
+            help="The value that stands for no pixel, where a file does not say so; nan: none that it does not say."
+        ),
+    ] = None,
     aoi: Annotated[
         Path | None, typer.Option(help="Search only inside these polygons (any vector file and CRS).")
     ] = None,
@@ -60,6 +66,10 @@ def predict_command(
     skip_damaged: Annotated[bool, typer.Option(help="Go on where pixels cannot be read.")] = False,
     restart: Annotated[
         bool, typer.Option("--restart", help="Begin anew, whatever the journal of an unfinished run holds.")
+    ] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Also replace files that `fsod predict` did not write; never what it reads."),
     ] = False,
     precision: Annotated[Precision, typer.Option(help="auto takes bfloat16 where the hardware has it.")] = "auto",
     engine: Annotated[
@@ -84,14 +94,16 @@ def predict_command(
         gsd_m=gsd_m,
         native=native,
         bands=None if bands is None else _numbers(bands, int, "--bands {}: give one or three numbers, as 4,3,2"),
+        nodata=nodata,
         aoi=aoi,
         aoi_layer=layer,
         restart=restart,
+        overwrite=overwrite,
         skip_damaged=skip_damaged,
         precision=precision,
         engine=engine,
     )
-    result = predict_files(scenes, checkpoint, bank, out, plan)
+    result = predict_files(scenes, checkpoint, bank, out, plan, json)
     report(result, json, *(("report", result["layer"]) if "layer" in result else ()))
     if failed := result.get("failed"):
         raise UserError(f"{len(failed)} of {len(failed) + len(result['layers'])} scenes failed: {', '.join(failed)}")

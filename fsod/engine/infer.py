@@ -15,6 +15,7 @@ from fsod.boxes import Detections, nms
 from fsod.config import EvaluateSettings
 from fsod.engine.device import Machine
 from fsod.engine.side_by_side import side_by_side
+from fsod.errors import UserError
 from fsod.model.baked import bake
 from fsod.store.checkpoint import Checkpoint
 from fsod.store.class_bank import ClassBank
@@ -58,7 +59,7 @@ def warm_up(detect: Callable[[NDArray[np.uint8]], list[Detections]], batch: int,
 
 def to_batch(images: NDArray[np.uint8], device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
     """(B, H, W, 3) uint8 RGB -> (B, 3, H', W') in 0..1 on the device, padded with grey to multiples of 32."""
-    pixels = torch.from_numpy(images)
+    pixels = torch.from_numpy(np.ascontiguousarray(images))  # torch has no negative strides
     if device.type == "cuda":
         pixels = pixels.pin_memory()
     batch = pixels.to(device, non_blocking=True).permute(0, 3, 1, 2).to(dtype).div_(255)  # bytes travel, floats do not
@@ -81,7 +82,15 @@ def settle(
         size_px: height and width of the images; boxes are cut to them.
         score_floor: detections below this are dropped; one number, or one a class.
         settings: suppression thresholds and the most detections an image.
+
+    Raises:
+        UserError: scores or boxes that are no numbers, which would pass for "nothing found".
     """
+    if not (torch.isfinite(scores).all() and torch.isfinite(boxes_xyxy_px).all()):
+        raise UserError(
+            "the network gave scores or boxes that are no numbers (NaN): its weights are damaged or have diverged, or the "
+            "device computes wrong; train or enroll again, or try --precision float32"
+        )
     height, width = size_px
     floor = scores.new_tensor(score_floor).reshape(-1, 1)
     boxes = boxes_xyxy_px.clamp(min=0).minimum(boxes_xyxy_px.new_tensor([width, height, width, height]))
@@ -95,7 +104,10 @@ def _settle(boxes: Tensor, scores: Tensor, floor: Tensor, settings: EvaluateSett
     best = scores.flatten()[likely].sort(descending=True, stable=True).indices[:BEFORE_NMS]
     class_id, location = likely[best] // scores.shape[1], likely[best] % scores.shape[1]
     found = Detections(
-        boxes[location].double().cpu().numpy(), scores[class_id, location].cpu().numpy(), class_id.cpu().numpy()
+        # widened on the CPU: Apple's GPUs have no float64
+        boxes[location].cpu().double().numpy(),
+        scores[class_id, location].cpu().numpy(),
+        class_id.cpu().numpy(),
     )
     found = nms(found, settings.nms_iou)
     # meta-cross category decision: where boxes of two classes overlap almost wholly, the better supported stays

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from fsod.boxes import Detections
 from fsod.config import EvaluateSettings, Settings, Share, SidePx
@@ -96,11 +95,30 @@ def load_onnx(path: Path, score_floor: float | None) -> OnnxDetector:
     content = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY, "")
     try:
         header = OnnxHeader.model_validate_json(content)
-    except ValidationError as error:
+    except (ValueError, RecursionError) as error:  # pydantic's is a ValueError
         raise UserError(
             f"{path}: an ONNX file, but not of this version's `fsod export`; export the bank again"
         ) from error
+    _check_shapes(path, session, header)
     return OnnxDetector(session, header, header.scores if score_floor is None else score_floor)
+
+
+def _check_shapes(path: Path, session: InferenceSession, header: OnnxHeader) -> None:
+    """UserError unless the network takes and gives what its header says."""
+    inputs = {one.name: list(one.shape) for one in session.get_inputs()}
+    outputs = {one.name: list(one.shape) for one in session.get_outputs()}
+    classes = len(header.class_names)
+    if list(inputs) != [INPUT] or len(inputs[INPUT]) != 4 or not set(OUTPUTS) <= set(outputs):
+        raise UserError(
+            f"{path}: its inputs are {', '.join(inputs)} and its outputs {', '.join(outputs)}, not those of `fsod export`; "
+            "export the bank again"
+        )
+    boxes, scores = (outputs[name] for name in OUTPUTS)
+    if len(boxes) != 3 or boxes[2] != 4 or len(scores) != 3 or scores[1] != classes or len(header.scores) != classes:
+        raise UserError(
+            f"{path}: names {classes} classes and {len(header.scores)} scores, and its network gives boxes of shape {boxes} "
+            f"and scores of shape {scores}; export the bank again"
+        )
 
 
 def open_session(path: Path, providers: list[str]) -> InferenceSession:

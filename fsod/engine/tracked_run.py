@@ -18,7 +18,7 @@ import psutil
 
 from fsod.engine.studies import summarise
 from fsod.engine.system_metrics import SystemMetrics
-from fsod.engine.tracking_store import in_short, is_server, mlflow_errors
+from fsod.engine.tracking_store import in_short, is_away, is_server, mlflow_errors
 from fsod.errors import UserError
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class Run:
                 call(self._place)
             except (MlflowException, OSError) as error:
                 with mlflow_errors(self._place.uri):
-                    if not is_server(self._place.uri):
+                    if not (is_server(self._place.uri) and is_away(error)):
                         raise
                     self._place = self._stand_in(self._place, error)
                     call(self._place)

@@ -45,6 +45,29 @@ def is_server(uri: str) -> bool:
     return uri.startswith(("http://", "https://"))
 
 
+def is_away(error: Exception) -> bool:
+    """Whether an error says that a server does not answer, or not as one that is well; else it is of this machine's making.
+
+    A file that is missing here, a full disk, or what the server refuses (status 4xx) does not go away with another store.
+    """
+    from mlflow.exceptions import MlflowException
+    from requests.exceptions import RequestException
+
+    if isinstance(error, RequestException):  # of a connection; an OSError, too
+        return True
+    if isinstance(error, MlflowException):
+        status = error.get_http_status_code()
+        return status >= 500 or any(isinstance(cause, RequestException) for cause in _causes(error))
+    return isinstance(error, ConnectionError | TimeoutError)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause = error.__cause__ or error.__context__
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
 def create_store(database: Path) -> None:
     """Makes the database, if it is missing; processes that do so at the same moment wait for each other.
 

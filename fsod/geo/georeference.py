@@ -9,11 +9,14 @@ import numpy as np
 import pyproj
 from affine import Affine
 from numpy.typing import NDArray
+from rasterio.control import GroundControlPoint
 from rasterio.io import DatasetReader
-from rasterio.transform import from_gcps
 
 WGS84 = "OGC:CRS84"
 """Longitude and latitude in this order: what GeoJSON is written in."""
+
+LEAST_SPREAD = 1e-6
+"""Control points that spread less than this across their own line give no plane."""
 
 UNEVEN = 1.1
 """Pixels whose sides differ by more than this factor on the ground deserve a warning."""
@@ -64,6 +67,17 @@ class Georeference:
         assert self.crs is not None
         return _pixel_sizes_m(self.crs, self.transform, xy_px)
 
+    def directions(self, width_px: int, height_px: int) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Where a row and where a column of so large a scene runs at its centre, each as (east, north) of length 1.
+
+        Needs a CRS.
+        """
+        assert self.crs is not None
+        centre = np.array([[width_px / 2, height_px / 2]])
+        azimuths_deg, _ = _across_pixels(self.crs, self.transform, centre)
+        right, down = np.radians(azimuths_deg[0]).tolist()
+        return (float(np.sin(right)), float(np.cos(right))), (float(np.sin(down)), float(np.cos(down)))
+
 
 def _apply(transform: Affine, xy: NDArray[np.float64]) -> NDArray[np.float64]:
     matrix = np.array(transform).reshape(3, 3)
@@ -79,9 +93,14 @@ def read_georeference(dataset: DatasetReader, name: str) -> tuple[Georeference, 
     if dataset.crs is not None and not dataset.transform.is_identity:
         return _georeference(dataset, name, dataset.crs.to_wkt(), dataset.transform, ())
     gcps, gcps_crs = dataset.gcps
-    if len(gcps) >= 3 and gcps_crs is not None:
-        transform = from_gcps(gcps)
-        off_px = _apply(~transform, np.array([[p.x, p.y] for p in gcps])) - [[p.col, p.row] for p in gcps]
+    if gcps_crs is not None and gcps:
+        transform = _fit(gcps, turns=gcps_crs.is_geographic)
+        if transform is None:
+            return _pixels_only(
+                f"{name}: its {len(gcps)} ground control points lie on one line or one spot, so they give no place on the "
+                "ground and coordinates are pixels of the scene"
+            )
+        off_px = _apply(~transform, _places(gcps, turns=gcps_crs.is_geographic)) - [[p.col, p.row] for p in gcps]
         warning = (
             f"{name}: placed by an affine fit to its {len(gcps)} ground control points; "
             f"the worst of them is off by {np.hypot(*off_px.T).max():.1f} px"
@@ -92,6 +111,29 @@ def read_georeference(dataset: DatasetReader, name: str) -> tuple[Georeference, 
     return _pixels_only(f"{name}: has no {missing}, so coordinates are pixels of the scene{advice}")
 
 
+def _places(gcps: list[GroundControlPoint], *, turns: bool) -> NDArray[np.float64]:
+    """Where control points lie, (n, 2); longitudes in one piece, as those on both sides of 180 degrees are neighbours."""
+    xy = np.array([[p.x, p.y] for p in gcps], dtype=np.float64)
+    if turns:
+        xy[:, 0] = xy[0, 0] + (xy[:, 0] - xy[0, 0] + 180) % 360 - 180
+    return xy
+
+
+def _fit(gcps: list[GroundControlPoint], *, turns: bool) -> Affine | None:
+    """The affine transform from pixels to the ground that is nearest to control points; None where they leave it open."""
+    places, pixels = _places(gcps, turns=turns), np.array([[p.col, p.row] for p in gcps], dtype=np.float64)
+    if not (np.isfinite(places).all() and np.isfinite(pixels).all()):
+        return None
+    middle, origin = pixels.mean(axis=0), places.mean(axis=0)  # far from 0 float64 would lose millimetres
+    spread = np.linalg.svd(pixels - middle, compute_uv=False)
+    if len(spread) < 2 or spread[1] <= LEAST_SPREAD * max(spread[0], 1):
+        return None
+    (a, d), (b, e) = np.linalg.lstsq(pixels - middle, places - origin, rcond=None)[0].tolist()
+    shift = Affine.translation(*origin) @ Affine(a, b, 0, d, e, 0) @ Affine.translation(*-middle)
+    sizes = np.linalg.svd([[a, b], [d, e]], compute_uv=False)
+    return shift if sizes[1] > LEAST_SPREAD * sizes[0] else None
+
+
 def _pixels_only(warning: str) -> tuple[Georeference, tuple[str, ...]]:
     return Georeference(None, Affine.identity(), None), (warning,)
 
@@ -99,17 +141,21 @@ def _pixels_only(warning: str) -> tuple[Georeference, tuple[str, ...]]:
 def _georeference(
     dataset: DatasetReader, name: str, crs_wkt: str, transform: Affine, warnings: tuple[str, ...]
 ) -> tuple[Georeference, tuple[str, ...]]:
+    if not np.isfinite(transform[:6]).all() or transform.is_degenerate:
+        return _pixels_only(f"{name}: its geotransform gives pixels no area, so coordinates are pixels of the scene")
     try:
         crs = pyproj.CRS.from_wkt(crs_wkt)
         gsd_xy_m = _ground_size(crs, transform, dataset.width, dataset.height)
     except pyproj.exceptions.ProjError as error:
         reason = str(error).splitlines()[0]
         return _pixels_only(f"{name}: its CRS cannot be used ({reason}), so coordinates are pixels of the scene")
-    if transform.b or transform.d:
+    if (transform.b or transform.d) and (transform.a or transform.e):
         warnings += (f"{name}: its pixel grid is rotated; boxes follow the pixels, not north",)
     if max(gsd_xy_m) > UNEVEN * min(gsd_xy_m):
         x_m, y_m = gsd_xy_m
-        warnings += (f"{name}: its pixels are {x_m:.3g} x {y_m:.3g} m on the ground; a target GSD makes them square",)
+        warnings += (
+            f"{name}: its pixels are {x_m:.3g} x {y_m:.3g} m on the ground; it is seen as if they were square",
+        )
     return Georeference(crs, transform, gsd_xy_m), warnings
 
 
@@ -127,11 +173,18 @@ def _ground_size(crs: pyproj.CRS, transform: Affine, width_px: int, height_px: i
 
 def _pixel_sizes_m(crs: pyproj.CRS, transform: Affine, xy_px: NDArray[np.float64]) -> NDArray[np.float64]:
     """Metres on the ground of one pixel along a row and along a column, at places (n, 2) of the scene: (n, 2)."""
+    return _across_pixels(crs, transform, xy_px)[1]
+
+
+def _across_pixels(
+    crs: pyproj.CRS, transform: Affine, xy_px: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Azimuth in degrees from north and length in metres of one pixel along a row and along a column, both (n, 2)."""
     # ten pixels, not one: a pixel of a few centimetres is close to what degrees in float64 resolve
     half_px = 5.0
     ends_px = xy_px[:, None] + np.array([[-half_px, 0], [half_px, 0], [0, -half_px], [0, half_px]])
     xy = _apply(transform, ends_px.reshape(-1, 2))
     lon, lat = pyproj.Transformer.from_crs(crs, WGS84, always_xy=True).transform(xy[:, 0], xy[:, 1])
     lon, lat = (np.where(np.isfinite(degrees), degrees, np.nan) for degrees in (lon, lat))
-    _, _, metres = pyproj.Geod(ellps="WGS84").inv(lon[::2], lat[::2], lon[1::2], lat[1::2])
-    return np.asarray(metres).reshape(-1, 2) / (2 * half_px)
+    azimuths_deg, _, metres = pyproj.Geod(ellps="WGS84").inv(lon[::2], lat[::2], lon[1::2], lat[1::2])
+    return np.asarray(azimuths_deg).reshape(-1, 2), np.asarray(metres).reshape(-1, 2) / (2 * half_px)

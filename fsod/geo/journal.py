@@ -1,8 +1,8 @@
 """What a run over a scene has finished, kept beside its output, so that a killed run goes on where it stopped.
 
-One line of JSON each: a header that says which run it is, then what was finished since the line before. Lines are only
-ever appended, so that a kill can tear the last one at most; whatever follows the last good line is run again. Windows
-that could not be read are not finished: they are tried again.
+One line of JSON each, and the checksum of it: a header that says which run it is, then what was finished since the line
+before. Lines are only ever appended, so that a kill can tear the last one at most; whatever follows the last good line is
+run again. Windows that could not be read are not finished: they are tried again.
 
 Numbers are written so that they read back bit by bit, and in the order in which they were found. So a run that goes on
 gives exactly what an undisturbed one does; its time is that of its beginning, too.
@@ -12,17 +12,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from fsod.boxes import Detections
 from fsod.errors import UserError
 
-FORMAT = "fsod-journal-2"
+FORMAT = "fsod-journal-3"
+_BEGIN = f'{{"format":"{FORMAT}"'.encode()
 
 
 @dataclass(frozen=True)
@@ -67,13 +71,39 @@ class Journal:
                 if entry is None:
                     break
                 if good:
-                    yield _finished(entry)
+                    try:
+                        yield _finished(entry)
+                    except (ValueError, TypeError, LookupError, OverflowError) as error:
+                        raise UserError(f"{self.path}: damaged ({error}); begin anew with --restart") from error
                 else:
                     self._check(entry)
                 good += len(line)
-            if not good and line.endswith(b"\n"):
-                raise UserError(f"{self.path}: in the way of this run's journal, and not one; move it elsewhere")
+            # a run that was killed within its first line left less than that line
+            if not good and line and not (_BEGIN.startswith(line[: len(_BEGIN)]) and not line.endswith(b"\n")):
+                raise UserError(
+                    f"{self.path}: in the way of this run's journal, and not one of this version; move it elsewhere, or begin "
+                    "anew with --restart if it is of an earlier version's run"
+                )
             file.truncate(good)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps other runs from the journal; UserError if one has it."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(lock_path(self.path))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise UserError(
+                f"{self.path}: another run is writing it; wait for that one, or choose another --out"
+            ) from error
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be written ({error.strerror or error})") from error
+        try:
+            yield
+        finally:
+            lock_path(self.path).unlink(missing_ok=True)
+            lock.release()
 
     def append(self, finished: Finished) -> None:
         """Adds a line. It outlives this process at once, but not a power cut until the system has written it.
@@ -98,7 +128,7 @@ class Journal:
 
     def _check(self, header: dict[str, Any]) -> None:
         started = header.pop("started", None)
-        own = json.loads(_line({"format": FORMAT, **self.run}))
+        own = json.loads(json.dumps({"format": FORMAT, **self.run}))
         other = [key for key in {**own, **header} if own.get(key) != header.get(key)]
         if other:
             raise UserError(
@@ -122,24 +152,49 @@ def files_fingerprint(files: tuple[str, ...]) -> str:
     return digest.hexdigest()
 
 
+def lock_path(journal: Path) -> Path:
+    """The empty file that is there while a run has a journal."""
+    return journal.with_name(journal.name + ".lock")
+
+
 def _line(content: Mapping[str, Any]) -> bytes:
-    return json.dumps(content, separators=(",", ":")).encode() + b"\n"
+    text = json.dumps(content, separators=(",", ":")).encode().removesuffix(b"}")
+    return text + _end(text)
+
+
+def _end(text: bytes) -> bytes:
+    """What closes a line: its last member is the checksum of all before it."""
+    return b',"crc32":"%08x"}\n' % zlib.crc32(text)
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:
-    """The content of a line, None if it is torn."""
-    try:
-        content = json.loads(line)
-    except ValueError:
+    """The content of a line, None if it is torn or not what was written."""
+    text = line[: -len(_end(b""))]
+    if line != text + _end(text):
         return None
-    return content if line.endswith(b"\n") and isinstance(content, dict) else None
+    try:
+        content = json.loads(text + b"}")
+    except (ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def _finished(entry: dict[str, Any]) -> Finished:
-    found = {
-        index: Detections(
+    """What an entry says; ValueError, TypeError or LookupError where it says nothing that a run writes."""
+    found = {}
+    for index, boxes, scores, ids in entry["found"]:
+        own = Detections(
             np.array(boxes, np.float64).reshape(-1, 4), np.array(scores, np.float32), np.array(ids, np.int64)
         )
-        for index, boxes, scores, ids in entry["found"]
-    }
-    return Finished(found, entry["blank"])
+        if not len(own.boxes_xyxy_px) == len(own.scores) == len(own.class_ids):
+            raise ValueError("boxes, scores and classes of a window are not as many")
+        if not np.isfinite(own.boxes_xyxy_px).all() or (own.class_ids < 0).any():
+            raise ValueError("a box without a place or class")
+        found[_number(index)] = own
+    return Finished(found, [_number(index) for index in entry["blank"]])
+
+
+def _number(index: object) -> int:
+    if not isinstance(index, int) or index < 0:
+        raise ValueError(f"{index!r} is no number of a window")
+    return index

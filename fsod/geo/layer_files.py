@@ -7,10 +7,12 @@ pixels and the longitude and latitude of a box's centre. All but COCO have a pla
 from __future__ import annotations
 
 import json
+import shutil
 import warnings
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyogrio
@@ -49,9 +51,11 @@ def write_layer(path: Path, layer: Layer) -> None:
         UserError: no known extension, or the file cannot be written; no half file is left behind, and an older one stays.
     """
     check_layer_path(path)
-    content = _FORMATS[path.suffix.lower()](layer)
     try:
-        write_bytes(path, content)
+        if path.suffix.lower() == ".gpkg" and _has_other_layers(path):
+            _into_geopackage(path, layer)
+        else:
+            write_bytes(path, _FORMATS[path.suffix.lower()](layer))
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
 
@@ -75,6 +79,29 @@ def _geojson(layer: Layer) -> bytes:
 def _geopackage(layer: Layer) -> bytes:
     run = {key: str(value) for key, value in layer.run.items() if value is not None}
     return _through_ogr(layer.frame(lonlat=False), "GPKG", layer_metadata=run)
+
+
+def _has_other_layers(path: Path) -> bool:
+    """Whether a GeoPackage holds layers of others, or tables such as QGIS's styles; what is none is replaced."""
+    if not path.is_file():
+        return False
+    try:
+        return any(name != NAME for name, _ in pyogrio.list_layers(path))
+    except pyogrio.errors.DataSourceError:
+        return False
+
+
+def _into_geopackage(path: Path, layer: Layer) -> None:
+    """Puts the layer into a copy of a GeoPackage in place of an earlier one of its name, and the copy in place of the file."""
+    run = {key: str(value) for key, value in layer.run.items() if value is not None}
+    with TemporaryDirectory(dir=path.parent) as folder:
+        copy = Path(folder) / path.name
+        shutil.copyfile(path, copy)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "'crs' was not provided")
+            frame = layer.frame(lonlat=False)
+            pyogrio.write_dataframe(frame, copy, driver="GPKG", layer=NAME, geometry_type="Polygon", layer_metadata=run)
+        copy.replace(path)
 
 
 def _flatgeobuf(layer: Layer) -> bytes:
@@ -104,7 +131,14 @@ def _csv(layer: Layer) -> bytes:
         lonlat = np.where(np.isfinite(lonlat), lonlat, np.nan)
         table["lon"] = ((lonlat[:, 0] + 180) % 360 - 180).round(DEGREE_DIGITS)
         table["lat"] = lonlat[:, 1].round(DEGREE_DIGITS)
+    texts = table.select_dtypes(include=["object", "str"]).columns
+    table[texts] = table[texts].map(_no_formula)
     return table.to_csv(index=False).encode()
+
+
+def _no_formula(cell: object) -> object:
+    """A text that spreadsheets would calculate, with the apostrophe that tells them not to; see OWASP on CSV injection."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
 def _coco(layer: Layer) -> bytes:

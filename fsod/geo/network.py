@@ -2,13 +2,15 @@
 
 Files that lie here can point there: a VRT at its sources, a sidecar at overviews, GML at its schema, GeoJSON at its
 coordinate system. So can a file that is called .tif and is no TIFF: drivers that do nothing but talk to servers are
-switched off where fsod is imported (``GDAL_SKIP``).
+switched off where fsod is imported (``GDAL_SKIP``), and once more here: a program that imported rasterio before fsod has
+registered them by then.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from functools import lru_cache
 
 import rasterio
 
@@ -34,6 +36,18 @@ _URL = re.compile(rf"([a-z0-9]+\+)*(https?|ftp|s3|gs|az|oss)://|/vsi(.*/vsi)?({_
 def gdal_for(scene: str) -> rasterio.Env:
     """GDAL as far as this scene may use it, for the thread that enters it."""
     return rasterio.Env() if _asks_for_network(scene) else rasterio.Env(**CLOSED)
+
+
+@lru_cache(1)
+def safe_drivers() -> tuple[str, ...] | None:
+    """The drivers that may open a raster, where GDAL has registered others, too; None where it has none to be kept from.
+
+    ``GDAL_SKIP`` has no effect on a process that imported rasterio before fsod.
+    """
+    with rasterio.Env() as environment:
+        registered = set(environment.drivers())
+    skipped = set(os.environ.get("GDAL_SKIP", "").split(","))
+    return tuple(sorted(registered - skipped)) if registered & skipped else None
 
 
 def why_closed(scene: str, reason: str) -> str:

@@ -1,8 +1,9 @@
 """The one rule that makes 8-bit RGB of whatever a raster holds.
 
-- Bands: those asked for; else the ones that call themselves red, green and blue; else the first three; else the first
-  one, repeated. An alpha band is never a colour. A palette is looked up.
-- 8-bit passes through, unless a stretch is asked for.
+- Bands: those asked for; else the ones described as red, green and blue; else the ones tagged so; else the first three;
+  else the first one, repeated. An alpha band is never a colour, unless it is asked for or is none: see ``alpha_band``. A
+  palette is looked up; a band that is tagged so and has no colours is grey.
+- 8-bit passes through, unless a stretch is asked for; of 1 to 7 bits the greatest value there can be is white.
 - Everything else is scaled, band by band, from the 2nd to the 98th percentile of its valid pixels to 0..255. They are
   taken once, from a reduced read of the whole scene, so that every window is scaled alike. Where both percentiles are
   one value (a scene that is nearly all empty), least and greatest value take their place; a band of a single value is
@@ -12,6 +13,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -20,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
+from rasterio.windows import Window as RasterWindow
 
 from fsod.errors import UserError
 
@@ -34,6 +37,7 @@ class PixelRule:
 
     Attributes:
         bands: band numbers (from 1) to read; three, or one that is repeated.
+        chosen: how they were chosen, in words; empty where there is no choice.
         low: value of each band that becomes 0; None where values pass through.
         high: value of each band that becomes 255.
         palette: (n, 3) uint8 colours that values of the one band point at.
@@ -43,9 +47,10 @@ class PixelRule:
     low: tuple[float, ...] | None = None
     high: tuple[float, ...] | None = None
     palette: NDArray[np.uint8] | None = None
+    chosen: str = ""
 
     def __str__(self) -> str:
-        bands = ",".join(map(str, self.bands))
+        bands = ",".join(map(str, self.bands)) + (f" {self.chosen}" if self.chosen else "")
         if self.palette is not None:
             return f"band {bands} through its palette"
         if self.low is None or self.high is None:
@@ -57,7 +62,7 @@ class PixelRule:
     def to_rgb(self, raw: NDArray[np.generic], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
         """Raw pixels (bands, h, w) with their validity (h, w) as (h, w, 3) uint8."""
         if self.palette is not None:
-            rgb = self.palette[np.minimum(raw[0], len(self.palette) - 1)]
+            rgb = self.palette[np.clip(raw[0], 0, len(self.palette) - 1)]
         else:
             scaled = raw if self.low is None or self.high is None else _scale(raw, self.low, self.high)
             rgb = cv2.merge([scaled[i % len(scaled)].astype(np.uint8, copy=False) for i in range(3)])
@@ -89,8 +94,32 @@ def _scale_each(raw: NDArray[np.generic], low: tuple[float, ...], high: tuple[fl
     return np.rint(np.clip(share, 0, 1) * 255).astype(np.uint8)
 
 
-def choose_bands(dataset: DatasetReader, name: str, asked: tuple[int, ...] | None) -> tuple[int, ...]:
-    """Numbers of the bands to show, from 1: three, or one.
+@dataclass(frozen=True)
+class Bands:
+    """Which bands of a raster are shown.
+
+    Attributes:
+        numbers: from 1; three, or one.
+        chosen: how, in words; empty where there is no choice.
+        doubts: what a user should know, one line each.
+    """
+
+    numbers: tuple[int, ...]
+    chosen: str = ""
+    doubts: tuple[str, ...] = ()
+
+
+COLOURS = ("red", "green", "blue")
+
+
+def choose_bands(dataset: DatasetReader, name: str, asked: tuple[int, ...] | None, alpha: int | None) -> Bands:
+    """The bands to show.
+
+    Args:
+        dataset: the open raster.
+        name: of it, for messages.
+        asked: band numbers, from 1.
+        alpha: number of the band that says what is transparent, which is no colour.
 
     Raises:
         UserError: a band that is not there, neither one nor three bands asked for, or nothing but alpha.
@@ -98,26 +127,95 @@ def choose_bands(dataset: DatasetReader, name: str, asked: tuple[int, ...] | Non
     if asked is not None:
         if len(asked) not in (1, 3) or not all(1 <= band <= dataset.count for band in asked):
             raise UserError(f"{name}: bands {list(asked)}: give one or three numbers from 1 to {dataset.count}")
-        return asked
-    meaning = dataset.colorinterp
-    rgb = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
-    if all(colour in meaning for colour in rgb):
-        return tuple(meaning.index(colour) + 1 for colour in rgb)
-    colours = tuple(i for i, m in enumerate(meaning, start=1) if m != ColorInterp.alpha)
-    if not colours:
+        return Bands(asked, "as asked")
+    called = [_colours_in(text) for text in dataset.descriptions]
+    if all(called.count(colour) == 1 for colour in COLOURS):
+        return Bands(tuple(called.index(colour) + 1 for colour in COLOURS), "by their descriptions")
+    pictured = [i for i in range(1, dataset.count + 1) if i != alpha]
+    if not pictured:
         raise UserError(f"{name}: has an alpha band only, so there is nothing to see")
-    return colours[:3] if len(colours) >= 3 else colours[:1]
+    texts = [text for text in dataset.descriptions if text]
+    tags = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+    if all(tag in dataset.colorinterp for tag in tags):
+        numbers, chosen = tuple(dataset.colorinterp.index(tag) + 1 for tag in tags), "by their tags"
+    else:
+        numbers, chosen = (tuple(pictured[:3]), "the first") if len(pictured) >= 3 else (tuple(pictured[:1]), "")
+    if any(called) and len(pictured) >= 3:
+        shown = ",".join(map(str, numbers))
+        doubt = f"{name}: its bands are called {', '.join(texts)}; {shown} are seen as red, green, blue (see --bands)"
+        return Bands(numbers, chosen, (doubt,))
+    if chosen == "the first" and len(pictured) > 3:
+        doubt = (
+            f"{name}: has {len(pictured)} bands and does not say which are red, green, blue; the first three are taken"
+        )
+        return Bands(numbers, chosen, (f"{doubt} (see --bands)",))
+    return Bands(numbers, chosen if len(pictured) > 3 else "")
 
 
-def read_palette(dataset: DatasetReader, band: int) -> NDArray[np.uint8] | None:
-    """The colours (n, 3) of a band with a palette, else None."""
-    if dataset.colorinterp[band - 1] != ColorInterp.palette:
+def _colours_in(description: str | None) -> str:
+    """The colour that a band is called by, alone; nothing of "red edge", "pan (red to blue)" and the like."""
+    words = re.findall(r"[a-z]+", (description or "").lower())
+    named = [word for word in words if word in COLOURS]
+    other = {"edge", "rededge", "yellow", "coastal", "nir", "infrared", "near"} & set(words)
+    return named[0] if len(named) == 1 and not other else ""
+
+
+PATCHES, PATCH_PX = 5, 64
+"""An alpha band is looked at in so many places along each side, of this size: to read all of it would take a pass."""
+
+MOST_BETWEEN = 0.1
+"""Share of alpha's pixels that may be neither transparent nor opaque."""
+
+
+def alpha_band(dataset: DatasetReader) -> int | None:
+    """Number of the band that is alpha, from 1; None where there is none, or the one that is tagged so is a picture.
+
+    Infrared is often tagged alpha, as the fourth band of a file that says it is RGB. Transparency is 0 or the greatest value
+    nearly everywhere; what takes other values in more than a tenth of the looked-at pixels is a picture.
+
+    Raises:
+        RasterioError, OSError: the band cannot be read.
+    """
+    if ColorInterp.alpha not in dataset.colorinterp:
         return None
-    colours = dataset.colormap(band)
+    band = dataset.colorinterp.index(ColorInterp.alpha) + 1
+    lefts, tops = (
+        np.unique(np.linspace(0, max(0, side - PATCH_PX), PATCHES).astype(int)).tolist()
+        for side in (dataset.width, dataset.height)
+    )
+    patches = [
+        dataset.read(band, window=RasterWindow(left, top, PATCH_PX, PATCH_PX)).ravel() for left in lefts for top in tops
+    ]
+    seen = np.concatenate(patches)
+    between = (seen != 0) & (seen != seen.max())
+    several = len(np.unique(seen[between])) > 2  # a layer that is half transparent throughout has one value
+    return None if several and between.mean() > MOST_BETWEEN else band
+
+
+def read_palette(dataset: DatasetReader, bands: tuple[int, ...]) -> NDArray[np.uint8] | None:
+    """The colours (n, 3) of a single band with a palette, else None."""
+    band = bands[0]
+    if len(set(bands)) > 1 or dataset.colorinterp[band - 1] != ColorInterp.palette:
+        return None
+    if np.dtype(dataset.dtypes[band - 1]).kind not in "iu":
+        return None  # numbers between colours point at none
+    try:
+        colours = dataset.colormap(band)
+    except ValueError:  # tagged so, and without a table
+        return None
+    colours = {value: colour for value, colour in colours.items() if value >= 0}
+    if not colours:
+        return None
     table = np.zeros((max(colours) + 1, 3), np.uint8)
     for value, colour in colours.items():
         table[value] = colour[:3]
     return table
+
+
+def fewer_bits(dataset: DatasetReader, bands: tuple[int, ...]) -> tuple[float, ...] | None:
+    """The greatest value there can be in each 8-bit band, where that is less than 255 in any (1 to 7 bits); else None."""
+    bits = [int(dataset.tags(band, ns="IMAGE_STRUCTURE").get("NBITS", 8)) for band in bands]
+    return tuple(2.0 ** min(n, 8) - 1 for n in bits) if min(bits) < 8 else None
 
 
 def percentile_range(raw: NDArray[np.generic], valid: NDArray[np.bool_]) -> tuple[tuple[float, ...], tuple[float, ...]]:

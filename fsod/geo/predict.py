@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from operator import attrgetter
@@ -23,6 +23,7 @@ import numpy as np
 import rasterio
 
 from fsod.boxes import Detections
+from fsod.errors import UserError
 from fsod.geo.area import read_area
 from fsod.geo.georeference import Georeference
 from fsod.geo.journal import Journal, files_fingerprint
@@ -52,7 +53,7 @@ class SceneResult:
         started: when its search began (UTC, ISO 8601): of a run that was killed and went on, the first time.
         width_px: columns of the file.
         height_px: rows of the file.
-        detections: boxes in the scene's own pixels, float64.
+        detections: boxes in the file's own pixels, float64.
         georeference: where these pixels lie.
         gsd_m: ground size of the pixels that the network saw, None when unknown.
         pixels: how raw pixels became RGB, in words.
@@ -96,7 +97,7 @@ def predict_scene(
     gsd_m: float | None = None,
     enlargement: float = 1.0,
     bands: tuple[int, ...] | None = None,
-    stretch: bool = False,
+    nodata: float | None = None,
     iou_threshold: float = 0.5,
     rival_iou: float = 0.9,
     aoi: Path | None = None,
@@ -123,7 +124,7 @@ def predict_scene(
         gsd_m: ground GSD to resample the scene to, in metres.
         enlargement: see ``open_scene``.
         bands: band numbers to show as RGB, from 1.
-        stretch: scale 8-bit too.
+        nodata: value that stands for nothing, see ``open_scene``.
         iou_threshold: boxes of one class from two windows that overlap more are one object.
         rival_iou: boxes of different classes from two windows that overlap more are one object.
         aoi: vector file of the area of interest; windows outside it are never run, detections whose centre lies outside
@@ -144,6 +145,7 @@ def predict_scene(
     """
     clock, now = time.perf_counter(), f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
     with (
+        ExitStack() as stack,
         rasterio.Env(GDAL_CACHEMAX=MAX_CACHE_BYTES),
         open_scene(
             path,
@@ -151,7 +153,7 @@ def predict_scene(
             gsd_m=gsd_m,
             enlargement=enlargement,
             bands=bands,
-            stretch=stretch,
+            nodata=nodata,
             skip_damaged=skip_damaged,
         ) as scene,
     ):
@@ -161,12 +163,17 @@ def predict_scene(
             [np.ones(len(p.grid), np.bool_) if area is None else area.reached(p.grid, p.scene) for p in passes]
         )
         total = int(todo.sum())
+        remarks = [f"{scene.name}: lies outside {aoi}"] if not total else []
+        if len(passes) <= len(scales):
+            unused = ",".join(f"{factor:g}" for factor in scales[len(passes) - 1 :])
+            remarks.append(f"{scene.name}: --scales {unused} has no effect, as a single window sees all of it before")
         # neither batch nor skip_damaged: who ran out of memory or into a damaged block may go on with another
         settings = {
             "scene": files_fingerprint(scene.files),
             "gsd_m": scene.grid_gsd_m,
             "grid_px": [scene.grid_width_px, scene.grid_height_px],
             "pixels": str(scene.rule),
+            "nodata": scene.nodata,
             "window_px": window_px,
             "overlap_px": overlap_px,
             "scales": scales,
@@ -177,9 +184,15 @@ def predict_scene(
         kept = None if journal is None else Journal(journal, {**settings, **(detector or {})}, now)
         tally = _Tally(passes, SeamMerger(iou_threshold, rival_iou))
         if kept is not None:
+            stack.enter_context(kept.held())
             for finished in kept.read():
+                numbers = [*finished.found, *finished.blank]
+                if not all(number < len(todo) and todo[number] for number in numbers):
+                    raise UserError(
+                        f"{kept.path}: damaged (a window that is not to be searched); begin anew with --restart"
+                    )
                 tally.take(Searched(finished))
-                todo[[*finished.found, *finished.blank]] = False
+                todo[numbers] = False
         resumed = tally.done
         if on_open is not None:
             on_open(scene, resumed, total)
@@ -197,13 +210,15 @@ def predict_scene(
                     if on_progress is not None:
                         on_progress(tally.done, total)
         detections = _to_scene(tally.merger.result(), scene.grid_to_scene)
+        if area is not None:
+            detections = detections.select(area.holds(detections, scene))
         return SceneResult(
             scene=scene.name,
             started=now if kept is None else kept.started,
-            width_px=scene.width_px,
-            height_px=scene.height_px,
-            detections=detections if area is None else detections.select(area.holds(detections, scene)),
-            georeference=scene.georeference,
+            width_px=scene.file_size_px[0],
+            height_px=scene.file_size_px[1],
+            detections=_in_file(detections, scene),
+            georeference=scene.file_georeference,
             gsd_m=scene.grid_gsd_m,
             pixels=str(scene.rule),
             windows_run=tally.windows_run,
@@ -211,7 +226,7 @@ def predict_scene(
             windows_outside=len(todo) - total,
             windows_resumed=resumed,
             damaged=tuple(tally.damaged),
-            warnings=scene.warnings if total else (*scene.warnings, f"{scene.name}: lies outside {aoi}"),
+            warnings=(*scene.warnings, *remarks),
             seconds=time.perf_counter() - clock,
             seconds_detecting=tally.seconds_detecting,
         )
@@ -245,3 +260,7 @@ class _Tally:
 def _to_scene(detections: Detections, grid_to_scene: tuple[float, float]) -> Detections:
     scale = np.tile(np.array(grid_to_scene, dtype=np.float64), 2)
     return Detections(detections.boxes_xyxy_px * scale, detections.scores, detections.class_ids)
+
+
+def _in_file(detections: Detections, scene: Scene) -> Detections:
+    return Detections(scene.upright.boxes_in_file(detections.boxes_xyxy_px), detections.scores, detections.class_ids)

@@ -20,8 +20,18 @@ from rasterio.windows import Window as RasterWindow
 
 from fsod.errors import UserError
 from fsod.geo.georeference import Georeference, read_georeference
-from fsod.geo.network import gdal_for, why_closed
-from fsod.geo.pixels import OVERVIEW_PX, PixelRule, choose_bands, percentile_range, read_palette
+from fsod.geo.network import gdal_for, safe_drivers, why_closed
+from fsod.geo.nodata import can_hold, recognise_nodata, with_nodata
+from fsod.geo.pixels import (
+    OVERVIEW_PX,
+    PixelRule,
+    alpha_band,
+    choose_bands,
+    fewer_bits,
+    percentile_range,
+    read_palette,
+)
+from fsod.geo.upright import Upright, as_stored, make_upright
 from fsod.geo.windows import Window
 
 SAME_GSD = 1.05
@@ -33,6 +43,9 @@ MAX_ENLARGEMENT = 8.0
 MAX_REDUCTION = 64.0
 """Beyond this a single window is made of billions of pixels."""
 
+NAMED_PARTS = 5
+"""Rasters of a file that a message names."""
+
 PARTS = 8
 """Along a side, that a damaged scene's brightness is measured in."""
 
@@ -41,19 +54,26 @@ PARTS = 8
 class Scene:
     """An open raster; a context manager. One handle must not be used by two threads at once: see ``reopen``.
 
-    Two pixel frames meet here. The scene's own pixels are those of the file. The grid is what windows are read from:
-    the same pixels, or the scene resampled to a target GSD.
+    Three pixel frames meet here. The file's pixels are what programs show and layers name. The scene's pixels are the
+    same with north up and square on the ground, see ``upright``; nearly always they are the file's. The grid is what
+    windows are read from: the scene's pixels, or the scene resampled to a target GSD.
 
     Attributes:
         name: the path it was opened by.
         driver: of GDAL, that opened it; no other one is asked when it is opened again.
-        width_px: columns of the file.
-        height_px: rows of the file.
+        width_px: columns of the scene.
+        height_px: rows of the scene.
         grid_width_px: columns of the grid.
         grid_height_px: rows of the grid.
-        georeference: where the file's pixels lie; its ``gsd_m`` is the file's.
+        georeference: where the scene's pixels lie.
+        file_georeference: where the file's pixels lie.
+        upright: the way from the scene's pixels to the file's.
+        file_size_px: columns and rows of the file.
+        files: that the raster consists of: itself, sidecars, and for a VRT its sources.
         rule: how raw pixels become RGB.
         warnings: what a user should know, one line each.
+        nodata: value that stands for nothing, where the file does not say so.
+        alpha: number of the band that says what is transparent, from 1.
     """
 
     name: str
@@ -63,14 +83,15 @@ class Scene:
     grid_width_px: int
     grid_height_px: int
     georeference: Georeference
+    file_georeference: Georeference
+    upright: Upright
+    file_size_px: tuple[int, int]
+    files: tuple[str, ...]
     rule: PixelRule
     warnings: tuple[str, ...]
+    nodata: float | None
+    alpha: int | None
     _dataset: DatasetReader
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """The files that the raster consists of: itself, sidecars, and for a VRT its sources."""
-        return tuple(self._dataset.files)
 
     @property
     def grid_to_scene(self) -> tuple[float, float]:
@@ -83,10 +104,18 @@ class Scene:
         gsd_m, (x, y) = self.georeference.gsd_m, self.grid_to_scene
         return None if gsd_m is None else gsd_m * float(np.sqrt(x * y))
 
+    @property
+    def declares_nodata(self) -> bool:
+        """Whether the file says of some pixels of the bands shown, by a value or a mask, that they are none."""
+        flags = [self._dataset.mask_flag_enums[band - 1] for band in self.rule.bands]
+        return any(MaskFlags.all_valid not in own and MaskFlags.alpha not in own for own in flags)
+
     def row_bytes(self, window_px: int) -> int:
         """Size of all decoded blocks that a row of windows touches: what to keep so that each is decoded once."""
-        rows_px = window_px * self.grid_to_scene[1] + 2 * max(height for height, _ in self._dataset.block_shapes)
-        return int(rows_px * self.width_px * sum(np.dtype(kind).itemsize for kind in self._dataset.dtypes))
+        (width_px, height_px), seen = self.file_size_px, (self.grid_width_px, self.grid_height_px)
+        seen_height = seen[0] if self.upright.transposed else seen[1]
+        rows_px = window_px * height_px / seen_height + 2 * max(height for height, _ in self._dataset.block_shapes)
+        return int(rows_px * width_px * sum(np.dtype(kind).itemsize for kind in self._dataset.dtypes))
 
     def read_window(self, window: Window) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """Pixels of a window of the grid: (h, w, 3) uint8 RGB, 0 where not valid, and validity (h, w).
@@ -113,7 +142,7 @@ class Scene:
 
     def reopen(self) -> Scene:
         """The same scene by a handle of its own, for another thread; nothing is measured again."""
-        return replace(self, _dataset=open_dataset(self.name, self.driver))
+        return replace(self, _dataset=open_dataset(self.name, self.driver, self.nodata))
 
     def reduced(self, factor: float) -> Scene:
         """The same scene with a grid that is ``factor`` times coarser, by the same handle."""
@@ -148,13 +177,12 @@ class Scene:
         factor_x, factor_y = self.grid_to_scene
         left, right = (min(x * factor_x, self.width_px) for x in grid_xyxy_px[::2])
         top, bottom = (min(y * factor_y, self.height_px) for y in grid_xyxy_px[1::2])
-        area = RasterWindow(left, top, right - left, bottom - top)
+        left, top, right, bottom = self.upright.rectangle_in_file((left, top, right, bottom))
+        area, shape = RasterWindow(left, top, right - left, bottom - top), self.upright.shape_in_file(shape)
         bands = list(self.rule.bands)
         try:
             with gdal_for(self.name):
-                raw = self._dataset.read(
-                    bands, window=area, out_shape=(len(bands), *shape), resampling=self._kernel(shape, area)
-                )
+                raw = self._pixels(bands, area, shape)
                 valid = self._valid(bands, area, shape)
         except (RasterioError, OSError) as error:
             raise UserError(
@@ -163,7 +191,14 @@ class Scene:
             ) from error
         if raw.dtype.kind == "f":
             valid &= np.isfinite(raw).any(axis=0)
-        return raw, valid
+        return self.upright.turned(raw), self.upright.turned(valid)
+
+    def _pixels(self, bands: list[int], area: RasterWindow, shape: tuple[int, int]) -> NDArray[np.generic]:
+        """Raw pixels (bands, h, w) of the file; of bands of several types, which rasterio refuses to read at once, too."""
+        how = self._kernel(shape, area)
+        if len({self._dataset.dtypes[band - 1] for band in bands}) == 1:
+            return self._dataset.read(bands, window=area, out_shape=(len(bands), *shape), resampling=how)
+        return np.stack([self._dataset.read(band, window=area, out_shape=shape, resampling=how) for band in bands])
 
     def _kernel(self, shape: tuple[int, int], area: RasterWindow) -> Resampling:
         if self.rule.palette is not None or shape == (area.height, area.width):
@@ -173,13 +208,12 @@ class Scene:
     def _valid(self, bands: list[int], area: RasterWindow, shape: tuple[int, int]) -> NDArray[np.bool_]:
         """Where any band shown is valid by nodata value or mask band, and alpha is not 0."""
         valid = np.ones(shape, np.bool_)
-        if any(MaskFlags.all_valid not in self._dataset.mask_flag_enums[band - 1] for band in bands):
+        if self.declares_nodata:
             masks = self._dataset.read_masks(bands, window=area, out_shape=(len(bands), *shape))
             valid = np.asarray((masks > 0).any(axis=0))
         # read on its own: GDAL takes alpha for a mask only if it is the second or the fourth and last band
-        if ColorInterp.alpha in self._dataset.colorinterp:
-            alpha = self._dataset.colorinterp.index(ColorInterp.alpha) + 1
-            valid &= self._dataset.read(alpha, window=area, out_shape=shape) > 0
+        if self.alpha is not None:
+            valid &= self._dataset.read(self.alpha, window=area, out_shape=shape) > 0
         return valid
 
 
@@ -191,6 +225,8 @@ def open_scene(
     enlargement: float = 1.0,
     bands: tuple[int, ...] | None = None,
     stretch: bool = False,
+    nodata: float | None = None,
+    north_up: bool = True,
     skip_damaged: bool = False,
 ) -> Scene:
     """Opens a raster and settles how its pixels will be read.
@@ -198,11 +234,14 @@ def open_scene(
     Args:
         path: a file, or anything else that GDAL opens.
         driver: the only one of GDAL's that may open it, for files of strangers; any if None.
-        gsd_m: ground size of a pixel to resample to, in metres; each axis on its own, so pixels become square on the
-            ground. None keeps the scene's pixels; so does a scene whose GSD is unknown (with a warning) or within 5 %.
+        gsd_m: ground size of a pixel to resample to, in metres. None keeps the scene's pixels; so does a scene whose GSD is
+            unknown (with a warning) or within 5 %.
         enlargement: pixels of the grid along a side of a scene's pixel, where ``gsd_m`` does not say.
-        bands: one or three band numbers, from 1, to show as RGB.
+        bands: one or three band numbers, from 1, to show as RGB; by the raster's own words if None, see ``pixels``.
         stretch: scale 8-bit too.
+        nodata: value that stands for nothing. None: what the file declares, else what is recognised (with a warning), see
+            ``nodata``; NaN: what the file declares, and nothing else.
+        north_up: see it with north up and pixels square on the ground; else as it is stored.
         skip_damaged: where pixels cannot be read, scale by the others.
 
     Raises:
@@ -212,23 +251,99 @@ def open_scene(
     name = str(path)
     dataset = open_dataset(name, driver)
     try:
-        georeference, remarks = read_georeference(dataset, name)
+        stored, remarks = read_georeference(dataset, name)
         size = dataset.width, dataset.height
-        (width, height), more = _grid_size(name, size, georeference, gsd_m, enlargement)
-        shown = choose_bands(dataset, name, bands)
-        kinds = {dataset.dtypes[band - 1] for band in shown}
+        upright, georeference = make_upright(*size, stored) if north_up else (as_stored(*size), stored)
+        (width, height), more = _grid_size(
+            name, (upright.width_px, upright.height_px), georeference, gsd_m, enlargement
+        )
+        alpha, doubts = _alpha(dataset, name, bands)
+        shown = choose_bands(dataset, name, bands, alpha)
+        kinds = [dataset.dtypes[band - 1] for band in shown.numbers]
         if any(kind.startswith("complex") for kind in kinds):
             raise UserError(f"{name}: holds complex pixels; write their amplitude to a file first")
-        rule = PixelRule(shown, palette=read_palette(dataset, shown[0]))
-        scene = Scene(name, dataset.driver, *size, width, height, georeference, rule, remarks + more, dataset)
-        if rule.palette is None and (stretch or kinds != {"uint8"}):
-            raw, valid, unread = _sample(scene, skip_damaged)
-            rule = PixelRule(shown, *percentile_range(raw, valid))
-            scene = replace(scene, rule=rule, warnings=scene.warnings + unread)
+        greatest = fewer_bits(dataset, shown.numbers)
+        low = None if greatest is None else (0.0,) * len(greatest)
+        rule = PixelRule(shown.numbers, low, greatest, read_palette(dataset, shown.numbers), shown.chosen)
+        scene = Scene(
+            name=name,
+            driver=dataset.driver,
+            width_px=upright.width_px,
+            height_px=upright.height_px,
+            grid_width_px=width,
+            grid_height_px=height,
+            georeference=georeference,
+            file_georeference=stored,
+            upright=upright,
+            file_size_px=size,
+            files=tuple(dataset.files),
+            rule=rule,
+            warnings=remarks + more + doubts + shown.doubts + _oddities(dataset, name, rule),
+            nodata=None,
+            alpha=alpha,
+            _dataset=dataset,
+        )
+        if nodata is not None and np.isfinite(nodata):
+            scene = _declared(scene, nodata)
+        if rule.palette is None and (stretch or set(kinds) != {"uint8"}):
+            scene = _scaled(scene, skip_damaged, recognise=nodata is None)
     except BaseException:
         dataset.close()
         raise
     return scene
+
+
+def _alpha(dataset: DatasetReader, name: str, asked: tuple[int, ...] | None) -> tuple[int | None, tuple[str, ...]]:
+    """The band that hides pixels, and a warning where one is tagged so and does not."""
+    if ColorInterp.alpha not in dataset.colorinterp:
+        return None, ()
+    tagged = dataset.colorinterp.index(ColorInterp.alpha) + 1
+    if tagged in (asked or ()):
+        return None, ()
+    try:
+        with gdal_for(name):
+            band = alpha_band(dataset)
+    except (RasterioError, OSError):
+        return tagged, ()  # damaged; whoever reads these pixels will say so
+    doubt = f"{name}: band {tagged} is tagged alpha and is a picture, infrared perhaps, so it hides nothing"
+    return band, () if band else (doubt,)
+
+
+def _oddities(dataset: DatasetReader, name: str, rule: PixelRule) -> tuple[str, ...]:
+    """What is read otherwise than a user may think, one line each."""
+    odd: tuple[str, ...] = ()
+    if rule.palette is None and dataset.colorinterp[rule.bands[0] - 1] == ColorInterp.palette:
+        odd += (f"{name}: its palette has no colours that its pixels could point at, so it is seen in grey",)
+    if pages := dataset.subdatasets:
+        odd += (f"{name}: holds {len(pages)} images, of which the first is read; another one is called {pages[-1]}",)
+    return odd
+
+
+def _declared(scene: Scene, nodata: float) -> Scene:
+    """The scene as if its file declared a nodata value."""
+    if not can_hold(scene._dataset, nodata):
+        kinds = ", ".join(sorted(set(scene._dataset.dtypes)))
+        remark = f"{scene.name}: no pixel can be the nodata value {nodata:g}, as they are {kinds}"
+        return replace(scene, warnings=(*scene.warnings, remark))
+    dataset = open_dataset(scene.name, scene.driver, nodata)
+    scene._dataset.close()
+    return replace(scene, nodata=nodata, _dataset=dataset)
+
+
+def _scaled(scene: Scene, skip_damaged: bool, *, recognise: bool) -> Scene:
+    """The scene with a rule that scales its pixels, by what it holds."""
+    raw, valid, remarks = _sample(scene, skip_damaged)
+    if recognise and (found := recognise_nodata(raw, valid)) is not None:
+        nodata, share = found
+        fills = f"{scene.name}: {nodata:g} fills {share:.0%} of it"
+        if scene.declares_nodata or not can_hold(scene._dataset, nodata):
+            remarks += (f"{fills} and decides what is black or white; --nodata {nodata:g} if it stands for nothing",)
+        else:
+            remarks += (f"{fills} and is taken for nodata, which no tag says; --nodata nan if it is something",)
+            scene = _declared(scene, nodata)
+            raw, valid, _ = _sample(scene, skip_damaged)
+    low, high = percentile_range(raw, valid)
+    return replace(scene, rule=replace(scene.rule, low=low, high=high), warnings=scene.warnings + remarks)
 
 
 def _sample(scene: Scene, skip_damaged: bool) -> tuple[NDArray[np.generic], NDArray[np.bool_], tuple[str, ...]]:
@@ -253,15 +368,31 @@ def _sample(scene: Scene, skip_damaged: bool) -> tuple[NDArray[np.generic], NDAr
     return raw, valid, (f"{scene.name}: damaged; its brightness is scaled by the parts that can be read",)
 
 
-def open_dataset(name: str, driver: str | None = None) -> DatasetReader:
-    """GDAL's handle of a raster, of this driver only if one is named; UserError if it cannot be opened."""
+def open_dataset(name: str, driver: str | None = None, nodata: float | None = None) -> DatasetReader:
+    """GDAL's handle of a raster; UserError if it cannot be opened.
+
+    Args:
+        name: a file, or anything else that GDAL opens.
+        driver: the only one of GDAL's that may open it.
+        nodata: value that stands for nothing, see ``with_nodata``.
+    """
     try:
         with gdal_for(name), warnings.catch_warnings():
             # read_georeference says so itself, with the file's name and the consequence
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            return rasterio.open(name, driver=driver)
-    except (RasterioError, OSError) as error:
-        raise UserError(f"{name}: cannot be opened as a raster ({_reason(name, error)})") from error
+            dataset = rasterio.open(name, driver=driver or safe_drivers())
+            if dataset.count and nodata is not None:
+                with dataset:
+                    return with_nodata(dataset, nodata)
+    except (RasterioError, OSError, ValueError) as error:
+        hint = f"; name its rasters: '{name}/*.tif'" if Path(name).is_dir() else ""
+        raise UserError(f"{name}: cannot be opened as a raster ({_reason(name, error)}){hint}") from error
+    if not dataset.count or not dataset.width * dataset.height:
+        parts = dataset.subdatasets
+        dataset.close()
+        several = f"; it holds {len(parts)} rasters, name one: {', '.join(parts[:NAMED_PARTS])}" if parts else ""
+        raise UserError(f"{name}: holds no pixels of its own{several}")
+    return dataset
 
 
 def _reason(name: str, error: Exception) -> str:

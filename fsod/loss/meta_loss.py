@@ -124,9 +124,11 @@ def shots_background(boxes_xyxy_px: Tensor, targets: Targets, rows: int, known: 
     Returns:
         (B, N, L) bool.
     """
+    shown = shown_pairs(targets, rows)[..., None]
+    if not targets.boxes_xyxy_px.shape[1]:  # no image has a box
+        return known[:, None] & ~shown.expand(-1, -1, known.shape[1])
     truth, found = targets.boxes_xyxy_px.float()[:, :, None], boxes_xyxy_px.detach().float()[:, None]
     overlaps = (bbox_iou(truth, found, xywh=False)[..., 0] > OVERLAP) & targets.valid[..., None]  # (B, G, L)
-    shown = shown_pairs(targets, rows)[..., None]
     return known[:, None] & (~shown | overlaps.any(1)[:, None])
 
 

@@ -77,9 +77,12 @@ def _lonlat(table: pd.DataFrame) -> NDArray[np.float64] | None:
         if table.crs.is_geographic and _in_pixels(table):
             return None
         # a point inside, not the mean: a box that is cut at 180 degrees has its mean on the other side of the world
-        points = shapely.get_coordinates(shapely.point_on_surface(table.geometry.to_numpy()))
+        lonlat = np.full((len(table), 2), np.nan)
+        placed = ~(table.geometry.isna() | table.geometry.is_empty).to_numpy()
+        points = shapely.get_coordinates(shapely.point_on_surface(table.geometry.to_numpy()[placed]))
         moved = geopandas.points_from_xy(*points.T, crs=table.crs).to_crs(WGS84)
-        return np.stack([moved.x, moved.y], axis=1)
+        lonlat[placed] = np.stack([moved.x, moved.y], axis=1)
+        return lonlat
     return table[["lon", "lat"]].to_numpy(np.float64) if "lon" in table else None
 
 

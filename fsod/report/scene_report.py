@@ -17,6 +17,9 @@ from fsod.marks import class_colour
 from fsod.report.found_layer import FoundLayer, read_found
 from fsod.report.page import render
 
+MOST_PX = 8192
+"""Longest side of a picture that goes into a report; `fsod predict` writes 2048."""
+
 
 def overview_path(layer: Path) -> Path:
     """The scene's picture without any boxes, which lies beside a layer."""
@@ -70,9 +73,21 @@ def _read_overview(path: Path) -> tuple[str, tuple[int, int], list[str]]:
         content = path.read_bytes()
         with Image.open(path) as image:
             about = json.loads(image.info["comment"])
+            kind, size = image.format, image.size
         width, height = (int(side) for side in about["size_px"])
+        if kind != "JPEG" or max(size) > MOST_PX or not (width > 0 and height > 0):
+            raise ValueError(f"a {kind} of {size[0]} x {size[1]} px for a scene of {width} x {height} px")
         classes = [str(name) for name in about["classes"]]
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        SyntaxError,
+        RecursionError,
+        OverflowError,
+        Image.DecompressionBombError,
+    ) as error:
         raise UserError(f"{path}: not the picture that `fsod predict` wrote: {error}") from error
     return f"data:image/jpeg;base64,{base64.b64encode(content).decode()}", (width, height), classes
 

@@ -23,15 +23,23 @@ from fsod.geo.vector import Layer
 from fsod.marks import class_colour
 from fsod.progress import console, progress_bar
 from fsod.report.scene_report import write_overview
+from fsod.steps.predict_outputs import PICTURE_MARK, check_outputs, journal_path, picture_path
 from fsod.steps.searcher import Searcher, load_searcher, to_take_along
 
 PREVIEW_PX = 2048
 
 
 def predict_files(
-    scenes: Sequence[str], checkpoint: Path | None, bank: Path, out: Path, plan: PredictSettings
+    scenes: Sequence[str],
+    checkpoint: Path | None,
+    bank: Path,
+    out: Path,
+    plan: PredictSettings,
+    report: Path | None = None,
 ) -> dict[str, Any]:
     """Finds a bank's classes in scenes with the bank's own weights; writes layers and, beside them, styles and pictures.
+
+    What is there already is replaced only if fsod wrote it for the same output, see ``check_outputs``.
 
     A scene that fails does not keep others from being searched. Beside an unfinished layer lies a journal (the layer's
     name with ``.journal``), from which the same command goes on. Journals of finished scenes stay until all are done,
@@ -43,6 +51,7 @@ def predict_files(
         bank: a class bank, or what ``fsod export`` made of one (.onnx).
         out: the layer to write, its extension says in which format; or a folder or a pattern, see ``layer_paths``.
         plan: how to go over the scenes.
+        report: file that the result will be written to, which must be none of the others.
 
     Returns:
         Of one scene all about it; of several the sums, and as ``failed`` what went wrong with which.
@@ -50,6 +59,9 @@ def predict_files(
     if plan.native and plan.gsd_m is not None:
         raise UserError(f"--native and --gsd-m {plan.gsd_m:g} contradict each other; give one of them")
     layers = layer_paths(list_scenes(scenes), out)
+    lists = [Path(scene.removeprefix("@")) for scene in scenes]
+    inputs = [bank, checkpoint, plan.aoi, *lists]
+    check_outputs(layers, inputs, overwrite=plan.overwrite, others=[] if report is None else [report])
     searcher = load_searcher(bank, checkpoint, plan)
     if plan.engine == "ray":
         with ray_cluster(to_take_along(bank, checkpoint, searcher, plan)) as cluster:
@@ -75,6 +87,11 @@ def _predict_all(
             return _predict_file(scene, searcher, layers[scene], plan)
         except (UserError, OSError) as error:
             return error
+        except Exception as error:  # noqa: BLE001, whatever a library makes of one scene, the others are searched
+            reason = " ".join(str(error).split())[:200]
+            return UserError(
+                f"{scene}: cannot be searched, by an error that fsod does not know: {type(error).__name__}: {reason}"
+            )
 
     done: dict[str, dict[str, Any]] = {}
     failed: dict[str, str] = {}
@@ -88,7 +105,7 @@ def _predict_all(
             console.print(f"failed: {outcome}")
     if not failed:
         for layer in layers.values():
-            _journal_of(layer).unlink(missing_ok=True)
+            journal_path(layer).unlink(missing_ok=True)
     return _sums(done, failed, searcher) if len(layers) > 1 else done[scene]
 
 
@@ -108,14 +125,10 @@ def _sums(done: dict[str, dict[str, Any]], failed: dict[str, str], searcher: Sea
     }
 
 
-def _journal_of(layer: Path) -> Path:
-    return layer.with_name(layer.name + ".journal")
-
-
 def _predict_file(scene: str, searcher: Searcher, out: Path, plan: PredictSettings) -> dict[str, Any]:
     """Searches one scene and writes all that belongs to it; the journal stays."""
     names = searcher.class_names
-    journal = _journal_of(out)
+    journal = journal_path(out)
     if plan.restart:
         journal.unlink(missing_ok=True)
     with progress_bar(f"{Path(scene).name}: windows", 0) as bar:
@@ -133,7 +146,7 @@ def _predict_file(scene: str, searcher: Searcher, out: Path, plan: PredictSettin
     write_layer(out, Layer(result.detections, names, result.georeference, name, size_px, attributes, ask))
     if out.suffix.lower() in ON_A_MAP:
         write_style(out.with_suffix(".qml"), {name: class_colour(i) for i, name in enumerate(names)})
-    picture, unseen = _write_preview(result, plan.bands, names, out)
+    picture, unseen = _write_preview(result, plan, names, out)
     warnings = [*result.warnings, *unseen]
     for warning in warnings:
         console.print(f"warning: {warning}")
@@ -177,6 +190,7 @@ def search_scene(
         gsd_m=None if plan.native else plan.gsd_m or searcher.gsd_m,
         enlargement=1.0 if plan.native or plan.gsd_m else searcher.enlargement,
         bands=plan.bands,
+        nodata=plan.nodata,
         aoi=plan.aoi,
         aoi_layer=plan.aoi_layer,
         skip_damaged=plan.skip_damaged,
@@ -203,9 +217,10 @@ def _identity(searcher: Searcher, plan: PredictSettings) -> dict[str, Any]:
 
 def _announce(scene: Scene, resumed: int, windows: int) -> None:
     """One line on how a scene is read, before the work begins."""
-    own_m, gsd_m = scene.georeference.gsd_m, scene.grid_gsd_m
-    parts = [f"{scene.width_px}x{scene.height_px} px"]
-    resampled = (scene.grid_width_px, scene.grid_height_px) != (scene.width_px, scene.height_px)
+    own_m, gsd_m = scene.file_georeference.gsd_m, scene.grid_gsd_m
+    width, height = scene.file_size_px
+    parts = [f"{width}x{height} px"]
+    resampled = {scene.grid_width_px, scene.grid_height_px} != {width, height}
     if own_m is not None and gsd_m is not None:
         parts.append(f"of {own_m:.3g} m resampled to {gsd_m:.3g} m" if resampled else f"of {own_m:.3g} m")
     elif resampled:
@@ -216,19 +231,19 @@ def _announce(scene: Scene, resumed: int, windows: int) -> None:
 
 
 def _write_preview(
-    result: SceneResult, bands: tuple[int, ...] | None, class_names: Sequence[str], out: Path
+    result: SceneResult, plan: PredictSettings, class_names: Sequence[str], out: Path
 ) -> tuple[str | None, list[str]]:
     """Draws what was found over the whole scene, and the scene without it for the report, beside the layer ``out``.
 
     A scene that is damaged may have no such pictures, and then says so.
     """
     try:
-        with open_scene(result.scene, bands=bands) as scene:
+        with open_scene(result.scene, bands=plan.bands, nodata=plan.nodata, north_up=False) as scene:
             rgb, _ = scene.read_reduced(PREVIEW_PX)
     except UserError as error:
         return None, [f"no picture: {error}"]
     scale = rgb.shape[1] / result.width_px
     write_overview(out, rgb, (result.width_px, result.height_px), list(class_names))
-    path = out.with_suffix(".png")
-    write_png(path, scene_preview(rgb, result.detections, scale, list(class_names)))
+    path = picture_path(out)
+    write_png(path, scene_preview(rgb, result.detections, scale, list(class_names)), PICTURE_MARK)
     return str(path), []

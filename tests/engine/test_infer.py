@@ -10,6 +10,7 @@ from fsod.boxes import Detections
 from fsod.config import EvaluateSettings
 from fsod.engine.device import Machine
 from fsod.engine.infer import batch_detector, settle, to_batch, warm_up
+from fsod.errors import UserError
 from fsod.model.baked import decide
 from fsod.model.detector import Detector
 from fsod.store.checkpoint import Checkpoint
@@ -101,3 +102,17 @@ def test_warming_up_shows_one_batch_of_the_shape_to_come() -> None:
 
     warm_up(detect, 4, 64)
     assert shapes == [(4, 64, 64, 3)]
+
+
+@pytest.mark.parametrize("damaged", [float("nan"), float("inf")])
+def test_scores_that_are_no_numbers_are_not_nothing_found(damaged: float) -> None:
+    boxes, scores = torch.tensor([[[10.0, 10, 30, 30], [50, 50, 60, 60]]]), torch.tensor([[[0.9, 0.8]]])
+    with pytest.raises(UserError, match="no numbers"):
+        settle(boxes, torch.tensor([[[0.9, damaged]]]), (100, 64), 0.01, EvaluateSettings())
+    with pytest.raises(UserError, match="no numbers"):
+        settle(boxes * torch.tensor([1, 1, damaged, 1]), scores, (100, 64), 0.01, EvaluateSettings())
+
+
+def test_pixels_may_lie_in_any_order() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3)).astype(np.uint8)
+    assert (to_batch(images[:, ::-1, ::-1, ::-1], CPU) == to_batch(images, CPU).flip(1, 2, 3)).all()

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from fsod.boxes import Detections
 from fsod.errors import UserError
-from fsod.geo.journal import Finished, Journal
+from fsod.geo.journal import Finished, Journal, _line, lock_path
 from fsod.geo.predict import SceneResult, predict_scene
 
 MakeRaster = Callable[..., Path]
@@ -92,7 +92,8 @@ def test_a_run_that_goes_on_began_when_it_began(scene: Path, tmp_path: Path) -> 
     head, _, rest = journal.read_bytes().partition(b"\n")
     started = json.loads(head)["started"]
     assert datetime.now(UTC) - datetime.fromisoformat(started) < timedelta(minutes=10)
-    journal.write_bytes(head.replace(started.encode(), b"2026-01-02T03:04:05Z") + b"\n" + rest)
+    header = {key: value for key, value in json.loads(head).items() if key != "crc32"}
+    journal.write_bytes(_line({**header, "started": "2026-01-02T03:04:05Z"}) + rest)
     assert (
         predict_scene(scene, odd_boxes, journal=journal, detector=WEIGHTS, **SETTINGS).started == "2026-01-02T03:04:05Z"
     )
@@ -199,3 +200,57 @@ def test_numbers_come_back_bit_by_bit(tmp_path: Path) -> None:
         for kind in ("boxes_xyxy_px", "scores", "class_ids"):
             np.testing.assert_array_equal(getattr(read, kind), getattr(written, kind))
             assert getattr(read, kind).dtype == getattr(written, kind).dtype
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"found": []},
+        {"found": [[0, [[0, 0, 1, 1]], [0.5, 0.5], [0]]], "blank": []},
+        {"found": [[0, [[0, 0, 1]], [0.5], [0]]], "blank": []},
+        {"found": [[999, [], [], []]], "blank": []},
+        {"found": [], "blank": [-1]},
+        {"found": [], "blank": ["0"]},
+        {"found": [[0, [[0, 0, 1, 1]], [0.5], [-1]]], "blank": []},
+        {"found": 7, "blank": []},
+    ],
+)
+def test_a_line_that_no_run_writes_is_refused(scene: Path, tmp_path: Path, entry: dict[str, Any]) -> None:
+    journal = tmp_path / "out.journal"
+    interrupt(scene, journal, 2)
+    head, _, _ = journal.read_bytes().partition(b"\n")
+    journal.write_bytes(head + b"\n" + _line(entry))
+    with pytest.raises(UserError, match=r"out\.journal: damaged .*--restart"):
+        predict_scene(scene, odd_boxes, journal=journal, detector=WEIGHTS, **SETTINGS)
+
+
+def test_a_line_that_was_changed_is_run_again(scene: Path, tmp_path: Path) -> None:
+    journal = tmp_path / "out.journal"
+    interrupt(scene, journal, 3)
+    lines = journal.read_bytes().splitlines(keepends=True)
+    assert len(lines) > 2
+    changed = lines[-1].replace(b"0.", b"1.", 1)
+    assert changed != lines[-1]
+    journal.write_bytes(b"".join([*lines[:-1], changed]))
+    resumed = predict_scene(scene, odd_boxes, journal=journal, detector=WEIGHTS, **SETTINGS)
+    assert content(resumed) == content(predict_scene(scene, odd_boxes, **SETTINGS))
+
+
+def test_two_runs_do_not_share_a_journal(scene: Path, tmp_path: Path) -> None:
+    journal = tmp_path / "out.journal"
+
+    def second(images: NDArray[np.uint8]) -> list[Detections]:
+        with pytest.raises(UserError, match="another run is writing it"):
+            predict_scene(scene, odd_boxes, journal=journal, detector=WEIGHTS, **SETTINGS)
+        return odd_boxes(images)
+
+    predict_scene(scene, second, journal=journal, detector=WEIGHTS, **SETTINGS)
+    assert not lock_path(journal).exists()
+
+
+def test_what_a_user_wrote_without_an_end_of_line_stays(scene: Path, tmp_path: Path) -> None:
+    journal = tmp_path / "out.journal"
+    journal.write_text("my notes of the flight")
+    with pytest.raises(UserError, match="in the way of this run's journal"):
+        predict_scene(scene, odd_boxes, journal=journal, detector=WEIGHTS, **SETTINGS)
+    assert journal.read_text() == "my notes of the flight"

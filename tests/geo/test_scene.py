@@ -231,7 +231,7 @@ def test_gsd_is_measured_on_the_ground(make_raster: MakeRaster, latitude: float)
     step = 1e-5
     degrees = Affine(step, 0, 10 - 60 * step, 0, -step, latitude + 45 * step)
     with open_scene(make_raster(noise(3), crs="EPSG:4326", transform=degrees)) as scene:
-        assert scene.georeference.gsd_xy_m == pytest.approx(np.radians(step) * np.array([across, along]), rel=1e-6)
+        assert scene.file_georeference.gsd_xy_m == pytest.approx(np.radians(step) * np.array([across, along]), rel=1e-6)
         assert any("a target GSD makes them square" in w for w in scene.warnings) == (latitude > 30)
     y = pyproj.Transformer.from_crs(4326, 3857, always_xy=True).transform(10, latitude)[1]
     mercator = Affine(2, 0, 1e6, 0, -2, y + 90)

@@ -82,3 +82,9 @@ def test_box_loss_is_zero_for_the_true_box_and_finite_for_nothing() -> None:
     assert box_loss(truth.boxes_xyxy_px + 5, truth, right, ONE).item() > 0.3
     nobody = Assignment(torch.tensor([[-1]]), torch.tensor([[0.0]]))
     assert box_loss(truth.boxes_xyxy_px, truth, nobody, ONE).item() == 0
+
+
+def test_background_of_images_without_a_single_box() -> None:
+    nothing = Targets(torch.zeros(1, 0, 4), torch.zeros(1, 0, dtype=torch.int64), torch.zeros(1, 0, dtype=torch.bool))
+    known = torch.tensor([[True, False]])
+    assert shots_background(torch.zeros(1, 2, 4), nothing, 2, known).tolist() == [[[True, False], [True, False]]]

@@ -1,0 +1,299 @@
+"""Rasters as other programs write them: what they hold is seen as it was meant, or said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from rasterio.control import GroundControlPoint
+from rasterio.enums import ColorInterp
+
+from fsod.boxes import Detections
+from fsod.errors import UserError
+from fsod.geo.predict import predict_scene
+from fsod.geo.scene import Scene, open_scene
+
+MakeRaster = Callable[..., Path]
+UTM = {"crs": "EPSG:32633", "transform": Affine(1, 0, 500_000, 0, -1, 5_000_000)}
+
+
+def noise(bands: int, kind: type = np.uint8, high: int = 255, size: tuple[int, int] = (80, 120)) -> np.ndarray:
+    return np.random.default_rng(bands).integers(1, high, (bands, *size)).astype(kind)
+
+
+def whole(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
+    return scene.read_rectangle((0, 0, scene.grid_width_px, scene.grid_height_px))
+
+
+def test_bands_of_several_types_are_read(make_raster: MakeRaster, tmp_path: Path) -> None:
+    make_raster(noise(1), "a.tif", **UTM)
+    make_raster(noise(1, np.uint16, 60_000), "b.tif", **UTM)
+    bands = "".join(
+        f'<VRTRasterBand dataType="{kind}" band="{i}"><SimpleSource><SourceFilename relativeToVRT="1">{file}.tif'
+        "</SourceFilename><SourceBand>1</SourceBand></SimpleSource></VRTRasterBand>"
+        for i, (kind, file) in enumerate((("Byte", "a"), ("UInt16", "b"), ("Byte", "a")), 1)
+    )
+    mixed = tmp_path / "mixed.vrt"
+    mixed.write_text(f'<VRTDataset rasterXSize="120" rasterYSize="80">{bands}</VRTDataset>')
+    with open_scene(mixed) as scene:
+        rgb, valid = whole(scene)
+    assert valid.all()
+    assert (rgb[..., 0] == rgb[..., 2]).all()
+    assert rgb[..., 1].min() == 0
+    assert rgb[..., 1].max() == 255
+
+
+@pytest.mark.parametrize("kind", ["Byte", "Float32"])
+def test_a_palette_without_colours_is_grey_and_said(make_raster: MakeRaster, tmp_path: Path, kind: str) -> None:
+    make_raster(noise(1), "a.tif", **UTM)
+    path = tmp_path / "palette.vrt"
+    path.write_text(
+        f'<VRTDataset rasterXSize="120" rasterYSize="80"><VRTRasterBand dataType="{kind}" band="1"><ColorInterp>Palette'
+        '</ColorInterp><SimpleSource><SourceFilename relativeToVRT="1">a.tif</SourceFilename><SourceBand>1</SourceBand>'
+        "</SimpleSource></VRTRasterBand></VRTDataset>"
+    )
+    with open_scene(path) as scene:
+        rgb, _ = whole(scene)
+        assert "palette has no colours" in " ".join(scene.warnings)
+    assert (rgb[..., 0] == rgb[..., 1]).all()
+    assert rgb.std() > 50
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"), [(np.float32, -9999), (np.uint16, 65535), (np.uint16, 0), (np.int16, -32768), (np.float32, 1e20)]
+)
+def test_an_undeclared_collar_is_recognised(make_raster: MakeRaster, kind: type, value: float) -> None:
+    pixels = noise(3, kind, 200)
+    pixels[:, :, :30] = value
+    with open_scene(make_raster(pixels, "declared.tif", nodata=value, **UTM)) as scene:
+        wanted, wanted_valid = whole(scene)
+        assert scene.warnings == ()
+    undeclared = make_raster(pixels, "undeclared.tif", **UTM)
+    for nodata in (None, float(value)):
+        with open_scene(undeclared, nodata=nodata) as scene, scene.reopen() as again:
+            for rgb, valid in (whole(scene), whole(again)):
+                assert (valid == wanted_valid).all()
+                assert (rgb == wanted).all()
+            assert scene.files == (str(undeclared),)
+            assert scene.driver == "GTiff"
+            assert ("25% of it and is taken for nodata" in " ".join(scene.warnings)) == (nodata is None)
+    with open_scene(undeclared, nodata=float("nan")) as scene:
+        assert whole(scene)[1].all()
+        assert scene.warnings == ()
+
+
+def test_what_is_no_collar_stays(make_raster: MakeRaster) -> None:
+    few = noise(3, np.uint16, 200)
+    few[:, 0, :2] = 65535  # less than 2 %
+    one_band = noise(3, np.uint16, 200)
+    one_band[0, :, :30] = 0  # there is something in the others
+    for pixels in (few, one_band):
+        with open_scene(make_raster(pixels, **UTM)) as scene:
+            assert scene.nodata is None
+            assert whole(scene)[1].all()
+            assert scene.warnings == ()
+
+
+def test_a_nodata_value_that_cannot_be_is_said(make_raster: MakeRaster) -> None:
+    with open_scene(make_raster(noise(3), **UTM), nodata=-9999) as scene:
+        assert "no pixel can be the nodata value -9999" in scene.warnings[0]
+        assert whole(scene)[1].all()
+
+
+def tagged_alpha(dataset: rasterio.io.DatasetWriter) -> None:
+    dataset.colorinterp = [ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha]
+
+
+def test_infrared_that_is_tagged_alpha_hides_nothing(make_raster: MakeRaster) -> None:
+    pixels = noise(4)
+    pixels[3, :, :60] = 0  # water
+    path = make_raster(pixels, prepare=tagged_alpha, **UTM)
+    with open_scene(path) as scene:
+        rgb, valid = whole(scene)
+        assert "band 4 is tagged alpha and is a picture" in scene.warnings[0]
+    assert valid.all()
+    assert (rgb == pixels[:3].transpose(1, 2, 0)).all()
+    with open_scene(path, bands=(4, 1, 2)) as scene:
+        assert (whole(scene)[0] == pixels[[3, 0, 1]].transpose(1, 2, 0)).all()
+
+
+@pytest.mark.parametrize("opaque", [255, 128])
+def test_alpha_hides(make_raster: MakeRaster, opaque: int) -> None:
+    pixels = noise(4)
+    pixels[3] = opaque
+    pixels[3, :, :60] = 0
+    with open_scene(make_raster(pixels, prepare=tagged_alpha, **UTM)) as scene:
+        _, valid = whole(scene)
+        assert scene.warnings == ()
+    assert (valid == (pixels[3] > 0)).all()
+
+
+@pytest.mark.parametrize(
+    ("names", "bands", "said"),
+    [
+        (("Blue", "Green", "Red", "NIR"), (3, 2, 1), ""),
+        (("coastal blue", "blue", "green", "yellow", "red", "red edge"), (5, 3, 2), ""),
+        (("NIR", "red", "green"), (1, 2, 3), "its bands are called NIR, red, green"),
+        ((None,) * 8, (1, 2, 3), "has 8 bands and does not say"),
+        ((None,) * 3, (1, 2, 3), ""),
+    ],
+)
+def test_bands_are_seen_by_their_names(
+    make_raster: MakeRaster, names: tuple[str | None, ...], bands: tuple[int, ...], said: str
+) -> None:
+    def name(dataset: rasterio.io.DatasetWriter) -> None:
+        dataset.descriptions = names
+        dataset.colorinterp = [ColorInterp.undefined] * len(names)
+
+    with open_scene(make_raster(noise(len(names)), prepare=name, photometric="minisblack", **UTM)) as scene:
+        assert scene.rule.bands == bands
+        assert said in " ".join(scene.warnings)
+        assert bool(scene.warnings) == bool(said)
+        if names[0] == "Blue":
+            assert str(scene.rule) == "bands 3,2,1 by their descriptions as they are"
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 7])
+def test_fewer_than_8_bits_are_as_bright_as_they_mean(make_raster: MakeRaster, bits: int) -> None:
+    pixels = np.random.default_rng(bits).integers(0, 2**bits, (1, 80, 120)).astype(np.uint8)
+    with open_scene(make_raster(pixels, nbits=bits, **UTM)) as scene:
+        rgb, _ = whole(scene)
+    assert (rgb[..., 0] == np.rint(pixels[0] * (255 / (2**bits - 1)))).all()
+
+
+@pytest.mark.parametrize("on", ["a line", "a spot", "one point"])
+def test_control_points_that_give_no_plane_are_said(make_raster: MakeRaster, on: str) -> None:
+    points = {
+        "a line": [(i * 10, i * 10) for i in range(5)],
+        "a spot": [(10, 10)] * 4,
+        "one point": [(10, 10)],
+    }[on]
+    gcps = [GroundControlPoint(row, col, 500_000 + col, 5_000_000 - row) for row, col in points]
+    with open_scene(make_raster(noise(3), gcps=gcps, crs="EPSG:32633")) as scene:
+        assert scene.georeference.crs is None
+        assert "give no place on the ground" in scene.warnings[0]
+
+
+def test_control_points_on_both_sides_of_180_degrees(make_raster: MakeRaster) -> None:
+    gcps = [
+        GroundControlPoint(row, col, (179.9994 + col * 1e-5 + 180) % 360 - 180, -row * 1e-5)
+        for row in (0, 80)
+        for col in (0, 120)
+    ]
+    with open_scene(make_raster(noise(3), gcps=gcps, crs="EPSG:4326")) as scene:
+        assert "off by 0.0 px" in scene.warnings[0]
+        assert scene.georeference.gsd_m == pytest.approx(1.11, abs=0.01)
+        lon, lat = scene.georeference.to_lonlat(np.array([[120.0, 80.0]]))[0]
+        assert (lon + 180) % 360 - 180 == pytest.approx(-179.9994)
+        assert lat == pytest.approx(-8e-4)
+
+
+def test_pixels_without_area_have_no_place(make_raster: MakeRaster) -> None:
+    with open_scene(make_raster(noise(3), crs="EPSG:32633", transform=Affine(1, 0, 5e5, 1, 0, 5e6))) as scene:
+        assert scene.georeference.crs is None
+        assert "gives pixels no area" in scene.warnings[0]
+
+
+ORIENTATIONS = {
+    "south up": lambda p: p[:, ::-1],
+    "mirrored": lambda p: p[:, :, ::-1],
+    "half a turn": lambda p: p[:, ::-1, ::-1],
+    "a quarter to the left": lambda p: np.rot90(p, 1, (1, 2)),
+    "a quarter to the right": lambda p: np.rot90(p, -1, (1, 2)),
+    "transposed": lambda p: p.transpose(0, 2, 1),
+}
+
+
+def laid(pixels: np.ndarray, how: str) -> tuple[np.ndarray, Affine]:
+    """Pixels in another order, and the transform that says so; found by where the corners' numbers go."""
+    height, width = pixels.shape[1:]
+    rows, columns = np.mgrid[:height, :width] + 0.5
+    stored = ORIENTATIONS[how](np.stack([columns, rows]))
+    (x0, y0), across, down = stored[:, 0, 0], stored[:, 0, 1] - stored[:, 0, 0], stored[:, 1, 0] - stored[:, 0, 0]
+    x0, y0 = (x0, y0) - (across + down) / 2
+    moved = Affine(across[0], down[0], x0, across[1], down[1], y0)
+    return np.ascontiguousarray(ORIENTATIONS[how](pixels)), Affine(*UTM["transform"][:6]) @ moved  # type: ignore[index]
+
+
+@pytest.mark.parametrize("how", list(ORIENTATIONS))
+def test_north_is_up(make_raster: MakeRaster, how: str) -> None:
+    pixels = noise(3)
+    stored, transform = laid(pixels, how)
+    path = make_raster(stored, crs="EPSG:32633", transform=transform)
+    with open_scene(path) as scene:
+        rgb, _ = whole(scene)
+        part, _ = scene.read_rectangle((10, 20, 50, 80))
+        assert np.array(scene.georeference.transform) == pytest.approx(np.array(UTM["transform"]))
+    assert (rgb == pixels.transpose(1, 2, 0)).all()
+    assert (part == rgb[20:80, 10:50]).all()
+    with open_scene(path, north_up=False) as scene:
+        assert (whole(scene)[0] == stored.transpose(1, 2, 0)).all()
+
+
+@pytest.mark.parametrize("how", list(ORIENTATIONS))
+def test_what_is_found_counts_in_the_pixels_of_the_file(make_raster: MakeRaster, how: str) -> None:
+    pixels = noise(3)
+    pixels[:, 20:40, 70:80] = 0
+    stored, transform = laid(pixels, how)
+
+    def detect(images: np.ndarray) -> list[Detections]:
+        boxes = []
+        for image in images:
+            rows, columns = np.nonzero((image == 0).all(axis=2)[:80, :120])
+            boxes.append(
+                [[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]] if len(rows) else np.zeros((0, 4))
+            )
+        return [
+            Detections(np.array(b, np.float64).reshape(-1, 4), np.ones(len(b), np.float32), np.zeros(len(b), np.int64))
+            for b in boxes
+        ]
+
+    path = make_raster(stored, crs="EPSG:32633", transform=transform)
+    result = predict_scene(path, detect, window_px=128, overlap_px=32, batch=1)
+    assert (result.width_px, result.height_px) == stored.shape[:0:-1]
+    assert len(result.detections) == 1
+    left, top, right, bottom = result.detections.boxes_xyxy_px[0].round().astype(int)
+    assert (stored[:, top:bottom, left:right] == 0).all()
+    assert (bottom - top) * (right - left) == 200
+    corners = result.georeference.to_crs(np.array([[left, top], [right, bottom]], np.float64))
+    assert sorted(corners[:, 0]) == pytest.approx([500_070, 500_080])
+    assert sorted(corners[:, 1]) == pytest.approx([4_999_960, 4_999_980])
+
+
+def test_pixels_are_square_on_the_ground(make_raster: MakeRaster) -> None:
+    """A square of ground at 66 degrees north is 2.4 times as wide as high in the file, and a square as it is seen."""
+    pixels = np.full((3, 240, 480), 200, np.uint8)
+    pixels[:, 100:140, 200:297] = 50
+    degree_px = 1 / 60_000
+    path = make_raster(pixels, crs="EPSG:4326", transform=Affine(degree_px, 0, 15, 0, -degree_px, 65.8))
+    with open_scene(path) as scene:
+        rgb, _ = whole(scene)
+        x_m, y_m = scene.georeference.gsd_xy_m or (0, 0)
+        assert scene.file_georeference.gsd_m == pytest.approx(scene.georeference.gsd_m, rel=0.01)
+        corner = scene.georeference.to_lonlat(np.array([[scene.width_px, scene.height_px]], np.float64))[0]
+    assert x_m == pytest.approx(y_m, rel=0.01)
+    assert corner == pytest.approx([15 + 480 * degree_px, 65.8 - 240 * degree_px])
+    dark = rgb[..., 0] < 125
+    assert dark.any(axis=0).sum() == pytest.approx(dark.any(axis=1).sum(), abs=1)
+
+
+def test_a_file_of_several_rasters_names_them(tmp_path: Path) -> None:
+    path = tmp_path / "two.tif"
+    for append in (False, True):
+        options = {"APPEND_SUBDATASET": "YES"} if append else {}
+        with rasterio.open(
+            path, "w", driver="GTiff", width=120, height=80, count=3, dtype="uint8", **UTM, **options
+        ) as file:
+            file.write(noise(3))
+    with open_scene(path) as scene:
+        assert "holds 2 images, of which the first is read" in scene.warnings[0]
+        assert "GTIFF_DIR:2:" in scene.warnings[0]
+
+
+def test_a_folder_says_how_to_name_its_rasters(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"name its rasters: '.*/\*\.tif'"):
+        open_scene(tmp_path)

@@ -1,0 +1,170 @@
+"""`fsod predict` replaces what it wrote itself, and nothing that anybody needs."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pytest
+import rasterio
+import shapely
+from PIL import Image
+from rasterio.transform import from_origin
+
+from tests.command import fsod
+from tests.untrained import make_bank
+
+SMALL = ("--window-px", "96", "--overlap-px", "32", "--precision", "float32", "--score", "0.02")
+
+
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bank(tmp_path_factory.mktemp("bank"))
+
+
+def make_scene(path: Path, driver: str = "GTiff") -> Path:
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 96, 96)).astype(np.uint8)
+    place = {"crs": "EPSG:32633", "transform": from_origin(500_000, 5_000_000, 0.5, 0.5)}
+    with rasterio.open(path, "w", driver=driver, width=96, height=96, count=3, dtype="uint8", **place) as file:
+        file.write(pixels)
+    return path
+
+
+def predict(bank: Path, out: object, *arguments: object) -> int:
+    return fsod("predict", *map(str, arguments), "--bank", str(bank), "--out", str(out), *SMALL)
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.iterdir() if p.is_file()}
+
+
+def refused(bank: Path, folder: Path, capsys: pytest.CaptureFixture[str], out: object, *arguments: object) -> str:
+    """The message; nothing in the folder has changed."""
+    before = contents(folder)
+    capsys.readouterr()
+    assert predict(bank, out, *arguments) == 2
+    said = capsys.readouterr().err
+    assert contents(folder) == before
+    assert len(said.strip().splitlines()) == 1, said
+    return said
+
+
+def digitised(path: Path, layer: str | None = None) -> Path:
+    options = {} if layer is None else {"layer": layer}
+    geopandas.GeoDataFrame({"class": ["mine"]}, geometry=[shapely.box(0, 0, 1, 1)], crs="EPSG:4326").to_file(
+        path, **options
+    )
+    return path
+
+
+@pytest.mark.parametrize("name", ["f.geojson", "f.gpkg", "f.fgb", "f.parquet", "f.csv", "f.json"])
+def test_the_same_command_again_replaces_its_own(bank: Path, tmp_path: Path, name: str) -> None:
+    scene = make_scene(tmp_path / "scene.tif")
+    for _ in range(2):
+        assert predict(bank, tmp_path / name, scene) == 0
+
+
+def test_inputs_are_never_replaced(bank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    raster = make_scene(tmp_path / "r.gpkg", "GPKG")
+    for more in ((), ("--overwrite",)):
+        assert "this command reads it" in refused(bank, tmp_path, capsys, raster, raster, *more)
+    area = digitised(tmp_path / "area.geojson")
+    scene = make_scene(tmp_path / "scene.tif")
+    said = refused(bank, tmp_path, capsys, area, scene, "--aoi", area, "--overwrite")
+    assert "area.geojson: would be written over, and this command reads it" in said
+
+
+def test_a_source_of_a_scene_is_never_replaced(bank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_scene(tmp_path / "f.png", "PNG")
+    (tmp_path / "scene.vrt").write_text(
+        '<VRTDataset rasterXSize="96" rasterYSize="96"><VRTRasterBand dataType="Byte" band="1"><SimpleSource>'
+        '<SourceFilename relativeToVRT="1">f.png</SourceFilename><SourceBand>1</SourceBand></SimpleSource>'
+        "</VRTRasterBand></VRTDataset>"
+    )
+    said = refused(bank, tmp_path, capsys, tmp_path / "f.geojson", tmp_path / "scene.vrt", "--overwrite")
+    assert "f.png: would be written over, and this command reads it" in said
+
+
+def test_another_scene_of_the_call_is_never_replaced(
+    bank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scenes = [make_scene(tmp_path / name, "PNG") for name in ("a.png", "x-a.png")]
+    said = refused(bank, tmp_path, capsys, tmp_path / "x-{scene}.geojson", *scenes)
+    assert "x-a.png: would be written over, and this command reads it" in said
+
+
+@pytest.mark.parametrize(
+    "theirs", ["f.geojson", "f.png", "f.qml", "f.overview.jpg", "f.geojson.journal", "f.geojson.journal.lock"]
+)
+def test_what_a_user_made_stays(bank: Path, tmp_path: Path, theirs: str, capsys: pytest.CaptureFixture[str]) -> None:
+    scene = make_scene(tmp_path / "scene.tif")
+    path = tmp_path / theirs
+    if theirs == "f.geojson":
+        digitised(path)
+    elif path.suffix in (".png", ".jpg"):
+        Image.new("RGB", (20, 20)).save(path)
+    else:
+        path.write_text("my own notes, without an end of line")
+    for more in ((), ("--restart",)):
+        said = refused(bank, tmp_path, capsys, tmp_path / "f.geojson", scene, *more)
+        assert f"{theirs}: is there already and was not written by `fsod predict`" in said
+
+
+def test_overwrite_replaces_what_is_not_read(bank: Path, tmp_path: Path) -> None:
+    scene, out = make_scene(tmp_path / "scene.tif"), digitised(tmp_path / "f.geojson")
+    assert predict(bank, out, scene, "--overwrite") == 0
+    assert "mine" not in out.read_text()
+
+
+@pytest.mark.parametrize("name", ["f.geojson", "f.gpkg", "f.fgb", "f.parquet", "f.csv"])
+def test_verdicts_are_never_lost(bank: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    scene, out = make_scene(tmp_path / "scene.tif"), tmp_path / name
+    assert predict(bank, out, scene) == 0
+    if name == "f.geojson":
+        out.write_text(out.read_text().replace('"verdict": ""', '"verdict": "no"', 1))
+    elif name == "f.csv":
+        rows = out.read_text().splitlines(keepends=True)
+        column = rows[0].strip().split(",").index("verdict")
+        cells = rows[1].split(",")
+        cells[column] = "no"
+        out.write_text("".join([rows[0], ",".join(cells), *rows[2:]]))
+    elif name == "f.parquet":
+        table = geopandas.read_parquet(out)
+        table.loc[0, "verdict"] = "no"
+        table.to_parquet(out)
+    else:
+        import pyogrio
+
+        layer = {"layer": "detections"} if name == "f.gpkg" else {}
+        info = pyogrio.read_info(out)["layer_metadata"]
+        table = pyogrio.read_dataframe(out)
+        table.loc[0, "verdict"] = "no"
+        extra = {"layer_metadata": info} if info else {}
+        pyogrio.write_dataframe(table, out, **layer, **extra)
+    assert "holds verdicts" in refused(bank, tmp_path, capsys, out, scene)
+
+
+def test_other_layers_of_a_geopackage_stay(bank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scene, out = make_scene(tmp_path / "scene.tif"), digitised(tmp_path / "project.gpkg", "roads")
+    assert "was not written by" in refused(bank, tmp_path, capsys, out, scene)
+    assert predict(bank, out, scene, "--overwrite") == 0
+    assert predict(bank, out, scene) == 0
+    assert set(geopandas.list_layers(out)["name"]) == {"roads", "detections"}
+    assert geopandas.read_file(out, layer="roads")["class"].tolist() == ["mine"]
+    alone = tmp_path / "alone.gpkg"
+    shutil.copy(scene, tmp_path / "again.tif")
+    assert predict(bank, alone, tmp_path / "again.tif") == 0
+    assert len(geopandas.read_file(out, layer="detections")) == len(geopandas.read_file(alone, layer="detections"))
+
+
+def test_the_result_may_not_take_an_outputs_place(
+    bank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene = make_scene(tmp_path / "scene.tif")
+    said = refused(bank, tmp_path, capsys, tmp_path / "f.json", scene, "--json", tmp_path / "f.json")
+    assert "would be written twice" in said
+    said = refused(bank, tmp_path, capsys, tmp_path / "f.json", scene, "--json", scene)
+    assert "this command reads it" in said
