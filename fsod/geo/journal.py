@@ -80,10 +80,11 @@ class Journal:
                 good += len(line)
             # a run that was killed within its first line left less than that line
             if not good and line and not (_BEGIN.startswith(line[: len(_BEGIN)]) and not line.endswith(b"\n")):
-                raise UserError(
-                    f"{self.path}: in the way of this run's journal, and not one of this version; move it elsewhere, or begin "
-                    "anew with --restart if it is of an earlier version's run"
-                )
+                if line.startswith(b'{"format":"fsod-journal'):
+                    raise UserError(
+                        f"{self.path}: of an unfinished run with another format, or damaged; begin anew with --restart"
+                    )
+                raise UserError(f"{self.path}: in the way of this run's journal, and not one; move it elsewhere")
             file.truncate(good)
 
     @contextmanager

@@ -127,7 +127,7 @@ def choose_bands(dataset: DatasetReader, name: str, asked: tuple[int, ...] | Non
     if asked is not None:
         if len(asked) not in (1, 3) or not all(1 <= band <= dataset.count for band in asked):
             raise UserError(f"{name}: bands {list(asked)}: give one or three numbers from 1 to {dataset.count}")
-        return Bands(asked, "as asked")
+        return Bands(asked)
     called = [_colours_in(text) for text in dataset.descriptions]
     if all(called.count(colour) == 1 for colour in COLOURS):
         return Bands(tuple(called.index(colour) + 1 for colour in COLOURS), "by their descriptions")

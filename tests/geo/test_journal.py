@@ -156,8 +156,10 @@ def test_a_journal_of_another_run_is_refused(scene: Path, tmp_path: Path) -> Non
     os.utime(scene, (1, 1))
     refused("another scene")
     assert journal.read_bytes() == before
+    journal.write_bytes(before.replace(b"fsod-journal-3", b"fsod-journal-2", 1))
+    refused("another format, or damaged; begin anew with --restart")
     journal.write_text('{"type": "FeatureCollection"}\n')
-    refused("another format")
+    refused("not one; move it elsewhere")
     journal.write_text("my notes\nof the flight")
     refused("not one; move it elsewhere")
     assert journal.read_text() == "my notes\nof the flight"
