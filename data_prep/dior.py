@@ -33,6 +33,7 @@ from data_prep.source import Problem, Source
 from data_prep.source_files import files, image_files, pair, split_lists, with_trainval
 from data_prep.voc_xml import require_folders, voc_boxes
 from fsod.errors import UserError
+from fsod.files import decoded
 
 CLASS_NAMES = (
     "airplane",
@@ -119,7 +120,7 @@ def _lists(source: Path, stems: set[str], unlabelled: set[str], problems: list[P
 def _table(path: Path, known: set[str], problems: list[Problem]) -> dict[str, list[str]]:
     """The lists of torchgeo's table, which has a row for each image."""
     lists: dict[str, list[str]] = {}
-    rows = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig", errors="replace"), newline=""))
+    rows = csv.DictReader(io.StringIO(decoded(path.read_bytes(), "replace"), newline=""))
     try:
         for row in rows:
             stem, split = PurePosixPath(row.get("image_path") or "").stem, row.get("split")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from data_prep.pictures import SUFFIXES
 from data_prep.source import Item, Problem
+from fsod.files import decoded
 
 _NUMBER = re.compile(r"[+-]?(\d{1,12}(\.\d{0,20})?|\.\d{1,20})([eE][+-]?\d{1,2})?", re.ASCII)
 
@@ -107,7 +108,7 @@ def with_trainval(lists: dict[str, list[str]]) -> dict[str, list[str]]:
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Line numbers, from 1, and lines that are not blank, without what surrounds them."""
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    text = decoded(path.read_bytes(), "replace")
     return ((n, line.strip()) for n, line in enumerate(text.split("\n"), 1) if line.strip())
 
 

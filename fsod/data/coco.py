@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fsod.errors import UserError, nearest, printable
-from fsod.files import write_text
+from fsod.files import decoded, write_text
 
 ANNOTATIONS = "annotations.json"
 IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
@@ -261,10 +261,10 @@ def check_size(rgb: NDArray[np.uint8], record: ImageRecord) -> NDArray[np.uint8]
 
 
 def read_ids(path: Path) -> list[str]:
-    """A list of image ids, one a line; blank lines and lines that start with # are skipped."""
+    """A list of image ids, one a line, as any editor saves it; blank lines and lines that start with # are skipped."""
     if not path.is_file():
         raise UserError(f"{path}: no such list of image ids")
-    lines = (line.strip() for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
+    lines = (line.strip() for line in decoded(path.read_bytes(), "replace").splitlines())
     ids = [line for line in lines if line and not line.startswith("#")]
     if not ids:
         raise UserError(f"{path}: the list of image ids is empty")
