@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from data_prep.content import bytes_of
 from data_prep.folder import (
     count_classes,
     finished_card,
@@ -64,8 +65,5 @@ def prepare_prepared(source: Path, out: Path, *, skip_bad: bool = False) -> dict
 
 
 def _fingerprint(folder: CocoFolder, lists: dict[str, list[str]]) -> str:
-    content = hashlib.sha256(f"prepared 1 {folder.sha256} {lists}".encode())
-    for image in folder.images:
-        size = image.path.stat().st_size if image.path.is_file() else 0  # read_image says that it is missing
-        content.update(f" {image.id} {size}".encode())
-    return content.hexdigest()
+    images = bytes_of([image.path for image in folder.images], "looking for changes")
+    return hashlib.sha256(f"prepared 2 {folder.sha256} {lists} {images}".encode()).hexdigest()

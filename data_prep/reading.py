@@ -8,14 +8,12 @@ are left out and listed in the card. Nothing is repaired.
 from __future__ import annotations
 
 import hashlib
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rasterio.errors import NotGeoreferencedWarning
-
 from data_prep.annotations import add_box, no_annotations
+from data_prep.content import content_of
 from data_prep.folder import count_classes, finished_card, folder_under_construction, in_threads, write_folder
 from data_prep.pictures import Picture, open_picture
 from data_prep.source import Box, Item, Problem, Source
@@ -83,18 +81,19 @@ def write_source(source: Source, out: Path, *, skip_bad: bool) -> dict[str, Any]
 
 
 def _fingerprint(source: Source, skip_bad: bool) -> str:
-    """Hash of the boxes' files, the images' names and sizes, and what else decides the result."""
+    """Hash of the boxes' files, the images and what belongs to them, and what else decides the result."""
     problems = [(problem.place(source.root), problem.why) for problem in source.problems]
-    found = (source.format, 2, skip_bad, problems, source.class_names, source.lists, source.card)
+    found = (source.format, 3, skip_bad, problems, source.class_names, source.lists, source.card)
     content = hashlib.sha256(repr(found).encode())
     try:
         for item in source.items:
             truth = item.truth.read_bytes() if item.truth else b""
-            content.update(f"{item.id} {item.stem} {item.image.stat().st_size} {len(truth)} ".encode() + truth)
+            content.update(f"{item.id} {item.stem} {len(truth)} ".encode() + truth)
         for path in source.deciding:
             content.update(path.read_bytes())
     except OSError as error:
         raise UserError(f"{error.filename}: cannot be read: {error.strerror}") from error
+    content.update(content_of([item.image for item in source.items], "looking for changes").encode())
     return content.hexdigest()
 
 
@@ -104,10 +103,7 @@ def _raise_first(problems: list[Problem], skip_bad: bool) -> None:
 
 
 def _read_all(source: Source, images: Path, skip_bad: bool) -> list[_Reading]:
-    with warnings.catch_warnings():
-        # scenes silence it themselves, each its own, but threads undo that of one another
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        return in_threads(lambda i: _read(source, i, images, skip_bad), source.items, f"reading {source.format}")
+    return in_threads(lambda i: _read(source, i, images, skip_bad), source.items, f"reading {source.format}")
 
 
 def _read(source: Source, item: Item, images: Path, skip_bad: bool) -> _Reading:

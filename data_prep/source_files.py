@@ -108,7 +108,7 @@ def with_trainval(lists: dict[str, list[str]]) -> dict[str, list[str]]:
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Line numbers, from 1, and lines that are not blank, without what surrounds them."""
-    text = decoded(path.read_bytes(), "replace")
+    text = decoded(path.read_bytes(), "replace").replace("\r\n", "\n").replace("\r", "\n")
     return ((n, line.strip()) for n, line in enumerate(text.split("\n"), 1) if line.strip())
 
 

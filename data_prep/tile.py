@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from data_prep.annotations import add_box, cut_boxes, no_annotations
+from data_prep.content import bytes_of
 from data_prep.folder import count_classes, finished_card, folder_under_construction, in_threads, write_folder
 from data_prep.tile_grid import Tile, cut_tiles, resample
 from fsod.data.coco import CocoFolder, ImageRecord, load_folder, read_ids, read_image
@@ -198,12 +199,11 @@ def _lists(whole: CocoFolder) -> dict[str, list[str]]:
 
 
 def _fingerprint(folder: CocoFolder, settings: dict[str, Any], lists: dict[str, list[str]]) -> str:
-    content = hashlib.sha256(f"tiles 2 {folder.sha256} {settings} {lists}".encode())
     for image in folder.images:
         if not image.path.is_file():
             raise UserError(f"{image.path}: no such image")
-        content.update(f" {image.id} {image.path.stat().st_size}".encode())
-    return content.hexdigest()
+    chosen = [image.id for image in folder.images], bytes_of([i.path for i in folder.images], "looking for changes")
+    return hashlib.sha256(f"tiles 3 {folder.sha256} {settings} {lists} {chosen}".encode()).hexdigest()
 
 
 def _is_written(cut: _CutImage, tile: Tile, keep_empty: float) -> bool:

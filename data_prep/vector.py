@@ -3,7 +3,7 @@
 ::
 
     SCENES    a raster, or a folder of them
-    LABELS    one vector file for all scenes, or a folder with one for each, of the same stem
+    LABELS    one vector file (or file geodatabase) for all scenes, or a folder with one for each, of the same stem
 
 Coordinates go through the coordinate systems of file and raster to the raster's pixels and count from its upper left
 corner: 0 is the left (upper) edge of the first pixel, and boxes are not rounded. Without a usable coordinate system of the
@@ -83,14 +83,16 @@ def prepare_labels(scenes: Path, labels: Path, out: Path, settings: LabelSetting
             cannot be read, a feature without a class, that is neither polygon nor sized point, or on no scene.
     """
     items, problems = pair_scenes(scenes, labels)
-    fingerprint = label_fingerprint(items, problems, settings)
-    if card := finished_card(out, fingerprint):
-        return card
     raise_first(problems, settings)
     layers = read_layers(items, settings, problems)
     plans = _plan_all(items, layers, settings, problems)
     if not plans:
         raise UserError(f"{scenes}: no scene of it can be used; {problems[0].place()}: {problems[0].why}")
+    numbers = {path: i for i, path in enumerate(layers)}
+    seen = [(plan.record.source, plan.scene, numbers[plan.labels]) for plan in plans]
+    fingerprint = label_fingerprint(settings, problems, list(layers.values()), seen)
+    if card := finished_card(out, fingerprint):
+        return card
     jobs = [(plan, tile) for plan in plans for tile in plan.tiles]
     with folder_under_construction(out) as folder:
         entries = in_threads(lambda job: _write_window(*job, folder / "images", settings), jobs, "reading scenes")

@@ -10,8 +10,10 @@ import secrets
 import stat
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from fsod.errors import UserError
 
 if sys.platform != "win32":
     import fcntl
@@ -90,6 +92,33 @@ def _hold(name: Path) -> int | None:
         pass
     os.close(file)
     return None
+
+
+@contextmanager
+def held(lock: Path, out: Path) -> Iterator[None]:
+    """Keeps other runs away from ``out`` while the block runs.
+
+    Args:
+        lock: a file that is there for as long. One that a killed run has left keeps nobody away.
+        out: what is written, for the message.
+
+    Raises:
+        UserError: another run is at it; names its process.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    while (file := _hold(lock)) is None:
+        with suppress(FileNotFoundError):  # the other run has just ended
+            who = lock.read_bytes()[:_SHOWN].decode("ascii", "replace")
+            raise UserError(f"{out}: is being written by another run ({who or lock}); wait for it or end it")
+    try:
+        os.write(file, f"process {os.getpid()} on {os.uname().nodename}".encode())
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+        os.close(file)
 
 
 def write_text(path: Path, text: str) -> None:
