@@ -121,11 +121,23 @@ def write_folder(folder: Path, coco: dict[str, Any], lists: dict[str, list[str]]
 
 
 def count_classes(coco: dict[str, Any]) -> dict[str, dict[str, int]]:
-    """Boxes and images of each class: ``{"ship": {"boxes": 3, "images": 2}, ...}``, in the order of the categories."""
+    """Boxes and images of each class: ``{"ship": {"boxes": 3, "images": 2}, ...}``, in the order of the categories.
+
+    Crowds do not count.
+    """
     images: dict[int, list[int]] = {c["id"]: [] for c in coco["categories"]}
-    for annotation in coco["annotations"]:
+    for annotation in _objects(coco):
         images[annotation["category_id"]].append(annotation["image_id"])
     return {c["name"]: {"boxes": len(images[c["id"]]), "images": len(set(images[c["id"]]))} for c in coco["categories"]}
+
+
+def count_boxes(coco: dict[str, Any]) -> int:
+    """Boxes of all classes; crowds do not count."""
+    return len(_objects(coco))
+
+
+def _objects(coco: dict[str, Any]) -> list[dict[str, Any]]:
+    return [annotation for annotation in coco["annotations"] if not annotation.get("iscrowd")]
 
 
 def place_file(source: Path, target: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from data_prep.content import bytes_of
 from data_prep.folder import (
+    count_boxes,
     count_classes,
     finished_card,
     folder_under_construction,
@@ -56,7 +57,7 @@ def prepare_prepared(source: Path, out: Path, *, skip_bad: bool = False) -> dict
             "source": str(source),
             "fingerprint": fingerprint,
             "images": len(folder.images),
-            "boxes": len(coco["annotations"]),
+            "boxes": count_boxes(coco),
             "classes": count_classes(coco),
             "lists": {name: len(ids) for name, ids in lists.items()},
         }

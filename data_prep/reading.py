@@ -2,7 +2,8 @@
 
 A reader looks over a data set without opening an image and returns a :class:`data_prep.source.Source`. Here every image is
 opened, the reader is asked for its boxes, and the folder is written. The first problem is raised, or with ``skip_bad`` all
-are left out and listed in the card. Nothing is repaired.
+are listed in the card and the images that have any are left out: with an object missing, an image would say that there is
+nothing but background at its place. Nothing is repaired.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 from data_prep.annotations import add_box, no_annotations
 from data_prep.content import content_of
-from data_prep.folder import count_classes, finished_card, folder_under_construction, in_threads, write_folder
+from data_prep.folder import count_boxes, count_classes, finished_card, folder_under_construction, in_threads, write_folder
 from data_prep.pictures import Picture, open_picture
 from data_prep.source import Box, Item, Problem, Source
 from fsod.errors import UserError
@@ -38,7 +39,8 @@ def write_source(source: Source, out: Path, *, skip_bad: bool) -> dict[str, Any]
     Args:
         source: what a reader found.
         out: the folder to write.
-        skip_bad: leave out what cannot be used and list it in the card instead of raising at the first.
+        skip_bad: leave out images with anything that cannot be used, and list it in the card, instead of raising at the
+            first.
 
     Returns:
         The card, as written to ``out/card.json``.
@@ -68,7 +70,8 @@ def write_source(source: Source, out: Path, *, skip_bad: bool) -> dict[str, Any]
             "images": len(coco["images"]),
             "images_without_boxes": sum(not reading.boxes for reading in good),
             "images_scaled_to_png": sum("pixels" in image for image in coco["images"]),
-            "boxes": len(coco["annotations"]),
+            "boxes": count_boxes(coco),
+            "crowds": len(coco["annotations"]) - count_boxes(coco),
             "boxes_clipped": sum(box.clipped for reading in good for box in reading.boxes),
             "boxes_difficult": sum(box.difficult for reading in good for box in reading.boxes),
             "classes": count_classes(coco),
@@ -114,11 +117,11 @@ def _read(source: Source, item: Item, images: Path, skip_bad: bool) -> _Reading:
         picture = open_picture(item.image)
         found += source.read(item, (picture.width_px, picture.height_px))
     except UserError as error:
-        found.append(Problem(item.image, str(error).removeprefix(f"{item.image}: "), loses_image=True))
+        found.append(Problem(item.image, str(error).removeprefix(f"{item.image}: ")))
     problems = [entry for entry in found if isinstance(entry, Problem)]
     _raise_first(problems, skip_bad)
     boxes = [entry for entry in found if isinstance(entry, Box)]
-    if picture is None or any(problem.loses_image for problem in problems):
+    if picture is None or problems:
         return _Reading(None, [], problems)
     return _Reading(_entry(item, picture, images), boxes, problems)
 
@@ -145,7 +148,8 @@ def _coco(readings: list[_Reading], class_names: tuple[str, ...] | None) -> dict
         assert reading.entry is not None
         coco["images"].append(reading.entry)
         for box in reading.boxes:
-            add_box(coco, box.xyxy_px, class_ids[box.class_name], **({"difficult": 1} if box.difficult else {}))
+            more = {"difficult": 1} if box.difficult else {}
+            add_box(coco, box.xyxy_px, class_ids[box.class_name], **more, iscrowd=int(box.crowd))
     return coco
 
 

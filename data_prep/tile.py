@@ -25,7 +25,7 @@ from PIL import Image
 
 from data_prep.annotations import add_box, cut_boxes, no_annotations
 from data_prep.content import bytes_of
-from data_prep.folder import count_classes, finished_card, folder_under_construction, in_threads, write_folder
+from data_prep.folder import count_boxes, count_classes, finished_card, folder_under_construction, in_threads, write_folder
 from data_prep.tile_grid import Tile, cut_tiles, resample
 from fsod.data.coco import CocoFolder, ImageRecord, load_folder, read_ids, read_image
 from fsod.errors import UserError
@@ -133,7 +133,7 @@ def tile_folder(
             "images_cut": len(cuts),
             "images_resampled": sum(cut.resampled is not cut.original for cut in cuts),
             "empty_tiles_left_out": sum(len(cut.tiles) for cut in cuts) - len(coco["images"]),
-            "boxes": len(coco["annotations"]),
+            "boxes": count_boxes(coco),
             "classes": count_classes(coco),
             "cut_boxes": sum(len(image["cut_boxes_xywh_px"]) for image in coco["images"]),
             "objects_in_no_tile": _in_no_tile(cuts),
@@ -243,8 +243,11 @@ def _coco(names: tuple[str, ...], cuts: list[_CutImage], image_format: str, firs
         for tile in cut.tiles:
             coco["images"].append(_image_entry(cut, tile, image_format, first_id + len(coco["images"])))
             for box, i in zip(tile.boxes_xyxy_px.tolist(), tile.kept.tolist(), strict=True):
+                more = {"difficult": 1} if cut.original.difficult[i] else {}
                 source_id = int(cut.original.source_box_ids[i])
-                add_box(coco, box, int(cut.original.class_ids[i]), source_id=source_id)
+                add_box(coco, box, int(cut.original.class_ids[i]), source_id=source_id, **more)
+            for box, i in zip(tile.crowd_xyxy_px.tolist(), tile.crowds.tolist(), strict=True):
+                add_box(coco, box, int(cut.original.crowd_class_ids[i]), iscrowd=1)
     return coco
 
 

@@ -39,9 +39,9 @@ def read_xml(path: Path) -> Element | Problem:
         parser.Parse(path.read_bytes(), True)
         return builder.close()
     except expat.ExpatError as error:
-        return Problem(path, f"is not well-formed XML: {expat.ErrorString(error.code)}", error.lineno, loses_image=True)
+        return Problem(path, f"is not well-formed XML: {expat.ErrorString(error.code)}", error.lineno)
     except (ValueError, LookupError) as error:  # ours, or an encoding that Python does not have
-        return Problem(path, str(error), parser.CurrentLineNumber, loses_image=True)
+        return Problem(path, str(error), parser.CurrentLineNumber)
 
 
 def voc_boxes(
@@ -78,13 +78,13 @@ def _other_size(path: Path, root: Element, size_px: tuple[int, int]) -> Problem 
     """A problem if the file says that its boxes are for an image of another size; 0 or nothing says nothing."""
     size = root.find("size")
     if root.tag != "annotation":
-        return Problem(path, f"is not a VOC annotation: its root is <{root.tag[:60]}>", 1, loses_image=True)
+        return Problem(path, f"is not a VOC annotation: its root is <{root.tag[:60]}>", 1)
     if size is None:
         return None
     said = tuple(number(_text(size, side)) or 0 for side in ("width", "height"))
     if all(said) and said != size_px:
         why = f"its boxes are for an image of {said[0]:g}x{said[1]:g} px, but the image is {size_px[0]}x{size_px[1]}"
-        return Problem(path, why, int(size.attrib[_LINE]), loses_image=True)
+        return Problem(path, why, int(size.attrib[_LINE]))
     return None
 
 

@@ -151,8 +151,7 @@ def only_shots(folder: CocoFolder, shots: ShotList) -> CocoFolder:
     for image in folder.images:
         kept = np.isin(image.box_ids, list(chosen))
         if kept.any():
-            fields = ("boxes_xyxy_px", "class_ids", "box_ids", "source_box_ids")
-            images.append(replace(image, **{name: getattr(image, name)[kept] for name in fields}))
+            images.append(image.keep(kept))
     return replace(folder, images=tuple(images))
 
 
