@@ -7,7 +7,7 @@ outside the file to fetch; no data set in this form has one. Lines are expat's, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
@@ -115,6 +115,19 @@ def _text(parent: Element, tag: str) -> str:
     return (parent.findtext(tag) or "").strip()
 
 
+def unpacked(source: Path, way: str) -> Path:
+    """Where a folder of a data set is, whose archives may have been unpacked into folders of the same name.
+
+    ``Annotations/trainval`` may be ``Annotations/Annotations/trainval``.
+    """
+    folder = source
+    for name in PurePosixPath(way).parts:
+        folder = folder / name
+        if (folder / name).is_dir():
+            folder = folder / name
+    return folder
+
+
 def require_folders(source: Path, format_name: str, *alternatives: tuple[str, ...]) -> list[Path]:
     """The first folder of each tuple of alternatives that is in ``source``.
 
@@ -125,7 +138,7 @@ def require_folders(source: Path, format_name: str, *alternatives: tuple[str, ..
         raise UserError(f"{source}: no such folder")
     found = []
     for names in alternatives:
-        there = next((source / name for name in names if (source / name).is_dir()), None)
+        there = next((folder for name in names if (folder := unpacked(source, name)).is_dir()), None)
         if there is None:
             inner = next((p for p in sorted(source.glob("*")) if any((p / name).is_dir() for name in names)), None)
             hint = f"; did you mean {str(inner)!r}?" if inner else "; give the folder that holds it"
