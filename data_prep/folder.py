@@ -48,7 +48,7 @@ def finished_card(out: Path, fingerprint: str) -> dict[str, Any] | None:
     try:
         card = json.loads((out / CARD).read_text(encoding="utf-8"))
         same = card["fingerprint"] == fingerprint and (out / ANNOTATIONS).is_file()
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         raise UserError(f"{out}: exists and is not a folder made by fsod; choose another place") from None
     if not same:
         raise UserError(

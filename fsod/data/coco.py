@@ -167,7 +167,8 @@ def load_folder(root: Path) -> CocoFolder:
         boxes = _boxes_by_image(coco, index_of, path)
         images = [_record(root, image, boxes.pop(image["id"], []), index_of, path) for image in coco["images"]]
     except (ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
-        raise UserError(f"{path}: not a COCO annotation file: {type(error).__name__} {error}") from error
+        why = " ".join(str(error).split())[:200]
+        raise UserError(f"{path}: not a COCO annotation file: {type(error).__name__} {why}") from error
     if boxes:
         raise UserError(f"{path}: boxes for image id {next(iter(boxes))}, which is not among the images")
     images.sort(key=lambda image: image.id)
