@@ -64,7 +64,7 @@ def prepare_coco(source: Path, out: Path, *, skip_bad: bool = False) -> dict[str
     ids = [image.id for image in images if isinstance(image.id, int)]
     if len(set(ids)) < len(images):
         ids = list(range(1, len(images) + 1))
-    image_of = {i: image for i, image in sorted(zip(ids, images, strict=True), key=itemgetter(0))}
+    image_of = dict(sorted(zip(ids, images, strict=True), key=itemgetter(0)))
     lists: dict[str, list[str]] = {}
     for image in images if len(found) > 1 else ():
         lists.setdefault(image.list_name, []).append(stems[image.path])

@@ -139,7 +139,9 @@ def _images(records: list[Any], path: Path, root: Path, problems: list[Problem])
     """Images by id; None for one that is there but cannot be used."""
     images: dict[Id, LabelledImage | None] = {}
     for record in records:
-        name, image_id = (record.get("file_name"), as_id(record.get("id"))) if isinstance(record, dict) else (None, None)
+        name, image_id = (
+            (record.get("file_name"), as_id(record.get("id"))) if isinstance(record, dict) else (None, None)
+        )
         if not isinstance(name, str) or not name or image_id is None:
             problems.append(Problem(path, f"image {_id(record)}: expected an id and a file_name"))
         elif CUT in record:

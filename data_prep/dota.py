@@ -75,7 +75,9 @@ def prepare_dota(source: Path, out: Path, *, skip_bad: bool = False) -> dict[str
         _read,
         problems,
         lists={
-            name: [item.stem for item in items if item.image.is_relative_to(parts[name].images)] for name in labelled if name
+            name: [item.stem for item in items if item.image.is_relative_to(parts[name].images)]
+            for name in labelled
+            if name
         },
         card={
             "boxes_are": "axis-aligned hulls of oriented boxes, clipped to the image",

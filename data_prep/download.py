@@ -125,7 +125,9 @@ def _download(data_set: DataSet, out: Path, given: Sequence[Path], result: dict[
         raise UserError(f"{out}: holds {there}; give {data_set.name} a folder of its own with --out")
     if files.exists():
         if not record.is_file():
-            raise UserError(f"{files}: is there, but no download.json says what it is; choose another --out, or remove it")
+            raise UserError(
+                f"{files}: is there, but no download.json says what it is; choose another --out, or remove it"
+            )
         console.print(f"{out}: nothing to do")
         return result
     console.print(f"{data_set.name}: {data_set.note}")

@@ -102,7 +102,11 @@ class _Plain(NamedTuple):
 def _read_plainly(path: Path) -> _Plain | None:
     """The format and the pixels (H, W, 3) that Pillow sees; None where it cannot say, which is no fault of the file."""
     if not path.is_file():
-        gone = f"is a link to {path.readlink()}, which is not there; fetch it first" if path.is_symlink() else "no such image"
+        gone = (
+            f"is a link to {path.readlink()}, which is not there; fetch it first"
+            if path.is_symlink()
+            else "no such image"
+        )
         raise UserError(f"{path}: {gone}")
     with path.open("rb") as file:
         if file.read(len(_LFS_POINTER)) == _LFS_POINTER:

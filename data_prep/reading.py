@@ -15,7 +15,14 @@ from typing import Any
 
 from data_prep.annotations import add_box, no_annotations
 from data_prep.content import content_of
-from data_prep.folder import count_boxes, count_classes, finished_card, folder_under_construction, in_threads, write_folder
+from data_prep.folder import (
+    count_boxes,
+    count_classes,
+    finished_card,
+    folder_under_construction,
+    in_threads,
+    write_folder,
+)
 from data_prep.pictures import Picture, open_picture
 from data_prep.source import Box, Item, Problem, Source
 from fsod.errors import UserError

@@ -25,7 +25,14 @@ from PIL import Image
 
 from data_prep.annotations import add_box, cut_boxes, no_annotations
 from data_prep.content import bytes_of
-from data_prep.folder import count_boxes, count_classes, finished_card, folder_under_construction, in_threads, write_folder
+from data_prep.folder import (
+    count_boxes,
+    count_classes,
+    finished_card,
+    folder_under_construction,
+    in_threads,
+    write_folder,
+)
 from data_prep.tile_grid import Tile, cut_tiles, resample
 from fsod.data.coco import CocoFolder, ImageRecord, load_folder, read_ids, read_image
 from fsod.errors import UserError

@@ -82,7 +82,9 @@ def prepare_yolo(source: Path, out: Path, *, skip_bad: bool = False) -> dict[str
     for one, other in combinations(places, 2):
         if set(places[one]) & set(places[other]) and settings[one] != settings[other]:
             both = f"{reprlib.repr(settings[one])} and {reprlib.repr(settings[other])}"
-            raise UserError(f"{settings_path}: {one} and {other}: {both} both lead to {places[one][0]}; mend these paths")
+            raise UserError(
+                f"{settings_path}: {one} and {other}: {both} both lead to {places[one][0]}; mend these paths"
+            )
     splits = {name: _images(of_split, root, problems) for name, of_split in places.items()}
     stems = unique_stems(sorted({path for paths in splits.values() for path in paths}), root, problems)
     labels = {path: label for path in stems if (label := _label_file(path, root)).is_file()}

@@ -112,8 +112,11 @@ def test_a_configuration_as_windows_editors_save_it(tmp_path: Path, encoding: st
 
 
 def test_aliases_of_honest_size_are_read(config: Path) -> None:
-    config.write_text(MINIMAL.replace("meta_train: {steps: 3}", "meta_train: &t {steps: 3}\noptim: 1").replace(
-        "finetune: {steps: 2}", "finetune: {<<: *t, keep: 0.5}").replace("optim: 1\n", ""))
+    config.write_text(
+        MINIMAL.replace("meta_train: {steps: 3}", "meta_train: &t {steps: 3}\noptim: 1")
+        .replace("finetune: {steps: 2}", "finetune: {<<: *t, keep: 0.5}")
+        .replace("optim: 1\n", "")
+    )
     assert load_settings(config).finetune.steps == 3
 
 

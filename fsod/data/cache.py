@@ -13,7 +13,6 @@ Whatever selections of a folder's images are used, each image is there once.
 from __future__ import annotations
 
 import hashlib
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -36,7 +35,7 @@ class PixelCache:
         self.images = folder.images
         kept = folder.root / ".cache" / "pixels"
         self.paths = [kept / f"{image.id}-{_fingerprint(image)}.u8" for image in folder.images]
-        there = set(os.listdir(kept)) if kept.is_dir() else set()
+        there = {path.name for path in kept.iterdir()} if kept.is_dir() else set()
         missing = [i for i, path in enumerate(self.paths) if path.name not in there]
         if missing:
             self._remove_outdated(kept, there, missing)

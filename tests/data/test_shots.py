@@ -203,7 +203,9 @@ def test_shots_on_images_that_are_scored_are_refused_by_name() -> None:
     part = replace(FOLDER, images=FOLDER.images[:4])
     shots = draw_shots(part, NAMES, 3, 0)
     refuse_scored_shots(shots, FOLDER, replace(FOLDER, images=FOLDER.images[4:]), Path("k3.json"))
-    with pytest.raises(UserError, match=r"k3\.json: its box \d+ of 'bridge' lies on \d\.png, .* 10 images to be scored"):
+    with pytest.raises(
+        UserError, match=r"k3\.json: its box \d+ of 'bridge' lies on \d\.png, .* 10 images to be scored"
+    ):
         refuse_scored_shots(shots, FOLDER, FOLDER, Path("k3.json"))
     # of an image cut into tiles another tile shows the same ground
     box = next(iter(shots.box_ids["ship"]))

@@ -127,7 +127,12 @@ def test_a_prepared_folder_read_again_is_the_same(source: Path, out: Path) -> No
         ("categories", 1, {"id": 18}, "category 18: its id is there twice, with two names"),
         ("categories", 1, {"name": None}, "category 3: expected an id and a name that can be printed"),
         ("categories", 1, {"name": "car\x1b[31m"}, "category 3: expected an id and a name that can be printed"),
-        ("annotations", 1, {"bbox": None, "segmentation": {"counts": []}}, "annotation 2: bbox is None, and there is no"),
+        (
+            "annotations",
+            1,
+            {"bbox": None, "segmentation": {"counts": []}},
+            "annotation 2: bbox is None, and there is no",
+        ),
     ],
 )
 def test_a_bad_record_is_named_by_its_id(
@@ -246,7 +251,10 @@ def test_roboflows_project_is_no_class(tmp_path: Path, out: Path) -> None:
     content["categories"] = [project, {"id": 18, "name": "ship", "supercategory": "ship"}]
     path = put(tmp_path / "set" / "train" / "_annotations.coco.json", content)
     assert prepare_coco(tmp_path / "set", out)["classes"] == {"ship": {"boxes": 1, "images": 1}}
-    content["categories"] = [{**project, "name": "harbour-9Xb"}, {**content["categories"][1], "supercategory": "harbour-9Xb"}]
+    content["categories"] = [
+        {**project, "name": "harbour-9Xb"},
+        {**content["categories"][1], "supercategory": "harbour-9Xb"},
+    ]
     put(path, content)
     assert list(prepare_coco(tmp_path / "set", out.with_name("again"))["classes"]) == ["ship"]
     content["annotations"][0]["category_id"] = 0

@@ -273,7 +273,9 @@ def test_what_is_published() -> None:
         assert remote.md5 is None or len(remote.md5) == 32
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", "null", "[" * 100_000, "\udcff", '{"data_set": ' + "9" * 5000 + "}"])
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", "null", "[" * 100_000, "\udcff", '{"data_set": ' + "9" * 5000 + "}"]
+)
 def test_a_broken_record_is_named(data_set: DataSet, tmp_path: Path, content: str) -> None:
     download(data_set, tmp_path)
     (tmp_path / "download.json").write_bytes(content.encode(errors="surrogateescape"))

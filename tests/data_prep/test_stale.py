@@ -89,7 +89,8 @@ def test_a_geopackage_that_is_edited_while_it_is_open(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "driver"), [("x.gdb", "OpenFileGDB"), ("x.tab", "MapInfo File"), ("x.mif", "MapInfo File"), ("x.shp", None)]
+    ("name", "driver"),
+    [("x.gdb", "OpenFileGDB"), ("x.tab", "MapInfo File"), ("x.mif", "MapInfo File"), ("x.shp", None)],
 )
 def test_label_files_of_many_parts(tmp_path: Path, name: str, driver: str | None) -> None:
     scene = make_scene(tmp_path / "a.tif")
@@ -139,7 +140,9 @@ def test_a_source_of_a_vrt(tmp_path: Path, depth: int) -> None:
 @pytest.mark.parametrize("sidecar", ["world file", "aux.xml", "mask"])
 def test_a_file_that_is_put_beside_a_scene(tmp_path: Path, sidecar: str) -> None:
     scene = make_scene(tmp_path / "a.tif", crs=None, transform=None)
-    frame = geopandas.GeoDataFrame({"class": ["ship"]}, geometry=geopandas.GeoSeries.from_wkt(["POLYGON((5 5,9 5,9 9,5 5))"]))
+    frame = geopandas.GeoDataFrame(
+        {"class": ["ship"]}, geometry=geopandas.GeoSeries.from_wkt(["POLYGON((5 5,9 5,9 9,5 5))"])
+    )
     frame.to_file(tmp_path / "a.geojson")
     run = labels_again(scene, tmp_path / "a.geojson")
     if sidecar == "world file":

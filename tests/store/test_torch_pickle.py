@@ -178,7 +178,7 @@ def test_other_and_damaged_files_are_refused_with_a_reason(tmp_path: Path) -> No
 
 def load_in_a_process(path: Path) -> str:
     """What loading says, in a process that may end itself or take memory."""
-    program = f"""
+    program = """
 import resource, sys
 from pathlib import Path
 import fsod.store.torch_pickle as t
@@ -231,6 +231,13 @@ def test_keys_that_honest_files_have_are_read(tmp_path: Path) -> None:
         assert Archive(path).load() == {**content, None: 1}
 
 
+def read_all(path: Path) -> object:
+    archive = Archive(path)
+    content = archive.load()
+    assert isinstance(content, dict)
+    return archive.tensor(content["a"])
+
+
 @pytest.mark.parametrize("damage", ["encrypted", "unknown compression", "another name", "beyond the end", "crc"])
 @pytest.mark.parametrize("entry", ["data.pkl", "byteorder", "data/0"])
 def test_entries_of_a_zip_that_are_not_what_they_say(tmp_path: Path, damage: str, entry: str) -> None:
@@ -253,8 +260,5 @@ def test_entries_of_a_zip_that_are_not_what_they_say(tmp_path: Path, damage: str
         raw[central - 30] ^= 255
     path.write_bytes(raw)
     with pytest.raises(UserError, match=r"x\.pt: ") as caught:
-        archive = Archive(path)
-        content = archive.load()
-        assert isinstance(content, dict)
-        archive.tensor(content["a"])
+        read_all(path)
     assert "\n" not in str(caught.value)
