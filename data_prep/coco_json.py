@@ -115,15 +115,15 @@ def _classes(records: list[Any], path: Path, problems: list[Problem]) -> dict[Id
     """Category id -> name, in the order of the ids; None for one without a usable name. Several may have one name."""
     names: dict[Id, str | None] = {}
     for record in records:
-        name, category = (record.get("name"), as_id(record.get("id"))) if isinstance(record, dict) else (None, None)
-        good = isinstance(name, str) and name.strip() and is_printable(name.strip())
-        if category is None or not good:
+        said, category = (record.get("name"), as_id(record.get("id"))) if isinstance(record, dict) else (None, None)
+        name: str | None = said.strip() if isinstance(said, str) and is_printable(said.strip()) else None
+        if category is None or not name:
             problems.append(Problem(path, f"category {_id(record)}: expected an id and a name that can be printed"))
-        elif names.get(category, name.strip()) != name.strip():
+        elif names.get(category, name) != name:
             problems.append(Problem(path, f"category {_id(record)}: its id is there twice, with two names"))
-            good = False
+            name = None
         if category is not None:
-            names[category] = name.strip() if good else None
+            names[category] = name or None
     return dict(sorted(names.items(), key=lambda item: (isinstance(item[0], str), item[0])))
 
 

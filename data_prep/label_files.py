@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyogrio
 import shapely
 
 from data_prep.content import content_of
@@ -121,6 +122,21 @@ def read_layers(items: list[Item], settings: LabelSettings, problems: list[Probl
             problems += [Problem(path, f"feature {i}: {why}") for i, why in layer.refused.items()]
         raise_first(problems, settings)
     return layers
+
+
+def assumed_encoding(layer: LabelLayer) -> list[str]:
+    """A warning where a Shapefile does not say how its texts are encoded, and the classes show that it matters."""
+    path = layer.path
+    sidecars = {part.suffix.lower() for part in path.parent.iterdir() if part.stem == path.stem}
+    strange = [name for name in layer.class_names if not name.isascii()]
+    if path.suffix.lower() != ".shp" or ".cpg" in sidecars or not strange:
+        return []
+    encoding = pyogrio.read_info(path)["encoding"]
+    warning = (
+        f"{path}: does not say how its texts are encoded; read as {encoding}, which gives a class {strange[0]!r}; "
+        f"if that is wrong write the right encoding, as UTF-8, into {path.with_suffix('.cpg').name}"
+    )
+    return [warning]
 
 
 def as_problem(path: Path, error: UserError) -> Problem:

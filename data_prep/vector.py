@@ -27,7 +27,15 @@ from PIL import Image
 
 from data_prep.annotations import add_box, cut_boxes, no_annotations
 from data_prep.folder import count_classes, finished_card, folder_under_construction, in_threads, write_folder
-from data_prep.label_files import LabelSettings, as_problem, label_fingerprint, pair_scenes, raise_first, read_layers
+from data_prep.label_files import (
+    LabelSettings,
+    as_problem,
+    assumed_encoding,
+    label_fingerprint,
+    pair_scenes,
+    raise_first,
+    read_layers,
+)
 from data_prep.source import Item, Problem
 from data_prep.tile_grid import Tile, cut_tiles
 from fsod.data.coco import ImageRecord
@@ -113,7 +121,10 @@ def prepare_labels(scenes: Path, labels: Path, out: Path, settings: LabelSetting
             "boxes": len(coco["annotations"]),
             "classes": count_classes(coco),
             "pixels": {plan.record.source: str(plan.scene.rule) for plan in plans},
-            "warnings": [warning for plan in plans for warning in plan.scene.warnings],
+            "warnings": [
+                *(warning for plan in plans for warning in plan.scene.warnings),
+                *(warning for layer in layers.values() for warning in assumed_encoding(layer)),
+            ],
             "refused": [{"where": problem.place(), "why": problem.why} for problem in problems],
         }
         write_folder(folder, coco, {}, card)

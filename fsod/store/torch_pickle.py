@@ -172,6 +172,25 @@ def _check_key(key: object) -> None:
         raise pickle.UnpicklingError("a key of tuples in tuples")
 
 
+_LOAD = pickle._Unpickler.dispatch
+"""What each instruction of a pickle does, by its number."""
+
+
+def _checked(load: Callable[[Any], None], keys: slice) -> Callable[[Any], None]:
+    """An instruction that looks at what it will hash, ``keys`` of the stack, before it does."""
+
+    def load_checked(unpickler: Any) -> None:  # noqa: ANN401 - it has no type that says it has a stack
+        for key in unpickler.stack[keys]:
+            _check_key(key)
+        load(unpickler)
+
+    return load_checked
+
+
+def _refuse_bytearray(_: object) -> None:
+    raise pickle.UnpicklingError("an array of bytes, for which Python makes room before it reads them")
+
+
 class _InertUnpickler(pickle._Unpickler):
     """Builds what a pickle describes from data alone.
 
@@ -235,41 +254,14 @@ class _InertUnpickler(pickle._Unpickler):
             _check_key(item)
         return set(found)
 
-    def _load_setitem(self) -> None:
-        _check_key(self.stack[-2])
-        self.load_setitem()
-
-    def _load_setitems(self) -> None:
-        for key in self.stack[::2]:
-            _check_key(key)
-        self.load_setitems()
-
-    def _load_dict(self) -> None:
-        for key in self.stack[::2]:
-            _check_key(key)
-        self.load_dict()
-
-    def _load_additems(self) -> None:
-        for item in self.stack:
-            _check_key(item)
-        self.load_additems()
-
-    def _load_frozenset(self) -> None:
-        for item in self.stack:
-            _check_key(item)
-        self.load_frozenset()
-
-    def _load_bytearray8(self) -> None:
-        raise pickle.UnpicklingError("an array of bytes, which Python makes room for before it is read")
-
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {
-        **pickle._Unpickler.dispatch,
-        pickle.SETITEM[0]: _load_setitem,
-        pickle.SETITEMS[0]: _load_setitems,
-        pickle.DICT[0]: _load_dict,
-        pickle.ADDITEMS[0]: _load_additems,
-        pickle.FROZENSET[0]: _load_frozenset,
-        pickle.BYTEARRAY8[0]: _load_bytearray8,
+        **_LOAD,
+        pickle.SETITEM[0]: _checked(_LOAD[pickle.SETITEM[0]], slice(-2, -1)),
+        pickle.SETITEMS[0]: _checked(_LOAD[pickle.SETITEMS[0]], slice(0, None, 2)),
+        pickle.DICT[0]: _checked(_LOAD[pickle.DICT[0]], slice(0, None, 2)),
+        pickle.ADDITEMS[0]: _checked(_LOAD[pickle.ADDITEMS[0]], slice(None)),
+        pickle.FROZENSET[0]: _checked(_LOAD[pickle.FROZENSET[0]], slice(None)),
+        pickle.BYTEARRAY8[0]: _refuse_bytearray,
     }
 
 

@@ -164,7 +164,8 @@ def test_an_annotation_of_an_image_that_is_not_in_the_set(source: Path, out: Pat
 def test_an_annotation_that_may_be_of_any_image_cannot_be_skipped(source: Path, out: Path) -> None:
     path = source / "annotations" / "instances_train2017.json"
     content = json.loads(path.read_text())
-    for image_id in (None, [], {"a": 1}, float("nan"), True):
+    nothing: list[Any] = [None, [], {"a": 1}, float("nan"), True]
+    for image_id in nothing:
         content["annotations"][1]["image_id"] = image_id
         put(path, content)
         with pytest.raises(UserError, match=r"annotation 2: its image_id is .*, so it may be of any image"):
