@@ -33,7 +33,9 @@ class DataSettings(Settings):
     """Which data, and which of its classes are novel."""
 
     format: Literal["synthetic", "nwpu", "nwpu-v2", "dior", "voc", "voc-edges", "yolo", "coco", "dota", "prepared"]
-    skip_bad: bool = Field(False, description="leave out images with anything that cannot be used, and say so in the card")
+    skip_bad: bool = Field(
+        False, description="leave out images with anything that cannot be used, and say so in the card"
+    )
     novel: tuple[str, ...] = Field(description="classes, or the name of a split of the data set, as S1 or B2")
     scenes: Path | None = Field(None, description="specification of synthetic scenes (format synthetic)")
     train_list: str = Field("train", description="name of the list of training images under splits/")
