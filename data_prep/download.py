@@ -137,8 +137,7 @@ def _download(data_set: DataSet, out: Path, given: Sequence[Path], result: dict[
         _take(data_set, given, archives)
     for remote in data_set.files:
         _complete(remote, archives / remote.name)
-    write_json(record, result)  # before: files that are there are all there, and known
-    _unpack_all(data_set, archives, files)
+    _unpack_all(data_set, archives, files, result)
     return result
 
 
@@ -204,7 +203,7 @@ def _as_published(remote: RemoteFile, path: Path) -> bool:
     return file_md5(path) == remote.md5
 
 
-def _unpack_all(data_set: DataSet, archives: Path, files: Path) -> None:
+def _unpack_all(data_set: DataSet, archives: Path, files: Path, result: dict[str, Any]) -> None:
     building = files.with_name(".files.fsod-part")
     shutil.rmtree(building, ignore_errors=True)  # what a killed run left
     building.mkdir()
@@ -217,6 +216,7 @@ def _unpack_all(data_set: DataSet, archives: Path, files: Path) -> None:
                 place_file(archive, building / remote.name)
         if not (building / data_set.source).is_dir():
             raise UserError(f"{archives}: there is no {data_set.source!r} in what was fetched")
+        write_json(files.with_name("download.json"), result)  # before: files that are there are all there, and known
         building.replace(files)
     finally:
         shutil.rmtree(building, ignore_errors=True)
