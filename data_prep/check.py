@@ -135,6 +135,6 @@ def _place(finding: Finding) -> tuple[str, int]:
 def _card(root: Path) -> dict[str, Any]:
     try:
         card = json.loads((root / CARD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return card if isinstance(card, dict) else {}

@@ -8,6 +8,8 @@
     SOURCE/JPEGImages-trainval/, SOURCE/JPEGImages-test/     images; torchgeo: SOURCE/Images/{trainval,test}/
     SOURCE/ImageSets/Main/{train,val,test}.txt, or Main/     lists; torchgeo: SOURCE/sample_df.csv
 
+Archives that were unpacked into folders of their own name (``Annotations/Annotations/...``) are read as well.
+
 Class names are read in any spelling (``Expressway-Service-area``, ``expresswayservicearea``, ``Expressway Service Area``)
 and written as the official ones. Torchgeo's repack has no labels for the test images: as nobody knows what they show they are
 left out, and the card says how many. Train on its ``train`` and test on its ``val`` list then.
@@ -31,8 +33,9 @@ from typing import Any
 from data_prep.reading import write_source
 from data_prep.source import Problem, Source
 from data_prep.source_files import files, image_files, pair, split_lists, with_trainval
-from data_prep.voc_xml import require_folders, voc_boxes
+from data_prep.voc_xml import require_folders, unpacked, voc_boxes
 from fsod.errors import UserError
+from fsod.files import decoded
 
 CLASS_NAMES = (
     "airplane",
@@ -75,7 +78,7 @@ def prepare_dior(source: Path, out: Path, *, skip_bad: bool = False) -> dict[str
     Args:
         source: the folder that holds ``Annotations``.
         out: the folder to write.
-        skip_bad: leave out what cannot be used and list it in the card instead of raising at the first.
+        skip_bad: leave out images with anything that cannot be used instead of raising at the first; the card lists it.
 
     Returns:
         The card; see :func:`data_prep.reading.write_source`. ``unlabelled_test_images_left_out`` counts those of
@@ -85,10 +88,10 @@ def prepare_dior(source: Path, out: Path, *, skip_bad: bool = False) -> dict[str
         UserError: not this layout; unless ``skip_bad``, the first thing that cannot be used, with file and line.
     """
     annotations, images = require_folders(source, "DIOR", _ANNOTATIONS, _TRAINVAL)
-    truths = [*files(annotations, ".xml"), *files(source / "Annotations" / "test", ".xml")]
+    truths = [*files(annotations, ".xml"), *files(unpacked(source, "Annotations/test"), ".xml")]
     if not truths and (annotations / "Oriented Bounding Boxes").is_dir():
         raise UserError(f"{annotations}: has oriented boxes only; add its folder 'Horizontal Bounding Boxes'")
-    test_images = [path for name in _TEST for path in image_files(source / name)]
+    test_images = [path for name in _TEST for path in image_files(unpacked(source, name))]
     labelled = {truth.stem for truth in truths}
     unlabelled = [] if labelled & {path.stem for path in test_images} else test_images
     items, problems = pair([*image_files(images), *(test_images if not unlabelled else [])], truths)
@@ -110,7 +113,7 @@ def prepare_dior(source: Path, out: Path, *, skip_bad: bool = False) -> dict[str
 def _lists(source: Path, stems: set[str], unlabelled: set[str], problems: list[Problem]) -> dict[str, list[str]]:
     """The lists less the unlabelled images."""
     table = source / "sample_df.csv"
-    folder = next((source / name for name in _LISTS if (source / name).is_dir()), source / _LISTS[0])
+    folder = next((place for name in _LISTS if (place := unpacked(source, name)).is_dir()), source / _LISTS[0])
     known = stems | unlabelled
     lists = _table(table, known, problems) if table.is_file() else split_lists(folder, known, problems)
     return {name: [stem for stem in ids if stem not in unlabelled] for name, ids in lists.items()}
@@ -119,7 +122,7 @@ def _lists(source: Path, stems: set[str], unlabelled: set[str], problems: list[P
 def _table(path: Path, known: set[str], problems: list[Problem]) -> dict[str, list[str]]:
     """The lists of torchgeo's table, which has a row for each image."""
     lists: dict[str, list[str]] = {}
-    rows = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig", errors="replace"), newline=""))
+    rows = csv.DictReader(io.StringIO(decoded(path.read_bytes(), "replace"), newline=""))
     try:
         for row in rows:
             stem, split = PurePosixPath(row.get("image_path") or "").stem, row.get("split")

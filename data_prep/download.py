@@ -28,6 +28,7 @@ from data_prep.fetch import RemoteFile, fetch
 from data_prep.folder import place_file
 from fsod.data.coco import write_json
 from fsod.errors import UserError
+from fsod.files import held
 from fsod.progress import console
 
 _VHR10 = "https://hf.co/datasets/isaaccorley/vhr10/resolve/60ecc4be33609184e2224606858cd00b7daba8df"
@@ -107,16 +108,26 @@ def download(data_set: DataSet, out: Path, given: Sequence[Path] = ()) -> dict[s
         UserError: ``out`` holds another data set; the mirror cannot be reached or serves something else; a given file is
             none of the published ones, or one of those is not among them; an archive is not fit to be unpacked.
     """
-    record, files = out / "download.json", out / "files"
+    files = out / "files"
     result: dict[str, Any] = {
         "data_set": data_set.name,
         "source": str(files / data_set.source),
         "note": data_set.note,
         "files": {remote.name: {"url": remote.url, "md5": remote.md5} for remote in data_set.files},
     }
-    if record.is_file() and files.is_dir():
-        if (there := json.loads(record.read_text())["data_set"]) != data_set.name:
-            raise UserError(f"{out}: holds {there}; give {data_set.name} a folder of its own with --out")
+    with held(out / ".fsod-lock", out):
+        return _download(data_set, out, given, result)
+
+
+def _download(data_set: DataSet, out: Path, given: Sequence[Path], result: dict[str, Any]) -> dict[str, Any]:
+    record, files = out / "download.json", out / "files"
+    if record.is_file() and (there := _recorded(record)) != data_set.name:
+        raise UserError(f"{out}: holds {there}; give {data_set.name} a folder of its own with --out")
+    if files.exists():
+        if not record.is_file():
+            raise UserError(
+                f"{files}: is there, but no download.json says what it is; choose another --out, or remove it"
+            )
         console.print(f"{out}: nothing to do")
         return result
     console.print(f"{data_set.name}: {data_set.note}")
@@ -126,9 +137,16 @@ def download(data_set: DataSet, out: Path, given: Sequence[Path] = ()) -> dict[s
         _take(data_set, given, archives)
     for remote in data_set.files:
         _complete(remote, archives / remote.name)
-    _unpack_all(data_set, archives, files)
-    write_json(record, result)
+    _unpack_all(data_set, archives, files, result)
     return result
+
+
+def _recorded(record: Path) -> str:
+    """The data set that a folder holds by its own word."""
+    try:
+        return str(json.loads(record.read_bytes())["data_set"])[:60]
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise UserError(f"{record}: is not what fsod wrote; remove the folder to fetch the data set anew") from error
 
 
 def _take(data_set: DataSet, given: Sequence[Path], archives: Path) -> None:
@@ -185,7 +203,7 @@ def _as_published(remote: RemoteFile, path: Path) -> bool:
     return file_md5(path) == remote.md5
 
 
-def _unpack_all(data_set: DataSet, archives: Path, files: Path) -> None:
+def _unpack_all(data_set: DataSet, archives: Path, files: Path, result: dict[str, Any]) -> None:
     building = files.with_name(".files.fsod-part")
     shutil.rmtree(building, ignore_errors=True)  # what a killed run left
     building.mkdir()
@@ -198,6 +216,7 @@ def _unpack_all(data_set: DataSet, archives: Path, files: Path) -> None:
                 place_file(archive, building / remote.name)
         if not (building / data_set.source).is_dir():
             raise UserError(f"{archives}: there is no {data_set.source!r} in what was fetched")
+        write_json(files.with_name("download.json"), result)  # before: files that are there are all there, and known
         building.replace(files)
     finally:
         shutil.rmtree(building, ignore_errors=True)

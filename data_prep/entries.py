@@ -11,6 +11,7 @@ from typing import Any
 
 from fsod.data.coco import ANNOTATIONS
 from fsod.errors import UserError
+from fsod.files import decoded
 
 SECTIONS = ("categories", "images", "annotations")
 
@@ -49,7 +50,7 @@ def read_entries(root: Path) -> dict[str, list[Entry]]:
     if not path.is_file():
         raise UserError(f"{root}: not a prepared folder ({ANNOTATIONS} is missing); make one with `fsod data prepare`")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = decoded(path.read_bytes())
         content = json.loads(text)
     except json.JSONDecodeError as error:
         raise UserError(f"{path}:{error.lineno}: not JSON from column {error.colno} on: {error.msg}") from error
@@ -73,7 +74,7 @@ def read_lists(root: Path) -> dict[str, list[Entry]]:
     lists: dict[str, list[Entry]] = {}
     for path in sorted((root / "splits").glob("*.txt")):
         section = path.relative_to(root).as_posix()
-        text = path.read_text(encoding="utf-8", errors="replace")
+        text = decoded(path.read_bytes(), "replace")
         ids = ((n, line.strip()) for n, line in enumerate(text.splitlines(), 1))
         ids_on = [(n, i) for n, i in ids if i and not i.startswith("#")]
         lists[section] = [Entry(section, position, n, i) for position, (n, i) in enumerate(ids_on)]

@@ -157,7 +157,8 @@ def check_boxes(sound: dict[str, list[Entry]]) -> list[Finding]:
     for entry in sound["annotations"]:
         if finding := _box_finding(entry, names, images):
             findings.append(finding)
-        if finding is None or (finding.change is not None and finding.change.update is not None):
+        kept = finding is None or (finding.change is not None and finding.change.update is not None)
+        if kept and not entry.value.get("iscrowd"):  # a crowd may lie on the objects that it is made of
             boxes.setdefault(entry.value["image_id"], []).append(entry)
     for in_image in boxes.values():
         findings += _doubles(in_image, names)

@@ -11,6 +11,7 @@ from typing import Any
 from data_prep.check import Check
 from data_prep.entries import SECTIONS
 from data_prep.folder import (
+    count_boxes,
     count_classes,
     finished_card,
     folder_under_construction,
@@ -53,7 +54,7 @@ def write_fixed(check: Check, out: Path) -> dict[str, Any]:
         "fingerprint": fingerprint,
         "fixed_from": str(check.root),
         "images": len(coco["images"]),
-        "boxes": len(coco["annotations"]),
+        "boxes": count_boxes(coco),
         "classes": count_classes(coco),
         "changes": len(log),
         "findings_left": {kind: left.count(kind) for kind in sorted(set(left))},

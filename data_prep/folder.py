@@ -2,7 +2,7 @@
 
 A folder is built beside its final place under a hidden name and renamed at the end. So a folder that exists is
 complete, and a killed run leaves nothing that looks like one. The next run starts the same work afresh, or goes on with it
-where the writer can tell what is done.
+where the writer can tell what is done. Of two runs on one folder the second is told who is at it.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,8 +22,10 @@ from rich.progress import track
 
 from fsod.data.coco import ANNOTATIONS, write_json
 from fsod.errors import UserError
+from fsod.files import held
 
 CARD = "card.json"
+_MARKER = "fingerprint"
 
 console = Console(stderr=True)
 
@@ -45,10 +48,12 @@ def finished_card(out: Path, fingerprint: str) -> dict[str, Any] | None:
     try:
         card = json.loads((out / CARD).read_text(encoding="utf-8"))
         same = card["fingerprint"] == fingerprint and (out / ANNOTATIONS).is_file()
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         raise UserError(f"{out}: exists and is not a folder made by fsod; choose another place") from None
     if not same:
-        raise UserError(f"{out}: was prepared from other content or with other settings; remove it to make it anew")
+        raise UserError(
+            f"{out}: was prepared from other content or with other settings; remove it to make it anew (as what an earlier fsod prepared)"
+        )
     console.print(f"{out}: nothing to do", highlight=False, soft_wrap=True)
     return dict(card)
 
@@ -63,26 +68,38 @@ def folder_under_construction(out: Path, *, resume: str | None = None) -> Iterat
             those who write every file under a temporary name and rename it; None starts with an empty folder.
 
     Raises:
-        UserError: the place cannot be written to.
+        UserError: the place cannot be written to, or another run is writing to it or has just done so.
     """
-    building = out.absolute().with_name(f".{out.absolute().name}.fsod-part")
-    marker = building / "fingerprint"
-    if resume is None or not marker.is_file() or marker.read_text(encoding="utf-8") != resume:
-        shutil.rmtree(building, ignore_errors=True)
+    place = out.absolute()
+    building = place.with_name(f".{place.name}.fsod-part")
+    with ExitStack() as stack:
         try:
-            (building / "images").mkdir(parents=True)
-            marker.write_text(resume or "", encoding="utf-8")
+            stack.enter_context(held(place.with_name(f".{place.name}.fsod-lock"), out))
+            _start(building, resume)
         except OSError as error:
             raise UserError(f"{out}: cannot be written: {error.strerror}") from error
-    try:
-        yield building
-        marker.unlink()
-        building.replace(out)
-    except BaseException as error:
-        # an interrupt, which is no Exception, leaves to the next run what a kill leaves
-        if resume is None or isinstance(error, Exception):
-            shutil.rmtree(building, ignore_errors=True)
-        raise
+        try:
+            if place.is_dir() and any(place.iterdir()):
+                raise UserError(f"{out}: another run has just written it; run the same command again")
+            yield building
+            (building / _MARKER).unlink()
+            building.replace(out)
+        except BaseException as error:
+            # an interrupt, which is no Exception, leaves to the next run what a kill leaves
+            if resume is None or isinstance(error, Exception):
+                shutil.rmtree(building, ignore_errors=True)
+            raise
+
+
+def _start(building: Path, resume: str | None) -> None:
+    """The folder with what a killed run of the same fingerprint has finished in it, or without anything."""
+    marker = building / _MARKER
+    if resume is None or not marker.is_file() or marker.read_text(encoding="utf-8") != resume:
+        shutil.rmtree(building, ignore_errors=True)
+        (building / "images").mkdir(parents=True)
+        marker.write_text(resume or "", encoding="utf-8")
+    for half in (building / "images").glob("*.part"):
+        half.unlink()
 
 
 def write_folder(folder: Path, coco: dict[str, Any], lists: dict[str, list[str]], card: dict[str, Any]) -> None:
@@ -104,11 +121,23 @@ def write_folder(folder: Path, coco: dict[str, Any], lists: dict[str, list[str]]
 
 
 def count_classes(coco: dict[str, Any]) -> dict[str, dict[str, int]]:
-    """Boxes and images of each class: ``{"ship": {"boxes": 3, "images": 2}, ...}``, in the order of the categories."""
+    """Boxes and images of each class: ``{"ship": {"boxes": 3, "images": 2}, ...}``, in the order of the categories.
+
+    Crowds do not count.
+    """
     images: dict[int, list[int]] = {c["id"]: [] for c in coco["categories"]}
-    for annotation in coco["annotations"]:
+    for annotation in _objects(coco):
         images[annotation["category_id"]].append(annotation["image_id"])
     return {c["name"]: {"boxes": len(images[c["id"]]), "images": len(set(images[c["id"]]))} for c in coco["categories"]}
+
+
+def count_boxes(coco: dict[str, Any]) -> int:
+    """Boxes of all classes; crowds do not count."""
+    return len(_objects(coco))
+
+
+def _objects(coco: dict[str, Any]) -> list[dict[str, Any]]:
+    return [annotation for annotation in coco["annotations"] if not annotation.get("iscrowd")]
 
 
 def place_file(source: Path, target: Path) -> None:
@@ -120,7 +149,12 @@ def place_file(source: Path, target: Path) -> None:
 
 
 def in_threads(work: Callable[[Item], Result], items: Sequence[Item], description: str) -> list[Result]:
-    """``[work(item) for item in items]`` on all cores with a progress bar; the first item that fails raises."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    """``[work(item) for item in items]`` on all cores with a progress bar; the first item that fails raises.
+
+    What libraries warn of on the way (Pillow of EXIF data, GDAL of a missing georeference) is not shown: it names neither
+    the file nor what follows for the user, which is for ``work`` to say.
+    """
+    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        warnings.simplefilter("ignore")  # here: threads undo the filters of one another
         results: Iterable[Result] = pool.map(work, items)
         return list(track(results, description, len(items), console=console))

@@ -7,16 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyogrio
+import shapely
 
+from data_prep.content import content_of
 from data_prep.source import Item, Problem
 from data_prep.source_files import files, pair
 from fsod.errors import UserError
 from fsod.geo.labels import LabelLayer, read_layer
+from fsod.geo.scene import Scene
 
 RASTERS = (".tif", ".tiff", ".jp2", ".vrt", ".img")
-VECTORS = (".geojson", ".json", ".gpkg", ".shp", ".fgb")
-SHAPEFILE = (".shp", ".dbf", ".shx", ".prj", ".cpg")
-"""A Shapefile is several files of one stem."""
+VECTORS = (".geojson", ".json", ".gpkg", ".shp", ".fgb", ".tab", ".mif", ".kml", ".gml", ".gdb")
+GEODATABASE = ".gdb"
+"""A folder that is read as one vector file."""
 
 MAX_WINDOW_PX = 4096
 
@@ -53,27 +57,50 @@ class LabelSettings:
 def pair_scenes(scenes: Path, labels: Path) -> tuple[list[Item], list[Problem]]:
     """Each scene with the file of its labels, and scenes and files that are alone."""
     for path in (scenes, labels):
-        if not path.exists():
+        if not (path.is_file() or path.is_dir()):  # a pipe would wait for ever for its other end
             raise UserError(f"{path}: no such file or folder")
     rasters = files(scenes, *RASTERS) if scenes.is_dir() else [scenes]
     if not rasters:
         raise UserError(f"{scenes}: holds no raster ({', '.join(RASTERS)})")
-    if labels.is_dir():
-        return pair(rasters, files(labels, *VECTORS))
+    if labels.is_dir() and labels.suffix.lower() != GEODATABASE:
+        return pair(rasters, sorted([*files(labels, *VECTORS), *geodatabases(labels)]))
     items, problems = pair(rasters, rasters)
     return [Item(item.id, item.image, item.stem, labels) for item in items], problems
 
 
-def label_fingerprint(items: list[Item], problems: list[Problem], settings: LabelSettings) -> str:
-    """Hash of the labels' bytes, the scenes' names and sizes, and the settings."""
-    content = hashlib.sha256(f"labels 1 {settings} {[(p.place(), p.why) for p in problems]}".encode())
-    for item in items:
-        content.update(f"{item.stem} {item.image.stat().st_size} {item.truth}".encode())
-    for path in sorted({item.truth for item in items if item.truth}):
-        suffixes = SHAPEFILE if path.suffix.lower() == ".shp" else (path.suffix,)
-        for part in (path.with_suffix(suffix) for suffix in suffixes):
-            content.update(part.read_bytes() if part.is_file() else b"")
+def label_fingerprint(
+    settings: LabelSettings, problems: list[Problem], layers: list[LabelLayer], scenes: list[tuple[str, Scene, int]]
+) -> str:
+    """Hash of labels and scenes as they were read, of the scenes' bytes, and of the settings.
+
+    The labels' files do not tell: a GeoPackage that QGIS has open is changed in another file, and other formats consist of
+    many.
+
+    Args:
+        settings: how they were read.
+        problems: what cannot be used.
+        layers: the labels.
+        scenes: stem of each scene, the scene, and the position of its labels in ``layers``.
+
+    Raises:
+        UserError: a file of a scene cannot be read.
+    """
+    content = hashlib.sha256(f"labels 2 {settings} {[(p.place(), p.why) for p in problems]}".encode())
+    for layer in layers:
+        crs = layer.geometry.crs and layer.geometry.crs.to_wkt()
+        content.update(f" {crs} {layer.class_names} {layer.features.tolist()} ".encode())
+        content.update(b" ".join(shapely.to_wkb(np.asarray(layer.geometry)).tolist()))
+    for stem, scene, labels in scenes:
+        ground = scene.georeference.crs and scene.georeference.crs.to_wkt(), tuple(scene.georeference.transform)
+        content.update(f" {stem} {labels} {scene.width_px} {scene.height_px} {ground} {scene.rule}".encode())
+    content.update(content_of([Path(scene.name) for _, scene, _ in scenes], "looking for changes").encode())
     return content.hexdigest()
+
+
+def geodatabases(folder: Path) -> list[Path]:
+    """File geodatabases directly in a folder, sorted."""
+    found = (p for p in folder.iterdir() if p.suffix.lower() == GEODATABASE and not p.name.startswith("."))
+    return sorted(path for path in found if path.is_dir())
 
 
 def raise_first(problems: list[Problem], settings: LabelSettings) -> None:
@@ -95,6 +122,21 @@ def read_layers(items: list[Item], settings: LabelSettings, problems: list[Probl
             problems += [Problem(path, f"feature {i}: {why}") for i, why in layer.refused.items()]
         raise_first(problems, settings)
     return layers
+
+
+def assumed_encoding(layer: LabelLayer) -> list[str]:
+    """A warning where a Shapefile does not say how its texts are encoded, and the classes show that it matters."""
+    path = layer.path
+    sidecars = {part.suffix.lower() for part in path.parent.iterdir() if part.stem == path.stem}
+    strange = [name for name in layer.class_names if not name.isascii()]
+    if path.suffix.lower() != ".shp" or ".cpg" in sidecars or not strange:
+        return []
+    encoding = pyogrio.read_info(path)["encoding"]
+    warning = (
+        f"{path}: does not say how its texts are encoded; read as {encoding}, which gives a class {strange[0]!r}; "
+        f"if that is wrong write the right encoding, as UTF-8, into {path.with_suffix('.cpg').name}"
+    )
+    return [warning]
 
 
 def as_problem(path: Path, error: UserError) -> Problem:

@@ -64,8 +64,8 @@ def prepare_nwpu(source: Path, out: Path, *, skip_bad: bool = False) -> dict[str
     Args:
         source: the folder that holds ``positive image set`` and ``ground truth``.
         out: the folder to write.
-        skip_bad: leave out what cannot be used and list it in the card instead of raising at the first: a line leaves
-            out its box, a damaged image, or a positive one without a single good box, leaves out the image.
+        skip_bad: leave out images with anything that cannot be used (a line, the file itself, a positive one without a
+            box), and list it in the card, instead of raising at the first.
 
     Returns:
         The card, as written to ``out/card.json``: counts of images and boxes, what was refused and why, how many of the
@@ -129,7 +129,7 @@ def _read(item: Item, size_px: tuple[int, int]) -> Iterator[Box | Problem]:
         usable += isinstance(box, Box)
         yield box if isinstance(box, Box) else Problem(item.truth, box, number)
     if not usable:
-        yield Problem(item.truth, "holds no usable box, but its image is in the positive set", loses_image=True)
+        yield Problem(item.truth, "holds no usable box, but its image is in the positive set")
 
 
 def _parse(line: str, size_px: tuple[int, int]) -> Box | str:

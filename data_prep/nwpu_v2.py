@@ -43,7 +43,7 @@ def prepare_nwpu_v2(source: Path, out: Path, *, skip_bad: bool = False) -> dict[
     Args:
         source: the folder that holds ``Annotations`` and ``JPEGImages``.
         out: the folder to write.
-        skip_bad: leave out what cannot be used and list it in the card instead of raising at the first.
+        skip_bad: leave out images with anything that cannot be used instead of raising at the first; the card lists it.
 
     Returns:
         The card; see :func:`data_prep.reading.write_source`.

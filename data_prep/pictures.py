@@ -3,7 +3,7 @@
 What the network is shown in training must be what it is shown in a scene. So an image is read by the rule of
 :mod:`fsod.geo.pixels`, which scales 16-bit and float, picks the colours of many bands and blackens what is not valid. If
 the plain reading of the file gives the very same pixels, the file goes as it is; else the pixels are written as PNG. A JPEG is
-8-bit always and goes as it is.
+8-bit always and goes as it is; its ground GSD is that of its world file or of the like.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from PIL import Image
 from data_prep.folder import place_file
 from fsod.data.coco import IMAGE_FORMATS
 from fsod.errors import UserError
-from fsod.geo.scene import open_scene
+from fsod.geo.georeference import read_georeference
+from fsod.geo.scene import open_dataset, open_scene
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".jp2"))
 """What is taken for an image where a folder is searched, in lower case."""
@@ -27,6 +28,7 @@ SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp",
 MAX_PX = 170_000_000
 """Pillow refuses to open larger images, so a prepared folder cannot hold them."""
 
+_LFS_POINTER = b"version https://git-lfs"
 _ORIENTATION, _UPRIGHT = 0x0112, 1
 
 
@@ -71,7 +73,7 @@ def open_picture(path: Path) -> Picture:
     plain = _read_plainly(path)
     if plain is not None and plain.kind in ("JPEG", "MPO"):
         height, width = plain.rgb.shape[:2]
-        return Picture(path, width, height)
+        return Picture(path, width, height, _gsd_m(path))
     with open_scene(path) as scene:
         width, height, gsd_m = scene.width_px, scene.height_px, scene.georeference.gsd_m
         if width * height > MAX_PX:
@@ -83,6 +85,15 @@ def open_picture(path: Path) -> Picture:
     return Picture(path, width, height, gsd_m, scaling, rgb)
 
 
+def _gsd_m(path: Path) -> float | None:
+    """Ground size of a pixel in metres, None where the file is not georeferenced."""
+    try:
+        with open_dataset(str(path)) as dataset:
+            return read_georeference(dataset, str(path))[0].gsd_m
+    except UserError:  # a kind of JPEG that Pillow knows and GDAL does not: there is nobody to know a place for it
+        return None
+
+
 class _Plain(NamedTuple):
     kind: str | None
     rgb: NDArray[np.uint8]
@@ -91,7 +102,15 @@ class _Plain(NamedTuple):
 def _read_plainly(path: Path) -> _Plain | None:
     """The format and the pixels (H, W, 3) that Pillow sees; None where it cannot say, which is no fault of the file."""
     if not path.is_file():
-        raise UserError(f"{path}: no such image")
+        gone = (
+            f"is a link to {path.readlink()}, which is not there; fetch it first"
+            if path.is_symlink()
+            else "no such image"
+        )
+        raise UserError(f"{path}: {gone}")
+    with path.open("rb") as file:
+        if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
+            raise UserError(f"{path}: is a pointer of Git LFS and no image; fetch the image with `git lfs pull`")
     kind = None
     try:
         with Image.open(path, formats=IMAGE_FORMATS) as image:

@@ -11,7 +11,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from data_prep.content import bytes_of
 from data_prep.folder import (
+    count_boxes,
     count_classes,
     finished_card,
     folder_under_construction,
@@ -55,7 +57,7 @@ def prepare_prepared(source: Path, out: Path, *, skip_bad: bool = False) -> dict
             "source": str(source),
             "fingerprint": fingerprint,
             "images": len(folder.images),
-            "boxes": len(coco["annotations"]),
+            "boxes": count_boxes(coco),
             "classes": count_classes(coco),
             "lists": {name: len(ids) for name, ids in lists.items()},
         }
@@ -64,8 +66,5 @@ def prepare_prepared(source: Path, out: Path, *, skip_bad: bool = False) -> dict
 
 
 def _fingerprint(folder: CocoFolder, lists: dict[str, list[str]]) -> str:
-    content = hashlib.sha256(f"prepared 1 {folder.sha256} {lists}".encode())
-    for image in folder.images:
-        size = image.path.stat().st_size if image.path.is_file() else 0  # read_image says that it is missing
-        content.update(f" {image.id} {size}".encode())
-    return content.hexdigest()
+    images = bytes_of([image.path for image in folder.images], "looking for changes")
+    return hashlib.sha256(f"prepared 2 {folder.sha256} {lists} {images}".encode()).hexdigest()

@@ -2,21 +2,27 @@
 
 A reader looks over a data set without opening an image and returns a :class:`data_prep.source.Source`. Here every image is
 opened, the reader is asked for its boxes, and the folder is written. The first problem is raised, or with ``skip_bad`` all
-are left out and listed in the card. Nothing is repaired.
+are listed in the card and the images that have any are left out: with an object missing, an image would say that there is
+nothing but background at its place. Nothing is repaired.
 """
 
 from __future__ import annotations
 
 import hashlib
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rasterio.errors import NotGeoreferencedWarning
-
 from data_prep.annotations import add_box, no_annotations
-from data_prep.folder import count_classes, finished_card, folder_under_construction, in_threads, write_folder
+from data_prep.content import content_of
+from data_prep.folder import (
+    count_boxes,
+    count_classes,
+    finished_card,
+    folder_under_construction,
+    in_threads,
+    write_folder,
+)
 from data_prep.pictures import Picture, open_picture
 from data_prep.source import Box, Item, Problem, Source
 from fsod.errors import UserError
@@ -40,7 +46,8 @@ def write_source(source: Source, out: Path, *, skip_bad: bool) -> dict[str, Any]
     Args:
         source: what a reader found.
         out: the folder to write.
-        skip_bad: leave out what cannot be used and list it in the card instead of raising at the first.
+        skip_bad: leave out images with anything that cannot be used, and list it in the card, instead of raising at the
+            first.
 
     Returns:
         The card, as written to ``out/card.json``.
@@ -70,7 +77,8 @@ def write_source(source: Source, out: Path, *, skip_bad: bool) -> dict[str, Any]
             "images": len(coco["images"]),
             "images_without_boxes": sum(not reading.boxes for reading in good),
             "images_scaled_to_png": sum("pixels" in image for image in coco["images"]),
-            "boxes": len(coco["annotations"]),
+            "boxes": count_boxes(coco),
+            "crowds": len(coco["annotations"]) - count_boxes(coco),
             "boxes_clipped": sum(box.clipped for reading in good for box in reading.boxes),
             "boxes_difficult": sum(box.difficult for reading in good for box in reading.boxes),
             "classes": count_classes(coco),
@@ -83,18 +91,19 @@ def write_source(source: Source, out: Path, *, skip_bad: bool) -> dict[str, Any]
 
 
 def _fingerprint(source: Source, skip_bad: bool) -> str:
-    """Hash of the boxes' files, the images' names and sizes, and what else decides the result."""
+    """Hash of the boxes' files, the images and what belongs to them, and what else decides the result."""
     problems = [(problem.place(source.root), problem.why) for problem in source.problems]
-    found = (source.format, 2, skip_bad, problems, source.class_names, source.lists, source.card)
+    found = (source.format, 3, skip_bad, problems, source.class_names, source.lists, source.card)
     content = hashlib.sha256(repr(found).encode())
     try:
         for item in source.items:
             truth = item.truth.read_bytes() if item.truth else b""
-            content.update(f"{item.id} {item.stem} {item.image.stat().st_size} {len(truth)} ".encode() + truth)
+            content.update(f"{item.id} {item.stem} {len(truth)} ".encode() + truth)
         for path in source.deciding:
             content.update(path.read_bytes())
     except OSError as error:
         raise UserError(f"{error.filename}: cannot be read: {error.strerror}") from error
+    content.update(content_of([item.image for item in source.items], "looking for changes").encode())
     return content.hexdigest()
 
 
@@ -104,10 +113,7 @@ def _raise_first(problems: list[Problem], skip_bad: bool) -> None:
 
 
 def _read_all(source: Source, images: Path, skip_bad: bool) -> list[_Reading]:
-    with warnings.catch_warnings():
-        # scenes silence it themselves, each its own, but threads undo that of one another
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        return in_threads(lambda i: _read(source, i, images, skip_bad), source.items, f"reading {source.format}")
+    return in_threads(lambda i: _read(source, i, images, skip_bad), source.items, f"reading {source.format}")
 
 
 def _read(source: Source, item: Item, images: Path, skip_bad: bool) -> _Reading:
@@ -118,11 +124,11 @@ def _read(source: Source, item: Item, images: Path, skip_bad: bool) -> _Reading:
         picture = open_picture(item.image)
         found += source.read(item, (picture.width_px, picture.height_px))
     except UserError as error:
-        found.append(Problem(item.image, str(error).removeprefix(f"{item.image}: "), loses_image=True))
+        found.append(Problem(item.image, str(error).removeprefix(f"{item.image}: ")))
     problems = [entry for entry in found if isinstance(entry, Problem)]
     _raise_first(problems, skip_bad)
     boxes = [entry for entry in found if isinstance(entry, Box)]
-    if picture is None or any(problem.loses_image for problem in problems):
+    if picture is None or problems:
         return _Reading(None, [], problems)
     return _Reading(_entry(item, picture, images), boxes, problems)
 
@@ -149,7 +155,8 @@ def _coco(readings: list[_Reading], class_names: tuple[str, ...] | None) -> dict
         assert reading.entry is not None
         coco["images"].append(reading.entry)
         for box in reading.boxes:
-            add_box(coco, box.xyxy_px, class_ids[box.class_name], **({"difficult": 1} if box.difficult else {}))
+            more = {"difficult": 1} if box.difficult else {}
+            add_box(coco, box.xyxy_px, class_ids[box.class_name], **more, iscrowd=int(box.crowd))
     return coco
 
 

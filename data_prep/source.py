@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,22 +10,24 @@ from typing import Any
 
 import numpy as np
 
+from fsod.errors import is_printable
+
 
 @dataclass(frozen=True)
 class Problem:
     """Something of a source that cannot be used.
 
+    If it is an object of an image, the image cannot be used either: what it shows there would pass for background.
+
     Attributes:
         path: the file.
         why: what is wrong with it, to be read after the place.
         line: of the file, from 1.
-        loses_image: the image cannot be used either, as nobody knows what it shows.
     """
 
     path: Path
     why: str
     line: int | None = None
-    loses_image: bool = False
 
     def place(self, root: Path | None = None) -> str:
         """``file:line``, the file relative to ``root`` if one is given and it lies there."""
@@ -41,13 +44,15 @@ class Box:
         class_name: as the prepared folder will call it.
         xyxy_px: edges in pixels: 0 is the left (upper) edge of the first pixel; inside the image.
         clipped: the source's box reached beyond the image.
-        difficult: the source says that it is hard to recognise.
+        difficult: the source says that it is hard to recognise; who finds it, or does not, is neither right nor wrong.
+        crowd: around many objects that have no box each; nothing that is found in it is wrong.
     """
 
     class_name: str
     xyxy_px: tuple[float, float, float, float]
     clipped: bool = False
     difficult: bool = False
+    crowd: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,7 @@ def checked_box(
     *,
     slack_px: float = 0.0,
     difficult: bool = False,
+    crowd: bool = False,
 ) -> Box | str:
     """The box inside its image of ``size_px`` (width, height), or what is wrong with it.
 
@@ -112,7 +118,10 @@ def checked_box(
         size_px: width and height of the image.
         slack_px: how far it may reach beyond the image; it is clipped then.
         difficult: what the source says of it.
+        crowd: it is many.
     """
+    if not is_printable(class_name):
+        return f"class {reprlib.repr(class_name)} has characters that cannot be printed"
     x1, y1, x2, y2 = xyxy_px
     shown = f"box ({x1:g},{y1:g}),({x2:g},{y2:g})"
     if not (x1 < x2 and y1 < y2):
@@ -122,7 +131,7 @@ def checked_box(
     if not beyond <= slack_px or inside[0] >= inside[2] or inside[1] >= inside[3]:
         return f"{shown} lies outside its image of {size_px[0]}x{size_px[1]} px"
     if beyond == 0:
-        return Box(class_name, xyxy_px, difficult=difficult)
+        return Box(class_name, xyxy_px, difficult=difficult, crowd=crowd)
     left, top, right, bottom = inside.tolist()
     # a rounding error of the last decimal is no news
-    return Box(class_name, (left, top, right, bottom), beyond > 0.01, difficult)
+    return Box(class_name, (left, top, right, bottom), beyond > 0.01, difficult, crowd)

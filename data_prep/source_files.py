@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from urllib.parse import unquote
 
 from data_prep.pictures import SUFFIXES
 from data_prep.source import Item, Problem
+from fsod.files import decoded
 
+_FOREIGN = re.compile(r"[a-z]+://|/|~|\\|[A-Za-z]:|\.\.[/\\]")
+"""What a path begins with that does not begin where it is written."""
 _NUMBER = re.compile(r"[+-]?(\d{1,12}(\.\d{0,20})?|\.\d{1,20})([eE][+-]?\d{1,2})?", re.ASCII)
 
 
@@ -23,7 +28,19 @@ def files(folder: Path, *suffixes: str) -> list[Path]:
     if not folder.is_dir():
         return []
     found = (p for p in folder.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith("."))
-    return sorted(p for p in found if p.is_file())
+    # a link that leads nowhere is a file that has not been fetched yet, which whoever opens it says
+    return sorted(p for p in found if p.is_file() or (p.is_symlink() and not p.exists()))
+
+
+def folders_within(folder: Path) -> list[Path]:
+    """A folder and all folders in it, sorted, through links, too."""
+    found: dict[Path, Path] = {}
+    for place, inner, _ in os.walk(folder, followlinks=True):
+        if Path(place).resolve() in found:
+            inner.clear()  # a link to where we have been
+        else:
+            found[Path(place).resolve()] = Path(place)
+    return sorted(found.values())
 
 
 def pair(images: Iterable[Path], truths: Iterable[Path]) -> tuple[list[Item], list[Problem]]:
@@ -72,11 +89,39 @@ def unique_stems(paths: list[Path], root: Path, problems: list[Problem]) -> dict
 
 
 def inside(path: Path, root: Path) -> Path | None:
-    """The path, if it is there and inside ``root``."""
+    """The path without its detours, if it is there and inside ``root``.
+
+    By its name: links that a user's own tools have put into the folder may lead out of it (Hugging Face, DVC, git-annex),
+    names in files that come from elsewhere may not.
+    """
     try:
-        return path if path.exists() and path.resolve().is_relative_to(root.resolve()) else None
-    except (OSError, ValueError):  # a name too long, or with a zero byte in it
-        return None
+        if path.exists() or path.is_symlink():
+            place, top = (Path(os.path.normpath(p.absolute())) for p in (path, root))
+            if place.is_relative_to(top):
+                return root / place.relative_to(top)
+            if path.resolve().is_relative_to(root.resolve()):  # the folder by another name
+                return path
+    except (OSError, ValueError, RuntimeError):  # a name too long, with a zero byte in it, a link to itself
+        pass
+    return None
+
+
+def spellings(name: str) -> list[str]:
+    """A path as it stands, then as it is meant where the program that wrote it has other slashes, or writes %20."""
+    names = (name, unquote(name, errors="strict") if "%" in name else name)
+    return list(dict.fromkeys([*names, *(plain.replace("\\", "/") for plain in names)]))
+
+
+def foreign_ends(name: str) -> list[str]:
+    """A path itself; if it leads to a place on another machine, also its ends, the longest first.
+
+    ``/content/ships/images/1.jpg`` may be meant by ``ships/images/1.jpg``, ``images/1.jpg`` or ``1.jpg``.
+    """
+    start = _FOREIGN.match(name)
+    if start is None:
+        return [name]
+    parts = [part for part in re.split(r"[/\\]", name[start.end() :]) if part not in ("", ".", "..")]
+    return [name, *("/".join(parts[i:]) for i in range(len(parts)))]
 
 
 def read_list(path: Path, known: Iterable[str], problems: list[Problem]) -> list[str]:
@@ -107,7 +152,7 @@ def with_trainval(lists: dict[str, list[str]]) -> dict[str, list[str]]:
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Line numbers, from 1, and lines that are not blank, without what surrounds them."""
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    text = decoded(path.read_bytes(), "replace").replace("\r\n", "\n").replace("\r", "\n")
     return ((n, line.strip()) for n, line in enumerate(text.split("\n"), 1) if line.strip())
 
 

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pyproj
 import rasterio
-import yaml
 from affine import Affine
 from numpy.typing import NDArray
 from pydantic import ValidationError
@@ -30,6 +29,7 @@ from fsod.errors import UserError, nearest
 from fsod.geo.georeference import Georeference
 from fsod.geo.layer_files import write_layer
 from fsod.geo.vector import Layer
+from fsod.yaml_file import read_yaml
 
 SCENE = "scene_000"
 _SPREAD = 6  # boxes by which a class may be ahead and still be drawn next: keeps the company of classes varied
@@ -64,9 +64,7 @@ def load_spec(path: Path) -> SceneSpec:
     if not path.is_file():
         raise UserError(f"{path}: no such specification of scenes")
     try:
-        return SceneSpec.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+        return SceneSpec.model_validate(read_yaml(path))
     except ValidationError as error:
         problem = error.errors()[0]
         key = ".".join(str(part) for part in problem["loc"]) or "the specification"

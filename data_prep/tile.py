@@ -24,7 +24,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from data_prep.annotations import add_box, cut_boxes, no_annotations
-from data_prep.folder import count_classes, finished_card, folder_under_construction, in_threads, write_folder
+from data_prep.content import bytes_of
+from data_prep.folder import (
+    count_boxes,
+    count_classes,
+    finished_card,
+    folder_under_construction,
+    in_threads,
+    write_folder,
+)
 from data_prep.tile_grid import Tile, cut_tiles, resample
 from fsod.data.coco import CocoFolder, ImageRecord, load_folder, read_ids, read_image
 from fsod.errors import UserError
@@ -132,7 +140,7 @@ def tile_folder(
             "images_cut": len(cuts),
             "images_resampled": sum(cut.resampled is not cut.original for cut in cuts),
             "empty_tiles_left_out": sum(len(cut.tiles) for cut in cuts) - len(coco["images"]),
-            "boxes": len(coco["annotations"]),
+            "boxes": count_boxes(coco),
             "classes": count_classes(coco),
             "cut_boxes": sum(len(image["cut_boxes_xywh_px"]) for image in coco["images"]),
             "objects_in_no_tile": _in_no_tile(cuts),
@@ -198,12 +206,11 @@ def _lists(whole: CocoFolder) -> dict[str, list[str]]:
 
 
 def _fingerprint(folder: CocoFolder, settings: dict[str, Any], lists: dict[str, list[str]]) -> str:
-    content = hashlib.sha256(f"tiles 2 {folder.sha256} {settings} {lists}".encode())
     for image in folder.images:
         if not image.path.is_file():
             raise UserError(f"{image.path}: no such image")
-        content.update(f" {image.id} {image.path.stat().st_size}".encode())
-    return content.hexdigest()
+    chosen = [image.id for image in folder.images], bytes_of([i.path for i in folder.images], "looking for changes")
+    return hashlib.sha256(f"tiles 3 {folder.sha256} {settings} {lists} {chosen}".encode()).hexdigest()
 
 
 def _is_written(cut: _CutImage, tile: Tile, keep_empty: float) -> bool:
@@ -243,8 +250,11 @@ def _coco(names: tuple[str, ...], cuts: list[_CutImage], image_format: str, firs
         for tile in cut.tiles:
             coco["images"].append(_image_entry(cut, tile, image_format, first_id + len(coco["images"])))
             for box, i in zip(tile.boxes_xyxy_px.tolist(), tile.kept.tolist(), strict=True):
+                more = {"difficult": 1} if cut.original.difficult[i] else {}
                 source_id = int(cut.original.source_box_ids[i])
-                add_box(coco, box, int(cut.original.class_ids[i]), source_id=source_id)
+                add_box(coco, box, int(cut.original.class_ids[i]), source_id=source_id, **more)
+            for box, i in zip(tile.crowd_xyxy_px.tolist(), tile.crowds.tolist(), strict=True):
+                add_box(coco, box, int(cut.original.crowd_class_ids[i]), iscrowd=1)
     return coco
 
 

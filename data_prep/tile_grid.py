@@ -27,6 +27,8 @@ class Tile:
         kept: (n,) positions of those boxes among the image's.
         cut_xyxy_px: (m, 4) float64, what is visible of boxes that are not kept, in the tile's own pixels.
         cut_class_ids: (m,) int64, their classes.
+        crowd_xyxy_px: (k, 4) float64, what is visible of crowds, in the tile's own pixels.
+        crowds: (k,) positions of those crowds among the image's.
     """
 
     xywh_px: tuple[int, int, int, int]
@@ -34,6 +36,8 @@ class Tile:
     kept: NDArray[np.intp]
     cut_xyxy_px: NDArray[np.float64]
     cut_class_ids: NDArray[np.int64]
+    crowd_xyxy_px: NDArray[np.float64]
+    crowds: NDArray[np.intp]
 
 
 def starts_px(length_px: int, window_px: int, overlap_px: int) -> list[int]:
@@ -56,6 +60,8 @@ def cut_tiles(image: ImageRecord, window_px: int, overlap_px: int, min_kept_area
             cut = ~keep & (visible > 0)
             cut_before = np.clip(image.cut_boxes_xyxy_px - origin, 0, size)
             shown = area_px(cut_before) > 0
+            crowd = np.clip(image.crowd_boxes_xyxy_px - origin, 0, size)
+            crowds = np.flatnonzero(area_px(crowd) > 0)
             tiles.append(
                 Tile(
                     (x, y, width, height),
@@ -63,6 +69,8 @@ def cut_tiles(image: ImageRecord, window_px: int, overlap_px: int, min_kept_area
                     np.flatnonzero(keep),
                     np.concatenate([inside[cut], cut_before[shown]]),
                     np.concatenate([image.class_ids[cut], image.cut_class_ids[shown]]),
+                    crowd[crowds],
+                    crowds,
                 )
             )
     return tiles
@@ -85,5 +93,6 @@ def resample(image: ImageRecord, gsd_m: float) -> ImageRecord:
         height_px=height,
         boxes_xyxy_px=np.minimum(image.boxes_xyxy_px * scale, size),
         cut_boxes_xyxy_px=np.minimum(image.cut_boxes_xyxy_px * scale, size),
+        crowd_boxes_xyxy_px=np.minimum(image.crowd_boxes_xyxy_px * scale, size),
         gsd_m=float(image.gsd_m / np.sqrt(x * y)),
     )

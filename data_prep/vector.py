@@ -3,7 +3,7 @@
 ::
 
     SCENES    a raster, or a folder of them
-    LABELS    one vector file for all scenes, or a folder with one for each, of the same stem
+    LABELS    one vector file (or file geodatabase) for all scenes, or a folder with one for each, of the same stem
 
 Coordinates go through the coordinate systems of file and raster to the raster's pixels and count from its upper left
 corner: 0 is the left (upper) edge of the first pixel, and boxes are not rounded. Without a usable coordinate system of the
@@ -27,7 +27,15 @@ from PIL import Image
 
 from data_prep.annotations import add_box, cut_boxes, no_annotations
 from data_prep.folder import count_classes, finished_card, folder_under_construction, in_threads, write_folder
-from data_prep.label_files import LabelSettings, as_problem, label_fingerprint, pair_scenes, raise_first, read_layers
+from data_prep.label_files import (
+    LabelSettings,
+    as_problem,
+    assumed_encoding,
+    label_fingerprint,
+    pair_scenes,
+    raise_first,
+    read_layers,
+)
 from data_prep.source import Item, Problem
 from data_prep.tile_grid import Tile, cut_tiles
 from fsod.data.coco import ImageRecord
@@ -83,14 +91,16 @@ def prepare_labels(scenes: Path, labels: Path, out: Path, settings: LabelSetting
             cannot be read, a feature without a class, that is neither polygon nor sized point, or on no scene.
     """
     items, problems = pair_scenes(scenes, labels)
-    fingerprint = label_fingerprint(items, problems, settings)
-    if card := finished_card(out, fingerprint):
-        return card
     raise_first(problems, settings)
     layers = read_layers(items, settings, problems)
     plans = _plan_all(items, layers, settings, problems)
     if not plans:
         raise UserError(f"{scenes}: no scene of it can be used; {problems[0].place()}: {problems[0].why}")
+    numbers = {path: i for i, path in enumerate(layers)}
+    seen = [(plan.record.source, plan.scene, numbers[plan.labels]) for plan in plans]
+    fingerprint = label_fingerprint(settings, problems, list(layers.values()), seen)
+    if card := finished_card(out, fingerprint):
+        return card
     jobs = [(plan, tile) for plan in plans for tile in plan.tiles]
     with folder_under_construction(out) as folder:
         entries = in_threads(lambda job: _write_window(*job, folder / "images", settings), jobs, "reading scenes")
@@ -111,7 +121,10 @@ def prepare_labels(scenes: Path, labels: Path, out: Path, settings: LabelSetting
             "boxes": len(coco["annotations"]),
             "classes": count_classes(coco),
             "pixels": {plan.record.source: str(plan.scene.rule) for plan in plans},
-            "warnings": [warning for plan in plans for warning in plan.scene.warnings],
+            "warnings": [
+                *(warning for plan in plans for warning in plan.scene.warnings),
+                *(warning for layer in layers.values() for warning in assumed_encoding(layer)),
+            ],
             "refused": [{"where": problem.place(), "why": problem.why} for problem in problems],
         }
         write_folder(folder, coco, {}, card)

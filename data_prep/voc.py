@@ -6,6 +6,9 @@
     SOURCE/JPEGImages/NAME.jpg             or any other image format
     SOURCE/ImageSets/Main/{train,val,trainval,test}.txt   optional
 
+    SOURCE/Annotations/NAME.xml, SOURCE/images/NAME.jpg   as Label Studio exports it
+    SOURCE/{train,valid,test}/NAME.{xml,jpg}              as Roboflow does, each folder a list; or SOURCE/NAME.{xml,jpg}
+
 Image and annotation belong together by name; ``<filename>`` and ``<path>`` are often wrong and not looked at. The classes
 are those that the files name, in alphabetical order. Boxes of ``<part>`` are not read. ``<difficult>`` objects are kept,
 marked ``difficult`` in the annotations and counted in the card.
@@ -31,9 +34,9 @@ def prepare_voc(source: Path, out: Path, *, skip_bad: bool = False) -> dict[str,
     """Reads a data set in the layout of Pascal VOC and writes a prepared folder.
 
     Args:
-        source: the folder that holds ``Annotations`` and ``JPEGImages``.
+        source: the folder that holds ``Annotations`` and ``JPEGImages``, or annotations beside their images.
         out: the folder to write.
-        skip_bad: leave out what cannot be used and list it in the card instead of raising at the first.
+        skip_bad: leave out images with anything that cannot be used instead of raising at the first; the card lists it.
 
     Returns:
         The card; see :func:`data_prep.reading.write_source`.
@@ -49,10 +52,26 @@ def prepare_voc_edges(source: Path, out: Path, *, skip_bad: bool = False) -> dic
     return _prepare("voc-edges", source, out, skip_bad, first_px=0)
 
 
+def _flat_parts(source: Path) -> dict[str, Path]:
+    """The folders that hold annotations beside their images, by the names of their lists; the whole has none."""
+    folders = {"": source, **{name: source / name for name in ("train", "valid", "val", "test")}}
+    return {name: folder for name, folder in folders.items() if files(folder, ".xml") and image_files(folder)}
+
+
 def _prepare(name: str, source: Path, out: Path, skip_bad: bool, first_px: Literal[0, 1]) -> dict[str, Any]:
-    annotations, images = require_folders(source, "Pascal VOC", ("Annotations",), ("JPEGImages",))
-    items, problems = pair(image_files(images), files(annotations, ".xml"))
-    lists = split_lists(source / "ImageSets" / "Main", (item.stem for item in items), problems)
+    flat = _flat_parts(source) if not (source / "Annotations").is_dir() else {}
+    if flat:
+        images, truths = (
+            [path for folder in flat.values() for path in found(folder)]
+            for found in (image_files, lambda folder: files(folder, ".xml"))
+        )
+        items, problems = pair(images, truths)
+        of_part = {part: [item.stem for item in items if item.image.parent == folder] for part, folder in flat.items()}
+        lists = {part: stems for part, stems in of_part.items() if part}
+    else:
+        annotations, folder = require_folders(source, "Pascal VOC", ("Annotations",), ("JPEGImages", "images"))
+        items, problems = pair(image_files(folder), files(annotations, ".xml"))
+        lists = split_lists(source / "ImageSets" / "Main", (item.stem for item in items), problems)
     found = Source(
         name,
         source,

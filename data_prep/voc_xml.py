@@ -7,7 +7,7 @@ outside the file to fetch; no data set in this form has one. Lines are expat's, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
@@ -39,9 +39,9 @@ def read_xml(path: Path) -> Element | Problem:
         parser.Parse(path.read_bytes(), True)
         return builder.close()
     except expat.ExpatError as error:
-        return Problem(path, f"is not well-formed XML: {expat.ErrorString(error.code)}", error.lineno, loses_image=True)
+        return Problem(path, f"is not well-formed XML: {expat.ErrorString(error.code)}", error.lineno)
     except (ValueError, LookupError) as error:  # ours, or an encoding that Python does not have
-        return Problem(path, str(error), parser.CurrentLineNumber, loses_image=True)
+        return Problem(path, str(error), parser.CurrentLineNumber)
 
 
 def voc_boxes(
@@ -78,13 +78,13 @@ def _other_size(path: Path, root: Element, size_px: tuple[int, int]) -> Problem 
     """A problem if the file says that its boxes are for an image of another size; 0 or nothing says nothing."""
     size = root.find("size")
     if root.tag != "annotation":
-        return Problem(path, f"is not a VOC annotation: its root is <{root.tag[:60]}>", 1, loses_image=True)
+        return Problem(path, f"is not a VOC annotation: its root is <{root.tag[:60]}>", 1)
     if size is None:
         return None
     said = tuple(number(_text(size, side)) or 0 for side in ("width", "height"))
     if all(said) and said != size_px:
         why = f"its boxes are for an image of {said[0]:g}x{said[1]:g} px, but the image is {size_px[0]}x{size_px[1]}"
-        return Problem(path, why, int(size.attrib[_LINE]), loses_image=True)
+        return Problem(path, why, int(size.attrib[_LINE]))
     return None
 
 
@@ -115,6 +115,19 @@ def _text(parent: Element, tag: str) -> str:
     return (parent.findtext(tag) or "").strip()
 
 
+def unpacked(source: Path, way: str) -> Path:
+    """Where a folder of a data set is, whose archives may have been unpacked into folders of the same name.
+
+    ``Annotations/trainval`` may be ``Annotations/Annotations/trainval``.
+    """
+    folder = source
+    for name in PurePosixPath(way).parts:
+        folder = folder / name
+        if (folder / name).is_dir():
+            folder = folder / name
+    return folder
+
+
 def require_folders(source: Path, format_name: str, *alternatives: tuple[str, ...]) -> list[Path]:
     """The first folder of each tuple of alternatives that is in ``source``.
 
@@ -125,7 +138,7 @@ def require_folders(source: Path, format_name: str, *alternatives: tuple[str, ..
         raise UserError(f"{source}: no such folder")
     found = []
     for names in alternatives:
-        there = next((source / name for name in names if (source / name).is_dir()), None)
+        there = next((folder for name in names if (folder := unpacked(source, name)).is_dir()), None)
         if there is None:
             inner = next((p for p in sorted(source.glob("*")) if any((p / name).is_dir() for name in names)), None)
             hint = f"; did you mean {str(inner)!r}?" if inner else "; give the folder that holds it"

@@ -11,6 +11,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 
 from fsod.errors import UserError, nearest
+from fsod.files import decoded
 
 FOLDERS = {"nwpu": "nwpu_vhr10", "nwpu-v2": "nwpu_vhr10", "dior": "dior"}
 """Format of a data set -> its folder of splits."""
@@ -58,5 +59,5 @@ def _folder(data_format: str) -> Traversable:
 
 
 def _lines(file: Traversable) -> tuple[str, ...]:
-    lines = (line.strip() for line in file.read_text(encoding="utf-8").splitlines())
+    lines = (line.strip() for line in decoded(file.read_bytes()).splitlines())
     return tuple(line for line in lines if line and not line.startswith("#"))

@@ -6,13 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from fsod.class_splits import novel_classes
 from fsod.errors import UserError, nearest
+from fsod.yaml_file import parse_yaml, read_yaml, shown
 
-Positive = Annotated[int, Field(ge=1)]
+_EXPLAINED = 10
+"""How many wrong keys a message names."""
+
+Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Precision = Literal["auto", "float32", "bfloat16"]
 Engine = Literal["local", "ray"]
@@ -22,14 +26,16 @@ SidePx = Annotated[int, Field(ge=64, multiple_of=32)]
 class Settings(BaseModel):
     """What every section shares: unknown keys are errors, values cannot change after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DataSettings(Settings):
     """Which data, and which of its classes are novel."""
 
     format: Literal["synthetic", "nwpu", "nwpu-v2", "dior", "voc", "voc-edges", "yolo", "coco", "dota", "prepared"]
-    skip_bad: bool = Field(False, description="leave out what cannot be used of the data set, and say so in its card")
+    skip_bad: bool = Field(
+        False, description="leave out images with anything that cannot be used, and say so in the card"
+    )
     novel: tuple[str, ...] = Field(description="classes, or the name of a split of the data set, as S1 or B2")
     scenes: Path | None = Field(None, description="specification of synthetic scenes (format synthetic)")
     train_list: str = Field("train", description="name of the list of training images under splits/")
@@ -165,7 +171,7 @@ class CommonSettings(Settings):
 
     name: str
     run_dir: Path
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     size: Literal["nano", "yolov7-tiny", "yolov7"] = "nano"
     episodes: EpisodeSettings = EpisodeSettings()
     loss: LossSettings = LossSettings()
@@ -216,10 +222,7 @@ def common_settings(header: dict[str, Any]) -> CommonSettings:
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path}: no such configuration file")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected keys and values")
     return content
@@ -249,19 +252,19 @@ def _override(content: dict[str, Any], override: str) -> None:
         if not isinstance(place, dict):
             raise UserError(f"{override!r}: {section!r} is not a section")
     try:
-        place[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise UserError(f"{override!r}: the value is not valid YAML") from error
+        place[last] = parse_yaml(value)
+    except ValueError as error:
+        raise UserError(f"{override[:200]!r}: the value is not valid YAML ({error})") from error
 
 
 def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
     problems = []
-    for problem in error.errors():
-        key = ".".join(str(part) for part in problem["loc"])
+    for problem in error.errors()[:_EXPLAINED]:
+        key = ".".join(str(part) for part in problem["loc"])[:100]
         if problem["type"] == "extra_forbidden":
             problems.append(f"unknown key {key!r}{nearest(key, _keys(kind))}")
         else:
-            problems.append(f"{key}: {problem['msg']}, got {problem['input']!r}"[:200])
+            problems.append(f"{key}: {problem['msg']}, got {shown(problem['input'])}"[:200])
     return "; ".join(problems)
 
 

@@ -1,27 +1,124 @@
-"""Files that are whole or not there, and their hash."""
+"""Files that are whole or not there, texts as any editor saves them, and the hash of a file."""
 
 from __future__ import annotations
 
+import codecs
+import errno
 import hashlib
+import os
+import secrets
+import stat
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from fsod.errors import UserError
+
+if sys.platform != "win32":
+    import fcntl
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_TRIES = 100
+_SHOWN = 40
+"""Characters of a name that its temporary one repeats: file systems allow 255 bytes, and a character may take four."""
 
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """A temporary name to write a file under: renamed to ``path`` after the block, gone if the block raises.
 
-    The folder is made if missing. So a reader never sees half a file, and what was there before stays until the end.
+    The folder is made if missing. So a reader never sees half a file, and what was there before stays until the end. The
+    name is nobody else's while the block runs, also where two runs write one file: the later one to end wins. What a killed
+    run left under it is overwritten.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
+    with _own_name(path) as temporary:
+        try:
+            yield temporary
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def _own_name(path: Path) -> Iterator[Path]:
+    """A name beside ``path`` that holds an empty file, or none, and that no other process is given meanwhile."""
+    start = f".{path.name[:_SHOWN]}"
+    if sys.platform == "win32":  # where an open file cannot be renamed, so none can be held
+        yield path.with_name(f"{start}.{secrets.token_hex(8)}.part")
+        return
+    for i in range(_TRIES):
+        name = path.with_name(f"{start}.{i}.part" if i else f"{start}.part")
+        held = _hold(name)
+        if held is not None:
+            try:
+                yield name
+            finally:
+                os.close(held)
+            return
+    raise FileExistsError(errno.EEXIST, "too many runs are writing it at once", str(path))
+
+
+def _hold(name: Path) -> int | None:
+    """Locks an emptied file of this name, until it is closed; None where another process has it or it is no file of ours."""
     try:
-        yield temporary
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+        file = os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+            return None
         raise
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(file)
+        return None
+    except OSError:  # a file system without locks: the runs on it cannot be told apart
+        pass
+    try:
+        there = os.lstat(name)
+        # a run that ended since the file was opened has renamed it: what we hold is its result
+        if stat.S_ISREG(there.st_mode) and there.st_nlink == 1 and os.path.samestat(os.fstat(file), there):
+            os.ftruncate(file, 0)
+            return file
+    except FileNotFoundError:
+        pass
+    os.close(file)
+    return None
+
+
+@contextmanager
+def held(lock: Path, out: Path) -> Iterator[None]:
+    """Keeps other runs away from ``out`` while the block runs.
+
+    Args:
+        lock: a file that is there for as long. One that a killed run has left keeps nobody away.
+        out: what is written, for the message.
+
+    Raises:
+        UserError: another run is at it; names its process.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    while (file := _hold(lock)) is None:
+        with suppress(FileNotFoundError):  # the other run has just ended
+            who = lock.read_bytes()[:_SHOWN].decode("ascii", "replace")
+            raise UserError(f"{out}: is being written by another run ({who or lock}); wait for it or end it")
+    try:
+        os.write(file, f"process {os.getpid()} on {os.uname().nodename}".encode())
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+        os.close(file)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -33,6 +130,16 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Writes a file; see ``whole``."""
     with whole(path) as temporary:
         temporary.write_bytes(content)
+
+
+def decoded(content: bytes, errors: str = "strict") -> str:
+    """Text in UTF-8, or in what its byte order mark says: Windows editors and PowerShell begin files with one.
+
+    Raises:
+        UnicodeDecodeError: it is in another encoding, and ``errors`` is ``strict``.
+    """
+    encoding = next((encoding for mark, encoding in _MARKS if content.startswith(mark)), "utf-8")
+    return content.decode(encoding, errors)
 
 
 def sha256_of(path: Path) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,18 @@ def test_overrides_win_and_are_typed(config: Path) -> None:
         ("meta_train", "section.key=value"),
         ("name.part=1", "'name' is not a section"),
         ("seed={", "not valid YAML"),
+        ("name=2024-99-99", "not valid YAML (month must be in 1..12)"),
+        ("seed=" + "9" * 5000, "not valid YAML"),
+        ("seed=0x" + "f" * 5000, "seed: "),
+        ("name=0x" + "f" * 5000, "name: Input should be a valid string, got a number of thousands of digits"),
+        ("name=!!int ''", "not valid YAML"),
+        ("name={[a, b]: c}", "not valid YAML"),
+        ("data.novel=" + "[" * 5000 + "]" * 5000, "not valid YAML (it is nested too deeply)"),
+        ("data.novel=&a [*a]", "not valid YAML (an alias stands for what it is in)"),
+        ("data.novel=[" + "1," * 2_000 + "]", "data.novel.9: "),
+        ("meta_train.lr=.inf", "meta_train.lr: "),
+        ("meta_train.lr=.nan", "meta_train.lr: "),
+        ("meta_train.steps=10000000000000000000000", "meta_train.steps: "),
     ],
 )
 def test_a_bad_override_is_one_clear_line(config: Path, override: str, message: str) -> None:
@@ -70,6 +83,41 @@ def test_a_bad_override_is_one_clear_line(config: Path, override: str, message: 
         load_settings(config, [override])
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 2500
+
+
+ALIASES = "\n".join(f"k{i}: &k{i} [{', '.join([f'*k{i - 1}' if i else 'x'] * 10)}]" for i in range(10))
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_aliases_that_stand_for_billions_of_values_are_not_written_out(tmp_path: Path, merged: bool) -> None:
+    path = tmp_path / "bad.yaml"
+    text = ALIASES + "\nname: *k9"
+    if merged:
+        text = "k0: &k0 {a: 1}\n" + "\n".join(
+            f"k{i}: &k{i} {{<<: [{', '.join([f'*k{i - 1}'] * 10)}]}}" for i in range(1, 10)
+        )
+    path.write_text(text)
+    started = time.monotonic()
+    with pytest.raises(UserError, match=r"bad\.yaml: not valid YAML: its aliases stand for more than 100000 values"):
+        load_settings(path)
+    assert time.monotonic() - started < 2, "it took 40 s"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_configuration_as_windows_editors_save_it(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_bytes(MINIMAL.replace("small", "größer").encode(encoding))
+    assert load_settings(path).name == "größer"
+
+
+def test_aliases_of_honest_size_are_read(config: Path) -> None:
+    config.write_text(
+        MINIMAL.replace("meta_train: {steps: 3}", "meta_train: &t {steps: 3}\noptim: 1")
+        .replace("finetune: {steps: 2}", "finetune: {<<: *t, keep: 0.5}")
+        .replace("optim: 1\n", "")
+    )
+    assert load_settings(config).finetune.steps == 3
 
 
 @pytest.mark.parametrize(

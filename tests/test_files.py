@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from fsod.files import sha256_of, whole, write_text
+from fsod.files import decoded, sha256_of, whole, write_text
 
 
 def test_a_text_comes_back_in_a_folder_that_was_not_there(tmp_path: Path) -> None:
@@ -28,6 +32,60 @@ def _stop_half_way(path: Path) -> None:
     with whole(path) as temporary:
         temporary.write_text("half")
         raise RuntimeError
+
+
+def test_two_who_write_one_file_do_not_take_it_from_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "text.md"
+    with whole(path) as first:
+        first.write_text("first")
+        with whole(path) as second:
+            second.write_text("second")
+        assert path.read_text() == "second"
+    assert path.read_text() == "first", "the later one to end wins"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from fsod.files import whole
+with whole(Path(sys.argv[1])) as temporary:
+    temporary.write_text("half of something longer")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_run_left_is_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "text.md"
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 1
+    write_text(path, "new")
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_nothing_of_the_users_is_overwritten_on_the_way(tmp_path: Path) -> None:
+    path, own, target = tmp_path / "text.md", tmp_path / "text.md.part", tmp_path / "target"
+    own.write_text("the user's")
+    target.write_text("what a link leads to")
+    (tmp_path / ".text.md.part").symlink_to(target)
+    os.mkfifo(tmp_path / ".text.md.1.part")
+    write_text(path, "new")
+    assert (path.read_text(), own.read_text(), target.read_text()) == ("new", "the user's", "what a link leads to")
+
+
+def test_a_file_gets_the_rights_that_files_get(tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    write_text(tmp_path / "whole", "x" * 3)
+    write_text(tmp_path / ("ä" * 120), "a name as long as it can be")
+    assert (tmp_path / "whole").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_a_byte_order_mark_says_what_a_text_is_in(encoding: str) -> None:
+    mark = "\ufeff" if encoding.startswith("utf-16-") else ""
+    assert decoded((mark + "größer\n").encode(encoding)) == "größer\n"
 
 
 def test_the_hash_is_that_of_all_bytes(tmp_path: Path) -> None:

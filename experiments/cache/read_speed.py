@@ -112,7 +112,7 @@ def measure(folder: CocoFolder) -> dict[str, Any]:
     return {
         "images": len(folder.images),
         "jpeg_mb": round(sum(image.path.stat().st_size for image in folder.images) / 1e6),
-        "cache_mb": round(int(cache.offsets[-1]) / 1e6),
+        "cache_mb": round(sum(path.stat().st_size for path in cache.paths) / 1e6),
         "fill_seconds": round(fill_seconds, 1),
         "reading": compare(crops, BATCHES * CONFIG.episodes.queries),
         "episodes": compare(whole, read),

@@ -54,7 +54,7 @@ def data_prepare(
     ],
     source: Annotated[Path, typer.Argument(help="The downloaded data set.")],
     out: Annotated[Path, typer.Argument(help="The prepared folder to write.")],
-    skip_bad: Annotated[bool, typer.Option(help="Leave out what is damaged instead of stopping.")] = False,
+    skip_bad: Annotated[bool, typer.Option(help="Leave out images with anything damaged instead of stopping.")] = False,
     json: Json = None,
 ) -> None:
     """Read a data set in its official layout into a prepared folder (COCO)."""

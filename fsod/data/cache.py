@@ -1,7 +1,13 @@
-"""Decoded pixels on disk: one memory-mapped uint8 file for all images of a folder.
+"""Decoded pixels on disk: a memory-mapped uint8 file for each image of a folder.
 
 Training cuts small crops out of large images. Decoding the whole JPEG for each crop would cost more than the network
 on two cores; a slice of the map costs microseconds, and the operating system shares the pages among workers.
+
+::
+
+    FOLDER/.cache/pixels/ID-FINGERPRINT.u8    rows of RGB; the fingerprint is of the image file's size and time
+
+Whatever selections of a folder's images are used, each image is there once.
 """
 
 from __future__ import annotations
@@ -14,45 +20,57 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsod.data.coco import CocoFolder, ImageRecord, read_image
+from fsod.errors import UserError
 from fsod.files import whole
 
 
 class PixelCache:
     """Pixels of a folder's images by position, (H, W, 3) uint8 RGB views.
 
-    The file is kept in ``FOLDER/.cache`` under a name made of the images, their sizes, times and the annotations, so a
-    changed folder gets a new one.
+    A changed image gets a new file in the place of the old one. Two runs may fill one cache at once: each puts whole
+    files there, and equal ones.
     """
 
     def __init__(self, folder: CocoFolder) -> None:
         self.images = folder.images
-        sizes = [image.width_px * image.height_px * 3 for image in folder.images]
-        self.offsets = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
-        path = folder.root / ".cache" / f"pixels-{_fingerprint(folder)}.u8"
-        if not path.is_file():
-            self._fill(path)
-        self.pixels = np.memmap(path, dtype=np.uint8, mode="r")
-
-    def _fill(self, path: Path) -> None:
-        with whole(path) as temporary:
-            pixels = np.memmap(temporary, dtype=np.uint8, mode="w+", shape=(int(self.offsets[-1]),))
-
-            def copy(i: int) -> None:
-                pixels[self.offsets[i] : self.offsets[i + 1]] = read_image(self.images[i]).reshape(-1)
-
+        kept = folder.root / ".cache" / "pixels"
+        self.paths = [kept / f"{image.id}-{_fingerprint(image)}.u8" for image in folder.images]
+        there = {path.name for path in kept.iterdir()} if kept.is_dir() else set()
+        missing = [i for i, path in enumerate(self.paths) if path.name not in there]
+        if missing:
+            self._remove_outdated(kept, there, missing)
             with ThreadPoolExecutor() as pool:
-                list(pool.map(copy, range(len(self.images))))
-            pixels.flush()
+                list(pool.map(self._fill, missing))
+
+    def _fill(self, i: int) -> None:
+        with whole(self.paths[i]) as temporary:
+            read_image(self.images[i]).tofile(temporary)
+
+    def _remove_outdated(self, kept: Path, there: set[str], missing: list[int]) -> None:
+        """Removes what images looked like before they changed, and what was kept in other ways before."""
+        changed = {str(self.images[i].id) for i in missing}
+        for name in there:
+            if name.endswith(".u8") and name.partition("-")[0] in changed:
+                (kept / name).unlink(missing_ok=True)
+        for path in kept.parent.glob("pixels-*.u8"):
+            path.unlink(missing_ok=True)
 
     def __getitem__(self, i: int) -> NDArray[np.uint8]:
-        image: ImageRecord = self.images[i]
-        flat = self.pixels[self.offsets[i] : self.offsets[i + 1]]
-        return flat.reshape(image.height_px, image.width_px, 3)
+        """The pixels; UserError if another run has removed them, as an image has changed meanwhile."""
+        image = self.images[i]
+        # opened each time: a handle for each image of a large folder would be more than a process may have
+        try:
+            return np.memmap(self.paths[i], dtype=np.uint8, mode="r", shape=(image.height_px, image.width_px, 3))
+        except FileNotFoundError as error:
+            raise UserError(
+                f"{self.paths[i]}: was removed while it was in use, as by another run after a change of {image.path.name}; "
+                "run the same command again"
+            ) from error
 
 
-def _fingerprint(folder: CocoFolder) -> str:
-    digest = hashlib.sha256(folder.sha256.encode())
-    for image in folder.images:
-        modified = image.path.stat().st_mtime_ns if image.path.is_file() else 0
-        digest.update(f"{image.id} {modified}".encode())
-    return digest.hexdigest()[:16]
+def _fingerprint(image: ImageRecord) -> str:
+    """Of the image's size on the disk and in pixels, and of the time of its last change."""
+    there = image.path.stat() if image.path.is_file() else None
+    file = (there.st_size, there.st_mtime_ns) if there else ()
+    said = f"{image.path.name} {image.width_px} {image.height_px} {file}"
+    return hashlib.sha256(said.encode()).hexdigest()[:16]

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fsod.errors import UserError, nearest, printable
-from fsod.files import write_text
+from fsod.files import decoded, write_text
 
 ANNOTATIONS = "annotations.json"
 IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
@@ -52,6 +52,10 @@ class ImageRecord:
             it is inside. Visible and unlabelled: tiles with a class that must not be seen are left out by them. Of the
             other classes they are background in training.
         cut_class_ids: (m,) int64, their classes.
+        difficult: (n,) bool, of each box: hard to recognise by the data set's own word; a detector is not judged by it.
+        crowd_boxes_xyxy_px: (k, 4) float64, around many objects that have no box each (COCO's ``iscrowd``). Nothing found
+            in them is wrong, and they are no examples.
+        crowd_class_ids: (k,) int64, their classes.
         source_box_ids: (n,) int64, the annotation ids that a tile's boxes have in the folder it was cut from: overlapping
             tiles show one object twice, under two ``box_ids`` and one source id. ``box_ids`` where not given.
     """
@@ -68,10 +72,20 @@ class ImageRecord:
     cut_boxes_xyxy_px: NDArray[np.float64] = field(repr=False, default_factory=lambda: np.zeros((0, 4)))
     cut_class_ids: NDArray[np.int64] = field(repr=False, default_factory=lambda: np.zeros(0, np.int64))
     source_box_ids: NDArray[np.int64] = field(repr=False, default_factory=lambda: np.zeros(0, np.int64))
+    difficult: NDArray[np.bool_] = field(repr=False, default_factory=lambda: np.zeros(0, np.bool_))
+    crowd_boxes_xyxy_px: NDArray[np.float64] = field(repr=False, default_factory=lambda: np.zeros((0, 4)))
+    crowd_class_ids: NDArray[np.int64] = field(repr=False, default_factory=lambda: np.zeros(0, np.int64))
 
     def __post_init__(self) -> None:
         if not len(self.source_box_ids):
             object.__setattr__(self, "source_box_ids", self.box_ids)
+        if not len(self.difficult):
+            object.__setattr__(self, "difficult", np.zeros(len(self.box_ids), np.bool_))
+
+    def keep(self, boxes: NDArray[np.bool_]) -> ImageRecord:
+        """The image with those of its boxes alone for which ``boxes``, (n,), is true."""
+        fields = ("boxes_xyxy_px", "class_ids", "box_ids", "source_box_ids", "difficult")
+        return replace(self, **{name: getattr(self, name)[boxes] for name in fields})
 
 
 @dataclass(frozen=True)
@@ -153,7 +167,8 @@ def load_folder(root: Path) -> CocoFolder:
         boxes = _boxes_by_image(coco, index_of, path)
         images = [_record(root, image, boxes.pop(image["id"], []), index_of, path) for image in coco["images"]]
     except (ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
-        raise UserError(f"{path}: not a COCO annotation file: {type(error).__name__} {error}") from error
+        why = " ".join(str(error).split())[:200]
+        raise UserError(f"{path}: not a COCO annotation file: {type(error).__name__} {why}") from error
     if boxes:
         raise UserError(f"{path}: boxes for image id {next(iter(boxes))}, which is not among the images")
     images.sort(key=lambda image: image.id)
@@ -172,6 +187,8 @@ class _Box(NamedTuple):
     class_id: int
     xywh_px: list[float]
     source_id: int
+    difficult: bool
+    crowd: bool
 
 
 def _boxes_by_image(coco: dict[str, Any], index_of: dict[int, int], path: Path) -> dict[int, list[_Box]]:
@@ -179,7 +196,8 @@ def _boxes_by_image(coco: dict[str, Any], index_of: dict[int, int], path: Path) 
     for a in coco["annotations"]:
         if a["category_id"] not in index_of:
             raise UserError(f"{path}: annotation {a['id']} has category {a['category_id']}, which is not declared")
-        box = _Box(a["id"], index_of[a["category_id"]], a["bbox"], a.get("source_id", a["id"]))
+        of_kind = a.get("difficult") == 1, a.get("iscrowd") == 1
+        box = _Box(a["id"], index_of[a["category_id"]], a["bbox"], a.get("source_id", a["id"]), *of_kind)
         boxes.setdefault(a["image_id"], []).append(box)
     return boxes
 
@@ -208,20 +226,27 @@ def _record(root: Path, image: dict[str, Any], boxes: list[_Box], index_of: dict
                 f"{path}: annotation {box.id} lies outside its image {image['file_name']} "
                 f"({image['width']}x{image['height']} px): bbox {box.xywh_px}"
             )
-    return ImageRecord(
+    inside = np.clip(xyxy, 0, size)
+    crowd = np.array([b.crowd for b in boxes], dtype=np.bool_)
+    class_ids = np.array([b.class_id for b in boxes], dtype=np.int64)
+    record = ImageRecord(
         id=int(image["id"]),
         path=file,
         source=str(image.get("source", file.stem)),
         width_px=int(image["width"]),
         height_px=int(image["height"]),
-        boxes_xyxy_px=np.clip(xyxy, 0, size),
-        class_ids=np.array([b.class_id for b in boxes], dtype=np.int64),
+        boxes_xyxy_px=inside,
+        class_ids=class_ids,
         box_ids=np.array([b.id for b in boxes], dtype=np.int64),
         gsd_m=gsd_m,
         cut_boxes_xyxy_px=cut,
         cut_class_ids=np.array([index_of[c[4]] for c in cut_boxes], dtype=np.int64),
         source_box_ids=np.array([b.source_id for b in boxes], dtype=np.int64),
+        difficult=np.array([b.difficult for b in boxes], dtype=np.bool_),
+        crowd_boxes_xyxy_px=inside[crowd],
+        crowd_class_ids=class_ids[crowd],
     )
+    return record.keep(~crowd)
 
 
 def read_image(record: ImageRecord) -> NDArray[np.uint8]:
@@ -261,10 +286,10 @@ def check_size(rgb: NDArray[np.uint8], record: ImageRecord) -> NDArray[np.uint8]
 
 
 def read_ids(path: Path) -> list[str]:
-    """A list of image ids, one a line; blank lines and lines that start with # are skipped."""
+    """A list of image ids, one a line, as any editor saves it; blank lines and lines that start with # are skipped."""
     if not path.is_file():
         raise UserError(f"{path}: no such list of image ids")
-    lines = (line.strip() for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
+    lines = (line.strip() for line in decoded(path.read_bytes(), "replace").splitlines())
     ids = [line for line in lines if line and not line.startswith("#")]
     if not ids:
         raise UserError(f"{path}: the list of image ids is empty")

@@ -45,8 +45,7 @@ class Marked:
         images = []
         for image in self.folder.images:
             kept = ~np.isin(image.box_ids, list(box_ids))
-            fields = ("boxes_xyxy_px", "class_ids", "box_ids", "source_box_ids")
-            images.append(replace(image, **{name: getattr(image, name)[kept] for name in fields}))
+            images.append(image.keep(kept))
         places = {name: [p for p in places if p[1] not in box_ids] for name, places in self.places.items()}
         return replace(self, folder=replace(self.folder, images=tuple(images)), places=places)
 

@@ -144,6 +144,50 @@ def load_shots(path: Path, folder: CocoFolder) -> ShotList:
     return shots
 
 
+def refuse_scored_shots(shots: ShotList, folder: CocoFolder, scored: CocoFolder, path: Path) -> None:
+    """Sees to it that nothing is scored on what it was shown.
+
+    Args:
+        shots: what was shown.
+        folder: the folder that the shots were drawn from.
+        scored: its images that are to be scored; a tile stands for the image it was cut from.
+        path: of the shot list, for the message.
+
+    Raises:
+        UserError: a shot lies on an image that is scored; names both.
+    """
+    held_out = {image.source for image in scored.images}
+    for name, ids in shots.box_ids.items():
+        for box_id in ids:
+            image, _ = folder.box_location[box_id]
+            if image.source in held_out:
+                raise UserError(
+                    f"{path}: its box {box_id} of {name!r} lies on {image.path.name}, which is among the {len(scored.images)} "
+                    "images to be scored; name other images with --ids, or draw the shots from others"
+                )
+
+
+def images_to_draw_from(folder: CocoFolder, ids: list[str] | None) -> CocoFolder:
+    """The images that shots may be drawn from.
+
+    Args:
+        folder: a prepared folder.
+        ids: those that the user names; None: all, if the folder has no list of test images.
+
+    Raises:
+        UserError: nobody says which, and the folder has test images; an id that is not there.
+    """
+    if ids is not None:
+        return folder.select(ids)
+    lists = folder.root / "splits"
+    if (lists / "test.txt").is_file():
+        raise UserError(
+            f"{folder.root}: has test images, from which no example may come; name the images to draw from, "
+            f"as with --ids {lists / 'train.txt'}"
+        )
+    return folder
+
+
 def only_shots(folder: CocoFolder, shots: ShotList) -> CocoFolder:
     """The images of the shots with no box but the shots: all that a K-shot learner may know of them."""
     chosen = {box_id for ids in shots.box_ids.values() for box_id in ids}
@@ -151,8 +195,7 @@ def only_shots(folder: CocoFolder, shots: ShotList) -> CocoFolder:
     for image in folder.images:
         kept = np.isin(image.box_ids, list(chosen))
         if kept.any():
-            fields = ("boxes_xyxy_px", "class_ids", "box_ids", "source_box_ids")
-            images.append(replace(image, **{name: getattr(image, name)[kept] for name in fields}))
+            images.append(image.keep(kept))
     return replace(folder, images=tuple(images))
 
 

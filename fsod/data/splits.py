@@ -46,7 +46,7 @@ def split_classes(folder: CocoFolder, novel_names: Sequence[str]) -> ClassSplit:
 
 
 def images_without(folder: CocoFolder, class_names: Sequence[str]) -> CocoFolder:
-    """The images, or tiles, that show nothing of the classes, not even what an edge cut off.
+    """The images, or tiles, that show nothing of the classes, not even what an edge cut off or a crowd.
 
     Raises:
         UserError: a class is not in the folder.
@@ -54,6 +54,7 @@ def images_without(folder: CocoFolder, class_names: Sequence[str]) -> CocoFolder
     unwanted = folder.class_indices(tuple(class_names))
 
     def shows_none(image: ImageRecord) -> bool:
-        return not (np.isin(image.class_ids, unwanted).any() or np.isin(image.cut_class_ids, unwanted).any())
+        shown = np.concatenate([image.class_ids, image.cut_class_ids, image.crowd_class_ids])
+        return not np.isin(shown, unwanted).any()
 
     return replace(folder, images=tuple(image for image in folder.images if shows_none(image)))

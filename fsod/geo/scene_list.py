@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fsod.errors import UserError
+from fsod.files import decoded
 from fsod.geo.layer_files import check_layer_path
 
 
@@ -41,7 +42,7 @@ def _expand(argument: str) -> list[str]:
 
 def _read_list(path: Path) -> list[str]:
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in decoded(path.read_bytes()).splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as a list of scenes ({error})") from error
     scenes = [line for line in lines if line and not line.startswith("#")]

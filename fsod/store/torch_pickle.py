@@ -9,9 +9,13 @@ author runs, and tensors are only descriptions until somebody who knows the shap
 from __future__ import annotations
 
 import io
+import lzma
 import pickle
+import struct
+import zlib
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, Self
+from typing import Any, ClassVar, NamedTuple, NoReturn, Self
 from zipfile import ZIP_STORED, BadZipFile, ZipFile, is_zipfile
 
 import torch
@@ -42,6 +46,12 @@ IGNORED_CALLS = {
     "torch.Size",
     "torch.device",
 }
+
+
+_DAMAGED_ZIP = (
+    *(BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError),
+    *(KeyError, ValueError, RuntimeError, NotImplementedError, OverflowError),  # encrypted, or of a kind not known here
+)
 
 
 class StoredTensor(NamedTuple):
@@ -104,8 +114,8 @@ class Archive:
         try:
             with ZipFile(path) as file:
                 entries = file.infolist()
-        except BadZipFile as error:
-            raise UserError(f"{path}: damaged: {error}") from error
+        except _DAMAGED_ZIP as error:
+            raise UserError(f"{path}: damaged: {_one_line(error)}") from error
         pickles = [entry.filename for entry in entries if entry.filename.split("/")[1:] == ["data.pkl"]]
         if len(pickles) != 1:
             raise UserError(f"{path}: a zip archive, but not one of torch.save (no data.pkl in it)")
@@ -113,7 +123,7 @@ class Archive:
             # torch never compresses; so nothing in here is larger than the file itself
             raise UserError(f"{path}: has compressed entries, which torch.save does not write")
         self.root = pickles[0].removesuffix("data.pkl")
-        if any(entry.filename == self.root + "byteorder" for entry in entries) and self._read("byteorder") != b"little":
+        if any(entry.filename == self.root + "byteorder" for entry in entries) and self._byte_order() != b"little":
             raise UserError(f"{path}: written on a big-endian machine; save it again on another")
 
     def load(self) -> object:
@@ -127,8 +137,7 @@ class Archive:
         except UserError:
             raise
         except Exception as error:  # a damaged pickle can fail in any way there is
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(f"{self.path}: not a readable pickle: {type(error).__name__} {reason}") from error
+            raise UserError(f"{self.path}: not a readable pickle: {type(error).__name__} {_one_line(error)}") from error
 
     def tensor(self, stored: StoredTensor) -> Tensor:
         """The numbers of a tensor, whose shape the caller has found to be reasonable.
@@ -139,17 +148,54 @@ class Archive:
         try:
             numbers = torch.frombuffer(bytearray(self._read(f"data/{stored.key}")), dtype=stored.dtype)
             return numbers.as_strided(stored.shape, stored.strides, stored.offset).clone()
-        except (KeyError, ValueError, TypeError, RuntimeError, BadZipFile) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(f"{self.path}: storage {stored.key!r} is damaged: {reason}") from error
+        except (TypeError, *_DAMAGED_ZIP) as error:
+            raise UserError(f"{self.path}: storage {stored.key[:60]!r} is damaged: {_one_line(error)}") from error
+
+    def _byte_order(self) -> bytes:
+        try:
+            return self._read("byteorder")
+        except _DAMAGED_ZIP as error:
+            raise UserError(f"{self.path}: damaged: {_one_line(error)}") from error
 
     def _read(self, name: str) -> bytes:
         with ZipFile(self.path) as file:
             return file.read(self.root + name)
 
 
-class _InertUnpickler(pickle.Unpickler):
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def _check_key(key: object) -> None:
+    """UnpicklingError for a key of tuples in tuples: Python hashes them by recursion in C, and ends itself where it is deep."""
+    if isinstance(key, tuple | frozenset) and any(isinstance(part, tuple | frozenset) for part in key):
+        raise pickle.UnpicklingError("a key of tuples in tuples")
+
+
+_LOAD = pickle._Unpickler.dispatch
+"""What each instruction of a pickle does, by its number."""
+
+
+def _checked(load: Callable[[Any], None], keys: slice) -> Callable[[Any], None]:
+    """An instruction that looks at what it will hash, ``keys`` of the stack, before it does."""
+
+    def load_checked(unpickler: Any) -> None:  # noqa: ANN401 - it has no type that says it has a stack
+        for key in unpickler.stack[keys]:
+            _check_key(key)
+        load(unpickler)
+
+    return load_checked
+
+
+def _refuse_bytearray(_: object) -> None:
+    raise pickle.UnpicklingError("an array of bytes, for which Python makes room before it reads them")
+
+
+class _InertUnpickler(pickle._Unpickler):
     """Builds what a pickle describes from data alone.
+
+    It is Python's unpickler in Python: the one in C makes room for as many remembered objects as the pickle says there
+    are, and hashes whatever it is told to.
 
     ``find_class`` and ``persistent_load`` are the only ways from a pickle to the world outside it. It can call what they
     return, or set attributes of it, so both must be harmless. That is why the known functions are bound methods: code
@@ -162,9 +208,9 @@ class _InertUnpickler(pickle.Unpickler):
         self._known: dict[str, object] = {
             "torch._utils._rebuild_tensor_v2": self._rebuild_tensor,
             "torch._utils._rebuild_parameter": self._rebuild_parameter,
-            "collections.OrderedDict": _Ordered,
-            "builtins.set": set,
-            "__builtin__.set": set,
+            "collections.OrderedDict": self._ordered,
+            "builtins.set": self._set,
+            "__builtin__.set": self._set,
             **{f"torch.{name}": dtype for name, dtype in DTYPES.items()},
             **dict.fromkeys(IGNORED_CALLS, Inert),
         }
@@ -194,6 +240,29 @@ class _InertUnpickler(pickle.Unpickler):
 
     def _rebuild_parameter(self, data: object, *_: object) -> object:
         return data
+
+    def _ordered(self, pairs: Iterable[tuple[object, object]] = ()) -> _Ordered:
+        made = _Ordered()
+        for key, value in pairs:
+            _check_key(key)
+            made[key] = value
+        return made
+
+    def _set(self, items: Iterable[object] = ()) -> set[object]:
+        found = list(items)
+        for item in found:
+            _check_key(item)
+        return set(found)
+
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {
+        **_LOAD,
+        pickle.SETITEM[0]: _checked(_LOAD[pickle.SETITEM[0]], slice(-2, -1)),
+        pickle.SETITEMS[0]: _checked(_LOAD[pickle.SETITEMS[0]], slice(0, None, 2)),
+        pickle.DICT[0]: _checked(_LOAD[pickle.DICT[0]], slice(0, None, 2)),
+        pickle.ADDITEMS[0]: _checked(_LOAD[pickle.ADDITEMS[0]], slice(None)),
+        pickle.FROZENSET[0]: _checked(_LOAD[pickle.FROZENSET[0]], slice(None)),
+        pickle.BYTEARRAY8[0]: _refuse_bytearray,
+    }
 
 
 class _Ordered(dict[Any, Any]):

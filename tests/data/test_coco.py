@@ -316,6 +316,9 @@ def test_lists_of_ids(tmp_path: Path) -> None:
     path = tmp_path / "ids.txt"
     path.write_bytes(b"# ours\r\n003 \r\n\r\n  storage tank\nlast")
     assert read_ids(path) == ["003", "storage tank", "last"]
+    for encoding in ("utf-8-sig", "utf-16"):  # of Windows editors
+        path.write_bytes("003\r\nstorage tank\r\n".encode(encoding))
+        assert read_ids(path) == ["003", "storage tank"]
     path.write_text("# nothing\n\n")
     with pytest.raises(UserError, match="empty"):
         read_ids(path)

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader
 
 from fsod.config import EpisodeSettings
@@ -144,11 +147,61 @@ def test_mixture_starts_invented_and_keeps_its_share(folder: CocoFolder) -> None
     assert 0.2 < np.mean(invented[5:]) < 0.4
 
 
-def test_cache_holds_the_pixels_and_notices_a_change(folder: CocoFolder) -> None:
+def test_cache_holds_the_pixels_and_notices_a_change(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "folder")
     cache = PixelCache(folder)
     for i, image in enumerate(folder.images):
         assert np.array_equal(cache[i], read_image(image))
-    assert list((folder.root / ".cache").glob("*.part")) == []
+    assert list((folder.root / ".cache").rglob("*.part")) == []
+    changed = folder.images[1]
+    Image.fromarray(255 - read_image(changed)).save(changed.path)
+    again = PixelCache(folder)
+    assert np.array_equal(again[1], read_image(changed))
+    with pytest.raises(UserError, match=r"2-\w+\.u8: was removed .* change of 002\.png; run the same command"):
+        cache[1]
+    assert len(list((folder.root / ".cache").rglob("*.u8"))) == len(folder.images), "the old pixels are gone"
+
+
+def test_five_selections_share_one_copy_of_each_image(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "folder")
+    (folder.root / ".cache").mkdir()
+    (folder.root / ".cache" / "pixels-0123456789abcdef.u8").write_bytes(b"of an earlier fsod")
+    for start in range(5):
+        part = replace(folder, images=folder.images[start : start + 3])
+        for i, image in enumerate(part.images):
+            assert np.array_equal(PixelCache(part)[i], read_image(image))
+    files = list((folder.root / ".cache").rglob("*.u8"))
+    assert sum(file.stat().st_size for file in files) == sum(i.width_px * i.height_px * 3 for i in folder.images[:7])
+
+
+FILLS = """
+import sys
+from pathlib import Path
+from fsod.data.cache import PixelCache
+from fsod.data.coco import load_folder
+folder = load_folder(Path(sys.argv[1]))
+sys.stdin.read(1)
+cache = PixelCache(folder)
+print(sum(int(cache[i].sum()) for i in range(len(folder.images))))
+"""
+
+
+def test_two_runs_fill_one_cache_at_once(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "folder")
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-c", FILLS, str(folder.root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    for run in runs:
+        assert run.stdin is not None
+        run.stdin.write("!")
+        run.stdin.flush()
+    expected = sum(int(read_image(image).sum()) for image in folder.images)
+    assert [int(run.communicate(timeout=60)[0]) for run in runs] == [expected] * 2
+    assert [run.returncode for run in runs] == [0, 0]
+    assert list((folder.root / ".cache").rglob("*.part")) == []
 
 
 def test_support_crop_shows_small_objects_at_native_scale_and_large_ones_whole() -> None:

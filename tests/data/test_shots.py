@@ -11,7 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fsod.data.coco import CocoFolder, ImageRecord
-from fsod.data.shots import USUAL_K, ShotList, draw_shot_lists, draw_shots, load_shots
+from fsod.data.shots import (
+    USUAL_K,
+    ShotList,
+    draw_shot_lists,
+    draw_shots,
+    images_to_draw_from,
+    load_shots,
+    refuse_scored_shots,
+)
 from fsod.errors import UserError
 
 NAMES = ("ship", "bridge", "vehicle")
@@ -189,3 +197,31 @@ def test_files_that_are_not_shot_lists(tmp_path: Path, content: bytes) -> None:
         load_shots(path, FOLDER)
     with pytest.raises(UserError, match="cannot read"):
         load_shots(tmp_path / "gone.json", FOLDER)
+
+
+def test_shots_on_images_that_are_scored_are_refused_by_name() -> None:
+    part = replace(FOLDER, images=FOLDER.images[:4])
+    shots = draw_shots(part, NAMES, 3, 0)
+    refuse_scored_shots(shots, FOLDER, replace(FOLDER, images=FOLDER.images[4:]), Path("k3.json"))
+    with pytest.raises(
+        UserError, match=r"k3\.json: its box \d+ of 'bridge' lies on \d\.png, .* 10 images to be scored"
+    ):
+        refuse_scored_shots(shots, FOLDER, FOLDER, Path("k3.json"))
+    # of an image cut into tiles another tile shows the same ground
+    box = next(iter(shots.box_ids["ship"]))
+    shown = FOLDER.box_location[box][0]
+    tile = replace(FOLDER.images[9], source=shown.source)
+    with pytest.raises(UserError, match=f"box {box} of 'ship' lies on {shown.path.name}"):
+        refuse_scored_shots(
+            replace(shots, box_ids={"ship": (box,)}), FOLDER, replace(FOLDER, images=(tile,)), Path("k3.json")
+        )
+
+
+def test_nobody_draws_from_test_images_by_default(tmp_path: Path) -> None:
+    folder = replace(FOLDER, root=tmp_path)
+    assert images_to_draw_from(folder, None) == folder
+    (tmp_path / "splits").mkdir()
+    (tmp_path / "splits" / "test.txt").write_text("1\n")
+    with pytest.raises(UserError, match=r"has test images, from which no example may come; .*--ids .*train\.txt"):
+        images_to_draw_from(folder, None)
+    assert [image.id for image in images_to_draw_from(folder, ["3", "4"]).images] == [3, 4]

@@ -65,7 +65,17 @@ def out(tmp_path: Path) -> Path:
     return tmp_path / "prepared" / "dior"
 
 
-@pytest.mark.parametrize("layout", [old, new])
+def twice(root: Path) -> Path:
+    """Each archive unpacked into a folder of its own name."""
+    new(root)
+    for way in ("JPEGImages-trainval", "JPEGImages-test", "Annotations", "ImageSets"):
+        (root / way).rename(root / "moved")
+        (root / way).mkdir()
+        (root / "moved").rename(root / way / way)
+    return root
+
+
+@pytest.mark.parametrize("layout", [old, new, twice])
 def test_round_trip_of_the_official_layouts(tmp_path: Path, out: Path, layout: Callable[[Path], Path]) -> None:
     card = prepare_dior(layout(tmp_path / "DIOR"), out)
     folder = load_folder(out)

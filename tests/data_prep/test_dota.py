@@ -89,7 +89,38 @@ def test_a_bad_line_names_file_and_line(source: Path, out: Path, line: str, why:
     assert card is not None
     where = "val/labelTxt-v1.5/DOTA-v1.5_val/P0003.txt:3"
     assert [(r["where"], why in r["why"]) for r in card["refused"]] == [(where, True)]
-    assert card["boxes"] == 3
+    assert [image.path.stem for image in load_folder(out).images] == ["P0000", "P0001"], "P0003 has another object"
+
+
+def test_labels_in_a_folder_labels(source: Path, out: Path) -> None:
+    for part in ("train", "val"):
+        labels = source / part / "labelTxt-v1.5"
+        shutil.move(labels / f"DOTA-v1.5_{part}", source / part / "labels")
+        shutil.rmtree(labels)
+    assert prepare_dota(source, out)["boxes"] == 3
+    assert_boxes_cover_the_paint(load_folder(out))
+
+
+@pytest.mark.parametrize("original", ["", "_original"])
+def test_as_ultralytics_lays_it_out(source: Path, out: Path, original: str) -> None:
+    root = source.parent / "DOTAv1"
+    for part in ("train", "val"):
+        shutil.move(source / part / "images", root / "images" / part)
+        shutil.move(source / part / "labelTxt-v1.5" / f"DOTA-v1.5_{part}", root / "labels" / f"{part}{original}")
+        if original:
+            write(root / "labels" / part / "P0000.txt", "0 0.1 0.1 0.2 0.1 0.2 0.2 0.1 0.2\n")
+    shutil.move(source / "test" / "images", root / "images" / "test")
+    card = prepare_dota(root, out)
+    assert (card["boxes"], card["unlabelled_images_left_out"]) == (3, {"test": 1})
+    assert_boxes_cover_the_paint(load_folder(out))
+    assert read_ids(out / "splits" / "val.txt") == ["P0003"]
+
+
+def test_labels_in_the_form_of_yolo_are_recognised(source: Path, out: Path) -> None:
+    labels = source / "val" / "labelTxt-v1.5" / "DOTA-v1.5_val" / "P0003.txt"
+    write(labels, "0 0.1 0.1 0.2 0.1 0.2 0.2 0.1 0.2\n")
+    with pytest.raises(UserError, match=r"P0003\.txt:1: is in the form of YOLO .*; prepare it as format yolo"):
+        prepare_dota(source, out)
 
 
 def test_what_does_not_fit_together(source: Path, out: Path) -> None:
@@ -110,4 +141,4 @@ def test_fuzzed_labels_are_read_or_refused_by_name(source: Path, out: Path, text
     write(source / "train" / "labelTxt-v1.5" / "DOTA-v1.5_train" / "P0000.txt", text)
     card = read_or_refused(prepare_dota, source, out)
     assert card is not None
-    assert card["images"] == 3
+    assert card["images"] == (3 if not card["refused"] else 2)

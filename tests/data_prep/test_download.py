@@ -271,3 +271,21 @@ def test_what_is_published() -> None:
     for remote in (remote for data_set in DATA_SETS for remote in data_set.files):
         assert remote.url.startswith("https://hf.co/datasets/")
         assert remote.md5 is None or len(remote.md5) == 32
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", "null", "[" * 100_000, "\udcff", '{"data_set": ' + "9" * 5000 + "}"]
+)
+def test_a_broken_record_is_named(data_set: DataSet, tmp_path: Path, content: str) -> None:
+    download(data_set, tmp_path)
+    (tmp_path / "download.json").write_bytes(content.encode(errors="surrogateescape"))
+    with pytest.raises(UserError, match=r"download\.json: is not what fsod wrote; remove the folder"):
+        download(data_set, tmp_path)
+
+
+def test_files_of_somebody_else_are_left_alone(data_set: DataSet, tmp_path: Path) -> None:
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "mine").touch()
+    with pytest.raises(UserError, match=r"files: is there, but no download\.json says what it is"):
+        download(data_set, tmp_path)
+    assert [path.name for path in (tmp_path / "files").iterdir()] == ["mine"]

@@ -156,8 +156,7 @@ def test_a_bad_line_names_file_and_line(source: Path, out: Path, line: str, why:
 
     card = prepare_nwpu(source, out, skip_bad=True)
     assert [refused["where"] for refused in card["refused"]] == [f"{TRUTH}/002.txt:3"]
-    assert card["boxes"] == 5
-    assert len(load_folder(out).select(["002"]).images[0].boxes_xyxy_px) == 1
+    assert 2 not in [image.id for image in load_folder(out).images], "an object of it was not read"
 
 
 def truncate(path: Path) -> None:
@@ -266,7 +265,10 @@ def test_fuzzed_ground_truth_is_read_or_refused_by_name(source: Path, out: Path,
     folder = load_folder(out)
     lines = sum(1 for line in text.decode("utf-8-sig", "replace").replace("\r", "\n").split("\n") if line.strip())
     refused = [r for r in card["refused"] if r["where"].startswith(f"{TRUTH}/002.txt:")]
-    assert card["boxes"] - 4 + len(refused) == lines  # every line is a box or a refusal
+    if refused:  # then the image is left out, with whatever else it shows
+        assert card["boxes"] == 4
+    else:
+        assert card["boxes"] - 4 == lines  # every line is a box
     assert len(folder.box_location) == card["boxes"]
     if card["refused"]:
         with pytest.raises(UserError, match=r"002\.txt"):

@@ -40,6 +40,17 @@ def seen_in_a_scene(path: Path) -> NDArray[np.uint8]:
         return scene.read_reduced(10_000)[0]
 
 
+def test_a_georeferenced_jpeg_keeps_its_gsd(tmp_path: Path) -> None:
+    """In UTM at its central meridian, where the grid is 0.04 % short: pixels of 0.3 m on the map are 0.3001 m."""
+    Image.fromarray(RGB).save(tmp_path / "a.jpg")
+    assert open_picture(tmp_path / "a.jpg").gsd_m is None
+    (tmp_path / "a.jgw").write_text("0.3\n0\n0\n-0.3\n500000\n5000000\n")
+    (tmp_path / "a.jpg.aux.xml").write_text("<PAMDataset><SRS>EPSG:32633</SRS></PAMDataset>")
+    picture = open_picture(tmp_path / "a.jpg")
+    assert picture.gsd_m == pytest.approx(0.3 / 0.9996, rel=1e-4)
+    assert picture.rgb is None, "the file goes as it is"
+
+
 @pytest.mark.parametrize(
     ("name", "image"),
     [

@@ -234,3 +234,24 @@ def test_two_images_of_one_name_are_refused(prepared: Path, out: Path) -> None:
     write_json(prepared / "annotations.json", coco)
     with pytest.raises(UserError, match="2 images are named 'a'"):
         tile_folder(load_folder(prepared), out, window_px=50, overlap_px=20)
+
+
+def test_difficult_objects_and_crowds_stay_what_they_are(tmp_path: Path) -> None:
+    root = make_three_images(tmp_path / "prepared")
+    content = json.loads((root / "annotations.json").read_text())
+    content["annotations"][0]["difficult"] = 1  # at 5,5 of image a, 10 px wide
+    crowd = {"id": 90, "image_id": 1, "category_id": 2, "bbox": [40, 0, 20, 8], "iscrowd": 1}
+    content["annotations"].append(crowd)  # on two tiles of 50 px, half on each
+    write_json(root / "annotations.json", content)
+    first = load_folder(root).images[0]
+    assert (len(first.boxes_xyxy_px), first.difficult.tolist()) == (4, [True, False, False, False])
+    assert first.crowd_boxes_xyxy_px.tolist() == [[40, 0, 60, 8]]
+    card = tile_folder(load_folder(root), tmp_path / "tiles", window_px=50, overlap_px=0)
+    tiles = {image.path.stem: image for image in load_folder(tmp_path / "tiles").images}
+    assert tiles["a_0_0"].difficult.tolist()[0]
+    assert tiles["a_0_0"].crowd_boxes_xyxy_px.tolist() == [[40, 0, 50, 8]]
+    assert tiles["a_50_0"].crowd_boxes_xyxy_px.tolist() == [[0, 0, 10, 8]]
+    assert not any(image.difficult.any() for stem, image in tiles.items() if stem != "a_0_0")
+    assert card["boxes"] == sum(len(image.boxes_xyxy_px) for image in tiles.values()), "crowds are no boxes"
+    without = images_without(load_folder(tmp_path / "tiles"), [load_folder(root).class_names[1]])
+    assert "a_50_0" not in [image.path.stem for image in without.images], "a crowd shows the class"

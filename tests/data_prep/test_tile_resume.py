@@ -11,6 +11,7 @@ from PIL import Image
 from data_prep.folder import folder_under_construction
 from data_prep.tile import tile_folder
 from fsod.data.coco import load_folder, read_image
+from fsod.errors import UserError
 from tests.images_to_cut import all_bytes, make_three_images
 from tests.made_folder import make_folder
 
@@ -110,3 +111,42 @@ def test_other_work_starts_with_an_empty_folder_and_only_an_interrupt_leaves_one
         with pytest.raises(error):
             build(error, resume)
         assert part(tmp_path / "out").exists() == stays
+
+
+WAITS = f"""
+import sys
+from pathlib import Path
+import data_prep.tile as tile
+from fsod.data.coco import load_folder
+
+save = tile._save
+
+def save_when_told(*arguments):
+    print("started", flush=True)
+    sys.stdin.readline()
+    save(*arguments)
+
+tile._save = save_when_told
+tile.tile_folder(load_folder(Path(sys.argv[1])), Path(sys.argv[2]), window_px={WINDOW_PX}, overlap_px={OVERLAP_PX})
+"""
+
+
+def test_of_two_runs_on_one_folder_the_second_is_told_who_has_it(tmp_path: Path) -> None:
+    root, out = make_three_images(tmp_path / "prepared"), tmp_path / "tiles"
+    first = subprocess.Popen(
+        [sys.executable, "-c", WAITS, str(root), str(out)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert first.stdout is not None
+    assert first.stdout.readline() == "started\n"
+    with pytest.raises(UserError, match=rf"tiles: is being written by another run \(process {first.pid} on "):
+        cut(root, out)
+    first.communicate("go on\n" * 10, timeout=60)
+    assert first.returncode == 0
+    cut(root, out)
+    cut(root, tmp_path / "undisturbed")
+    assert all_bytes(out) == all_bytes(tmp_path / "undisturbed")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["prepared", "tiles", "undisturbed"]

@@ -200,3 +200,31 @@ def test_boxes_by_hand_on_real_rasters(tmp_path: Path, name: str, third: str) ->
         prepare_labels(scene, labels, tmp_path / f"out_{suffix}", BY_CLASS)
         found = boxes_of(load_folder(tmp_path / f"out_{suffix}"), f"{name}_0_0")
         np.testing.assert_allclose(found, boxes, atol=0.1)
+
+
+def test_a_shapefile_without_cpg_says_what_it_was_read_as(tmp_path: Path) -> None:
+    scene = make_scene(tmp_path / "a.tif")
+    labels = save_labels(tmp_path / "labels.shp", scene, names=["größer", "klein", "klein"])
+    assert prepare_labels(scene, labels, tmp_path / "known", BY_CLASS)["warnings"] == []
+    labels.with_suffix(".cpg").unlink()
+    card = prepare_labels(scene, labels, tmp_path / "unknown", BY_CLASS)
+    (warning,) = card["warnings"]
+    assert warning.startswith(
+        f"{labels}: does not say how its texts are encoded; read as ISO-8859-1, which gives a class"
+    )
+    assert "\u00c3" in warning, "the umlaut, taken for two letters"
+    labels.with_suffix(".cpg").write_text("UTF-8")
+    again = prepare_labels(scene, labels, tmp_path / "again", BY_CLASS)
+    assert (again["warnings"], list(again["classes"])) == ([], ["größer", "klein"])
+    save_labels(labels, scene, names=["a", "b", "c"]).with_suffix(".cpg").unlink()
+    assert prepare_labels(scene, labels, tmp_path / "ascii", BY_CLASS)["warnings"] == [], "it does not matter"
+
+
+@pytest.mark.parametrize("which", ["scenes", "labels"])
+def test_a_pipe_is_not_waited_for(tmp_path: Path, which: str) -> None:
+    scene = make_scene(tmp_path / "a.tif")
+    labels = save_labels(tmp_path / "labels.gpkg", scene)
+    os.mkfifo(tmp_path / "pipe")
+    given = (tmp_path / "pipe", labels) if which == "scenes" else (scene, tmp_path / "pipe")
+    with pytest.raises(UserError, match="pipe: no such file or folder"):
+        prepare_labels(*given, tmp_path / "out", BY_CLASS)

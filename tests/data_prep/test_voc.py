@@ -126,7 +126,43 @@ def test_a_bad_box_is_named_by_its_line(
     card = read_or_refused(prepare_voc, source, out)
     assert card is not None
     assert [(r["where"], why in r["why"]) for r in card["refused"]] == [("Annotations/000007.xml:8", True)]
-    assert (card["images"], card["boxes"]) == (3, 2)
+    assert (card["images"], card["boxes"]) == (2, 1)
+
+
+def test_a_class_that_would_tell_a_terminal_something_is_refused(source: Path, out: Path) -> None:
+    write(source / "Annotations" / "000009.xml", voc_xml([("ship\u202egnp", 1, 1, 9, 9)]))
+    card = read_or_refused(prepare_voc, source, out)
+    assert card is not None
+    assert "has characters that cannot be printed" in card["refused"][0]["why"]
+    assert list(card["classes"]) == ["boat", "ship"]
+
+
+def test_difficult_objects_are_boxes_that_say_so(source: Path, out: Path) -> None:
+    write(source / "Annotations" / "000009.xml", voc_xml([]))
+    prepare_voc(source, out)
+    assert [image.difficult.tolist() for image in load_folder(out).images] == [[False], [True], []]
+
+
+def test_label_studio_calls_the_folder_images(source: Path, out: Path) -> None:
+    write(source / "Annotations" / "000009.xml", voc_xml([]))
+    (source / "JPEGImages").rename(source / "images")
+    assert prepare_voc(source, out)["boxes"] == 2
+
+
+@pytest.mark.parametrize("parts", [("train", "valid"), ("", "")])
+def test_roboflow_puts_annotations_beside_their_images(tmp_path: Path, out: Path, parts: tuple[str, str]) -> None:
+    root = tmp_path / "export"
+    for part, stem in zip(parts, ("a_jpg.rf.1", "b_jpg.rf.2"), strict=True):
+        paint(root / part / f"{stem}.jpg")
+        write(root / part / f"{stem}.xml", voc_xml([("ship", LEFT + 1, TOP + 1, RIGHT, BOTTOM)]))
+    write(root / "README.roboflow.txt", "exported")
+    card = prepare_voc(root, out)
+    assert card["boxes"] == 2
+    assert_boxes_cover_the_paint(load_folder(out))
+    if parts[0]:
+        assert read_ids(out / "splits" / "valid.txt") == ["b_jpg.rf.2"]
+    else:
+        assert card["lists"] == {"images_in_no_list": 2}
 
 
 @pytest.mark.parametrize(

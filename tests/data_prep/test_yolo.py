@@ -113,7 +113,7 @@ def test_rounding_beyond_the_image_is_clipped_and_more_is_counted(source: Path, 
         ("0 0.5 0.5 0.1", "malformed line"),
         ("0 0.5 0.5 0.1 0.1 0.9", "malformed line"),
         ("0 0.5 0.5 nan 0.1", "malformed line"),
-        ("0.0 0.5 0.5 0.1 0.1", "malformed line"),
+        ("0.5 0.5 0.5 0.1 0.1", "malformed line"),
         ("-1 0.5 0.5 0.1 0.1", "malformed line"),
         ("2 0.5 0.5 0.1 0.1", "unknown class number 2, expected 0 to 1"),
         ("0 0.5 0.5 0 0.1", "has no area"),
@@ -126,7 +126,82 @@ def test_a_bad_line_names_file_and_line(source: Path, out: Path, line: str, why:
     card = read_or_refused(prepare_yolo, source, out)
     assert card is not None
     assert [(r["where"], why in r["why"]) for r in card["refused"]] == [("labels/val/d.txt:3", True)]
-    assert card["boxes"] == 3
+    assert "d.png" not in [image.path.name for image in load_folder(out).images], "its other box is no all of it"
+    assert card["boxes"] == 2
+
+
+def test_class_numbers_with_a_fraction_of_zero(source: Path, out: Path) -> None:
+    for part in ("train", "val"):
+        write(source / "labels" / part / "a.txt", PAINTED_ROW.replace("1 ", "1.0 ", 1))
+    card = prepare_yolo(source, out)
+    assert card["classes"] == {"boat": {"boxes": 0, "images": 0}, "ship": {"boxes": 2, "images": 2}}
+    assert_boxes_cover_the_paint(load_folder(out))
+
+
+@pytest.mark.parametrize(
+    "yaml",
+    [
+        "path: C:\\data\\ships\ntrain: images\\train\nval: images\\val\n",
+        "train: ..\\images\\train\nval: ..\\images\\val\n",
+        "train: /content/drive/My Drive/ships/images/train\nval: /content/drive/My Drive/ships/images/val\n",
+        "train: D:\\ships\\images\\train\nval: D:\\ships\\images\\val\n",
+        "path: /root/ships\ntrain: /root/ships/images/train\nval: images/val\n",
+    ],
+)
+def test_paths_of_another_machine(source: Path, out: Path, yaml: str) -> None:
+    write(source / "data.yaml", f"{yaml}names: [boat, ship]\n")
+    prepare_yolo(source, out)
+    assert_boxes_cover_the_paint(load_folder(out))
+    assert read_ids(out / "splits" / "train.txt") == ["images__train__a", "b", "c"]
+    assert read_ids(out / "splits" / "val.txt") == ["images__val__a", "d"]
+
+
+def test_two_paths_that_end_alike_are_not_taken_for_one_folder(source: Path, out: Path) -> None:
+    """Else the images would be on both lists, training and validation."""
+    write(source / "data.yaml", "train: /x/train/images\nval: /x/valid/images\nnames: [boat, ship]\n")
+    with pytest.raises(UserError, match=r"train and val: '/x/train/images' and '/x/valid/images' both lead to"):
+        prepare_yolo(source, out)
+
+
+def test_label_studios_export_has_no_data_yaml(source: Path, out: Path) -> None:
+    root = source.parent / "project-1"
+    paint(root / "images" / "a.png")
+    write(root / "labels" / "a.txt", PAINTED_ROW)
+    write(root / "classes.txt", "boat\nship\n")
+    write(root / "notes.json", "{}")
+    card = prepare_yolo(root, out)
+    assert (card["boxes"], card["lists"]) == (1, {"images_in_no_list": 1})
+    assert list(card["classes"]) == ["boat", "ship"]
+    assert_boxes_cover_the_paint(load_folder(out))
+
+
+@pytest.mark.parametrize("settings", ["data.yaml", "obj.names"])
+def test_cvats_lists_have_data_before_each_path(source: Path, out: Path, settings: str) -> None:
+    root = source.parent / "cvat"
+    for part, stem in (("train", "a"), ("valid", "b")):
+        paint(root / f"obj_{part}_data" / f"{stem}.png")
+        write(root / f"obj_{part}_data" / f"{stem}.txt", PAINTED_ROW)
+        write(root / f"{part}.txt", f"data/obj_{part}_data/{stem}.png\n")
+    if settings == "data.yaml":
+        write(root / "data.yaml", "train: train.txt\nval: valid.txt\nnames: {0: boat, 1: ship}\n")
+    else:
+        write(root / "obj.names", "boat\nship\n")
+        write(root / "obj.data", "classes = 2\ntrain = data/train.txt\nnames = data/obj.names\nbackup = backup/\n")
+    assert prepare_yolo(root, out)["boxes"] == 2
+    assert_boxes_cover_the_paint(load_folder(out))
+    assert (read_ids(out / "splits" / "train.txt"), read_ids(out / "splits" / "val.txt")) == (["a"], ["b"])
+
+
+def test_folders_and_files_that_are_links(source: Path, out: Path) -> None:
+    (source.parent / "store").mkdir()
+    for way in ("images/train/deep", "labels/train/a.txt", "images/val/d.png"):
+        moved = source.parent / "store" / Path(way).name
+        shutil.move(source / way, moved)
+        (source / way).symlink_to(moved)
+    (source / "images" / "train" / "round").symlink_to(source / "images" / "train")
+    assert prepare_yolo(source, out)["boxes"] == 2
+    assert_boxes_cover_the_paint(load_folder(out))
+    assert sorted(read_ids(out / "splits" / "train.txt")) == ["b", "c", "images__train__a"]
 
 
 @pytest.mark.parametrize(
@@ -138,6 +213,8 @@ def test_a_bad_line_names_file_and_line(source: Path, out: Path, line: str, why:
         ("train: images/train\nnames: [a, b]\nnc: 3", "nc is not 2, the number of names"),
         ("train: images/train\nnames: [a, no]", "put quotes around those that YAML reads as yes or no"),
         ("train: images/train\nnames: [&a [b, b], [*a, *a]]", "names: each must be a text"),
+        ("train: images/train\nnames: [boat, 2024-99-99]", "not valid YAML: month must be in 1..12"),
+        ('train: images/train\nnames: [boat, "a\\e[31m"]', "has characters that cannot be printed"),
         ("train: [[a]]\nnames: [a, b]", r"train: there is no \['a'\]"),
         ("names: [a, b]", "names no train, val or test images"),
         ("train: images/training\nnames: [a, b]", "train: there is no 'images/training'"),

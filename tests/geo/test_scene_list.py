@@ -29,6 +29,13 @@ def test_paths_patterns_and_lists(folder: Path) -> None:
     assert list_scenes(["list.txt"]) == list_scenes(["@list.txt"]) == expected
 
 
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_lists_as_windows_editors_save_them(encoding: str) -> None:
+    Path("list.txt").write_bytes("a.tif\r\n# größer\r\n".encode(encoding))
+    assert list_scenes(["list.txt"]) == ["a.tif"]
+
+
 def test_what_is_not_here_passes_as_it_stands() -> None:
     urls = ["/vsicurl/https://example.org/a*.tif", "s3://bucket/b.tif", "https://example.org/c.tif?x=[1]", "gone.tif"]
     assert list_scenes(urls) == urls

@@ -6,6 +6,8 @@ import os
 import pickle
 import pickletools
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -172,3 +174,91 @@ def test_other_and_damaged_files_are_refused_with_a_reason(tmp_path: Path) -> No
         Archive(write_archive(path, pickle.dumps({"a": [1, 2, 3]})[:-4])).load()
     with pytest.raises(UserError, match="no weights found"):
         import_official(write_archive(path, pickle.dumps({"epoch": 3})), tmp_path / "out.safetensors")
+
+
+def load_in_a_process(path: Path) -> str:
+    """What loading says, in a process that may end itself or take memory."""
+    program = """
+import resource, sys
+from pathlib import Path
+import fsod.store.torch_pickle as t
+from fsod.errors import UserError
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    t.Archive(Path(sys.argv[1])).load()
+except UserError as error:
+    print(error)
+print("MB more:", (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+    done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-500:]
+    assert int(done.stdout.rsplit(":", 1)[1]) < 200, "a file of a kilobyte took more than 200 MB"
+    return done.stdout
+
+
+DEEP = b"N" + b"\x85" * 500_000  # tuples of one in tuples of one
+DOUBLED = b"N" + b"2\x86" * 60  # each holds the one before twice: its hash takes 2 ** 60 steps
+HOSTILE = {
+    "deep key": b"\x80\x02}" + DEEP + b"Ns.",
+    "deep keys": b"\x80\x02}(" + DEEP + b"Nu.",
+    "deep key of a dict": b"\x80\x02(" + DEEP + b"Nd.",
+    "deep element": b"\x80\x04\x8f(" + DEEP + b"\x90.",
+    "deep element of a frozen set": b"\x80\x04(" + DEEP + b"\x91.",
+    "deep element of a called set": b"\x80\x02cbuiltins\nset\n(](" + DEEP + b"etR.",
+    "deep key of a called dict": b"\x80\x02ccollections\nOrderedDict\n(](" + DEEP + b"N\x86etR.",
+    "doubled key": b"\x80\x02}" + DOUBLED + b"Ns.",
+    "array of bytes": b"\x80\x05\x96" + struct.pack("<Q", 1 << 40) + b".",
+    "digits": b"\x80\x02I" + b"9" * 5000 + b"\n.",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_pickle_that_would_end_the_process_or_never_end_is_refused(tmp_path: Path, name: str) -> None:
+    said = load_in_a_process(write_archive(tmp_path / "x.pt", HOSTILE[name]))
+    assert f"{tmp_path}/x.pt: not a readable pickle: " in said
+
+
+def test_a_place_in_the_memory_of_a_pickle_takes_no_room(tmp_path: Path) -> None:
+    path = write_archive(tmp_path / "x.pt", b"\x80\x02]r" + struct.pack("<I", 1 << 27) + b".")
+    load_in_a_process(path)
+    assert Archive(path).load() == []
+
+
+def test_keys_that_honest_files_have_are_read(tmp_path: Path) -> None:
+    content = {"a": {1: 2, (3, "b"): {4, "c"}}, None: frozenset([(1, 2)]), 0.5: {b"x": 1}}
+    for protocol in (2, 4, 5):
+        path = write_archive(tmp_path / "x.pt", pickle.dumps({**content, None: 1}, protocol))
+        assert Archive(path).load() == {**content, None: 1}
+
+
+def read_all(path: Path) -> object:
+    archive = Archive(path)
+    content = archive.load()
+    assert isinstance(content, dict)
+    return archive.tensor(content["a"])
+
+
+@pytest.mark.parametrize("damage", ["encrypted", "unknown compression", "another name", "beyond the end", "crc"])
+@pytest.mark.parametrize("entry", ["data.pkl", "byteorder", "data/0"])
+def test_entries_of_a_zip_that_are_not_what_they_say(tmp_path: Path, damage: str, entry: str) -> None:
+    path = tmp_path / "x.pt"
+    torch.save({"a": torch.arange(4)}, path)
+    raw = bytearray(path.read_bytes())
+    name = f"x/{entry}".encode()
+    local, central = (raw.find(name, at) for at in (0, raw.find(b"PK\x01\x02")))
+    while raw[central - 46 : central - 42] != b"PK\x01\x02":
+        central = raw.find(name, central + 1)
+    if damage == "encrypted":
+        raw[central - 38] |= 1
+    elif damage == "unknown compression":
+        raw[central - 36] = 77
+    elif damage == "another name":
+        raw[local] = ord("y")
+    elif damage == "beyond the end":
+        raw[central - 4 : central] = struct.pack("<I", len(raw) * 2)
+    else:
+        raw[central - 30] ^= 255
+    path.write_bytes(raw)
+    with pytest.raises(UserError, match=r"x\.pt: ") as caught:
+        read_all(path)
+    assert "\n" not in str(caught.value)
