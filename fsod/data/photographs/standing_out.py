@@ -23,6 +23,7 @@ UNLIKE = 10.0  # Lab distance from a thing's colour that sets a pixel beside it 
 MIN_APART = 0.8  # share of the pixels about it that are set apart
 SHARED = 0.35  # things that share more than this of the smaller one's bounds are one
 SIZE = 3  # of a thing's looks
+MAX_VARIATION = 0.5  # of a region's area over the step below
 _STEPS = (4, 2, 2)  # thresholds that a region has to outlast, in 8-bit levels of L, a and b
 _UNITS = np.array([12, 6, 6, 0.3, 0.35, 0.12, 9, 16], np.float32)
 
@@ -78,19 +79,23 @@ def find_things(rgb: NDArray[np.uint8]) -> list[Thing]:
     for finer, shortest_px, longest_px in PASSES:
         kernel = cv2.INTER_CUBIC if finer > 1 else cv2.INTER_AREA
         lab = cv2.cvtColor(cv2.resize(rgb, None, fx=finer, fy=finer, interpolation=kernel), cv2.COLOR_RGB2LAB)
-        if finer < 1:
-            lab = cv2.GaussianBlur(lab, (0, 0), 1.0)
+        # what is as sharp as the grid has an area that does not change with the threshold, and is no extremum of anything
+        lab = cv2.GaussianBlur(lab, (0, 0), 1.0)
         shortest, longest = finer * shortest_px, finer * longest_px
+        met: set[tuple[int, ...]] = set()
         for channel, step in zip(cv2.split(lab), _STEPS, strict=True):
-            detector = cv2.MSER_create(step, round(0.3 * shortest**2), round(longest**2), 0.5, 0.2)
+            detector = cv2.MSER_create(step, round(0.3 * shortest**2), round(longest**2), MAX_VARIATION, 0.0)
             regions, rectangles = detector.detectRegions(channel)
             for points, rectangle in zip(regions, rectangles, strict=True):
                 left, top, width, height = rectangle
                 beyond = left < 2 or top < 2 or left + width > lab.shape[1] - 2 or top + height > lab.shape[0] - 2
-                if not beyond and shortest <= max(width, height) <= longest:
-                    thing = _judge(lab, points, rectangle, finer)
-                    if thing is not None:
-                        found.append(thing)
+                about = tuple(np.rint(rectangle / max(2.0, 0.08 * max(width, height))).astype(int).tolist())
+                if beyond or about in met or not shortest <= max(width, height) <= longest:
+                    continue
+                met.add(about)
+                thing = _judge(lab, points, rectangle, finer)
+                if thing is not None:
+                    found.append(thing)
     return _distinct(sorted(found, key=lambda thing: -thing.clearness))
 
 
