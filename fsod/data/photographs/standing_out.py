@@ -23,7 +23,7 @@ UNLIKE = 10.0  # Lab distance from a thing's colour that sets a pixel beside it 
 MIN_APART = 0.8  # share of the pixels about it that are set apart
 SHARED = 0.35  # things that share more than this of the smaller one's bounds are one
 SIZE = 3  # of a thing's looks
-MAX_VARIATION = 0.5  # of a region's area over the step below
+MAX_VARIATION = 0.3  # of a region's area over the step below
 _STEPS = (4, 2, 2)  # thresholds that a region has to outlast, in 8-bit levels of L, a and b
 _UNITS = np.array([12, 6, 6, 0.3, 0.35, 0.12, 9, 16], np.float32)
 
@@ -122,11 +122,13 @@ def _judge(
     reach = 2 * (margin // 2) + 1
     near = cv2.dilate(filled, np.ones((3, 3), np.uint8))
     ring = cv2.dilate(filled, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))) - near
-    patch = lab[y1:y2, x1:x2].astype(np.float32)
+    patch = lab[y1:y2, x1:x2]
     own, own_spread = cv2.meanStdDev(patch, mask=filled)
     about = patch[ring > 0]
-    distance = np.linalg.norm(about - own[:, 0].astype(np.float32), axis=1)
-    apart = float((distance > max(UNLIKE, 1.3 * float(np.linalg.norm(own_spread)))).mean())
+    away = about - own[:, 0].astype(np.float32)
+    squares = np.einsum("ij,ij->i", away, away)
+    limit = max(UNLIKE**2, 1.3**2 * float((own_spread**2).sum()))
+    apart = np.count_nonzero(squares > limit) / max(len(squares), 1)
     if apart < MIN_APART:
         return None
     size_px = np.sqrt(area) / finer
@@ -136,7 +138,7 @@ def _judge(
     # OpenCV leads a contour through the middles of the outermost pixels; a thing goes on to their outer edge
     away = outline - outline.mean(0)
     outline += away / np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-3) * (0.5 / finer)
-    clearness = apart * float(np.log(4 + size_px) * np.log(np.median(distance)))
+    clearness = apart * float(np.log(4 + size_px) * np.log(squares.mean()) / 2)
     return Thing(outline.astype(np.float32), np.array(looks, np.float32) / _UNITS, clearness)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from fsod.data.photographs.album import Album
 from fsod.data.photographs.collage import Collage
 from fsod.data.photographs.cut_classes import CutClass
+from fsod.data.photographs.standing_out import unlikeness
 from fsod.data.photographs.warp import affine
 from tests.made_photographs import made_photograph
 
@@ -19,10 +20,10 @@ def empty(size_px: int = 160) -> Collage:
 
 
 def class_of(album: Album, like: tuple[float, float], **changes: object) -> CutClass:
-    """The things of photograph 0 that have the size of the one at ``like``."""
+    """The things of photograph 0 that look like the one at ``like``."""
     things = album.things(0)
     one = min(things, key=lambda thing: float(np.linalg.norm(thing.centre_px - like)))
-    members = tuple(thing for thing in things if abs(thing.longer_px - one.longer_px) < 2)
+    members = tuple(thing for thing, apart in zip(things, unlikeness(things, one), strict=True) if apart < 1)
     cut = CutClass(0, members, 1.0, 1.0, np.ones(3), "alone", 0.0, 0.4)
     return replace(cut, **changes)  # type: ignore[arg-type]
 
