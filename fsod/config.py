@@ -181,7 +181,8 @@ class PretrainSettings(CommonSettings):
 
     init: Init = None
     grounds: Path | None = Field(
-        None, description="folder of unlabelled photographs to cut classes out of, and to paste them into; None: drawn only"
+        None,
+        description="folder of unlabelled photographs to cut classes out of, and to paste them into; None: drawn only",
     )
     grounds_share: Share = Field(0.5, description="share of episodes that are made of photographs, where there are any")
     pretrain: OptimSettings

@@ -71,7 +71,8 @@ def pretrain_command(
     config: Config,
     overrides: Overrides = None,
     grounds: Annotated[
-        Path | None, typer.Option(help="Folder of unlabelled photographs to cut classes out of, as the key of that name.")
+        Path | None,
+        typer.Option(help="Folder of unlabelled photographs to cut classes out of, as the key of that name."),
     ] = None,
     json: Json = None,
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -65,8 +66,8 @@ def _areas(path: Path) -> Iterator[tuple[int, int, int, int]]:
         return
     columns, rows = (max(1, round(side / TILE_PX)) for side in (width, height))
     xs, ys = (np.linspace(0, side, n + 1).astype(int).tolist() for side, n in ((width, columns), (height, rows)))
-    for top, bottom in zip(ys[:-1], ys[1:], strict=True):
-        for left, right in zip(xs[:-1], xs[1:], strict=True):
+    for top, bottom in pairwise(ys):
+        for left, right in pairwise(xs):
             yield left, top, right, bottom
 
 

@@ -113,15 +113,13 @@ class Collage:
     ) -> bool:
         lies = thing.lying[1]
         turn = heading_rad - (np.pi - lies if mirrored else lies)
-        by = affine(
-            thing.centre_px, centre_px, turn, cut.enlarged * scale, stretched=cut.stretched, mirrored=mirrored
-        )
+        by = affine(thing.centre_px, centre_px, turn, cut.enlarged * scale, stretched=cut.stretched, mirrored=mirrored)
         cover, low = filled(moved(thing.contour_px, by), cut.softness_px)
         seen = self._inside(cover, low)
         if seen is None:
             return False
         home = by - np.concatenate([np.zeros((2, 2)), low[:, None]], 1)
-        pixels = np.clip(warp(album.photographs[cut.photograph], home, cover.shape) * tint, 0, 255)  # type: ignore[arg-type]
+        pixels = np.clip(warp(album.photographs[cut.photograph], home, cover.shape) * tint, 0, 255)
         window, part = self._window(cover, low)
         weight, ground = cover[part][..., None], self.image[window].astype(np.float32)
         if class_id is not None:

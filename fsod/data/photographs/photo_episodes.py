@@ -124,9 +124,7 @@ class PhotoEpisodes(Dataset[Episode]):
             collage.image = np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), dtype=np.uint8)
         return collage
 
-    def _ground(
-        self, rng: np.random.Generator, classes: list[CutClass], at_home: int | None, scale: float
-    ) -> Collage:
+    def _ground(self, rng: np.random.Generator, classes: list[CutClass], at_home: int | None, scale: float) -> Collage:
         """A photograph as ground, anyhow turned; that of class ``at_home``, about one of its things, where one is given."""
         size = self.settings.query_px
         turn = float(rng.uniform(0, 2 * np.pi)) if rng.random() < 0.5 else 0.0

@@ -84,7 +84,7 @@ def find_things(rgb: NDArray[np.uint8]) -> list[Thing]:
         shortest, longest = finer * shortest_px, finer * longest_px
         met: set[tuple[int, ...]] = set()
         for channel, step in zip(cv2.split(lab), _STEPS, strict=True):
-            detector = cv2.MSER_create(step, round(0.3 * shortest**2), round(longest**2), MAX_VARIATION, 0.0)
+            detector = cv2.MSER.create(step, round(0.3 * shortest**2), round(longest**2), MAX_VARIATION, 0.0)
             regions, rectangles = detector.detectRegions(channel)
             for points, rectangle in zip(regions, rectangles, strict=True):
                 left, top, width, height = rectangle
@@ -134,12 +134,12 @@ def _judge(
     size_px = np.sqrt(area) / finer
     looks = [*own[:, 0], np.log(size_px), np.log(aspect), area / sides.prod(), own_spread[0, 0], about[:, 0].mean()]
     middle = (finer - 1) / 2
-    outline = (contour[:, 0].astype(np.float32) + (x1 - middle, y1 - middle)) / finer
+    outline = (contour[:, 0] + np.array([x1 - middle, y1 - middle], np.float32)) / np.float32(finer)
     # OpenCV leads a contour through the middles of the outermost pixels; a thing goes on to their outer edge
     away = outline - outline.mean(0)
     outline += away / np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-3) * (0.5 / finer)
     clearness = apart * float(np.log(4 + size_px) * np.log(squares.mean()) / 2)
-    return Thing(outline.astype(np.float32), np.array(looks, np.float32) / _UNITS, clearness)
+    return Thing(outline, np.array(looks, np.float32) / _UNITS, clearness)
 
 
 def _distinct(things: list[Thing]) -> list[Thing]:

@@ -57,15 +57,20 @@ def test_pasted_things_do_not_hide_each_other() -> None:
 
 
 def test_a_row_is_tight_and_at_one_angle() -> None:
-    album, collage = Album([made_photograph(0)]), empty(256)
+    album = Album([made_photograph(0)])
     bright = class_of(album, (32, 36), arrangement="row")
-    collage.paste_group(np.random.default_rng(3), album, bright, 4, 0, 1.0)
-    boxes = np.array(collage.boxes_xyxy_px)
-    assert len(boxes) >= 3
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    steps = np.linalg.norm(np.diff(centres, axis=0), axis=1)
-    assert steps.max() < 2 * 12 * 1.5  # short side 12 px
-    assert np.linalg.svd(centres - centres.mean(0))[1][1] < 4  # on a line
+    rows = []
+    for seed in range(6):
+        collage = empty(256)
+        collage.paste_group(np.random.default_rng(seed), album, bright, 4, 0, 1.0)
+        boxes = np.array(collage.boxes_xyxy_px)
+        if len(boxes) == 4 and boxes.min() > 0 and boxes.max() < 256:  # none is cut off by the edge
+            rows.append((boxes[:, :2] + boxes[:, 2:]) / 2)
+    assert len(rows) >= 2
+    for centres in rows:
+        steps = np.linalg.norm(np.diff(centres, axis=0), axis=1)
+        assert steps.max() < 12 * 1.5 * 1.15  # its short side is 12 px
+        assert np.linalg.svd(centres - centres.mean(0))[1][1] < 4  # on a line
 
 
 def test_a_thing_that_could_not_be_seen_is_not_labelled() -> None:

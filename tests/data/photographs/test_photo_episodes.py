@@ -49,7 +49,7 @@ def test_an_episode_is_well_formed(album: Album) -> None:
         assert (episode.supports[:, :, 3].flatten(2).sum(2) > 0).all()
         boxes = episode.boxes_xyxy_px[episode.box_classes >= 0]
         assert (boxes[:, 2:] > boxes[:, :2]).all()
-        assert 0 <= boxes.min()
+        assert boxes.min() >= 0
         assert boxes.max() <= 128
         assert set(episode.box_classes.unique().tolist()) <= {-1, *range(ways)}
 
