@@ -93,15 +93,13 @@ def find_things(rgb: NDArray[np.uint8]) -> list[Thing]:
                 if beyond or about in met or not shortest <= max(width, height) <= longest:
                     continue
                 met.add(about)
-                thing = _judge(lab, points, rectangle, finer)
+                thing = _judge(lab, np.asarray(points), rectangle, finer)
                 if thing is not None:
                     found.append(thing)
     return _distinct(sorted(found, key=lambda thing: -thing.clearness))
 
 
-def _judge(
-    lab: NDArray[np.uint8], points: NDArray[np.int32], rectangle: tuple[int, int, int, int], finer: float
-) -> Thing | None:
+def _judge(lab: NDArray[np.uint8], points: NDArray[np.intp], rectangle: Sequence[int], finer: float) -> Thing | None:
     """A region as a thing, or None where it is ragged or not unlike its surroundings."""
     left, top, width, height = rectangle
     margin = 4 + round(0.1 * max(width, height))
@@ -134,10 +132,10 @@ def _judge(
     size_px = np.sqrt(area) / finer
     looks = [*own[:, 0], np.log(size_px), np.log(aspect), area / sides.prod(), own_spread[0, 0], about[:, 0].mean()]
     middle = (finer - 1) / 2
-    outline = (contour[:, 0] + np.array([x1 - middle, y1 - middle], np.float32)) / np.float32(finer)
+    outline = np.asarray((contour[:, 0] + np.array([x1 - middle, y1 - middle])) / finer, np.float32)
     # OpenCV leads a contour through the middles of the outermost pixels; a thing goes on to their outer edge
     away = outline - outline.mean(0)
-    outline += away / np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-3) * (0.5 / finer)
+    outline += away / np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-3) * np.float32(0.5 / finer)
     clearness = apart * float(np.log(4 + size_px) * np.log(squares.mean()) / 2)
     return Thing(outline, np.array(looks, np.float32) / _UNITS, clearness)
 
