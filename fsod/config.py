@@ -68,6 +68,9 @@ class EpisodeSettings(Settings):
     procedural_first: Annotated[int, Field(ge=0)] = Field(0, description="invented classes only for so many steps")
     procedural_share: Share = Field(0.0, description="share of invented episodes after that")
     procedural_uses: Positive = Field(1, description="how often a drawn episode is used, each time augmented anew")
+    procedural_natural: Share = Field(
+        0.0, description="share of drawn classes without corners: crowns, boulders, craters"
+    )
     procedural_without: tuple[str, ...] = Field(
         (), description="kinds of object that invented classes may not resemble"
     )
