@@ -21,6 +21,14 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Precision = Literal["auto", "float32", "bfloat16"]
 Engine = Literal["local", "ray"]
 SidePx = Annotated[int, Field(ge=64, multiple_of=32)]
+Init = Annotated[
+    Literal["shipped"] | Path | None,
+    Field(
+        union_mode="left_to_right",
+        description="weights to start from: those that come with fsod, a checkpoint (`fsod pretrain`), "
+        "or a trunk (`fsod weights import`); None: chance",
+    ),
+]
 
 
 class Settings(BaseModel):
@@ -66,6 +74,9 @@ class EpisodeSettings(Settings):
     procedural_first: Annotated[int, Field(ge=0)] = Field(0, description="invented classes only for so many steps")
     procedural_share: Share = Field(0.0, description="share of invented episodes after that")
     procedural_uses: Positive = Field(1, description="how often a drawn episode is used, each time augmented anew")
+    procedural_natural: Share = Field(
+        0.0, description="share of drawn classes without corners: crowns, boulders, craters"
+    )
     procedural_without: tuple[str, ...] = Field(
         (), description="kinds of object that invented classes may not resemble"
     )
@@ -182,18 +193,19 @@ class CommonSettings(Settings):
 class PretrainSettings(CommonSettings):
     """A training on invented classes alone."""
 
+    init: Init = None
+    grounds: Path | None = Field(
+        None,
+        description="folder of unlabelled photographs to cut classes out of, and to paste them into; None: drawn only",
+    )
+    grounds_share: Share = Field(0.5, description="share of episodes that are made of photographs, where there are any")
     pretrain: OptimSettings
 
 
 class RunSettings(CommonSettings):
     """A whole run, from data to predictions."""
 
-    init: Literal["shipped"] | Path | None = Field(
-        None,
-        union_mode="left_to_right",
-        description="weights to start from: those that come with fsod, a checkpoint (`fsod pretrain`), "
-        "or a trunk (`fsod weights import`); None: chance",
-    )
+    init: Init = None
     data: DataSettings
     meta_train: OptimSettings
     finetune: FinetuneSettings

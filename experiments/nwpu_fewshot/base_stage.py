@@ -15,7 +15,7 @@ from fsod.progress import progress_bar
 
 def own_run(bench: Bench, where: Path) -> Bench:
     """The same bench with a run folder below ``where`` that belongs to settings and initial weights."""
-    shaping = [bench.settings.model_dump_json(include=SHAPING), *init_sha256(bench.settings)]
+    shaping = [bench.settings.model_dump_json(include=SHAPING), *init_sha256(bench.settings.init)]
     name = hashlib.sha256("\n".join(shaping).encode()).hexdigest()[:10]
     return replace(bench, settings=bench.settings.model_copy(update={"run_dir": where / name}))
 

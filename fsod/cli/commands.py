@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from json import dumps as as_json
 from pathlib import Path
 from typing import Annotated
 
@@ -73,11 +74,20 @@ def weights_import(
 
 
 @app.command("pretrain")
-def pretrain_command(config: Config, overrides: Overrides = None, json: Json = None) -> None:
+def pretrain_command(
+    config: Config,
+    overrides: Overrides = None,
+    grounds: Annotated[
+        Path | None,
+        typer.Option(help="Folder of unlabelled photographs to cut classes out of, as the key of that name."),
+    ] = None,
+    json: Json = None,
+) -> None:
     """Teach a network to compare, on invented classes alone; goes on from the last checkpoint after an interruption."""
     from fsod.steps.train import run_pretrain
 
-    settings = load_pretrain_settings(config, overrides)
+    named = [] if grounds is None else [f"grounds={as_json(str(grounds))}"]
+    settings = load_pretrain_settings(config, [*(overrides or ()), *named])
     result = run_pretrain(settings)
     start = f"init={result['checkpoint']}", f"size={settings.size}"
     report(result, json, "meta-train", "--config", "configs/nwpu.yaml", *start)

@@ -25,6 +25,7 @@ from fsod.data.support import SupportCrop, support_crop
 from fsod.errors import UserError
 
 MIN_VISIBLE = 0.4  # share of a box that must lie inside a crop for it to count as an object
+NOTHING = np.zeros((0, 4))  # boxes
 MAX_SHIFT = 0.5  # how far the object that a crop was drawn for may lie from its centre, in half crop sides
 
 
@@ -38,6 +39,8 @@ class Episode:
         box_classes: (B, G) int64, class ids of the boxes, of classes outside the episode too; -1 for padding.
         known_xyxy_px: (B, R, 4) float32, where what is not labelled is taken to be background (of shots, see
             ``shots_background``).
+        ignored_xyxy_px: (B, I, 4) float32, padded with zeros; what lies there and is not labelled is neither object nor
+            background.
         supports: (N, k, 4, s, s) uint8, RGB and mask; k = 0 in finetuning, which has no use for them.
         sides_px: (N, k) float32, see SupportCrop.
         class_ids: (N,) int64, ids of the episode's classes.
@@ -48,6 +51,7 @@ class Episode:
     boxes_xyxy_px: Tensor
     box_classes: Tensor
     known_xyxy_px: Tensor
+    ignored_xyxy_px: Tensor
     supports: Tensor
     sides_px: Tensor
     class_ids: Tensor
@@ -64,12 +68,21 @@ class Episode:
 
 @dataclass(frozen=True)
 class Query:
-    """One query before it is stacked: rgb (S, S, 3) uint8, boxes (n, 4), their class ids (n,), known regions (R, 4)."""
+    """One query before it is stacked.
+
+    Attributes:
+        rgb: (S, S, 3) uint8.
+        boxes_xyxy_px: (n, 4) float64.
+        class_ids: (n,) int64.
+        known_xyxy_px: (R, 4) float64, see ``Episode``.
+        ignored_xyxy_px: (I, 4) float64, see ``Episode``.
+    """
 
     rgb: NDArray[np.uint8]
     boxes_xyxy_px: NDArray[np.float64]
     class_ids: NDArray[np.int64]
     known_xyxy_px: NDArray[np.float64]
+    ignored_xyxy_px: NDArray[np.float64]
 
 
 def stack_episode(
@@ -80,16 +93,19 @@ def stack_episode(
     boxes = torch.zeros(len(queries), most, 4)
     box_classes = torch.full((len(queries), most), -1)
     known = torch.zeros(len(queries), regions, 4)
+    ignored = torch.zeros(len(queries), max(len(q.ignored_xyxy_px) for q in queries), 4)
     for b, query in enumerate(queries):
         n = len(query.class_ids)
         boxes[b, :n] = torch.from_numpy(query.boxes_xyxy_px)
         box_classes[b, :n] = torch.from_numpy(query.class_ids)
         known[b, : len(query.known_xyxy_px)] = torch.from_numpy(query.known_xyxy_px)
+        ignored[b, : len(query.ignored_xyxy_px)] = torch.from_numpy(query.ignored_xyxy_px)
     return Episode(
         torch.from_numpy(np.stack([q.rgb for q in queries])).permute(0, 3, 1, 2).contiguous(),
         boxes,
         box_classes,
         known,
+        ignored,
         stack_supports(supports),
         torch.tensor([[s.side_px for s in shots] for shots in supports]),
         torch.tensor(class_ids),
@@ -224,16 +240,16 @@ def augmented_query(
     boxes_xyxy_px: NDArray[np.float64],
     class_ids: NDArray[np.int64],
     known_xyxy_px: NDArray[np.float64],
+    ignored_xyxy_px: NDArray[np.float64] = NOTHING,
 ) -> Query:
-    """Turns, flips and tints a query; regions where everything is known turn with it."""
-    n = len(class_ids)
-    out = augment(
-        image=rgb, bboxes=np.concatenate([boxes_xyxy_px, known_xyxy_px]), index=list(range(n + len(known_xyxy_px)))
-    )
+    """Turns, flips and tints a query; regions where everything is known, or nothing, turn with it."""
+    n, m = len(class_ids), len(class_ids) + len(known_xyxy_px)
+    regions = np.concatenate([boxes_xyxy_px, known_xyxy_px, ignored_xyxy_px])
+    out = augment(image=rgb, bboxes=regions, index=list(range(len(regions))))
     boxes = np.asarray(out["bboxes"], dtype=np.float64).reshape(-1, 4)
     index = np.asarray(out["index"], dtype=np.int64)
-    objects = index < n
-    return Query(out["image"], boxes[objects], class_ids[index[objects]], boxes[~objects])
+    objects, known = index < n, (index >= n) & (index < m)
+    return Query(out["image"], boxes[objects], class_ids[index[objects]], boxes[known], boxes[index >= m])
 
 
 def augmented_support(augment: A.Compose, crop: SupportCrop) -> SupportCrop:

@@ -1,4 +1,4 @@
-"""Real and invented episodes in one sequence."""
+"""Two kinds of episodes in one sequence: of real and of invented classes, of cut-out and of drawn ones."""
 
 from __future__ import annotations
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, logsigmoid
+from ultralytics.utils.metrics import bbox_iou
 
 from fsod.config import LossSettings
 from fsod.data.episodes import Episode
 from fsod.data.mark_views import CropBatch
 from fsod.engine.distributed import mean_over_processes, processes
 from fsod.loss.assign import Assignment, Targets, simota
-from fsod.loss.meta_loss import RowTerms, box_loss, row_loss, shots_background
+from fsod.loss.meta_loss import OVERLAP, RowTerms, box_loss, row_loss, shots_background
 from fsod.model.detector import Detector
 from fsod.model.meta_head import ClassRows, Predictions
 
@@ -45,7 +46,10 @@ def episode_loss(
     if episode.invented:
         assignment = _assign(of_predicted, to_predicted)
         count = count_assigned(assignment)
-        rows = _rows(of_predicted, to_predicted, assignment, count, settings)
+        background = None
+        if episode.ignored_xyxy_px.shape[1]:
+            background = ~ignored(episode, of_predicted)[:, None].expand(-1, len(predicted), -1)
+        rows = _rows(of_predicted, to_predicted, assignment, count, settings, background)
         terms = {"cross": settings.cross * rows.cross, "predicted": settings.confidence * rows.confidence}
     else:
         of_learned = predictions.of_rows(0, split)
@@ -140,10 +144,23 @@ def targets_of(boxes_xyxy_px: Tensor, box_classes: Tensor, row_classes: Tensor) 
     return Targets(boxes_xyxy_px, rows, box_classes >= 0)
 
 
+def ignored(episode: Episode, predictions: Predictions) -> Tensor:
+    """(B, L) bool: locations in a region of which nothing is known, or whose box is of what lies there."""
+    regions = episode.ignored_xyxy_px
+    real = (regions[..., 2:] > regions[..., :2]).all(-1)[..., None]
+    found = predictions.boxes_xyxy_px.detach().float()[:, None]
+    overlaps = bbox_iou(regions[:, :, None], found, xywh=False)[..., 0] > OVERLAP
+    return (real & overlaps).any(1) | _within(regions, predictions.points_xy_px)
+
+
 def known_background(episode: Episode, points_xy_px: Tensor) -> Tensor:
     """(B, L) bool: locations inside a region where background may be assumed."""
+    return _within(episode.known_xyxy_px, points_xy_px)
+
+
+def _within(regions_xyxy_px: Tensor, points_xy_px: Tensor) -> Tensor:
     x, y = points_xy_px[:, 0], points_xy_px[:, 1]
-    left, top, right, bottom = (side[..., None] for side in episode.known_xyxy_px.unbind(-1))
+    left, top, right, bottom = (side[..., None] for side in regions_xyxy_px.unbind(-1))
     return ((x > left) & (x < right) & (y > top) & (y < bottom)).any(1)
 
 

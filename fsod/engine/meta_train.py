@@ -23,7 +23,7 @@ from fsod.errors import UserError
 from fsod.files import sha256_of
 from fsod.model.detector import Detector
 from fsod.store.checkpoint import Checkpoint, save_checkpoint
-from fsod.store.initial import initial_file, initialise
+from fsod.store.initial import Initial, initial_file, initialise
 
 
 def meta_train(
@@ -66,7 +66,7 @@ def meta_train(
         settings=optim,
         state_path=state,
         fingerprint=fingerprint(
-            tiles.sha256, settings.model_dump_json(include=SHAPING - {"init"}), *init_sha256(settings)
+            tiles.sha256, settings.model_dump_json(include=SHAPING - {"init"}), *init_sha256(settings.init)
         ),
     )
     detector = run_stage(stage, detector, machine, observe)
@@ -81,9 +81,9 @@ SHAPING = {"seed", "size", "init", "data", "episodes", "loss", "meta_train"}
 """Sections of the settings that shape a meta-trained detector."""
 
 
-def init_sha256(settings: RunSettings) -> list[str]:
+def init_sha256(init: Initial | None) -> list[str]:
     """Hash of the weights that training starts from, none where it starts from chance; their file's name is no matter."""
-    return [] if settings.init is None else [sha256_of(initial_file(settings.init))]
+    return [] if init is None else [sha256_of(initial_file(init))]
 
 
 def motifs_of(kinds: tuple[str, ...]) -> frozenset[str]:

@@ -1,29 +1,36 @@
-"""Pretraining: thousands of invented classes teach the network to compare, before it has seen a real image."""
+"""Pretraining: thousands of invented classes, drawn or cut out of photographs, teach the network to compare."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import torch
+from torch.utils.data import Dataset
 
 from fsod.config import PretrainSettings
+from fsod.data.episodes import Episode
+from fsod.data.mixed import MixedEpisodes
+from fsod.data.photographs.album import Album
+from fsod.data.photographs.photo_episodes import PhotoEpisodes
 from fsod.data.procedural.episodes import ProceduralEpisodes
 from fsod.engine.device import Machine
 from fsod.engine.distributed import is_first, share_of
 from fsod.engine.episode_loss import episode_loss
-from fsod.engine.meta_train import fingerprint, motifs_of
+from fsod.engine.meta_train import fingerprint, init_sha256, motifs_of
+from fsod.engine.photograph_folder import photographs_sha256, read_photographs
 from fsod.engine.stage import Observer, Stage, run_stage
 from fsod.model.detector import Detector
 from fsod.store.checkpoint import Checkpoint, save_checkpoint
+from fsod.store.initial import initialise
 
-SHAPING = {"seed", "size", "episodes", "loss", "pretrain"}
+SHAPING = {"seed", "size", "init", "grounds", "grounds_share", "episodes", "loss", "pretrain"}
 """Sections of the settings that shape a pretrained detector."""
 
 
 def pretrain(
     settings: PretrainSettings, machine: Machine, checkpoint: Path, state: Path, observe: Observer
 ) -> Checkpoint:
-    """Trains a detector without learned classes on procedural episodes and writes it.
+    """Trains a detector without learned classes on invented episodes and writes it.
 
     Args:
         settings: of the pretraining.
@@ -33,23 +40,43 @@ def pretrain(
         observe: told how it goes.
 
     Raises:
-        UserError: see ``motifs_of`` and ``run_stage``.
+        UserError: see ``motifs_of``, ``read_photographs``, ``initialise`` and ``run_stage``.
     """
-    episodes, optim = settings.episodes, settings.pretrain
-    without = motifs_of(episodes.procedural_without)
+    optim = settings.pretrain
+    episodes, photographs_hash = _episodes(settings)
     torch.manual_seed(settings.seed)
+    start = Detector(settings.size, 0, machine.trunk_dtype)
+    if settings.init is not None:
+        initialise(start, settings.size, settings.init)
     stage = Stage(
         name="pretrain",
-        episodes=ProceduralEpisodes(episodes, optim.steps, settings.seed, share_of(episodes.queries), without=without),
+        episodes=episodes,
         loss_of=lambda detector, episode: episode_loss(detector, episode, [], settings.loss),
         settings=optim,
         state_path=state,
-        fingerprint=fingerprint(settings.model_dump_json(include=SHAPING)),
+        fingerprint=fingerprint(
+            settings.model_dump_json(include=SHAPING - {"init", "grounds"}),
+            *init_sha256(settings.init),
+            *photographs_hash,
+        ),
     )
-    detector = run_stage(stage, Detector(settings.size, 0, machine.trunk_dtype), machine, observe)
+    detector = run_stage(stage, start, machine, observe)
     detector = detector.cpu().half().float()  # as it will be read again: banks go by the hash of the weights
     result = Checkpoint(detector, settings.size, (), "pretrain", settings.model_dump(mode="json"))
     if is_first():
         save_checkpoint(checkpoint, result, torch.float16)
         state.unlink(missing_ok=True)
     return result
+
+
+def _episodes(settings: PretrainSettings) -> tuple[Dataset[Episode], list[str]]:
+    """Episodes of a pretraining, and the hash of the photographs that some are made of."""
+    sizes, length, seed = settings.episodes, settings.pretrain.steps, settings.seed
+    share, without = share_of(sizes.queries), motifs_of(sizes.procedural_without)
+    drawn = ProceduralEpisodes(sizes, length, seed, share, without=without)
+    if settings.grounds is None:
+        return drawn, []
+    photographs = read_photographs(settings.grounds)
+    cut = PhotoEpisodes(sizes, Album(photographs), length, seed, share)
+    mixed = MixedEpisodes(cut, drawn, 0, 1 - settings.grounds_share, seed)
+    return mixed, [photographs_sha256(photographs)]

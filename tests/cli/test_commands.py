@@ -275,3 +275,12 @@ def test_a_killed_meta_training_goes_on(place: Path, trained: Path, tmp_path: Pa
     assert first >= killed_at
     assert (run / "meta-train.safetensors").is_file()
     assert not state.exists()
+
+
+def test_pretraining_takes_a_folder_of_photographs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a folder: #1").mkdir()
+    run = ["pretrain", "--config", "configs/photographs.yaml", f"run_dir={tmp_path}/run"]
+    assert fsod(*run, "--grounds", tmp_path / "a folder: #1") == 2
+    assert f"{tmp_path}/a folder: #1: holds no photograph" in " ".join(capsys.readouterr().err.split())
+    assert fsod(*run, f"grounds={tmp_path}/nowhere") == 2
+    assert "nowhere: no such folder of photographs" in capsys.readouterr().err

@@ -78,7 +78,7 @@ def test_an_interrupted_training_goes_on_from_the_same_initial_weights_only(fold
 def test_without_initial_weights_the_settings_count_as_before(tmp_path: Path) -> None:
     """Runs from before there was ``init`` go on, and their checkpoints are still those of their settings."""
     run = settings(tmp_path, None)
-    assert init_sha256(run) == []
+    assert init_sha256(run.init) == []
     old_header = {key: value for key, value in run.model_dump(mode="json").items() if key != "init"}
     assert RunSettings.model_validate(old_header).model_dump(include=SHAPING) == run.model_dump(include=SHAPING)
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import pytest
 import torch
 
@@ -12,6 +13,7 @@ from fsod.errors import UserError
 from fsod.model.detector import Detector
 from fsod.store.checkpoint import Checkpoint, load_checkpoint, weights_sha256
 from fsod.store.initial import initialise
+from tests.made_photographs import made_photograph
 
 CPU = Machine(torch.device("cpu"), torch.float32)
 
@@ -70,3 +72,42 @@ def test_weights_of_another_size_are_refused(tmp_path: Path) -> None:
 def test_an_unknown_kind_of_object_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="unknown kind 'castle'"):
         train(settings(tmp_path, without=("castle",)))
+
+
+def with_photographs(run_dir: Path, folder: Path, steps: int = 2) -> PretrainSettings:
+    folder.mkdir(exist_ok=True)
+    for i in range(3):
+        cv2.imwrite(str(folder / f"{i}.png"), made_photograph(i))
+    return settings(run_dir, steps).model_copy(update={"grounds": folder, "grounds_share": 0.5})
+
+
+def test_an_interrupted_pretraining_on_photographs_ends_like_an_undisturbed_one(tmp_path: Path) -> None:
+    with pytest.raises(InterruptedError):
+        train(with_photographs(tmp_path / "disturbed", tmp_path / "seen", steps=4), die=True)
+    disturbed = train(with_photographs(tmp_path / "disturbed", tmp_path / "seen", steps=4))
+    undisturbed = train(with_photographs(tmp_path / "quiet", tmp_path / "seen", steps=4))
+    drawn = train(settings(tmp_path / "drawn", steps=4))
+    assert weights_sha256(disturbed.detector) == weights_sha256(undisturbed.detector)
+    assert weights_sha256(disturbed.detector) != weights_sha256(drawn.detector)
+
+
+def test_a_state_of_other_photographs_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InterruptedError):
+        train(with_photographs(tmp_path, tmp_path / "seen", steps=4), die=True)
+    again = with_photographs(tmp_path, tmp_path / "seen", steps=4)
+    cv2.imwrite(str(tmp_path / "seen" / "2.png"), made_photograph(7))
+    with pytest.raises(UserError, match="belongs to other settings, data or weights"):
+        train(again)
+
+
+def test_pretraining_goes_on_from_other_weights(tmp_path: Path) -> None:
+    first = train(settings(tmp_path / "first"))
+    slow = settings(tmp_path / "second").model_copy(
+        update={
+            "init": tmp_path / "first" / "pre.safetensors",
+            "pretrain": OptimSettings(steps=1, lr=1e-9, warmup_steps=0, weight_decay=0, workers=0),
+        }
+    )
+    second = train(slow)
+    for name, value in first.detector.named_parameters():
+        assert torch.allclose(value, second.detector.get_parameter(name), atol=1e-3), name

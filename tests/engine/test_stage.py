@@ -15,10 +15,11 @@ from fsod.config import EpisodeSettings, LossSettings, OptimSettings
 from fsod.data.coco import CocoFolder
 from fsod.data.episodes import Episode, RealEpisodes
 from fsod.engine.device import Machine, choose_machine
-from fsod.engine.episode_loss import episode_loss, known_background, shots_loss, targets_of
+from fsod.engine.episode_loss import episode_loss, ignored, known_background, shots_loss, targets_of
 from fsod.engine.stage import Stage, _Awaited, learning_rate, run_stage
 from fsod.errors import UserError
 from fsod.model.detector import Detector
+from fsod.model.meta_head import Predictions
 from tests.made_folder import make_folder
 
 CPU = Machine(torch.device("cpu"), torch.float32)
@@ -155,6 +156,26 @@ def test_finetuning_judges_known_surroundings_only(folder: CocoFolder) -> None:
     inside = known_background(episode, torch.tensor([[x + 0.5, y + 0.5] for y in range(64) for x in range(64)]))
     share = inside.float().mean().item()
     assert 0.02 < share < 0.8
+
+
+def test_what_is_ignored_is_neither_object_nor_background(folder: CocoFolder) -> None:
+    episode = replace(RealEpisodes(folder, [0, 1, 2], SIZES, 1, seed=0)[0], invented=torch.tensor(True))
+    regions = torch.zeros(len(episode.queries), 2, 4)  # the second is padding
+    regions[0, 0] = torch.tensor([0.0, 0.0, 32.0, 32.0])
+    aside = replace(episode, ignored_xyxy_px=regions)
+    points = torch.tensor([[16.0, 16.0], [50.0, 50.0], [50.0, 50.0]])
+    boxes = torch.tensor([[12.0, 12, 20, 20], [40, 40, 60, 60], [1, 1, 33, 33]]).expand(len(regions), -1, -1)
+    expected = [[True, False, True]] + [[False] * 3] * (len(regions) - 1)
+    assert ignored(aside, Predictions(torch.zeros(1), boxes, points, torch.ones(3))).tolist() == expected
+
+    detector = new_detector().eval()
+    everything = replace(
+        episode, ignored_xyxy_px=torch.tensor([[[0.0, 0, SIZES.query_px, SIZES.query_px]]]).expand(len(regions), -1, -1)
+    )
+    losses = [
+        episode_loss(detector, one, [], LossSettings())["predicted"].item() for one in (episode, aside, everything)
+    ]
+    assert losses[0] > losses[1] > losses[2] > 0
 
 
 def test_targets_count_classes_among_the_rows_given(folder: CocoFolder) -> None:

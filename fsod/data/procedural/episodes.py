@@ -18,6 +18,7 @@ from fsod.data.procedural.grammar import Family
 from fsod.data.procedural.invent import random_family
 from fsod.data.procedural.look_alike import look_alike
 from fsod.data.procedural.named import common_clutter
+from fsod.data.procedural.natural import natural_family
 from fsod.data.procedural.scene import DrawnScene, draw_scene
 from fsod.data.procedural.sensor import archive
 from fsod.data.support import SupportCrop, support_crop
@@ -97,6 +98,8 @@ class ProceduralEpisodes(Dataset[Episode]):
         while len(families) < ways:
             if families and rng.random() < LOOK_ALIKES:
                 families.append(look_alike(families[rng.integers(len(families))], rng))
+            elif self.settings.procedural_natural and rng.random() < self.settings.procedural_natural:
+                families.append(natural_family(rng))
             else:
                 families.append(random_family(rng, self.without))
         return families

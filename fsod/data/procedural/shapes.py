@@ -200,3 +200,42 @@ def gable(length: float, width: float) -> list[Facet]:
     """A pitched roof: two halves that look to either side of the ridge."""
     half = _rectangle(length, width / 2)
     return [Facet(_shifted(half, 0, width / 4), np.pi / 2), Facet(_shifted(half, 0, -width / 4), -np.pi / 2)]
+
+
+def blob(length: float, width: float, lobes: float, depth: float, phase: float) -> list[Facet]:
+    """A soft, irregular outline; ``phase`` (radians) makes another one of the same kind."""
+    return [Facet(_lobed(lobes, depth, phase) * (length / 2, width / 2))]
+
+
+def tufts(length: float, width: float, count: float, phase: float) -> list[Facet]:
+    """Small mounds spread over a round body, each lit as the slope that it stands on: leaves of a crown."""
+    n = round(count)
+    facets = []
+    for i in range(n):
+        # a sunflower's seeds: even, and in no rows
+        angle, reach = i * 2.39996 + phase, np.sqrt((i + 0.5) / n) * 0.8
+        place = reach * np.array([np.cos(angle), np.sin(angle)])
+        size = 0.75 / np.sqrt(n) * (1 + 0.4 * np.sin(5 * angle + 3 * phase))
+        facets.append(Facet((size * _circle(7) + place) * (length / 2, width / 2), float(angle)))
+    return facets
+
+
+def basin(length: float, width: float, rim: float, floor: float, facets: float) -> list[Facet]:
+    """A crater: a rim of width ``rim`` that falls off outwards, walls that fall off inwards, a flat floor."""
+    n = round(facets)
+    scale = np.array([length / 2, width / 2])
+    outer, crest, inner = (_circle(n) * (k * scale) for k in (1.0, 1 - rim, floor))
+    sides = []
+    for high, low, inwards in ((outer, crest, 0.0), (crest, inner, np.pi)):
+        for i in range(n):
+            j = (i + 1) % n
+            sides.append(Facet(np.array([high[i], high[j], low[j], low[i]]), (i + 0.5) * 2 * np.pi / n + inwards))
+    return [*sides, Facet(inner)]
+
+
+def _lobed(lobes: float, depth: float, phase: float) -> Points:
+    angle = np.arange(36) * (2 * np.pi / 36)
+    n = round(lobes)
+    waves = np.sin(n * angle + phase) + 0.7 * np.sin((n + 2) * angle + 2.3 * phase) + 0.6 * np.sin(2 * angle - phase)
+    radius = 1 + depth * waves / 2.3
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1)

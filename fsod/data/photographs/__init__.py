@@ -1,0 +1,1 @@
+"""Episodes whose classes are things that were cut out of unlabelled photographs."""
