@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Self
 
 import numpy as np
 
@@ -149,7 +150,7 @@ def _plain(found: Detections) -> tuple[np.ndarray, np.ndarray]:
 class _Clock:
     """Wall and CPU seconds of a block, in the tool's form."""
 
-    def __enter__(self) -> _Clock:
+    def __enter__(self) -> Self:
         self.wall, self.cpu = time.perf_counter(), time.process_time()
         return self
 

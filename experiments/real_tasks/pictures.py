@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import sys
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -57,17 +58,16 @@ def task_picture(
     boxes = np.concatenate([missed, found.boxes_xyxy_px[best_last]])
     told: list[Colour] = [MISS] * len(missed) + [TRUE if taken[i] >= 0 else FALSE_ALARM for i in best_last]
     images = task.folder / "images"
+    middle, extent = (around[:2] + around[2:]) / 2, float((around[2:] - around[:2]).max())
     panels = [
-        _panel(images / task.support, framed, colours, (around[:2] + around[2:]) / 2, max(side, (around[2:] - around[:2]).max())),
+        _panel(images / task.support, framed, colours, middle, max(side, extent)),
         _panel(images / file, boxes, told, _crowd(truth, side), side),
-    ]  # fmt: skip
+    ]
     hits = int((taken >= 0).sum())
     area = "" if area_xyxy_px is None else "; in the frame all are marked"
     captions = [
         f"{len(marks_xyxy_px)} marked: {task.meta['class_name']}{area}",
-        f"another scene: {hits} found, {len(missed)} missed, {len(found) - hits} false"
-        if file != task.support
-        else f"{hits} found, {len(missed)} missed, {len(found) - hits} false",
+        f"{Path(file).stem}: {hits} found, {len(missed)} missed, {len(found) - hits} false in all of it",
     ]
     return contact_sheet(panels, captions, columns=2, cell_px=PANEL_PX)
 
@@ -90,7 +90,8 @@ def _panel(path: Path, boxes_xyxy_px: Boxes, colours: list[Colour], centre: Boxe
         right, bottom = (corner + sides).tolist()
         rgb, _ = scene.read_rectangle((int(corner[0]), int(corner[1]), right, bottom))
     zoom = PANEL_PX / max(sides.tolist())
-    shown = Image.fromarray(rgb).resize([round(side * zoom) for side in sides.tolist()], Image.Resampling.BICUBIC)  # type: ignore[arg-type]
+    width, height = np.round(sides * zoom).astype(int).tolist()
+    shown = Image.fromarray(rgb).resize((width, height), Image.Resampling.BICUBIC)
     draw_boxes(shown, (boxes_xyxy_px - np.tile(corner, 2)) * zoom, colours)
     return np.asarray(shown)
 
@@ -110,19 +111,21 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--method", choices=("enroll", "finetune"), default="finetune")
     options = parser.parse_args(arguments)
     for task in open_tasks(load_tool(options.tool), options.tasks, options.only):
-        for marks in options.marks:
-            for k in options.k:
-                for draw in options.draws:
-                    run = options.out / task.name / f"{marks}-k{k}-{draw}"
-                    boxes, area = task.marked(marks, k, draw)
-                    # the test image with most to find
-                    file = max(task.test, key=lambda name, task=task: len(task.boxes(name)))  # type: ignore[misc]
-                    found = read_found(run / f"{options.method}-shown" / f"{Path(file).stem}.json")
-                    path = options.out / "pictures" / f"{task.name}-{options.method}-{marks}-k{k}-{draw}.jpg"
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    credit = f"{task.meta['repository']} {task.meta['commit'][:10]}; {task.meta['licence']}"
-                    write_jpeg(path, task_picture(task, corners_of(boxes), area, file, found), credit)
-                    print(path)
+        for marks, k, draw in product(options.marks, options.k, options.draws):
+            boxes, area = task.marked(marks, k, draw)
+            file = _fullest(task)
+            layer = f"{options.method}-shown/{Path(file).stem}.json"
+            found = read_found(options.out / task.name / f"{marks}-k{k}-{draw}" / layer)
+            path = options.out / "pictures" / f"{task.name}-{options.method}-{marks}-k{k}-{draw}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            source = f"{task.meta['repository']} {task.meta['commit'][:10]}; {task.meta['licence']}"
+            write_jpeg(path, task_picture(task, corners_of(boxes), area, file, found), source)
+            print(path)
+
+
+def _fullest(task: Task) -> str:
+    """The test image with most to find."""
+    return max(task.test, key=lambda name: len(task.boxes(name)))
 
 
 if __name__ == "__main__":
