@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from experiments.nwpu_fewshot.yolo import YoloDetector
 from experiments.real_tasks.template_matching import find_templates, turned_templates
@@ -143,7 +144,7 @@ def _measure(tool: ModuleType, task: Task, key: Record, seconds: float, out: Pat
     add_line(log, {**key, "marked": len(marks.boxes_xyxy_px), **took, **scores, **made})
 
 
-def _plain(found: Detections) -> tuple[np.ndarray, np.ndarray]:
+def _plain(found: Detections) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return found.boxes_xyxy_px, found.scores.astype(np.float64)
 
 

@@ -2,9 +2,9 @@
 
     .venv/bin/python -m experiments.real_tasks.pictures --marks area --method finetune
 
-Reads the layers that the tool left in OUT, as they would be shown, and writes OUT/pictures/TASK.jpg: marks are green, what
-was found is green where it is true and red where not, what was missed is yellow. Only the picture of cars_kit may go into
-the repository, with its source; licences of the others do not say so.
+Reads the layers that the tool left in OUT, as they would be shown, and writes OUT/pictures/TASK-....jpg: marks are green, what
+was found is green where it is true and red where not, what was missed is yellow. Only the picture of cars_kit is for the
+repository, with its source: licences of several others are not stated, or forbid it.
 """
 
 from __future__ import annotations
