@@ -88,7 +88,7 @@ def judge_layer(
         "random": lambda: rng.permutation(len(frame)),
     }
     first = ranks[order]()[:verdicts]
-    yes = (iou(boxes[first], truth_xyxy_px) >= TRUE_IOU).any(axis=1)
+    yes = np.asarray((iou(boxes[first], truth_xyxy_px) >= TRUE_IOU).any(axis=1))
     said = np.full(len(frame), "", dtype=object)
     said[first] = np.where(yes, "yes", "no")
     frame[VERDICT] = said

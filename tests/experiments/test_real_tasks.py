@@ -31,6 +31,7 @@ from fsod.geo.layer_files import write_layer
 from fsod.geo.scene import open_scene
 from fsod.geo.vector import Layer
 from fsod.geo.verdicts import read_verdicts
+from fsod.marks import FALSE_ALARM, MISS
 
 TOOL = Path("../shared/tools/real_tasks.py")
 SIDE_PX = 192
@@ -253,6 +254,7 @@ def play(
 
 def test_an_analyst_goes_on_from_round_to_round(task: MadeTask, tmp_path: Path) -> None:
     tool = StandIn()
+    task.drawn[task.support] = np.array([[10.0, 10, 20, 20], [52, 10, 20, 20]])
     records = read_lines(play(tool, task, tmp_path, ["ask", "score"], 2))
     assert [(r["order"], r["round"]) for r in records] == [
         ("start", 0),
@@ -262,7 +264,7 @@ def test_an_analyst_goes_on_from_round_to_round(task: MadeTask, tmp_path: Path) 
         ("score", 2),
     ]
     assert all((r["best_f1_0.5"], r["shown_f1_0.5"], r["ap50"]) == (0.5, 0.4, 0.3) for r in records)
-    assert [(r["yes"], r["no"], r["told_before"]) for r in records[1:3]] == [(1, 1, 0), (1, 1, 2)]
+    assert [(r["yes"], r["no"], r["told_before"]) for r in records[1:3]] == [(1, 1, 1), (1, 1, 2)]
     start, *rounds = [words for words in tool.asked if words[0] == "finetune"]
     assert "--area" in start
     assert "--minutes" not in start
@@ -360,7 +362,7 @@ def test_a_picture_shows_what_was_found_what_was_missed_and_what_was_not_there(t
     found = Detections(boxes, np.full(5, 0.5, np.float32), np.zeros(5, np.int64))
     picture = pictures.task_picture(task, corners_of(task.boxes(task.support))[:3], None, "one.png", found)
     half = picture.shape[1] // 2
-    for colour, on_the_left in ((pictures.TRUE, True), (pictures.MISS, False), (pictures.FALSE_ALARM, False)):
+    for colour, on_the_left in ((pictures.TRUE, True), (MISS, False), (FALSE_ALARM, False)):
         shown = (picture == np.array(colour)).all(axis=2)
         assert shown[:, :half].any() == on_the_left
         assert shown[:, half:].any()
