@@ -316,6 +316,7 @@ def test_tables_come_from_the_records_alone(tmp_path: Path, capsys: pytest.Captu
     assert "| mean | 0.410 ± 0.025 / 0.250 ± 0.000 | 0.710 ± 0.025" in text
     assert "| mean, other scenes | 0.360 ± 0.025" in text
     assert "| seconds to learn | 51, at most 52 |" in text
+    assert "| task | less enroll, scattered | less template matching, scattered | less YOLO from scratch, sc" in text
     assert "| mean | **0.300 ± 0.000** | **0.400 ± 0.000** | **0.350 ± 0.000** |" in text
 
 
