@@ -25,8 +25,8 @@ from fsod.errors import UserError
 from fsod.geo.scene import open_scene
 from fsod.marks import FALSE_ALARM, MISS, Colour, class_colour, draw_boxes
 
-TRUE = class_colour(4)
-"""Green."""
+TRUE, FRAME = class_colour(4), class_colour(6)
+"""Green, and blue."""
 
 PANEL_PX = 640
 SIDES = 16
@@ -52,7 +52,7 @@ def task_picture(
     missed = truth[~np.isin(np.arange(len(truth)), taken)]
     side = SIDES * float(np.median((truth[:, 2:] - truth[:, :2]).max(axis=1))) if len(truth) else 0.0
     framed = marks_xyxy_px if area_xyxy_px is None else np.vstack([area_xyxy_px, marks_xyxy_px])
-    colours = [MISS] * (len(framed) - len(marks_xyxy_px)) + [TRUE] * len(marks_xyxy_px)
+    colours = [FRAME] * (len(framed) - len(marks_xyxy_px)) + [TRUE] * len(marks_xyxy_px)
     around = np.concatenate([framed[:, :2].min(axis=0), framed[:, 2:].max(axis=0)])
     best_last = np.argsort(found.scores, kind="stable")
     boxes = np.concatenate([missed, found.boxes_xyxy_px[best_last]])
@@ -64,10 +64,10 @@ def task_picture(
         _panel(images / file, boxes, told, _crowd(truth, side), side),
     ]
     hits = int((taken >= 0).sum())
-    area = "" if area_xyxy_px is None else "; in the frame all are marked"
+    area = "" if area_xyxy_px is None else "\nall that the blue frame holds"
     captions = [
         f"{len(marks_xyxy_px)} marked: {task.meta['class_name']}{area}",
-        f"{Path(file).stem}: {hits} found, {len(missed)} missed, {len(found) - hits} false in all of it",
+        f"{Path(file).stem}:\n{hits} found, {len(missed)} missed, {len(found) - hits} false",
     ]
     return contact_sheet(panels, captions, columns=2, cell_px=PANEL_PX)
 
