@@ -26,6 +26,7 @@ from fsod.data.episodes import Episode
 from fsod.engine.device import Machine
 from fsod.engine.episode_loss import known_background, targets_of, unit_pixels
 from fsod.engine.infer import settle, to_batch
+from fsod.loss.assign import Targets
 from fsod.loss.meta_loss import shots_background
 
 MODEL, WIDTH = "11/yolo11.yaml", 0.1875  # 1.57 M parameters; fsod's nano has as many and 0.18 M in its support encoder
@@ -65,6 +66,11 @@ class Yolo(nn.Module):
         sides = (said["boxes"].unflatten(1, (4, BINS)).softmax(2) * bins[:, None]).sum(2).transpose(1, 2)  # ltrb
         return torch.cat([points - sides[..., :2], points + sides[..., 2:]], 2) * strides
 
+    def points_xy_px(self, said: dict[str, Any]) -> Tensor:
+        """Centres (L, 2) of the locations of what it said."""
+        points, strides = make_anchors(said["feats"], self.model.stride, 0.5)
+        return points * strides
+
     @property
     def class_layers(self) -> list[nn.Conv2d]:
         """The last convolution of each level's class branch."""
@@ -81,27 +87,37 @@ def yolo_loss(network: Yolo, episode: Episode, row_classes: list[int], *, shots_
         shots_only: see ``fsod.engine.episode_loss.shots_loss``.
     """
     said = network(unit_pixels(episode.queries))
-    criterion = v8DetectionLoss(network.model)
-    points, strides = make_anchors(said["feats"], criterion.stride, 0.5)
-    known = known_background(episode, points * strides)
+    rows = torch.tensor(row_classes, device=episode.box_classes.device)
+    targets = targets_of(episode.boxes_xyxy_px, episode.box_classes, rows)
+    known = known_background(episode, network.points_xy_px(said))
     if shots_only:
-        targets = targets_of(
-            episode.boxes_xyxy_px, episode.box_classes, torch.tensor(row_classes, device=episode.box_classes.device)
-        )
         background = shots_background(network.boxes(said), targets, len(row_classes), known)
     else:
         background = known[:, None].expand(-1, len(row_classes), -1)
+    return said_loss(network, said, targets, background)
+
+
+def said_loss(network: Yolo, said: dict[str, Any], targets: Targets, background: Tensor) -> dict[str, Tensor]:
+    """Loss terms of ultralytics for what a network said.
+
+    Args:
+        network: in training mode.
+        said: of B square images.
+        targets: their boxes; one without a row is nothing.
+        background: (B, N, L) bool, where a row's background may be assumed.
+    """
+    criterion = v8DetectionLoss(network.model)
     criterion.bce = _KnownOnly(background.transpose(1, 2))
-    rows = (episode.box_classes[..., None] == torch.tensor(row_classes, device=episode.box_classes.device)).int()
-    image, box = rows.any(-1).nonzero(as_tuple=True)
-    corners = episode.boxes_xyxy_px[image, box] / episode.queries.shape[-1]
+    image, box = (targets.rows >= 0).nonzero(as_tuple=True)
+    side_px = said["feats"][0].shape[-1] * float(network.model.stride[0])
+    corners = targets.boxes_xyxy_px[image, box] / side_px
     batch = {
         "batch_idx": image.float(),
-        "cls": rows[image, box].argmax(-1).float(),
+        "cls": targets.rows[image, box].float(),
         "bboxes": torch.cat([(corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]], 1),
     }
     terms, _ = criterion.loss(said, batch)
-    terms = terms / len(episode.queries)  # ultralytics sums over the batch
+    terms = terms / len(background)  # ultralytics sums over the batch
     return {"total": terms.sum(), **dict(zip(("box", "cls", "dfl"), terms.detach(), strict=True))}
 
 
