@@ -74,7 +74,7 @@ def open_picture(path: Path) -> Picture:
     if plain is not None and plain.kind in ("JPEG", "MPO"):
         height, width = plain.rgb.shape[:2]
         return Picture(path, width, height, _gsd_m(path))
-    with open_scene(path) as scene:
+    with open_scene(path, north_up=False) as scene:  # annotations count in the file's pixels
         width, height, gsd_m = scene.width_px, scene.height_px, scene.georeference.gsd_m
         if width * height > MAX_PX:
             raise UserError(f"{path}: {width}x{height} px are too many for one image; cut it up first")

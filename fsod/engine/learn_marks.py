@@ -49,8 +49,9 @@ LEAST_STEPS, MOST_STEPS = 60, 200
 LEFT_OUT = 0.1
 """Of the marks of a class, by each twin. Of fewer than five marks none is."""
 
-LOOKS = (0.35, 0.5, 0.65, 0.8)
-"""After which shares of its steps a twin looks at the scenes."""
+LOOKS = ((0.35, 2), (0.55, 5), (0.75, 10))
+"""After which shares of its steps a twin looks at the scenes, and how many objects for each mark it may take from them: few at
+first, as what is learned from a mistake is found again with a better score."""
 
 DOUBTFUL = 0.4
 """What is found with less than this share of the score that is worth showing is background."""
@@ -152,11 +153,12 @@ class _Twin:
     def train(self, seconds: float, tell: Tell) -> None:
         """Trains to the end of the schedule; ``tell`` may raise to stop it."""
         steps, views = self._planned_steps(seconds), self.views
-        for end in [*(round(share * steps) for share in LOOKS), steps]:
+        for share, trusted in (*LOOKS, (1, 0)):
+            end = round(share * steps)
             stage = self._stage(views, steps, end)
             average = run_stage(stage, self._start(), self.lesson.machine, lambda done, _: tell(done, steps))
             if end < steps:
-                views = look(average, self.views, self.settings.evaluate, self.lesson.machine)
+                views = look(average, self.views, trusted, self.settings.evaluate, self.lesson.machine)
 
     def so_far(self) -> Detector:
         """The averaged detector of the steps that have been taken, by this process or another."""
@@ -245,12 +247,29 @@ def worth_showing(mark_scores: NDArray[np.float64]) -> NDArray[np.float64]:
     return mark_scores * np.minimum(STEEP * mark_scores, MOST)
 
 
-def look(detector: Detector, views: Sequence[View], settings: EvaluateSettings, machine: Machine) -> list[View]:
-    """The views with what a detector is sure of, one way or the other; see ``View.looked_at``."""
+def look(
+    detector: Detector, views: Sequence[View], trusted: int, settings: EvaluateSettings, machine: Machine
+) -> list[View]:
+    """The views with what a detector is sure of, one way or the other; see ``View.looked_at``.
+
+    Args:
+        detector: that looks.
+        views: of the scenes, with the marks that it has learned.
+        trusted: objects for each mark that it may add, those with the best scores.
+        settings: of suppression.
+        machine: where to compute.
+    """
     detect = searching(detector, settings, machine, LOOK_FLOOR)
     found = [detect(view.rgb[None])[0] for view in views]
-    likely = worth_showing(_mark_scores(views, found, len(detector.learned_bias)))
-    return [view.looked_at(own, DOUBTFUL * likely, likely) for view, own in zip(views, found, strict=True)]
+    worth = worth_showing(_mark_scores(views, found, len(detector.learned_bias)))
+    likely = worth.copy()
+    scores, class_ids = (np.concatenate([getattr(own, part) for own in found]) for part in ("scores", "class_ids"))
+    marked = np.concatenate([view.class_ids for view in views])
+    for class_id in range(len(likely)):
+        most = (1 + trusted) * int((marked == class_id).sum())
+        best = np.sort(scores[class_ids == class_id])[::-1]
+        likely[class_id] = max([likely[class_id], *best[most : most + 1]])
+    return [view.looked_at(own, DOUBTFUL * worth, likely) for view, own in zip(views, found, strict=True)]
 
 
 def _mark_scores(views: Sequence[View], found: Sequence[Detections], classes: int) -> NDArray[np.float64]:

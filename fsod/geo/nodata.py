@@ -6,6 +6,8 @@ scaled are looked at; in 8 bits nothing is scaled, and 0 is black either way.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
@@ -58,7 +60,8 @@ def recognise_nodata(raw: NDArray[np.generic], valid: NDArray[np.bool_]) -> tupl
     seen = raw[:, valid]
     if not seen.size:
         return None
-    info = np.iinfo(raw.dtype) if raw.dtype.kind in "iu" else np.finfo(raw.dtype)
+    kind = raw.dtype.name
+    info: Any = np.iinfo(kind) if raw.dtype.kind in "iu" else np.finfo(kind)
     usual = {*USUAL, float(info.min), float(info.max)}
     for value in (np.nanmin(seen), np.nanmax(seen)) if np.isfinite(seen).any() else ():
         empty = (seen == value).all(axis=0)

@@ -191,7 +191,7 @@ class Scene:
             ) from error
         if raw.dtype.kind == "f":
             valid &= np.isfinite(raw).any(axis=0)
-        return self.upright.turned(raw), self.upright.turned(valid)
+        return self.upright.turned(raw), self.upright.turned(valid).astype(np.bool_, copy=False)
 
     def _pixels(self, bands: list[int], area: RasterWindow, shape: tuple[int, int]) -> NDArray[np.generic]:
         """Raw pixels (bands, h, w) of the file; of bands of several types, which rasterio refuses to read at once, too."""
