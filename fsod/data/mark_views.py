@@ -146,7 +146,7 @@ class CropBatch:
 
     Attributes:
         queries: (B, 3, S, S) uint8 RGB.
-        boxes_xyxy_px: (B, G, 4) float32, padded.
+        boxes_xyxy_px: (B, G, 4) float32, padded, G at least 1.
         box_classes: (B, G) int64; -1 for padding.
         known: (B, S, S) bool, where whatever has no box is background.
     """
@@ -212,7 +212,7 @@ class MarkCrops(Dataset[CropBatch]):
     def __getitem__(self, i: int) -> CropBatch:
         rng = np.random.default_rng([self.seed, i])
         crops = [self._crop(rng) for _ in range(self.settings.queries)]
-        most = max(len(classes) for _, _, classes, _ in crops)
+        most = max(1, *(len(classes) for _, _, classes, _ in crops))
         boxes = torch.zeros(len(crops), most, 4)
         box_classes = torch.full((len(crops), most), -1)
         for b, (_, own, classes, _) in enumerate(crops):
