@@ -142,7 +142,7 @@ def _predict_file(scene: str, searcher: Searcher, out: Path, plan: PredictSettin
     size_px = result.width_px, result.height_px
     # the file alone: neither this machine's folders nor the key that a URL may carry belong into a layer
     name = Path(scene.partition("?")[0]).name
-    ask = ask_order(result.detections, searcher.scores)
+    ask = ask_order(result.detections, searcher.proposed_scores, searcher.told_xyxy_px(scene))
     write_layer(out, Layer(result.detections, names, result.georeference, name, size_px, attributes, ask))
     if out.suffix.lower() in ON_A_MAP:
         write_style(out.with_suffix(".qml"), {name: class_colour(i) for i, name in enumerate(names)})

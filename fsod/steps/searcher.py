@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fsod.config import EvaluateSettings, PredictSettings, common_settings
 from fsod.engine.device import choose_machine
@@ -23,11 +27,18 @@ WINDOW_PX = 640
 
 @dataclass(frozen=True)
 class Searcher:
-    """Classes that are ready to be found, whatever computes."""
+    """Classes that are ready to be found, whatever computes.
+
+    Attributes:
+        scores: from which on detections of each class are written.
+        proposed_scores: from which on they are worth showing, whatever the user asked for.
+        marks: what the detector was made from, see ``fsod.steps.kept_marks``.
+    """
 
     detect: Detect
     class_names: tuple[str, ...]
     scores: tuple[float, ...]
+    proposed_scores: tuple[float, ...]
     weights_sha256: str
     bank_sha256: str
     gsd_m: float | None
@@ -36,7 +47,14 @@ class Searcher:
     precision: str
     machine: str
     enlargement: float = 1.0
+    marks: tuple[dict[str, Any], ...] = ()
     search: Search = search_windows
+
+    def told_xyxy_px(self, scene: str) -> NDArray[np.float64]:
+        """(m, 4) boxes of a scene, in its own pixels, that an analyst has marked or judged already."""
+        own = [one for one in self.marks if Path(one["scene"]) == Path(scene).resolve()]
+        boxes = [box for one in own for box in (*one["boxes_xyxy_px"], *one["refused_xyxy_px"])]
+        return np.array(boxes, np.float64).reshape(-1, 4)
 
 
 def load_searcher(bank: Path, checkpoint: Path | None, plan: PredictSettings) -> Searcher:
@@ -52,6 +70,7 @@ def load_searcher(bank: Path, checkpoint: Path | None, plan: PredictSettings) ->
             exported,
             known.class_names,
             known.scores if plan.score is None else (plan.score,) * len(known.class_names),
+            known.scores,
             known.weights_sha256,
             sha256_of(bank),
             known.gsd_m,
@@ -70,6 +89,7 @@ def load_searcher(bank: Path, checkpoint: Path | None, plan: PredictSettings) ->
         batch_detector(loaded, classes, machine, settings, plan.score),
         reported.class_names,
         reported.scores if plan.score is None else (plan.score,) * len(reported.class_names),
+        reported.scores,
         classes.weights_sha256,
         sha256_of(bank),
         classes.gsd_m,
@@ -78,6 +98,7 @@ def load_searcher(bank: Path, checkpoint: Path | None, plan: PredictSettings) ->
         str(machine.trunk_dtype).removeprefix("torch."),
         str(machine),
         classes.enlargement,
+        () if loaded.learned_from is None else tuple(loaded.learned_from.marks),
     )
 
 

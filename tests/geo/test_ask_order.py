@@ -24,3 +24,9 @@ def test_of_two_as_doubtful_the_better_score_comes_first() -> None:
 def test_scores_at_the_ends_and_none_at_all() -> None:
     assert ask_order(of([0.0, 1.0], [0, 0]), [1.0]).tolist() == [2, 1]
     assert ask_order(Detections.empty(), [0.5]).shape == (0,)
+
+
+def test_what_was_told_before_comes_last() -> None:
+    boxes = np.array([[0.0, 0.0, 10.0, 10.0], [50.0, 50.0, 60.0, 60.0], [90.0, 90.0, 99.0, 99.0]])
+    found = Detections(boxes, np.array([0.5, 0.6, 0.9], np.float32), np.zeros(3, np.int64))
+    assert ask_order(found, [0.5], boxes[:1] + 1).tolist() == [3, 1, 2]
