@@ -268,7 +268,7 @@ def look(
     for class_id in range(len(likely)):
         most = (1 + trusted) * int((marked == class_id).sum())
         best = np.sort(scores[class_ids == class_id])[::-1]
-        likely[class_id] = max([likely[class_id], *best[most : most + 1]])
+        likely[class_id] = max([likely[class_id], *np.nextafter(best[most : most + 1], 2)])
     return [view.looked_at(own, DOUBTFUL * worth, likely) for view, own in zip(views, found, strict=True)]
 
 

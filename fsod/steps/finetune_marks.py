@@ -29,6 +29,9 @@ from fsod.steps.scene_marks import SceneMarks
 from fsod.steps.scene_views import MarkedViews, read_views, working_enlargement
 from fsod.store.checkpoint import Checkpoint, LearnedFrom, load_checkpoint, save_checkpoint, weights_sha256
 
+LOCK = "lock"
+"""In the folder of the state, held by the process that is at work."""
+
 MINUTES = 2.0
 """For the steps of the training, unless the user says otherwise."""
 
@@ -129,8 +132,9 @@ def _check_state(state: Path, fingerprint: str, restart: bool) -> None:
     """UserError for the state of another training."""
     told = state / "told.txt"
     if restart:
-        for file in state.glob("*.[pjt]*"):
-            file.unlink()
+        for file in state.iterdir():
+            if file.name != LOCK:
+                file.unlink()
     if told.is_file() and told.read_text(encoding="utf-8") != fingerprint:
         raise UserError(
             f"{state}: left by an unfinished training with other marks, weights or --minutes; finish it with its own "
@@ -143,7 +147,7 @@ def _check_state(state: Path, fingerprint: str, restart: bool) -> None:
 def _alone(state: Path) -> Iterator[None]:
     """Makes the folder of the state; UserError while another process uses it."""
     state.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(state / "lock", timeout=0)
+    lock = FileLock(state / LOCK, timeout=0)
     try:
         with lock:
             yield
