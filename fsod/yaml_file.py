@@ -33,7 +33,17 @@ def read_yaml(path: Path) -> object:
 
 def parse_yaml(text: str) -> object:
     """The content of a YAML text; ValueError, in one line, where it is not valid or too large."""
-    loader = yaml.SafeLoader(text)
+    try:
+        return _parsed(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    # a date of the 99th month is a ValueError, an empty number an IndexError, and an object as a key a TypeError
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
+        raise ValueError(" ".join(str(error).split())[:200]) from error
+
+
+def _parsed(text: str) -> object:
+    loader = yaml.SafeLoader(text)  # refuses characters that YAML does not have
     try:
         node = loader.get_single_node()
         if node is None:
@@ -41,11 +51,6 @@ def parse_yaml(text: str) -> object:
         if _count(node, {}) > MAX_VALUES:
             raise ValueError(f"its aliases stand for more than {MAX_VALUES} values")
         return loader.construct_document(node)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-    # a date of the 99th month is a ValueError, an empty number an IndexError, and an object as a key a TypeError
-    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
-        raise ValueError(" ".join(str(error).split())[:200]) from error
     finally:
         loader.dispose()
 

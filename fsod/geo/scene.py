@@ -69,7 +69,6 @@ class Scene:
         file_georeference: where the file's pixels lie.
         upright: the way from the scene's pixels to the file's.
         file_size_px: columns and rows of the file.
-        files: that the raster consists of: itself, sidecars, and for a VRT its sources.
         rule: how raw pixels become RGB.
         warnings: what a user should know, one line each.
         nodata: value that stands for nothing, where the file does not say so.
@@ -86,12 +85,16 @@ class Scene:
     file_georeference: Georeference
     upright: Upright
     file_size_px: tuple[int, int]
-    files: tuple[str, ...]
     rule: PixelRule
     warnings: tuple[str, ...]
     nodata: float | None
     alpha: int | None
     _dataset: DatasetReader
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files that the raster consists of: itself, sidecars, and for a VRT its sources; GDAL looks for them when asked."""
+        return tuple(self._dataset.files)
 
     @property
     def grid_to_scene(self) -> tuple[float, float]:
@@ -276,7 +279,6 @@ def open_scene(
             file_georeference=stored,
             upright=upright,
             file_size_px=size,
-            files=tuple(dataset.files),
             rule=rule,
             warnings=remarks + more + doubts + shown.doubts + _oddities(dataset, name, rule),
             nodata=None,

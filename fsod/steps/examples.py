@@ -150,4 +150,5 @@ def _cut(scene: ImageRecord, frame_xyxy_px: tuple[int, int, int, int], image_id:
         class_ids=scene.class_ids[shown],
         box_ids=scene.box_ids[shown],
         source_box_ids=scene.box_ids[shown],
+        difficult=scene.difficult[shown],
     )

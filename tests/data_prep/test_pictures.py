@@ -106,8 +106,8 @@ def transparent_png(path: Path) -> Path:
     [
         (lambda p: geotiff(p / "a.tif", DEEP[:3], photometric="RGB"), "bands 1,2,3 scaled from"),
         (lambda p: geotiff(p / "a.tif", DEEP[:1]), "bands 1 scaled from"),
-        (lambda p: geotiff(p / "a.tif", DEEP), "bands 1,2,3 scaled from"),
-        (lambda p: geotiff(p / "a.tif", DEEP.astype(np.float32)), "bands 1,2,3 scaled from"),
+        (lambda p: geotiff(p / "a.tif", DEEP), "bands 1,2,3 the first scaled from"),
+        (lambda p: geotiff(p / "a.tif", DEEP.astype(np.float32)), "bands 1,2,3 the first scaled from"),
         (
             lambda p: geotiff(p / "a.tif", SNOW.transpose(2, 0, 1), photometric="RGB", nodata=255),
             "bands 1,2,3 as they are",
@@ -145,7 +145,7 @@ def test_a_georeferenced_source_tells_its_gsd_and_how_it_was_scaled(tmp_path: Pa
     assert deep.gsd_m == pytest.approx(0.5, rel=2e-3)
     assert plain.gsd_m == deep.gsd_m
     assert card["images_scaled_to_png"] == 1
-    assert '"pixels": "bands 1,2,3 scaled from ' in (tmp_path / "out" / "annotations.json").read_text()
+    assert '"pixels": "bands 1,2,3 the first scaled from ' in (tmp_path / "out" / "annotations.json").read_text()
     np.testing.assert_array_equal(read_image(deep), seen_in_a_scene(source / "JPEGImages" / "deep.tif"))
 
 

@@ -14,6 +14,7 @@ from fsod.config import EvaluateSettings
 from fsod.data.mark_views import View, make_view
 from fsod.engine import learn_marks as learning
 from fsod.engine.device import Machine
+from fsod.engine.enroll import Examples
 from fsod.engine.learn_marks import (
     Lesson,
     learn_marks,
@@ -98,7 +99,7 @@ def test_what_is_worth_showing_rises_with_how_well_marks_are_found() -> None:
 def test_the_mean_of_two_is_between_them_and_a_known_class_starts_from_its_row() -> None:
     torch.manual_seed(0)
     base = Checkpoint(Detector("nano", 1).eval(), "nano", ("roof",), "finetune", {})
-    crops = {"roof": []}
+    crops: Examples = {"roof": []}
     same = with_predicted_rows(base, crops, CPU)
     assert torch.equal(same.learned[0], base.detector.learned[0])
     other = Detector("nano", 1)
