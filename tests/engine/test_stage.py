@@ -73,21 +73,33 @@ def test_the_time_spent_waiting_for_data_is_told() -> None:
 
 
 def test_a_killed_training_goes_on_to_the_same_weights(folder: CocoFolder, tmp_path: Path) -> None:
-    undisturbed = run_stage(stage(folder, tmp_path / "a.pt"), new_detector(), CPU, ignore)
+    def five_steps(state: str) -> Stage:
+        return stage(folder, tmp_path / state, steps=5, checkpoint_every=3)
+
+    undisturbed = run_stage(five_steps("a.pt"), new_detector(), CPU, ignore)
 
     def die(step: int, values: dict[str, float]) -> None:
         if step == 4:
             raise Killed
 
     with pytest.raises(Killed):
-        run_stage(stage(folder, tmp_path / "b.pt"), new_detector(), CPU, die)
+        run_stage(five_steps("b.pt"), new_detector(), CPU, die)
     seen: list[int] = []
     torch.manual_seed(99)  # what the interrupted process had drawn before must not matter
-    resumed = run_stage(
-        stage(folder, tmp_path / "b.pt"), Detector("nano", 3), CPU, lambda step, values: seen.append(step)
-    )
-    assert seen == [4]
+    resumed = run_stage(five_steps("b.pt"), Detector("nano", 3), CPU, lambda step, values: seen.append(step))
+    assert seen == [4, 5]
     for a, b in zip(undisturbed.state_dict().values(), resumed.state_dict().values(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_a_stage_stops_where_it_is_told_and_another_goes_on(folder: CocoFolder, tmp_path: Path) -> None:
+    undisturbed = run_stage(stage(folder, tmp_path / "a.pt"), new_detector(), CPU, ignore)
+    seen: list[int] = []
+    for until in (2, 2, 4):
+        part = replace(stage(folder, tmp_path / "b.pt"), until=until)
+        last = run_stage(part, new_detector(), CPU, lambda step, values: seen.append(step))
+    assert seen == [2, 4]
+    for a, b in zip(undisturbed.state_dict().values(), last.state_dict().values(), strict=True):
         torch.testing.assert_close(a, b)
 
 
