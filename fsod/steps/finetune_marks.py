@@ -150,7 +150,12 @@ def _alone(state: Path) -> Iterator[None]:
     lock = FileLock(state / LOCK, timeout=0)
     try:
         with lock:
-            yield
+            try:
+                yield
+            except BaseException:
+                if not any(state.glob("plan*")):  # nothing has been trained, so there is nothing to go on from
+                    shutil.rmtree(state, ignore_errors=True)
+                raise
     except Timeout as error:
         raise UserError(f"{state}: another fsod finetune is at work on this file; wait for it") from error
 

@@ -218,3 +218,15 @@ def test_bad_marks_are_one_line_and_leave_nothing(
     assert message in error
     assert len(error.splitlines()) == 1
     assert {path.name for path in tmp_path.iterdir()} == before
+
+
+def test_a_damaged_scene_is_one_line_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene, out = write_scene(tmp_path / "s.png"), tmp_path / "D.safetensors"
+    scene.write_bytes(scene.read_bytes()[:20000])
+    examples = write_labels(tmp_path / "e.geojson", list(PLACES))
+    before = {path.name for path in tmp_path.iterdir()}
+    assert fsod(monkeypatch, "finetune", "--scene", scene, "--examples", examples, "--out", out) == 2
+    assert "damaged or cut short" in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == before
