@@ -36,10 +36,10 @@ def main() -> None:
     examples = OUT / "five.geojson"
     write_examples(marked, examples)
     steps: dict[str, Any] = {}
-    for step in ("enroll", "finetune"):
+    for step, more in (("enroll", ()), ("finetune", ("--part", "rows"))):
         bank, layer = OUT / f"{step}.safetensors", OUT / f"{step}.geojson"
         scene = ("--scene", marked.images[0].path, "--examples", examples)
-        steps[step] = run(step, *scene, "--out", bank)
+        steps[step] = run(step, *scene, *more, "--out", bank)
         found = run("predict", other.images[0].path, "--bank", bank, "--out", layer)
         steps[step] |= {"predict_wall_s": found["wall_s"], **compare(other, layer)}
     write_json(HERE / "results.json", {"machine": str(choose_machine()), **steps})
