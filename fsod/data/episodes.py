@@ -201,7 +201,7 @@ class RealEpisodes(Dataset[Episode]):
         # an object larger than the crop is shown whole, smaller than it is
         side = max(side, 1.1 * float((wanted[2:] - wanted[:2]).max()))
         centre = (wanted[:2] + wanted[2:]) / 2 + rng.uniform(-1, 1, 2) * MAX_SHIFT * side / 2
-        square = Square.around(_into(centre, side, record.width_px, record.height_px), side, size)
+        square = Square.around(moved_inside(centre, side, record.width_px, record.height_px), side, size)
         boxes = square.boxes(record.boxes_xyxy_px)
         shown = visible(boxes, size, MIN_VISIBLE)
         self.augment_query.set_random_seed(int(rng.integers(2**31)))
@@ -227,7 +227,7 @@ class RealEpisodes(Dataset[Episode]):
         return augmented_support(self.augment_support, crop)
 
 
-def _into(centre: NDArray[np.float64], side: float, width_px: int, height_px: int) -> NDArray[np.float64]:
+def moved_inside(centre: NDArray[np.float64], side: float, width_px: int, height_px: int) -> NDArray[np.float64]:
     """The centre moved so that a square of ``side`` stays inside the image where the image is large enough."""
     size = np.array([width_px, height_px], dtype=np.float64)
     half = np.minimum(side, size) / 2

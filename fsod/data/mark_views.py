@@ -19,9 +19,7 @@ from torch.utils.data import Dataset
 
 from fsod.boxes import Detections, iou
 from fsod.data.crop import Square, query_augmentation, visible
-
-MIN_VISIBLE = 0.4
-"""Share of a box that must lie inside a crop for it to count as an object."""
+from fsod.data.episodes import MAX_SHIFT, MIN_VISIBLE, moved_inside
 
 NEAR_MARKS = 0.5
 """Background is known this far around a mark, in box sides."""
@@ -34,9 +32,6 @@ SAME_OBJECT_IOU = 0.3
 
 CELL_PX = 8
 """Grid on which places of known background are drawn."""
-
-MAX_SHIFT = 0.5
-"""How far what a crop was drawn for may lie from its centre, in half crop sides."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +72,8 @@ class View:
 
         Args:
             found: what the detector finds in the view.
-            doubtful: (classes,) score from which on a detection may be an object.
-            likely: (classes,) score from which on it is taken for one.
+            doubtful: (classes,) the least score of what may be an object.
+            likely: (classes,) the least score of what is taken for one.
         """
         scores = found.scores.astype(np.float64)
         doubt = found.select(scores >= doubtful[found.class_ids])
@@ -194,7 +189,7 @@ class MarkCrops(Dataset[CropBatch]):
 
     def __init__(self, views: Sequence[View], settings: CropSettings, length: int, seed: int) -> None:
         self.views, self.settings, self.length, self.seed = views, settings, length, seed
-        # where an object is whole it is drawn more often than where a view cuts it
+        # an object that two views show is drawn twice as often
         places = [(v, i) for v, view in enumerate(views) for i in range(len(view.boxes_xyxy_px))]
         self.objects: dict[int, list[tuple[int, int]]] = {}
         for v, i in places:
@@ -230,9 +225,8 @@ class MarkCrops(Dataset[CropBatch]):
         view = self.views[v]
         side = max(side, 1.1 * longest)  # what is larger than the crop is shown whole, smaller than it is
         centre = centre + rng.uniform(-1, 1, 2) * MAX_SHIFT * side / 2
-        limits = np.array(view.rgb.shape[1::-1], np.float64)
-        half = np.minimum(side, limits) / 2
-        square = Square.around(np.clip(centre, half, limits - half), side, size)
+        height_px, width_px = view.rgb.shape[:2]
+        square = Square.around(moved_inside(centre, side, width_px, height_px), side, size)
         boxes = square.boxes(view.boxes_xyxy_px)
         shown = visible(boxes, size, MIN_VISIBLE)
         self.augment.set_random_seed(int(rng.integers(2**31)))

@@ -81,13 +81,6 @@ class Learned:
     steps: int
     left_out_scores: list[list[float]]
 
-    @property
-    def found_again(self) -> list[float]:
-        """(classes) share of the marks that twins had not seen and find."""
-        return [
-            float(np.mean([score > 0 for score in of_class])) if of_class else 0.0 for of_class in self.left_out_scores
-        ]
-
 
 @dataclass(frozen=True)
 class Lesson:
@@ -239,7 +232,7 @@ def proposed_scores(learned: Learned, lesson: Lesson) -> list[float]:
 
 
 def worth_showing(mark_scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(classes,) scores from which on detections are objects rather than not.
+    """(classes,) the least score of a detection that is an object rather than not.
 
     A part of the mean score that the marks are found with: the larger, the better they are found. A detector that finds them
     with 0.7 has everything of their kind close to that; one that finds them with 0.2 knows them, and little else, by heart.

@@ -30,8 +30,8 @@ class Searcher:
     """Classes that are ready to be found, whatever computes.
 
     Attributes:
-        scores: from which on detections of each class are written.
-        proposed_scores: from which on they are worth showing, whatever the user asked for.
+        scores: the least ones of detections of each class that are written.
+        proposed_scores: the least ones that are worth showing, whatever the user asked for.
         marks: what the detector was made from, see ``fsod.steps.kept_marks``.
     """
 
