@@ -114,6 +114,7 @@ def test_other_work_starts_with_an_empty_folder_and_only_an_interrupt_leaves_one
 
 
 WAITS = f"""
+import os
 import sys
 from pathlib import Path
 import data_prep.tile as tile
@@ -122,7 +123,7 @@ from fsod.data.coco import load_folder
 save = tile._save
 
 def save_when_told(*arguments):
-    print("started", flush=True)
+    os.write(1, b"started\\n")  # at once: tiles are saved by several threads
     sys.stdin.readline()
     save(*arguments)
 
