@@ -17,6 +17,8 @@ from fsod.data.photographs.warp import Affine, affine, filled, moved, warp
 MIN_VISIBLE = 0.6
 TOO_ALIKE = 3.5  # unlikeness up to which a thing of the ground may be of a class
 SEEN = 16.0  # distance of mean 8-bit colours by which a pasted object has to differ from what it hides
+HIDDEN = {"alone": 0.0, "row": 0.1, "grid": 0.0, "about": 0.0, "clump": 0.3}
+"""Which share of what lies under an object may be other objects: hulls touch, and crowns grow into each other."""
 _TRIES = 12
 _ROOM = np.ones((3, 3), np.uint8)
 
@@ -66,7 +68,7 @@ class Collage:
                 continue
             if id(thing) in members and at_home is not None:
                 cover, low = filled(outline, 0.0)
-                seen = self._inside(cover, low)
+                seen = self._inside(cover, low, 0.0)
                 if seen is not None:
                     self._accept(cover, low, seen, at_home)
                     continue
@@ -94,7 +96,7 @@ class Collage:
         for cell in _cells(rng, cut, count):
             if rng.random() < 0.6:
                 member = cut.members[int(rng.integers(len(cut.members)))]
-            turned = heading + (float(rng.uniform(0, 2 * np.pi)) if cut.arrangement == "about" else 0.0)
+            turned = heading + (float(rng.uniform(0, 2 * np.pi)) if cut.arrangement in ("about", "clump") else 0.0)
             turned += float(rng.normal(0, 0.03)) + (np.pi if rng.random() < 0.3 else 0.0)
             shade = tint * np.exp(rng.normal(0, 0.06))
             self._paste(album, cut, member, centre + (cell * extent) @ axes, turned, scale, mirrored, shade, class_id)
@@ -115,7 +117,7 @@ class Collage:
         turn = heading_rad - (np.pi - lies if mirrored else lies)
         by = affine(thing.centre_px, centre_px, turn, cut.enlarged * scale, stretched=cut.stretched, mirrored=mirrored)
         cover, low = filled(moved(thing.contour_px, by), cut.softness_px)
-        seen = self._inside(cover, low)
+        seen = self._inside(cover, low, HIDDEN[cut.arrangement])
         if seen is None:
             return False
         home = by - np.concatenate([np.zeros((2, 2)), low[:, None]], 1)
@@ -155,12 +157,14 @@ class Collage:
         )
         return window, part
 
-    def _inside(self, cover: NDArray[np.float32], low: NDArray[np.int64]) -> NDArray[np.float64] | None:
-        """Box of what is seen of an object; None where it would be cut off too far or hide another one."""
+    def _inside(self, cover: NDArray[np.float32], low: NDArray[np.int64], hidden: float) -> NDArray[np.float64] | None:
+        """Bounds of an object; None where it is cut off too far, or more than a share ``hidden`` lies on other objects."""
         window, part = self._window(cover, low)
         mask = cover >= 0.5
         inside = mask[part]
-        if not inside.any() or inside.sum() < MIN_VISIBLE * mask.sum() or self.taken[window][inside].any():
+        if not inside.any() or inside.sum() < MIN_VISIBLE * mask.sum():
+            return None
+        if np.count_nonzero(self.taken[window][inside]) > hidden * inside.sum():
             return None
         rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
         x, y = window[1].start, window[0].start
@@ -184,12 +188,15 @@ class Collage:
 def _cells(rng: np.random.Generator, cut: CutClass, count: int) -> NDArray[np.float64]:
     """(count - 1, 2) places of a group's further members, in long and short sides of one from the first."""
     order = np.arange(1, count)
-    pitch = float(rng.uniform(1.06, 1.5))
+    pitch = float(rng.uniform(0.98, 1.5))
     if cut.arrangement == "row":
         return np.stack([np.zeros(count - 1), order * pitch], 1)
     if cut.arrangement == "grid":
         columns = int(rng.integers(2, 4))
         return np.stack([order % columns, order // columns], 1).astype(np.float64) * pitch
+    if cut.arrangement == "clump":
+        angle, radius = order * np.pi * (3 - np.sqrt(5)), 0.5 * pitch * np.sqrt(order)  # as seeds stand in a sunflower
+        return np.stack([np.cos(angle), np.sin(angle)], 1) * radius[:, None] + rng.normal(0, 0.08, (count - 1, 2))
     if cut.arrangement == "about":
         return np.asarray(rng.normal(0, 2.2, (count - 1, 2)), dtype=np.float64)
     return np.zeros((0, 2))

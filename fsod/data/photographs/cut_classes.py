@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fsod.data.photographs.album import Album
 from fsod.data.photographs.standing_out import Thing, unlikeness
 
-LENGTHS_PX = (6.0, 120.0)  # a class's things are shown so long
+LENGTHS_PX = (5.0, 120.0)  # a class's things are shown so long
 ENLARGED = (0.25, 3.5)
 ITS_LIKE = 2.3  # unlikeness up to which two things of a photograph are of one class
 MOST_MEMBERS = 12
@@ -38,7 +38,7 @@ class CutClass:
     enlarged: float
     stretched: float
     tint: NDArray[np.float64]
-    arrangement: Literal["alone", "row", "grid", "about"]
+    arrangement: Literal["alone", "row", "grid", "about", "clump"]
     height: float
     softness_px: float
 
@@ -78,7 +78,7 @@ def random_class(rng: np.random.Generator, album: Album) -> CutClass:
         enlarged=float(np.clip(wanted_px / thing.longer_px, *ENLARGED)),
         stretched=float(np.exp(rng.normal(0, 0.08))),
         tint=_tint(rng, 0.12),
-        arrangement=("alone", "row", "grid", "about")[int(rng.choice(4, p=(0.4, 0.25, 0.1, 0.25)))],
+        arrangement=("alone", "row", "grid", "about", "clump")[int(rng.choice(5, p=(0.35, 0.25, 0.08, 0.17, 0.15)))],
         height=float(rng.uniform(0.1, 0.6)) if rng.random() < 0.5 else 0.0,
         softness_px=float(rng.uniform(0.3, 1.1)),
     )

@@ -29,6 +29,10 @@ from fsod.data.support import SupportCrop, support_crop
 LOOK_ALIKES = 0.2  # share of an episode's classes that differ in one attribute from another class of it
 AT_HOME = 0.3  # share of queries and of examples that are seen where they were photographed
 GROUND_ENLARGED = (0.5, 2.5)
+SMOOTH, SMOOTH_ENLARGED = (
+    0.2,
+    (4.0, 12.0),
+)  # share of grounds that show as little as open water does, and how they come about
 SPREAD = 1.25  # scenes of an episode are enlarged up to this factor more or less
 OBJECTS = (4, 16)  # labelled objects of a query
 STRANGERS = (0, 14)  # unlabelled things that are pasted into a query
@@ -130,7 +134,8 @@ class PhotoEpisodes(Dataset[Episode]):
         turn = float(rng.uniform(0, 2 * np.pi)) if rng.random() < 0.5 else 0.0
         if at_home is None:
             photograph = int(rng.integers(len(self.album)))
-            enlarged = float(np.exp(rng.uniform(*np.log(GROUND_ENLARGED))))
+            smooth = rng.random() < SMOOTH
+            enlarged = float(np.exp(rng.uniform(*np.log(SMOOTH_ENLARGED if smooth else GROUND_ENLARGED))))
             height, width = self.album.photographs[photograph].shape[:2]
             middle, goal = rng.uniform(0.2, 0.8, 2) * (width, height), np.full(2, size / 2)
         else:
