@@ -148,13 +148,13 @@ def measure(
             ("in_scene", in_scene),
         )
     }
-    present = Counter(known.class_names[i] for image in known.images for i in image.class_ids)
+    present = Counter(known.class_names[i] for image in known.images for i in image.class_ids[~image.difficult])
     common = [name for name in names if present[name] >= COMMON]
     return {
         "window_px": window_px,
         "overlap_px": overlap_px,
         "windows": result.windows_run,
-        "objects": sum(len(image.boxes_xyxy_px) for image in known.images),
+        "objects": present.total(),
         "ap50": {kind: found.all_map50 for kind, found in scores.items()},
         "ap50_common": {
             kind: fmean(found.per_class_ap50[name] or 0.0 for name in common) for kind, found in scores.items()

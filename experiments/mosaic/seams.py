@@ -20,19 +20,8 @@ SAME_OBJECT = 0.5  # IoU
 
 def small_objects(folder: CocoFolder, limit_px: float) -> CocoFolder:
     """The folder without the objects whose longer side exceeds the limit."""
-    images = []
-    for image in folder.images:
-        small = longer_side_px(image.boxes_xyxy_px) <= limit_px
-        images.append(
-            replace(
-                image,
-                boxes_xyxy_px=image.boxes_xyxy_px[small],
-                class_ids=image.class_ids[small],
-                box_ids=image.box_ids[small],
-                source_box_ids=image.source_box_ids[small],
-            )
-        )
-    return replace(folder, images=tuple(images))
+    images = tuple(image.keep(longer_side_px(image.boxes_xyxy_px) <= limit_px) for image in folder.images)
+    return replace(folder, images=images)
 
 
 def leave_out_large(

@@ -89,9 +89,10 @@ def yolo_loss(network: Yolo, episode: Episode, row_classes: list[int], *, shots_
     said = network(unit_pixels(episode.queries))
     rows = torch.tensor(row_classes, device=episode.box_classes.device)
     targets = targets_of(episode.boxes_xyxy_px, episode.box_classes, rows)
-    known = known_background(episode, network.points_xy_px(said))
+    boxes = network.boxes(said)
+    known = known_background(episode, boxes, network.points_xy_px(said))
     if shots_only:
-        background = shots_background(network.boxes(said), targets, len(row_classes), known)
+        background = shots_background(boxes, targets, len(row_classes), known)
     else:
         background = known[:, None].expand(-1, len(row_classes), -1)
     return said_loss(network, said, targets, background)

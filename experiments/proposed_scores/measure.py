@@ -28,6 +28,7 @@ from fsod.data.shots import draw_shots
 from fsod.engine.device import choose_machine
 from fsod.engine.enroll import enrolled_bank
 from fsod.engine.infer import BatchDetector, batch_detector
+from fsod.engine.judge import passed_over
 from fsod.engine.refine import REFINING, refined_bank
 from fsod.engine.thresholds import FLOOR, LEFT_OUT, Detect, propose_scores
 from fsod.progress import progress_bar
@@ -82,7 +83,7 @@ def measured(folder: CocoFolder, k: int, seed: int, images: int) -> Iterator[dic
             for rows in ("enrolled", "finetuned"):
                 detector_of = partial(makers.detector, finetuned=rows == "finetuned")
                 proposed = propose_scores(marked, (name,), detector_of).get(name)
-                if proposed and any(class_id in image.class_ids for image in rest):
+                if proposed and any(class_id in image.class_ids[~image.difficult] for image in rest):
                     f1 = f1_by_score(detector_of(marked), rest, class_id)
                     yield {"class": name, "rows": rows, "proposed": proposed, **f1_at(f1, proposed / LEFT_OUT)}
             bar.advance()
@@ -92,8 +93,9 @@ def f1_by_score(detect: Detect, images: list[ImageRecord], class_id: int) -> NDA
     """(n, 2): the scores of all detections, falling, and the F1 of showing those down to each."""
     scores, right, objects = [], [], 0
     for image in images:
-        truth = image.boxes_xyxy_px[image.class_ids == class_id]
+        truth = image.boxes_xyxy_px[(image.class_ids == class_id) & ~image.difficult]
         found = detect(read_image(image)[None])[0]
+        found = found.select(~passed_over(image, found, np.full(len(found), class_id)))
         scores.append(found.scores)
         right.append(match(truth, np.zeros(len(truth), np.int64), found) >= 0)
         objects += len(truth)

@@ -116,7 +116,8 @@ def _renaming(text: str) -> tuple[str, str]:
 
 def _origin(origin: dict[str, Any]) -> str:
     """``predicted, 5 examples, shown from score 0.31, scene harbour.tif, 0.5 m`` of what a bank says of a class."""
-    said = {key: value for key, value in origin.items() if value is not None}
+    hidden = ("annotations_sha256", "images")  # for `fsod evaluate`
+    said = {key: value for key, value in origin.items() if value is not None and key not in hidden}
     parts = [str(said.pop("row", "unknown"))]
     if not said.pop("reported", True):
         parts.insert(0, "never reported")

@@ -16,6 +16,7 @@ from fsod.cli.examples import (
     Attribute,
     ExampleClasses,
     ExampleFolder,
+    ExampleIds,
     ExampleLabels,
     ExampleScenes,
     ExampleShots,
@@ -142,6 +143,7 @@ def enroll_command(
     data: ExampleFolder = None,
     shots: ExampleShots = None,
     names: ExampleClasses = None,
+    ids: ExampleIds = None,
     shots_k: FilesK = None,
     seed: Seed = 0,
     config: Weights = None,
@@ -153,7 +155,7 @@ def enroll_command(
     json: Json = None,
 ) -> None:
     """Take up classes without training, from boxes on GeoTIFFs or in a prepared folder (--class NAME -k 5, or --shots)."""
-    files = read_examples(scene, examples, rivals, data, shots, names, shots_k, seed, attribute, verdicts, layer)
+    files = read_examples(scene, examples, rivals, data, shots, names, shots_k, seed, attribute, verdicts, layer, ids)
     from fsod.steps.enroll import enroll
 
     result = enroll(weights_of(config, checkpoint), files, out, learned=learned)

@@ -168,7 +168,9 @@ def data_shots(
     k: Annotated[int | None, typer.Option("--shots-k", "-k", min=1, help="Boxes a class [10; folder: all K]")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the draw [0; folder: all seeds]")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from 0, in a folder of lists.")] = 10,
-    ids: Annotated[Path | None, typer.Option(help="Draw from these images only.")] = None,
+    ids: Annotated[
+        Path | None, typer.Option(help="Draw from these images only; needed where the folder has test images.")
+    ] = None,
     leave_out_rare: Annotated[
         bool, typer.Option("--leave-out-rare", help="Leave a class out of lists whose K it does not reach.")
     ] = False,
@@ -176,11 +178,9 @@ def data_shots(
 ) -> None:
     """Draw K boxes of every class into shot lists: K = 1, 2, 3, 5, 10, 20, 30, each a part of the next."""
     from fsod.data.coco import load_folder, read_ids
-    from fsod.data.shots import USUAL_K, draw_shot_lists
+    from fsod.data.shots import USUAL_K, draw_shot_lists, images_to_draw_from
 
-    images = load_folder(folder)
-    if ids:
-        images = images.select(read_ids(ids))
+    images = images_to_draw_from(load_folder(folder), read_ids(ids) if ids else None)
     one = out.suffix == ".json"
     ks = USUAL_K if k is None and not one else (k or 10,)
     chosen = range(seeds) if seed is None and not one else (seed or 0,)

@@ -53,6 +53,14 @@ VectorLayer = Annotated[
 ]
 ExampleFolder = Annotated[Path | None, typer.Option("--data", help="A prepared folder, instead of scene and examples.")]
 ExampleShots = Annotated[Path | None, typer.Option("--shots", help="Shot list of the folder.")]
+ExampleIds = Annotated[
+    Path | None,
+    typer.Option(
+        "--ids",
+        help="List of the folder's images that examples may come from, as splits/train.txt; needed for a draw from a folder "
+        "that has test images.",
+    ),
+]
 ExampleClasses = Annotated[
     list[str] | None, typer.Option("--class", help="A class of the folder or the shot list; repeat it for each.")
 ]
@@ -77,17 +85,18 @@ def read_examples(
     attribute: str,
     verdicts: list[Path] | None = None,
     layer: str | None = None,
+    ids: Path | None = None,
 ) -> ExampleFiles:
     """The examples that the options name; UserError unless they are those of one of the two ways."""
     from fsod.steps.examples import examples_in_folder, examples_on_scenes
 
     if data is not None and not (scenes or labels or verdicts or layer or (shots and k)):
-        return examples_in_folder(data, shots, class_names or [], rivals or [], k or 10, seed)
-    if data is None and scenes and (labels or verdicts) and not (shots or class_names or k):
+        return examples_in_folder(data, shots, class_names or [], rivals or [], k or 10, seed, ids)
+    if data is None and scenes and (labels or verdicts) and not (shots or class_names or k or ids):
         not_these = [Path(name) for name in rivals or []]
         return examples_on_scenes(scenes, labels or [], not_these, attribute, verdicts or [], layer)
     raise UserError(
-        "examples are either --scene and --examples or --verdicts, or --data with --class (and -k) or --shots"
+        "examples are either --scene and --examples or --verdicts, or --data with --class (and -k) or --shots, and --ids"
     )
 
 

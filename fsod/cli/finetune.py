@@ -12,6 +12,7 @@ from fsod.cli.examples import (
     Attribute,
     ExampleClasses,
     ExampleFolder,
+    ExampleIds,
     ExampleLabels,
     ExampleScenes,
     ExampleShots,
@@ -49,6 +50,7 @@ def finetune_command(
     data: ExampleFolder = None,
     shots: ExampleShots = None,
     names: ExampleClasses = None,
+    ids: ExampleIds = None,
     checkpoint: OtherWeights = None,
     attribute: Attribute = "class",
     layer: VectorLayer = None,
@@ -76,7 +78,14 @@ def finetune_command(
     if out is None:
         own: dict[str, object] = {"--scene": scene, "--examples": examples, "--not": rivals, "--data": data}
         own |= {"--shots": shots, "--class": names, "--checkpoint": checkpoint, "--steps": steps, "--area": area}
-        own |= {"--verdicts": verdicts, "--from": earlier, "--minutes": minutes, "--part": part, "--layer": layer}
+        own |= {
+            "--ids": ids,
+            "--verdicts": verdicts,
+            "--from": earlier,
+            "--minutes": minutes,
+            "--part": part,
+            "--layer": layer,
+        }
         refuse({**own, "--restart": restart}, "goes with --out; a run (--config) draws its shots from its own data")
         _finetune_run(config, overrides, shots_k or 10, seed, json)
         return
@@ -87,7 +96,9 @@ def finetune_command(
             {"--area": area, "--from": earlier, "--minutes": minutes, "--restart": restart},
             "has no effect on --part rows; leave one of them out",
         )
-        files = read_examples(scene, examples, rivals, data, shots, names, shots_k, seed, attribute, verdicts, layer)
+        files = read_examples(
+            scene, examples, rivals, data, shots, names, shots_k, seed, attribute, verdicts, layer, ids
+        )
         from fsod.steps.enroll import refine_files
 
         result = refine_files(weights_of(config, checkpoint), files, out, steps)
@@ -106,9 +117,9 @@ def finetune_command(
                 {"--scene": scene, "--examples": examples, "--area": area, "--verdicts": verdicts, "--layer": layer},
                 "and --data are two ways to give examples; take one",
             )
-            marks = marks_in_folder(data, shots, names or [], rivals or [], shots_k or 10, seed)
+            marks = marks_in_folder(data, shots, names or [], rivals or [], shots_k or 10, seed, ids)
         else:
-            refuse({"--shots": shots, "--class": names, "--shots-k": shots_k}, "goes with --data")
+            refuse({"--shots": shots, "--class": names, "--ids": ids, "--shots-k": shots_k}, "goes with --data")
             if not (examples or verdicts or area):
                 raise UserError("nothing to learn: give --examples, --verdicts, or --data with --class or --shots")
             scenes = scene or [one.path for one in earlier_marks(earlier)]

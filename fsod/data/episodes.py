@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from fsod.boxes import area_px
 from fsod.config import EpisodeSettings
 from fsod.data.cache import PixelCache
 from fsod.data.coco import CocoFolder
@@ -122,6 +123,9 @@ def stack_supports(supports: list[list[SupportCrop]]) -> Tensor:
 class RealEpisodes(Dataset[Episode]):
     """Episodes over the labelled images of a prepared folder.
 
+    Difficult objects and crowds are neither examples nor objects to find nor background: what a query shows of them is
+    ignored.
+
     Args:
         folder: images to draw from, with the boxes to learn.
         class_ids: the classes that may appear, as ids of the folder.
@@ -162,7 +166,7 @@ class RealEpisodes(Dataset[Episode]):
             c: [
                 (i, found)
                 for i, image in enumerate(folder.images)
-                if len(found := np.flatnonzero(image.class_ids == c))
+                if len(found := np.flatnonzero((image.class_ids == c) & ~image.difficult))
             ]
             for c in class_ids
         }
@@ -203,7 +207,9 @@ class RealEpisodes(Dataset[Episode]):
         centre = (wanted[:2] + wanted[2:]) / 2 + rng.uniform(-1, 1, 2) * MAX_SHIFT * side / 2
         square = Square.around(moved_inside(centre, side, record.width_px, record.height_px), side, size)
         boxes = square.boxes(record.boxes_xyxy_px)
-        shown = visible(boxes, size, MIN_VISIBLE)
+        shown = visible(boxes, size, MIN_VISIBLE) & ~record.difficult
+        unclear = np.concatenate([boxes[record.difficult], square.boxes(record.crowd_boxes_xyxy_px)])
+        unclear = np.clip(unclear, 0, size)
         self.augment_query.set_random_seed(int(rng.integers(2**31)))
         return augmented_query(
             self.augment_query,
@@ -211,6 +217,7 @@ class RealEpisodes(Dataset[Episode]):
             boxes[shown],
             record.class_ids[shown],
             self._known(boxes[shown]),
+            unclear[area_px(unclear) > 0],
         )
 
     def _known(self, boxes_xyxy_px: NDArray[np.float64]) -> NDArray[np.float64]:

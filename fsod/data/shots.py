@@ -23,6 +23,8 @@ from fsod.boxes import area_px
 from fsod.data.coco import CocoFolder, write_json
 from fsod.errors import UserError
 
+NO_CLASSES = np.zeros(0, np.int64)
+
 USUAL_K = (1, 2, 3, 5, 10, 20, 30)
 """The numbers of shots that published tables have."""
 
@@ -64,6 +66,7 @@ def draw_shot_lists(
     """Draws K objects of each class from the folder's images, for every K and every seed.
 
     In a folder of overlapping tiles an object that several tiles show counts once, with the tile that shows most of it.
+    Difficult objects and crowds are no examples.
 
     Args:
         folder: the images to draw from, as a rule the training list's.
@@ -109,18 +112,19 @@ def _objects(folder: CocoFolder, class_id: int) -> dict[int, int]:
     best: dict[int, tuple[float, int]] = {}
     for image in folder.images:
         areas = area_px(image.boxes_xyxy_px)
-        for i in np.flatnonzero(image.class_ids == class_id):
+        for i in np.flatnonzero((image.class_ids == class_id) & ~image.difficult):
             source_id, box = int(image.source_box_ids[i]), (-float(areas[i]), int(image.box_ids[i]))
             best[source_id] = min(best.get(source_id, box), box)
     return {source_id: box_id for source_id, (_, box_id) in best.items()}
 
 
-def load_shots(path: Path, folder: CocoFolder) -> ShotList:
+def load_shots(path: Path, folder: CocoFolder | None) -> ShotList:
     """Reads a shot list for the folder.
 
     Args:
         path: what :meth:`ShotList.save` wrote.
         folder: the images that the shots may come from: give the training list's, and a shot from a test image is refused.
+            None: those of any folder.
 
     Raises:
         UserError: no such file, not a shot list, drawn from other annotations, or a box that is not among the folder's
@@ -138,6 +142,8 @@ def load_shots(path: Path, folder: CocoFolder) -> ShotList:
         raise UserError(f"{path}: cannot read the shot list: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise UserError(f"{path}: not a shot list: {type(error).__name__} {error}") from error
+    if folder is None:
+        return shots
     if shots.source_sha256 != folder.sha256:
         raise UserError(f"{path}: was drawn from other annotations than those of {folder.root}; draw it again")
     _check_boxes(shots, folder, path)
@@ -189,13 +195,13 @@ def images_to_draw_from(folder: CocoFolder, ids: list[str] | None) -> CocoFolder
 
 
 def only_shots(folder: CocoFolder, shots: ShotList) -> CocoFolder:
-    """The images of the shots with no box but the shots: all that a K-shot learner may know of them."""
+    """The images of the shots with no box or crowd but the shots: all that a K-shot learner may know of them."""
     chosen = {box_id for ids in shots.box_ids.values() for box_id in ids}
     images = []
     for image in folder.images:
         kept = np.isin(image.box_ids, list(chosen))
         if kept.any():
-            images.append(image.keep(kept))
+            images.append(replace(image.keep(kept), crowd_boxes_xyxy_px=np.zeros((0, 4)), crowd_class_ids=NO_CLASSES))
     return replace(folder, images=tuple(images))
 
 
@@ -208,3 +214,8 @@ def _check_boxes(shots: ShotList, folder: CocoFolder, path: Path) -> None:
             image, i = folder.box_location.get(box_id, (None, 0))
             if image is None or image.class_ids[i] != class_ids[name]:
                 raise UserError(f"{path}: box {box_id} is not a {name!r} among the images chosen from {folder.root}")
+            if image.difficult[i]:
+                raise UserError(
+                    f"{path}: box {box_id} of {name!r} is called difficult by the data set, so it is no example; draw the "
+                    "list again"
+                )

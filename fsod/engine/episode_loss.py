@@ -41,14 +41,15 @@ def episode_loss(
     split = len(learned)
     predictions = detector.head(maps.raw, maps.unit, ClassRows.concatenate([learned, predicted]))
 
+    background = None
+    if episode.ignored_xyxy_px.shape[1]:
+        background = ~ignored(episode, predictions.boxes_xyxy_px, predictions.points_xy_px)[:, None]
+
     of_predicted = predictions.of_rows(split, split + len(predicted))
     to_predicted = targets_of(episode.boxes_xyxy_px, episode.box_classes, episode.class_ids)
     if episode.invented:
         assignment = _assign(of_predicted, to_predicted)
         count = count_assigned(assignment)
-        background = None
-        if episode.ignored_xyxy_px.shape[1]:
-            background = ~ignored(episode, of_predicted)[:, None].expand(-1, len(predicted), -1)
         rows = _rows(of_predicted, to_predicted, assignment, count, settings, background)
         terms = {"cross": settings.cross * rows.cross, "predicted": settings.confidence * rows.confidence}
     else:
@@ -59,7 +60,7 @@ def episode_loss(
         count = count_assigned(assignment)
         of_both = {"learned": (of_learned, to_learned), "predicted": (of_predicted, to_predicted)}
         terms = {
-            whose: settings.confidence * _rows(*of_one, assignment, count, settings).confidence
+            whose: settings.confidence * _rows(*of_one, assignment, count, settings, background).confidence
             for whose, of_one in of_both.items()
         }
         own = (episode.class_ids[:, None] == owners).int().argmax(1)
@@ -92,7 +93,7 @@ def predicted_shots_loss(
     targets = targets_of(
         episode.boxes_xyxy_px, episode.box_classes, torch.tensor(row_classes, device=predictions.logits.device)
     )
-    rows, known = len(row_classes), known_background(episode, predictions.points_xy_px)
+    rows, known = len(row_classes), known_background(episode, predictions.boxes_xyxy_px, predictions.points_xy_px)
     if shots_only:
         background = shots_background(predictions.boxes_xyxy_px, targets, rows, known)
     else:
@@ -144,18 +145,21 @@ def targets_of(boxes_xyxy_px: Tensor, box_classes: Tensor, row_classes: Tensor) 
     return Targets(boxes_xyxy_px, rows, box_classes >= 0)
 
 
-def ignored(episode: Episode, predictions: Predictions) -> Tensor:
-    """(B, L) bool: locations in a region of which nothing is known, or whose box is of what lies there."""
+def ignored(episode: Episode, boxes_xyxy_px: Tensor, points_xy_px: Tensor) -> Tensor:
+    """(B, L) bool: locations in a region of which nothing is known, or whose predicted box, (B, L, 4), is of what is there."""
     regions = episode.ignored_xyxy_px
     real = (regions[..., 2:] > regions[..., :2]).all(-1)[..., None]
-    found = predictions.boxes_xyxy_px.detach().float()[:, None]
+    found = boxes_xyxy_px.detach().float()[:, None]
     overlaps = bbox_iou(regions[:, :, None], found, xywh=False)[..., 0] > OVERLAP
-    return (real & overlaps).any(1) | _within(regions, predictions.points_xy_px)
+    return (real & overlaps).any(1) | _within(regions, points_xy_px)
 
 
-def known_background(episode: Episode, points_xy_px: Tensor) -> Tensor:
-    """(B, L) bool: locations inside a region where background may be assumed."""
-    return _within(episode.known_xyxy_px, points_xy_px)
+def known_background(episode: Episode, boxes_xyxy_px: Tensor, points_xy_px: Tensor) -> Tensor:
+    """(B, L) bool: locations inside a region where background may be assumed, and not ``ignored``."""
+    known = _within(episode.known_xyxy_px, points_xy_px)
+    if not episode.ignored_xyxy_px.shape[1]:
+        return known
+    return known & ~ignored(episode, boxes_xyxy_px, points_xy_px)
 
 
 def _within(regions_xyxy_px: Tensor, points_xy_px: Tensor) -> Tensor:

@@ -9,6 +9,8 @@ detection that takes no true box (`fsod.boxes.match`, IoU 0.5) is, by the first 
 - class and place: it has IoU 0.1 with a box of another class;
 - background: it lies on nothing.
 
+What the data set's protocol passes over (see ``passed_over``) is neither: such detections and boxes are not judged at all.
+
 A true box is missed if no detection takes it and no class or localisation error lies on it: it was not seen at all.
 """
 
@@ -20,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fsod.boxes import Detections, iou, match
+from fsod.boxes import Detections, area_px, intersection_px, iou, match
 from fsod.data.coco import CocoFolder, ImageRecord
 
 NEAR, FOUND = 0.1, 0.5
@@ -85,11 +87,40 @@ class Judged:
 
 
 def answer_of(folder: CocoFolder, image: ImageRecord, detections: Detections, class_names: Sequence[str]) -> Answer:
-    """An image's true boxes of the enrolled classes, with class ids as detections count them, and what was found."""
+    """An image's true boxes of the enrolled classes, with class ids as detections count them, and what was found.
+
+    Difficult boxes, crowds, and detections that lie on nothing else, are left out.
+    """
     wanted = folder.class_indices(tuple(class_names))
-    enrolled = np.isin(image.class_ids, wanted)
+    passed = passed_over(image, detections, np.array(wanted, np.int64)[detections.class_ids])
+    enrolled = np.isin(image.class_ids, wanted) & ~image.difficult
     class_ids = np.array([wanted.index(c) for c in image.class_ids[enrolled]], dtype=np.int64)
-    return Answer(image.boxes_xyxy_px[enrolled], class_ids, detections)
+    return Answer(image.boxes_xyxy_px[enrolled], class_ids, detections.select(~passed))
+
+
+def passed_over(image: ImageRecord, detections: Detections, class_ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which detections are neither right nor wrong by the data set's own protocol.
+
+    Those that take no box to be found, and have IoU 0.5 with a difficult one of their class (VOC, DOTA) or lie by half of
+    their area inside a crowd of it (COCO).
+
+    Args:
+        image: with its boxes and crowds.
+        detections: m of them.
+        class_ids: (m,), the detections' classes counted among the folder's.
+
+    Returns:
+        (m,) bool.
+    """
+    in_folder = Detections(detections.boxes_xyxy_px, detections.scores, class_ids)
+    easy, hard = ~image.difficult, image.difficult
+    free = match(image.boxes_xyxy_px[easy], image.class_ids[easy], in_folder, FOUND) < 0
+    on_difficult = iou(detections.boxes_xyxy_px, image.boxes_xyxy_px[hard]) >= FOUND
+    on_difficult &= class_ids[:, None] == image.class_ids[hard]
+    inside = intersection_px(detections.boxes_xyxy_px, image.crowd_boxes_xyxy_px)
+    in_crowd = inside >= FOUND * area_px(detections.boxes_xyxy_px)[:, None]
+    in_crowd &= class_ids[:, None] == image.crowd_class_ids
+    return np.asarray(free & (on_difficult.any(1) | in_crowd.any(1)))
 
 
 def judge(answers: Sequence[Answer]) -> Judged:

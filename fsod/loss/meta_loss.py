@@ -82,7 +82,8 @@ def row_loss(
         targets: the true boxes, ``rows`` counted among the N.
         assignment: who answers for what.
         count: scalar, what the sums are divided by.
-        background: (B, N, L) bool, where a row's background may be assumed; everywhere if None. See ``shots_background``.
+        background: (B, N or 1, L) bool, where a row's background may be assumed; everywhere if None. See
+            ``shots_background``.
         per_positive_pair: meta-sampling quota, see ``hardest_negatives``.
         per_negative_pair: meta-sampling quota.
     """

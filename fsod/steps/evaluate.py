@@ -10,7 +10,7 @@ from typing import Any
 
 from fsod.config import CommonSettings, PretrainSettings, RunSettings, override_settings
 from fsod.data.coco import CocoFolder, load_folder, read_ids, write_json
-from fsod.data.shots import ShotList, load_shots
+from fsod.data.shots import ShotList, load_shots, refuse_scored_shots
 from fsod.engine.device import choose_machine
 from fsod.engine.enroll import Examples, enrolled_bank, shot_examples
 from fsod.engine.evaluate import average_precision, detect_folder
@@ -22,7 +22,7 @@ from fsod.progress import progress_bar
 from fsod.report.evaluation_pictures import FOUND, write_by_shots, write_pictures
 from fsod.steps.records import flat_metrics, hashes, log_folder, log_shots, tracked
 from fsod.store.checkpoint import Checkpoint, load_checkpoint
-from fsod.store.class_bank import ClassBank, load_bank
+from fsod.store.class_bank import ClassBank, learned_bank, load_bank
 
 
 @dataclass(frozen=True)
@@ -86,20 +86,27 @@ def run_evaluate(settings: CommonSettings, what: Evaluation, out: Path) -> dict[
 
 
 def evaluate_run(settings: RunSettings, k: int, seed: int, ids: Path | None) -> dict[str, Any]:
-    """Scores a run's finetuned detector on its test list, or on another list of image ids."""
+    """Scores a run's finetuned detector on its test list, or on another list of image ids.
+
+    Raises:
+        UserError: a shot lies on an image of the list.
+    """
     paths, settings = RunPaths(settings.run_dir), settings.model_copy(update={"seed": seed})
     file = paths.finetuned(k, seed)
     tuned = load_checkpoint(file, size=settings.size)
     folder = load_folder(paths.data)
     test = folder.select(read_ids(ids or paths.id_list(settings.data.test_list)))
     known = paths.shots(k, seed)
+    support = (load_shots(known, folder), known) if known.is_file() else None
+    if support:
+        refuse_scored_shots(support[0], folder, test, known)
     what = Evaluation(
         tuned,
         {"checkpoint": file},
         test,
         settings.data.novel,
         {},
-        support=(load_shots(known, folder), known) if known.is_file() else None,
+        support=support,
         run_file=paths.finetune_run(k, seed) if ids is None else None,
         label="" if ids is None else f"K={k}/seed={seed} on {ids.stem}",
     )
@@ -115,6 +122,9 @@ def evaluate_files(
     Classes of the shot list that the checkpoint has not learned are enrolled from their shots and count as novel; so do
     those of a bank, which is scored instead. The score is tracked in the store of the checkpoint's run where the folder
     of runs is on this machine, else in that of ``runs``.
+
+    Raises:
+        UserError: both ``shots`` and ``bank``; a shot, or an example of the bank, lies on an image that is scored.
     """
     if shots is not None and bank is not None:
         raise UserError(f"{bank}: a bank has its classes already; leave --shots or --bank out")
@@ -130,10 +140,15 @@ def evaluate_files(
     support = None
     if shots is not None:
         drawn = load_shots(shots, folder)
+        refuse_scored_shots(drawn, folder, test, shots)
         support = (drawn, shots)
         new = [name for name in drawn.box_ids if name not in loaded.class_names]
         examples = shot_examples(folder, drawn, new, settings.episodes.support_px)
     stored = load_bank(bank, loaded.detector) if bank is not None else None
+    _refuse_scored_examples(bank or checkpoint, stored or learned_bank(loaded), loaded, test)
+    own = checkpoint.with_name("shots.json")  # of a run
+    if loaded.stage == "finetune" and own.is_file() and load_shots(own, None).source_sha256 == folder.sha256:
+        refuse_scored_shots(load_shots(own, folder), folder, test, own)
     added = [name for name in (stored.class_names if stored else examples) if name not in loaded.class_names]
     novel = tuple(dict.fromkeys((*(settings.data.novel if isinstance(settings, RunSettings) else ()), *added)))
     label = (bank or checkpoint).stem
@@ -143,3 +158,24 @@ def evaluate_files(
         result = run_evaluate(settings, what, Path(pictures))
     del result["picture"]  # the tracking store keeps it
     return result
+
+
+def _refuse_scored_examples(file: Path, bank: ClassBank, loaded: Checkpoint, scored: CocoFolder) -> None:
+    """UserError if an example that a bank or the weights were made from lies on an image that is scored."""
+    of_source = {image.source: image.path.name for image in scored.images}
+    shown = [
+        (name, of_source[source])
+        for name, origin in bank.origins.items()
+        if origin.get("annotations_sha256") == scored.sha256
+        for source in origin.get("images", [])
+        if source in of_source
+    ]
+    of_path = {str(image.path.resolve()): image.path.name for image in scored.images}
+    marks = loaded.learned_from.marks if loaded.learned_from else []
+    shown += [(", ".join(mark["class_names"]), of_path[mark["scene"]]) for mark in marks if mark["scene"] in of_path]
+    if shown:
+        name, image = shown[0]
+        raise UserError(
+            f"{file}: was made from examples ({name}) on {image}, which is among the {len(scored.images)} images to be "
+            "scored; name other images with --ids, or take the examples from others"
+        )

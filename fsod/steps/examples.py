@@ -88,13 +88,21 @@ def examples_on_scenes(
 
 
 def examples_in_folder(
-    data: Path, shots: Path | None, class_names: Sequence[str], rivals: Sequence[str], k: int, seed: int
+    data: Path,
+    shots: Path | None,
+    class_names: Sequence[str],
+    rivals: Sequence[str],
+    k: int,
+    seed: int,
+    ids: Path | None = None,
 ) -> ExampleFiles:
     """Takes examples from a prepared folder; see ``shots_in_folder``."""
-    folder, drawn, names = shots_in_folder(data, shots, class_names, rivals, k, seed)
+    folder, drawn, names = shots_in_folder(data, shots, class_names, rivals, k, seed, ids)
     marked = marked_shots(folder, drawn, [*names, *rivals])
     gsd_m = gsd_of(marked.folder)
-    origin = {"data": folder.root.resolve().name, "seed": drawn.seed, "gsd_m": gsd_m}
+    # which images: so that nobody scores the bank on them
+    shown = {"annotations_sha256": folder.sha256, "images": sorted({image.source for image in marked.folder.images})}
+    origin = {"data": folder.root.resolve().name, "seed": drawn.seed, "gsd_m": gsd_m, **shown}
     return ExampleFiles(marked, tuple(rivals), origin, gsd_m)
 
 

@@ -10,14 +10,20 @@ from pathlib import Path
 import numpy as np
 import shapely
 
-from fsod.data.coco import CocoFolder, load_folder
-from fsod.data.shots import ShotList, draw_shots, load_shots, only_shots
+from fsod.data.coco import CocoFolder, load_folder, read_ids
+from fsod.data.shots import ShotList, draw_shots, images_to_draw_from, load_shots, only_shots
 from fsod.errors import UserError, nearest
 from fsod.steps.scene_marks import SceneMarks, check_rivals
 
 
 def shots_in_folder(
-    data: Path, shots: Path | None, class_names: Sequence[str], rivals: Sequence[str], k: int, seed: int
+    data: Path,
+    shots: Path | None,
+    class_names: Sequence[str],
+    rivals: Sequence[str],
+    k: int,
+    seed: int,
+    ids: Path | None = None,
 ) -> tuple[CocoFolder, ShotList, list[str]]:
     """Takes examples from a prepared folder.
 
@@ -28,17 +34,21 @@ def shots_in_folder(
         rivals: further classes, often taken for these.
         k: boxes to draw of each class where there is no shot list.
         seed: of that draw.
+        ids: list of the images that examples may come from, drawn or listed.
 
     Returns:
         The folder, the shots, and the names of the classes.
 
     Raises:
-        UserError: neither shot list nor classes; a class that the list or the folder does not have, or fewer than K of it;
+        UserError: an example is to be drawn, nobody says from which images, and the folder has test images (see
+            ``images_to_draw_from``); neither shot list nor classes; a class that the list or the folder does not have, or fewer than K of it;
             a rival that is a class, too.
     """
     folder = load_folder(data)
     if shots is None and not class_names:
         raise UserError(f"{data}: say what to take, with --class (and -k), or with --shots")
+    if shots is None or ids is not None:
+        folder = images_to_draw_from(folder, None if ids is None else read_ids(ids))
     drawn = load_shots(shots, folder) if shots else draw_shots(folder, [*class_names, *rivals], k, seed)
     names = list(class_names) or [name for name in drawn.box_ids if name not in rivals]
     check_rivals(names, rivals)
@@ -49,10 +59,16 @@ def shots_in_folder(
 
 
 def marks_in_folder(
-    data: Path, shots: Path | None, class_names: Sequence[str], rivals: Sequence[str], k: int, seed: int
+    data: Path,
+    shots: Path | None,
+    class_names: Sequence[str],
+    rivals: Sequence[str],
+    k: int,
+    seed: int,
+    ids: Path | None = None,
 ) -> list[SceneMarks]:
     """The same as marks: the images are scenes without a CRS and without areas."""
-    folder, drawn, names = shots_in_folder(data, shots, class_names, rivals, k, seed)
+    folder, drawn, names = shots_in_folder(data, shots, class_names, rivals, k, seed, ids)
     taken = replace(drawn, box_ids={name: drawn.box_ids[name] for name in (*names, *rivals)})
     found = []
     for image in only_shots(folder, taken).images:

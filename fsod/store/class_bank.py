@@ -42,7 +42,8 @@ class ClassBank:
         rows: of the meta-detection head, float32.
         weights_sha256: hash of the weights that the rows are for.
         origins: class name -> where its row comes from (learned, predicted, refined; examples, their GSD), and what
-            goes with it: ``score``, from which on its detections are worth showing; ``reported``, false for a rival.
+            goes with it: ``score``, from which on its detections are worth showing; ``reported``, false for a rival;
+            of a prepared folder ``annotations_sha256`` and ``images``, those shown (``ImageRecord.source``).
         gsd_m: ground size of a pixel that scenes are searched at, None when unknown.
         enlargement: how many times as large as it is a scene of unknown GSD is searched.
         checkpoint: the file of these weights as seen from the bank's folder, or "shipped"; only the hash decides

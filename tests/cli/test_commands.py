@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -119,6 +120,42 @@ def test_evaluate_any_checkpoint_folder_list_and_shots(trained: Path) -> None:
     scores = json.loads(out.read_text())
     assert scores["novel_map50"] is not None
     assert "airplane" in scores["per_class_ap50"]
+
+
+def test_nothing_is_scored_on_what_it_was_shown(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Shots of a list, examples of a bank, a run's own shots: whoever lies on a scored image is refused by name."""
+    run = trained / "runs" / "mini"
+    meta, lists = run / "meta-train.safetensors", run / "data" / "splits"
+    any_folder = "evaluate", "--checkpoint", meta, "--data", run / "data"
+    shots, bank = run / "k2-seed0" / "shots.json", trained / "airplanes.safetensors"
+    draw = "enroll", "--checkpoint", meta, "--data", run / "data", "--class", "airplane", "-k", "1", "--out", bank
+    assert fsod(*draw) == 2
+    assert "has test images, from which no example may come; name the images to draw from" in capsys.readouterr().err
+    assert not bank.exists()
+    assert fsod(*draw, "--ids", lists / "train.txt") == 0
+    origin = read_bank(bank).origins["airplane"]
+    assert origin["images"] in (["002"], ["004"])
+    assert fsod("bank", "list", bank) == 0
+    assert "sha256" not in capsys.readouterr().out.rpartition("airplane")[2]
+    for leaks, message in (
+        (
+            (*any_folder, "--shots", shots),
+            r"shots\.json: its box \d+ of '.+' lies on 00[24]\.jpg, which is among the 6 im",
+        ),
+        (
+            (*any_folder, "--bank", bank),
+            rf"examples \(airplane\) on {origin['images'][0]}\.jpg, which is among the 6 images",
+        ),
+        (
+            ("evaluate", "--checkpoint", run / "k2-seed0" / "finetune.safetensors", "--data", run / "data"),
+            r"its box \d+ of",
+        ),
+        (("evaluate", "--config", trained / "run.yaml", "-k", "2", "--ids", lists / "train.txt"), r"its box \d+ of '"),
+    ):
+        assert fsod(*leaks) == 2
+        assert re.search(message, capsys.readouterr().err), message
+    test = "--ids", lists / "test.txt"
+    assert fsod(*any_folder, "--bank", bank, *test) == 0
 
 
 def test_a_checkpoint_from_another_machine_is_tracked_in_runs_here(

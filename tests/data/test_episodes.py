@@ -18,7 +18,7 @@ from fsod.data.crop import Square, visible
 from fsod.data.episodes import Episode, RealEpisodes
 from fsod.data.mixed import MixedEpisodes
 from fsod.data.procedural.episodes import ProceduralEpisodes
-from fsod.data.shots import draw_shots, only_shots
+from fsod.data.shots import draw_shots, load_shots, only_shots
 from fsod.data.support import support_crop
 from fsod.errors import UserError
 from tests.made_folder import make_folder
@@ -107,6 +107,49 @@ def test_with_shots_only_the_shots_are_known(folder: CocoFolder) -> None:
         assert len(regions) == len(boxes)
         area = (regions[:, 2:] - regions[:, :2]).prod(1)
         assert (area < 0.9 * 96**2).all()
+
+
+def test_what_is_difficult_or_a_crowd_is_neither_object_nor_example_nor_background(folder: CocoFolder) -> None:
+    """Discs are difficult, and a crowd of them is at the top of every image."""
+    crowd = np.array([[0.0, 0, 128, 6]])
+    images = tuple(
+        replace(i, difficult=i.class_ids == 1, crowd_boxes_xyxy_px=crowd, crowd_class_ids=np.array([1]))
+        for i in folder.images
+    )
+    unclear = replace(folder, images=images)
+    with pytest.raises(UserError, match="no box of class 'disc'"):
+        RealEpisodes(unclear, [0, 1, 2], SETTINGS, 1, seed=0)
+    episodes, plain = (RealEpisodes(f, [0, 2], SETTINGS, 8, seed=0) for f in (unclear, folder))
+    for i in range(8):
+        episode, as_ever = episodes[i], plain[i]
+        assert torch.equal(episode.queries, as_ever.queries), "nothing else is drawn than without them"
+        assert torch.equal(episode.supports, as_ever.supports)
+        assert set(episode.box_classes.unique().tolist()) <= {-1, 0, 2}
+        for b in range(len(episode.queries)):
+            discs = as_ever.boxes_xyxy_px[b][as_ever.box_classes[b] == 1]
+            aside = episode.ignored_xyxy_px[b]
+            assert all((disc == aside).all(1).any() for disc in discs)
+    crowds = [r for e in map(episodes.__getitem__, range(8)) for r in e.ignored_xyxy_px.flatten(0, 1).tolist()]
+    sides = [sorted((right - left, bottom - top)) for left, top, right, bottom in crowds]
+    assert any(0 < short < 12 and long > 80 for short, long in sides)
+
+
+def test_a_k_shot_learner_knows_of_no_difficult_object_and_no_crowd(folder: CocoFolder, tmp_path: Path) -> None:
+    crowd = np.array([[0.0, 0, 128, 6]])
+    images = tuple(
+        replace(i, difficult=np.arange(6) < 3, crowd_boxes_xyxy_px=crowd, crowd_class_ids=np.array([1]))
+        for i in folder.images
+    )
+    unclear = replace(folder, images=images)
+    drawn = draw_shots(unclear, ["disc"], 8, 0)
+    assert not any(image.difficult[i] for image, i in (unclear.box_location[b] for b in drawn.box_ids["disc"]))
+    with pytest.raises(UserError, match="9 shots of 'disc' asked for, but only 8"):
+        draw_shots(unclear, ["disc"], 9, 0)
+    known = only_shots(unclear, drawn)
+    assert RealEpisodes(known, [1], SETTINGS, 1, seed=0, known_margin=0.5)[0].ignored_xyxy_px.shape[1] == 0
+    draw_shots(folder, ["disc"], 16, 0).save(tmp_path / "shots.json")
+    with pytest.raises(UserError, match=r"shots\.json: box \d+ of 'disc' is called difficult by the data set"):
+        load_shots(tmp_path / "shots.json", unclear)
 
 
 def test_queries_can_be_drawn_for_some_classes_more_often(folder: CocoFolder) -> None:

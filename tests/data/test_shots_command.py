@@ -17,6 +17,9 @@ shots = partial(fsod, "data", "shots")
 def test_a_folder_of_lists(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The made folder has 16 boxes a class: enough for 10, too few for 20 and 30."""
     folder = make_folder(tmp_path / "folder")
+    assert shots(folder.root, tmp_path / "shots") == 2
+    assert "has test images, from which no example may come; name the images" in capsys.readouterr().err
+    (folder.root / "splits" / "test.txt").unlink()
     assert shots(folder.root, tmp_path / "shots", "--seeds", "2") == 2
     assert "20 shots of 'cross' asked for, but only 16" in capsys.readouterr().err
     assert not (tmp_path / "shots").exists()
@@ -29,6 +32,7 @@ def test_a_folder_of_lists(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 
 def test_rare_classes_are_left_out_and_said(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "folder")
+    (folder.root / "splits" / "test.txt").unlink()
     raw = json.loads((folder.root / "annotations.json").read_text())
     crosses = [a["id"] for a in raw["annotations"] if a["category_id"] == 3]
     raw["annotations"] = [a for a in raw["annotations"] if a["id"] not in crosses[4:]]

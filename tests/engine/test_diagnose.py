@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,29 @@ def test_ap50_equals_that_of_pycocotools(tmp_path: Path) -> None:
     ours = {name: class_curve(judged, c).ap50 for c, name in enumerate(NAMES)}
     assert ours == pytest.approx(theirs, abs=1e-12)
     assert 0.1 < min(ours.values()) < max(ours.values()) < 0.95
+
+
+def test_ap50_equals_that_of_pycocotools_where_some_is_difficult_or_a_crowd(tmp_path: Path) -> None:
+    folder, rng = make_folder(tmp_path / "folder", images=12), np.random.default_rng(0)
+    found = {image.id: noisy(image.boxes_xyxy_px, image.class_ids, rng) for image in folder.images}
+    plain = average_precision(folder, found, list(NAMES), ()).per_class_ap50
+    images = [
+        replace(
+            image,
+            difficult=rng.random(len(image.class_ids)) < 0.3,
+            crowd_boxes_xyxy_px=image.boxes_xyxy_px[:1] + np.array([-4, -4, 4, 4]),
+            crowd_class_ids=rng.integers(0, 3, 1),
+        )
+        for image in folder.images
+    ]
+    folder = replace(folder, images=tuple(images))
+    judged = judge([answer_of(folder, image, found[image.id], NAMES) for image in folder.images])
+    theirs = average_precision(folder, found, list(NAMES), ())
+    ours = {name: class_curve(judged, c).ap50 for c, name in enumerate(NAMES)}
+    assert ours == pytest.approx(theirs.per_class_ap50, abs=1e-12)
+    assert sum(abs(ours[name] - (plain[name] or 0)) for name in NAMES) > 0.05
+    easy = sum(int((~image.difficult).sum()) for image in images)
+    assert theirs.objects == len(judged.truth_class_ids) == easy < 72
 
 
 def test_the_point_of_best_f1() -> None:

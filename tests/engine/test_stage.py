@@ -19,7 +19,6 @@ from fsod.engine.episode_loss import episode_loss, ignored, known_background, sh
 from fsod.engine.stage import Stage, _Awaited, learning_rate, run_stage
 from fsod.errors import UserError
 from fsod.model.detector import Detector
-from fsod.model.meta_head import Predictions
 from tests.made_folder import make_folder
 
 CPU = Machine(torch.device("cpu"), torch.float32)
@@ -165,9 +164,22 @@ def test_finetuning_judges_known_surroundings_only(folder: CocoFolder) -> None:
     detector = new_detector().train()
     loss = shots_loss(detector, episode, [0, 1, 2], LossSettings(), shots_only=False)["total"]
     assert torch.isfinite(loss)
-    inside = known_background(episode, torch.tensor([[x + 0.5, y + 0.5] for y in range(64) for x in range(64)]))
+    points = torch.tensor([[x + 0.5, y + 0.5] for y in range(64) for x in range(64)])
+    boxes = torch.cat([points, points + 1], 1).expand(len(episode.queries), -1, -1)
+    inside = known_background(episode, boxes, points)
     share = inside.float().mean().item()
     assert 0.02 < share < 0.8
+    aside = replace(episode, ignored_xyxy_px=torch.tensor([[[0.0, 0, 64, 32]]]).expand(len(episode.queries), -1, -1))
+    below = (points[:, 1] > 32).expand_as(inside)
+    assert torch.equal(known_background(aside, boxes, points), inside & below)
+    assert (inside & ~below).any()
+    losses = [
+        shots_loss(detector, one, [0, 1, 2], LossSettings(), shots_only=only)["learned"].item()
+        for only in (False, True)
+        for one in (episode, aside)
+    ]
+    assert losses[0] > losses[1]
+    assert losses[2] > losses[3]
 
 
 def test_what_is_ignored_is_neither_object_nor_background(folder: CocoFolder) -> None:
@@ -178,7 +190,7 @@ def test_what_is_ignored_is_neither_object_nor_background(folder: CocoFolder) ->
     points = torch.tensor([[16.0, 16.0], [50.0, 50.0], [50.0, 50.0]])
     boxes = torch.tensor([[12.0, 12, 20, 20], [40, 40, 60, 60], [1, 1, 33, 33]]).expand(len(regions), -1, -1)
     expected = [[True, False, True]] + [[False] * 3] * (len(regions) - 1)
-    assert ignored(aside, Predictions(torch.zeros(1), boxes, points, torch.ones(3))).tolist() == expected
+    assert ignored(aside, boxes, points).tolist() == expected
 
     detector = new_detector().eval()
     everything = replace(
@@ -188,6 +200,14 @@ def test_what_is_ignored_is_neither_object_nor_background(folder: CocoFolder) ->
         episode_loss(detector, one, [], LossSettings())["predicted"].item() for one in (episode, aside, everything)
     ]
     assert losses[0] > losses[1] > losses[2] > 0
+    of_base_classes = [
+        episode_loss(detector, replace(one, invented=torch.tensor(False)), [0, 1, 2], LossSettings())
+        for one in (episode, aside, everything)
+    ]
+    for whose in ("learned", "predicted"):
+        shares = [terms[whose].item() for terms in of_base_classes]
+        assert shares[0] > shares[1] > shares[2] > 0
+    assert len({terms["box"].item() for terms in of_base_classes}) == 1, "objects are learned all the same"
 
 
 def test_targets_count_classes_among_the_rows_given(folder: CocoFolder) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,14 @@ def test_f1_falls_where_other_things_are_shown(tmp_path: Path) -> None:
         scores = np.array([0.8] * (len(boxes) - 1) + [0.4], np.float32)
         return [Detections(boxes, scores, np.zeros(len(boxes), np.int64))]
 
+    crowd = {"crowd_boxes_xyxy_px": np.array([[0.0, 0, 2, 2]]), "crowd_class_ids": np.array([0])}
+    passed = f1_by_score(detect, [replace(image, **crowd) for image in images], 0)
+    assert passed[-1].tolist() == pytest.approx([0.8, 1.0]), "what lies in a crowd is not wrong"
+    places = iter(truth)
+    hard = [replace(image, difficult=np.arange(len(image.class_ids)) == 0) for image in images]
+    hardest = f1_by_score(detect, hard, 0)
+    assert hardest[:, 0] == pytest.approx([0.8] * (objects - 2) + [0.4] * 2), "the first square is difficult"
+    places = iter(truth)
     f1 = f1_by_score(detect, images, 0)
     assert f1[:, 0] == pytest.approx([0.8] * objects + [0.4] * 2)
     assert f1[-1, 1] == pytest.approx(2 * objects / (2 * objects + 2))

@@ -15,6 +15,7 @@ from rasterio.transform import from_origin
 
 from fsod.boxes import Detections
 from fsod.config import EpisodeSettings
+from fsod.data.coco import read_ids
 from fsod.data.shots import draw_shots
 from fsod.errors import UserError
 from fsod.geo.layer_files import write_layer
@@ -124,7 +125,8 @@ def test_neither_bank_nor_picture_replaces_a_scene(weights: Path, tmp_path: Path
 
 def test_a_folder_gives_the_same_rows_by_list_and_by_number(weights: Path, tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "made")
-    draw_shots(folder, ["square", "cross"], 3, 1).save(tmp_path / "shots.json")
+    train = folder.root / "splits" / "train.txt"
+    draw_shots(folder.select(read_ids(train)), ["square", "cross"], 3, 1).save(tmp_path / "shots.json")
     listed, drawn = tmp_path / "listed.safetensors", tmp_path / "drawn.safetensors"
     result = enroll(
         weights, examples_in_folder(folder.root, tmp_path / "shots.json", [], [], 10, 0), listed, learned=True
@@ -132,7 +134,7 @@ def test_a_folder_gives_the_same_rows_by_list_and_by_number(weights: Path, tmp_p
     assert result["examples"] == {"cross": 3, "square": 3}
     assert read_bank(listed).class_names == ("disc", "cross", "square")
     assert read_bank(listed).origins["square"]["data"] == "made"
-    enroll(weights, examples_in_folder(folder.root, None, ["cross", "square"], [], 3, 1), drawn, learned=True)
+    enroll(weights, examples_in_folder(folder.root, None, ["cross", "square"], [], 3, 1, train), drawn, learned=True)
     assert_same_rows(read_bank(listed), read_bank(drawn))
     assert Path(result["contact_sheet"]).is_file()
     enroll(
@@ -143,16 +145,21 @@ def test_a_folder_gives_the_same_rows_by_list_and_by_number(weights: Path, tmp_p
 
 def test_mistakes_with_a_folder(weights: Path, tmp_path: Path) -> None:
     folder, out = make_folder(tmp_path / "made"), tmp_path / "bank.safetensors"
-    shots = tmp_path / "shots.json"
+    shots, train = tmp_path / "shots.json", folder.root / "splits" / "train.txt"
     draw_shots(folder, ["square"], 3, 1).save(shots)
     with pytest.raises(UserError, match="--class"):
         enroll(weights, examples_in_folder(folder.root, None, [], [], 3, 0), out, learned=False)
     with pytest.raises(UserError, match=r"shots\.json: no shots of 'squares' \(did you mean 'square'\?\)"):
         enroll(weights, examples_in_folder(folder.root, shots, ["squares"], [], 3, 0), out, learned=False)
     with pytest.raises(UserError, match="99 shots of 'cross' asked for"):
-        enroll(weights, examples_in_folder(folder.root, None, ["cross"], [], 99, 0), out, learned=False)
+        enroll(weights, examples_in_folder(folder.root, None, ["cross"], [], 99, 0, train), out, learned=False)
     with pytest.raises(UserError, match="already among the learned"):
-        enroll(weights, examples_in_folder(folder.root, None, ["disc"], [], 2, 0), out, learned=True)
+        enroll(weights, examples_in_folder(folder.root, None, ["disc"], [], 2, 0, train), out, learned=True)
+    with pytest.raises(UserError, match=r"has test images, from which no example may come; .* --ids .*train\.txt"):
+        examples_in_folder(folder.root, None, ["cross"], [], 2, 0)
+    draw_shots(folder.select(["005", "006"]), ["square"], 3, 1).save(shots)
+    with pytest.raises(UserError, match=r"shots\.json: box \d+ is not a 'square' among the images chosen"):
+        examples_in_folder(folder.root, shots, [], [], 3, 0, train)
     assert not out.exists()
 
 
@@ -171,9 +178,10 @@ def test_rivals_are_told_apart_and_never_reported(weights: Path, tmp_path: Path)
     with pytest.raises(UserError, match="--not: 'red' is one of the classes"):
         examples_on_scenes([whole], [red], [red], "class")
     folder = make_folder(tmp_path / "made")
-    assert examples_in_folder(folder.root, None, ["square"], ["disc"], 2, 0).rivals == ("disc",)
+    train = folder.root / "splits" / "train.txt"
+    assert examples_in_folder(folder.root, None, ["square"], ["disc"], 2, 0, train).rivals == ("disc",)
     with pytest.raises(UserError, match="--not: 'square' is one of the classes"):
-        examples_in_folder(folder.root, None, ["square"], ["square"], 2, 0)
+        examples_in_folder(folder.root, None, ["square"], ["square"], 2, 0, train)
 
 
 def test_refined_rows_are_for_the_same_weights(weights: Path, tmp_path: Path) -> None:
