@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from types import FrameType
@@ -114,6 +114,16 @@ def mean_over_processes(value: Tensor) -> Tensor:
     total = value.detach().float().clone()
     dist.all_reduce(total)
     return total / processes()
+
+
+def average_gradients(parameters: Iterable[Tensor]) -> None:
+    """Gives every process the mean of the gradients that all have, as ``parallel`` does for a module."""
+    if processes() == 1:
+        return
+    for parameter in parameters:
+        if parameter.grad is not None:
+            dist.all_reduce(parameter.grad)
+            parameter.grad /= processes()
 
 
 def parallel(objective: nn.Module) -> nn.Module:

@@ -100,7 +100,7 @@ def enrolled_bank(
     detector = checkpoint.detector.to(machine.device).eval()
     with torch.no_grad():
         predicted = detector.predicted_rows(encode_examples(detector, examples, machine))
-    rows = ClassRows.concatenate([bank.rows, predicted])
+    rows = ClassRows.concatenate([bank.rows, predicted.to(bank.rows.biases.device)])
     origins = {
         name: {
             "row": "predicted",

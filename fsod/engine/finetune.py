@@ -117,7 +117,8 @@ def pull_back(tuned: nn.Module, base: nn.Module, keep: float) -> None:
     own = base.state_dict()
     for name, value in tuned.state_dict().items():
         if value.ndim:  # all but the counters of batch norms
-            value[: len(own[name])].lerp_(own[name], keep)
+            # the base may lie elsewhere: who detects with a checkpoint moves its detector
+            value[: len(own[name])].lerp_(own[name].to(value.device), keep)
 
 
 def refine_new(

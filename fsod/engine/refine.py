@@ -17,6 +17,7 @@ from fsod.config import LossSettings, OptimSettings, common_settings
 from fsod.data.episodes import Episode, RealEpisodes
 from fsod.data.marked import Marked
 from fsod.engine.device import Machine
+from fsod.engine.distributed import average_gradients
 from fsod.engine.episode_loss import predicted_shots_loss, unit_pixels
 from fsod.engine.stage import learning_rate
 from fsod.model.detector import Detector
@@ -94,7 +95,7 @@ def refine(
     *,
     shots_only: bool,
 ) -> ClassRows:
-    """Trains rows on the queries of some episodes, over and over.
+    """Trains rows on the queries of some episodes, over and over; of several processes each has its share of them.
 
     Args:
         detector: in evaluation mode, on the machine's device; it is left as it is.
@@ -121,6 +122,7 @@ def refine(
         optimizer.zero_grad(set_to_none=True)
         terms = predicted_shots_loss(predictions, batch.episode, row_classes, loss, shots_only=shots_only)
         terms["total"].backward(inputs=[*directions, biases])
+        average_gradients([*directions, biases])
         optimizer.step()
         on_step()
     return detector.head.rows(list(directions), biases).detach()

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from fsod.errors import UserError
 from fsod.model.detector import Detector
 from fsod.model.meta_head import ClassRows
@@ -39,7 +41,7 @@ class ClassBank:
 
     Attributes:
         class_names: a detection's class id is a position in them.
-        rows: of the meta-detection head, float32.
+        rows: of the meta-detection head, float32, on the CPU.
         weights_sha256: hash of the weights that the rows are for.
         origins: class name -> where its row comes from (learned, predicted, refined; examples, their GSD), and what
             goes with it: ``score``, from which on its detections are worth showing; ``reported``, false for a rival;
@@ -136,7 +138,7 @@ def learned_bank(checkpoint: Checkpoint, gsd_m: float | None = None) -> ClassBan
     """
     own = {name: {"row": "learned", "stage": checkpoint.stage} for name in checkpoint.class_names}
     known = checkpoint.learned_from or LearnedFrom(origins=own, gsd_m=gsd_m)
-    rows = checkpoint.detector.learned_rows().detach()
+    rows = checkpoint.detector.learned_rows().detach().to(torch.device("cpu"))
     return ClassBank(
         checkpoint.class_names,
         rows,

@@ -22,6 +22,7 @@ from fsod.engine.meta_train import meta_train
 from fsod.engine.run_paths import RunPaths
 from fsod.errors import UserError
 from tests.engine.frozen_curve import STEPS, curve, trained
+from tests.engine.shared_refining import refined
 from tests.made_folder import make_folder
 
 CPU = Machine(torch.device("cpu"), torch.float32)
@@ -41,6 +42,18 @@ def test_two_processes_give_the_loss_curve_of_one(tmp_path: Path) -> None:
     for (loss, gradient), (shared_loss, shared_gradient) in zip(alone, shared, strict=True):
         assert abs(loss - shared_loss) < 1e-3
         assert shared_gradient == pytest.approx(gradient, rel=0.01)
+
+
+def test_two_processes_refine_the_rows_that_one_would(tmp_path: Path) -> None:
+    """Each sees its share of the queries only; without an average of the gradients each would have rows of its own."""
+    make_folder(tmp_path / "folder")
+    alone = refined(tmp_path / "folder")
+    arguments = [str(tmp_path / "folder"), str(tmp_path)]
+    subprocess.run([*TORCHRUN, "-m", "tests.engine.shared_refining", *arguments], check=True, timeout=300)
+    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
+    assert first == second
+    for together, one in zip(first, alone, strict=True):
+        assert together == pytest.approx(one, abs=2e-3)
 
 
 def test_a_process_that_dies_ends_the_run_which_goes_on_from_its_checkpoint(tmp_path: Path) -> None:

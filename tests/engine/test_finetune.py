@@ -10,9 +10,12 @@ from fsod.config import EpisodeSettings, LossSettings
 from fsod.data.episodes import RealEpisodes
 from fsod.data.shots import draw_shots
 from fsod.engine.device import Machine
+from fsod.engine.enroll import enrolled_bank
 from fsod.engine.finetune import choose_trained, pull_back, refine_new, with_shots
 from fsod.model.detector import Detector
+from fsod.model.meta_head import ClassRows
 from fsod.store.checkpoint import Checkpoint, weights_sha256
+from tests.fake_gpu import fake_gpu, move
 from tests.made_folder import NAMES, make_folder
 
 
@@ -72,6 +75,36 @@ def test_what_the_base_has_goes_back_part_of_the_way() -> None:
         torch.testing.assert_close(after[name], 0.75 * before[name] + 0.25 * own[name])
     torch.testing.assert_close(after["learned.0"][:1], 0.75 * before["learned.0"][:1] + 0.25 * own["learned.0"])
     assert torch.equal(after["learned.0"][1:], before["learned.0"][1:])
+
+
+def test_a_base_that_has_detected_on_a_gpu_is_gone_back_to() -> None:
+    """``batch_detector`` moves the checkpoint's detector; a finetuned one is back on the CPU by then."""
+    with fake_gpu() as to_gpu:
+        base, tuned = Detector("nano", learned_classes=1), Detector("nano", learned_classes=3)
+        move(base, to_gpu)
+        assert {value.device.type for value in base.state_dict().values()} == {"cuda"}
+        with pytest.raises(RuntimeError, match="same device"):
+            tuned.learned_bias[:1] + base.learned_bias
+        pull_back(tuned, base, 0.25)
+        assert {value.device.type for value in tuned.state_dict().values()} == {"cpu"}
+
+
+@pytest.mark.parametrize("learned", [True, False])
+def test_rows_of_a_bank_lie_together_wherever_they_were_made(learned: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Learned rows come from the CPU, or from a detector that has been moved; new ones from where it computes."""
+    monkeypatch.setattr("fsod.store.class_bank.weights_sha256", lambda detector: "hash")  # reads numbers
+    monkeypatch.setattr("fsod.engine.enroll.encode_examples", lambda *_: None)
+    with fake_gpu() as to_gpu:
+        detector = Detector("nano", learned_classes=1)
+        of_gpu = ClassRows([to_gpu(k.repeat(2, 1)) for k in detector.learned], to_gpu(torch.zeros(2, 3)))
+        monkeypatch.setattr(Detector, "predicted_rows", lambda *_: of_gpu)
+        base, crops = Checkpoint(detector, "nano", ("a",), "meta-train"), {"b": [], "c": []}
+        for _ in range(2):
+            bank = enrolled_bank(base, crops, Machine(torch.device("cpu"), torch.float32), {}, None, learned=learned)
+            assert {part.device.type for part in (*bank.rows.kernels, bank.rows.biases)} == {"cpu"}
+            assert len(bank.rows) == 2 + learned
+            monkeypatch.setattr(detector, "to", lambda _: detector)  # as if moved before, and staying there
+            move(detector, to_gpu)
 
 
 def test_weights_that_were_not_trained_stay_the_same_to_the_last_bit() -> None:

@@ -15,6 +15,7 @@ from fsod.model.baked import decide
 from fsod.model.detector import Detector
 from fsod.store.checkpoint import Checkpoint
 from fsod.store.class_bank import learned_bank
+from tests.fake_gpu import AppleTensor
 
 CPU = torch.device("cpu")
 
@@ -102,6 +103,20 @@ def test_warming_up_shows_one_batch_of_the_shape_to_come() -> None:
 
     warm_up(detect, 4, 64)
     assert shapes == [(4, 64, 64, 3)]
+
+
+def test_apples_gpus_are_asked_for_no_float64() -> None:
+    boxes = torch.tensor([[[10.0, 10, 30, 30], [50, 50, 60, 60], [11, 10, 31, 30]]])
+    scores = torch.tensor([[[0.9, 0.8, 0.7]]])
+    on_gpu, scores_on_gpu = (tensor.as_subclass(AppleTensor) for tensor in (boxes, scores))
+    with pytest.raises(TypeError, match="MPS"):
+        on_gpu[0, :2].double().cpu()
+    for floor in (0.01, (0.75,)):
+        (found,) = settle(on_gpu, scores_on_gpu, (100, 64), floor, EvaluateSettings())
+        (as_here,) = settle(boxes, scores, (100, 64), floor, EvaluateSettings())
+        assert found.boxes_xyxy_px.dtype == np.float64
+        assert found.boxes_xyxy_px.tolist() == as_here.boxes_xyxy_px.tolist() == boxes[0, :2].tolist()
+        assert found.scores.tolist() == as_here.scores.tolist()
 
 
 @pytest.mark.parametrize("damaged", [float("nan"), float("inf")])
