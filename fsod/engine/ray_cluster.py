@@ -109,6 +109,8 @@ class RayCluster:
         except RayTaskError as error:
             if isinstance(error.cause, UserError):
                 raise UserError(str(error.cause)) from error
+            if isinstance(error.cause, Exception):
+                raise error.cause from error  # Ray's own text is the worker's whole traceback
             raise
         except RayError as error:
             raise UserError(

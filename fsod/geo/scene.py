@@ -382,7 +382,11 @@ def open_dataset(name: str, driver: str | None = None, nodata: float | None = No
         with gdal_for(name), warnings.catch_warnings():
             # read_georeference says so itself, with the file's name and the consequence
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            dataset = rasterio.open(name, driver=driver or safe_drivers())
+            safe = safe_drivers()
+            if driver is None and safe is not None:
+                dataset = DatasetReader(name, driver=list(safe))  # rasterio.open takes no more than one
+            else:
+                dataset = rasterio.open(name, driver=driver)
             if dataset.count and nodata is not None:
                 with dataset:
                     return with_nodata(dataset, nodata)

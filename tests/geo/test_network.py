@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -98,6 +101,34 @@ def test_a_service_that_is_called_tif_is_no_raster(tmp_path: Path, server: tuple
     path.write_text(WMS.format(url=url))
     with pytest.raises(UserError, match="cannot be opened as a raster"):
         read(path)
+    assert not asked()
+
+
+def test_drivers_are_kept_out_of_a_program_that_imported_rasterio_first(
+    tmp_path: Path, server: tuple[str, Asked]
+) -> None:
+    """They are registered by then, and GDAL_SKIP comes too late; the program itself may go on using them."""
+    url, asked = server
+    path, raster = tmp_path / "scene.tif", tmp_path / "raster.tif"
+    path.write_text(WMS.format(url=url))
+    with rasterio.open(raster, "w", driver="GTiff", width=7, height=5, count=1, dtype="uint8") as file:
+        file.write(np.ones((1, 5, 7), np.uint8))
+    program = (
+        "import sys, rasterio\n"
+        "with rasterio.Env() as environment: assert 'WMS' in environment.drivers()\n"
+        "from fsod.errors import UserError\n"
+        "from fsod.geo.scene import open_scene\n"
+        "try: open_scene(sys.argv[1])\n"
+        "except UserError as error: print(error)\n"
+        "with open_scene(sys.argv[2]) as scene: print(scene.width_px, scene.height_px)\n"
+        "with rasterio.Env() as environment: assert 'WMS' in environment.drivers()\n"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "GDAL_SKIP"}
+    done = subprocess.run(
+        [sys.executable, "-c", program, path, raster], env=environment, capture_output=True, text=True, check=True
+    )
+    assert "scene.tif: cannot be opened as a raster" in done.stdout
+    assert done.stdout.endswith("7 5\n")
     assert not asked()
 
 

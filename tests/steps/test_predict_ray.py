@@ -13,6 +13,7 @@ from typing import Any
 import geopandas
 import numpy as np
 import pytest
+import rasterio
 
 from fsod.boxes import Detections
 from fsod.engine import ray_cluster
@@ -122,6 +123,46 @@ def test_a_scene_that_kills_every_worker_is_given_up_and_named(
         re.MULTILINE,
     )
     assert not out.exists()
+
+
+def test_whatever_ends_one_scene_on_a_worker_ends_that_scene_only(
+    bank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scenes = [make_scene(tmp_path / "in" / f"{number}.tif", seed=number, size=128) for number in range(3)]
+    take_along, out = to_take_along, tmp_path / "found"
+
+    def take_error_along(*arguments: Any) -> Callable[[], Detect]:
+        make = take_along(*arguments)
+
+        def make_failing() -> Detect:
+            detect = make()
+
+            def detect_or_fail(images: np.ndarray) -> list[Detections]:
+                if images[0].min() > 250:
+                    raise ZeroDivisionError("of the worker")
+                return detect(images)
+
+            return detect_or_fail
+
+        return make_failing
+
+    with rasterio.open(scenes[1], "r+") as file:
+        file.write(np.full((3, 128, 128), 255, np.uint8) - np.eye(128, dtype=np.uint8))
+    command = ("predict", f"{tmp_path}/in/*.tif", "--bank", bank, "--out", out, *SMALL, "--engine", "ray")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fsod.steps.predict.to_take_along", take_error_along)
+        assert fsod(*command) == 2
+    said = capsys.readouterr().err
+    told = [line for line in said.splitlines() if line.startswith("failed: ")]
+    assert len(told) == 1
+    assert re.match(
+        r"failed: .*1.tif: cannot be searched, by an error that fsod does not know: .*ZeroDivisionError", told[0]
+    )
+    assert re.search(r"^fsod: 1 of 3 scenes failed: .*1.tif$", said, re.MULTILINE)
+    assert "Traceback" not in said
+    assert sorted(path.name for path in out.glob("*.geojson")) == ["0.geojson", "2.geojson"]
+    assert fsod(*command) == 0
+    assert len(list(out.glob("*.geojson"))) == 3
 
 
 def test_what_another_engine_has_begun_is_finished(bank: Path, tmp_path: Path) -> None:

@@ -18,10 +18,13 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
+from affine import TransformNotInvertibleError
 from rasterio.transform import from_origin
 
 from fsod.boxes import Detections
 from fsod.engine.infer import BatchDetector
+from fsod.geo.scene import Scene
+from fsod.geo.windows import Window
 from tests.command import fsod
 from tests.untrained import make_bank
 
@@ -173,6 +176,60 @@ def test_a_bad_scene_does_not_lose_the_others(bank: Path, tmp_path: Path, capsys
     assert again["windows_resumed"] == sums["windows_run"] + sums["windows_blank"]
     assert again["windows_run"] + again["windows_blank"] == again["windows_resumed"] * 3 // 2
     assert list(found.glob("*.journal")) == []
+
+
+UNKNOWN = (
+    RuntimeError("first line\nsecond line"),
+    TransformNotInvertibleError("no way back"),
+    ZeroDivisionError(),
+    MemoryError("18 TiB"),
+    KeyError("\x1b[2Jband"),
+    AssertionError(),
+)
+"""What nobody foresaw, of a library or of fsod's own."""
+
+
+def fail_at(patch: pytest.MonkeyPatch, what: Exception, scene: str, window: int) -> None:
+    """Has the reading of one scene's pixels fail at a window."""
+    read = Scene.read_window
+
+    def read_or_fail(self: Scene, at: Window) -> Any:
+        if self.name.endswith(scene) and at.xyxy_px[:2] == (64 * (window % 5), 64 * (window // 5)):
+            raise what
+        return read(self, at)
+
+    patch.setattr(Scene, "read_window", read_or_fail)
+
+
+@pytest.mark.parametrize("what", UNKNOWN, ids=lambda error: type(error).__name__)
+def test_whatever_ends_one_scene_ends_that_scene_only(
+    bank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], what: Exception
+) -> None:
+    """One line and the status of any bad scene; what was seen of it before is not looked at again."""
+    scenes = [make_scene(tmp_path / f"{number}.tif", seed=number) for number in range(3)]
+    out, report = tmp_path / "found" / "{scene}.geojson", tmp_path / "report.json"
+    out.parent.mkdir()
+    command = ("predict", *scenes, "--bank", bank, "--out", out, *SMALL, "--json", report)
+    with pytest.MonkeyPatch.context() as patch:
+        fail_at(patch, what, "1.tif", 15)
+        assert fsod(*command) == 2
+        said = capsys.readouterr().err
+        expected = "failed: .*1.tif: cannot be searched, by an error that fsod does not know: " + type(what).__name__
+        assert len(re.findall(rf"^{expected}.*$", said, re.MULTILINE)) == 1
+        assert re.search(r"^fsod: 1 of 3 scenes failed: .*1.tif$", said, re.MULTILINE)
+        assert "Traceback" not in said
+        assert "second line" not in [line.strip() for line in said.splitlines()]
+        assert "\x1b[2J" not in said
+        assert sorted(path.name for path in out.parent.glob("*.geojson")) == ["0.geojson", "2.geojson"]
+        alone = ("predict", scenes[1], "--bank", bank, "--out", tmp_path / "alone.geojson", *SMALL)
+        assert fsod(*alone) == 2
+        assert re.match(f"fsod: .*1.tif: .*: {type(what).__name__}", capsys.readouterr().err.splitlines()[-1])
+    assert fsod(*command) == 0
+    sums = json.loads(report.read_text())
+    assert 2 * 25 < sums["windows_resumed"] < 3 * 25, "the journal of the bad scene counts as well"
+    whole = predict(bank, tmp_path / "whole.geojson", scenes[1])
+    assert whole["found"]
+    assert timeless(out.with_name("1.geojson")) == timeless(tmp_path / "whole.geojson")
 
 
 def test_an_interrupted_command_does_no_scene_twice(bank: Path, tmp_path: Path) -> None:
