@@ -27,10 +27,10 @@ def fake_gpu() -> Iterator[ToGpu]:
 def move(module: nn.Module, to_gpu: ToGpu) -> None:
     """As ``module.to(device)``, which asks for a torch that was built for the device."""
     for part in module.modules():
-        for name, value in list(part.named_parameters(recurse=False)):
-            part.register_parameter(name, nn.Parameter(to_gpu(value), requires_grad=False))
-        for name, value in list(part.named_buffers(recurse=False)):
-            part.register_buffer(name, to_gpu(value))
+        for name, weight in list(part.named_parameters(recurse=False)):
+            part.register_parameter(name, nn.Parameter(to_gpu(weight), requires_grad=False))
+        for name, counter in list(part.named_buffers(recurse=False)):
+            part.register_buffer(name, to_gpu(counter))
 
 
 class AppleTensor(torch.Tensor):

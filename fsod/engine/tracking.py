@@ -19,6 +19,7 @@ from fsod.engine.tracking_store import (
     connect,
     experiment_id,
     in_short,
+    is_away,
     is_server,
     local_uri,
     mlflow_errors,
@@ -109,7 +110,7 @@ def _first_place(plan: _Plan, say: Say) -> Place:
         try:
             return _open(plan, uri)
         except (MlflowException, OSError) as error:
-            if not is_server(uri):
+            if not (is_server(uri) and is_away(error)):
                 raise
             say(_kept_here(uri, plan.database, error))
     here = local_uri(plan.database)

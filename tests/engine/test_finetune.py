@@ -10,7 +10,7 @@ from fsod.config import EpisodeSettings, LossSettings
 from fsod.data.episodes import RealEpisodes
 from fsod.data.shots import draw_shots
 from fsod.engine.device import Machine
-from fsod.engine.enroll import enrolled_bank
+from fsod.engine.enroll import Examples, enrolled_bank
 from fsod.engine.finetune import choose_trained, pull_back, refine_new, with_shots
 from fsod.model.detector import Detector
 from fsod.model.meta_head import ClassRows
@@ -98,7 +98,8 @@ def test_rows_of_a_bank_lie_together_wherever_they_were_made(learned: bool, monk
         detector = Detector("nano", learned_classes=1)
         of_gpu = ClassRows([to_gpu(k.repeat(2, 1)) for k in detector.learned], to_gpu(torch.zeros(2, 3)))
         monkeypatch.setattr(Detector, "predicted_rows", lambda *_: of_gpu)
-        base, crops = Checkpoint(detector, "nano", ("a",), "meta-train"), {"b": [], "c": []}
+        base = Checkpoint(detector, "nano", ("a",), "meta-train")
+        crops: Examples = {"b": [], "c": []}
         for _ in range(2):
             bank = enrolled_bank(base, crops, Machine(torch.device("cpu"), torch.float32), {}, None, learned=learned)
             assert {part.device.type for part in (*bank.rows.kernels, bank.rows.biases)} == {"cpu"}

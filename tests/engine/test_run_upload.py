@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import shutil
 import socket
 import threading
@@ -13,7 +14,7 @@ import pytest
 from fsod.engine.run_upload import upload_runs
 from fsod.engine.studies import PARENT
 from fsod.engine.tracking import CONTINUES, WAITS_FOR
-from fsod.engine.tracking_store import connect, local_uri
+from fsod.engine.tracking_store import connect, is_away, local_uri
 from fsod.errors import UserError
 from tests.seed_run import seed_run
 
@@ -109,6 +110,68 @@ def test_training_outlives_its_server_and_the_records_follow(
     runs = there.search_runs([run.info.experiment_id])
     assert sorted(r.info.run_name for r in runs) == ["K=5/seed=0", "K=5/seed=1", "nwpu"]
     assert not any(WAITS_FOR in r.data.tags for r in runs)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_an_error_of_this_machine_moves_no_run(
+    database: Path, server_store: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is missing here, a full disk, what the server refuses: another store would not mend them."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+    said: list[str] = []
+
+    def full_disk(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with serving(port, monkeypatch):
+        with seed_run(database, 0, say=said.append) as run:
+            on_server = run.id
+            with pytest.raises(UserError, match=r"gone\.png"):
+                run.log_image(database.parent / "gone.png")
+            with monkeypatch.context() as patch:
+                patch.setattr(run.client, "log_artifact", full_disk)
+                with pytest.raises(UserError, match="No space left"):
+                    run.log_image(database)
+            with pytest.raises(UserError, match="cannot keep runs there"):
+                run.tag({"x" * 600: "a name that no server takes"})
+            run.log_metrics({"loss/total": 3.0}, 10)
+            run.flush()
+            assert (said, run.id) == ([], on_server)
+        (database.parent / "1.mlflow").mkdir()  # where the run's id is to be written
+        with pytest.raises(UserError, match=r"1\.mlflow"), seed_run(database, 1, say=said.append):
+            pass
+        assert not said
+        kept = run.client.get_run(on_server)
+        assert (kept.info.status, kept.data.metrics["loss/total"]) == ("FINISHED", 3.0)
+    assert [e.name for e in connect(local_uri(database)).search_experiments()] == ["Default"], "nothing is kept here"
+
+
+def errors_of_a_store() -> list[tuple[Exception, bool]]:
+    """What may be raised while something is kept, and whether the server is away then."""
+    from mlflow.exceptions import MlflowException, RestException
+    from requests.exceptions import ConnectionError as NoConnection
+
+    beneath = MlflowException("API request failed")
+    beneath.__cause__ = NoConnection("refused")
+    return [
+        (FileNotFoundError("found.png"), False),
+        (PermissionError("found.png"), False),
+        (OSError(errno.ENOSPC, "No space left on device"), False),
+        (IsADirectoryError("pictures"), False),
+        (MlflowException("bad value", error_code=1000), False),  # INVALID_PARAMETER_VALUE
+        (RestException({"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "no such run"}), False),
+        (RestException({"error_code": "TEMPORARILY_UNAVAILABLE", "message": "later"}), True),
+        (NoConnection("refused"), True),
+        (ConnectionResetError("by peer"), True),
+        (TimeoutError(), True),
+        (beneath, True),
+    ]
+
+
+@pytest.mark.parametrize("number", range(11))
+def test_who_is_away_and_who_is_not(number: int) -> None:
+    error, away = errors_of_a_store()[number]
+    assert is_away(error) is away, repr(error)
 
 
 def test_a_server_that_never_answers_is_given_up(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,8 +24,9 @@ def test_f1_falls_where_other_things_are_shown(tmp_path: Path) -> None:
         scores = np.array([0.8] * (len(boxes) - 1) + [0.4], np.float32)
         return [Detections(boxes, scores, np.zeros(len(boxes), np.int64))]
 
-    crowd = {"crowd_boxes_xyxy_px": np.array([[0.0, 0, 2, 2]]), "crowd_class_ids": np.array([0])}
-    passed = f1_by_score(detect, [replace(image, **crowd) for image in images], 0)
+    crowd, of_class = np.array([[0.0, 0, 2, 2]]), np.array([0])
+    crowded = [replace(image, crowd_boxes_xyxy_px=crowd, crowd_class_ids=of_class) for image in images]
+    passed = f1_by_score(detect, crowded, 0)
     assert passed[-1].tolist() == pytest.approx([0.8, 1.0]), "what lies in a crowd is not wrong"
     places = iter(truth)
     hard = [replace(image, difficult=np.arange(len(image.class_ids)) == 0) for image in images]
