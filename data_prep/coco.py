@@ -18,7 +18,8 @@ Image ids are kept if they are whole numbers, also as text, unless two files use
 the order of their ids. Two of one name are one class. The name of a Roboflow project, which is a category above the others, is
 no class if nothing is labelled with it.
 
-Only boxes are read, and polygons where there is no ``bbox``; no masks or key points. A crowd (``iscrowd``: 1) stays one.
+Only boxes are read, and polygons where there is no ``bbox``; no masks or key points. A crowd (``iscrowd``: 1) stays one; what
+is marked ``difficult`` or ``ignore`` is difficult.
 
 Coordinates: ``bbox`` is x, y, width, height in pixels, with fractions; 0 is the left edge of the first pixel. Up to a
 pixel beyond the image is clipped. There are no lines in such a file: problems name the annotation's id.

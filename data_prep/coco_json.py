@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from data_prep.source import Box, Problem, checked_box
-from data_prep.source_files import foreign_ends, inside, spellings
+from data_prep.source_files import foreign_ends, inside, is_set, spellings
 from fsod.errors import UserError, is_printable
 
 _KEYS = ("images", "annotations", "categories")
@@ -198,7 +198,10 @@ def _attach(
 
 
 def _box(record: dict[str, Any], class_name: str, size_px: tuple[int, int]) -> Box | str:
-    bbox, crowd = record.get("bbox"), as_id(record.get("iscrowd")) == 1
+    bbox, marks = record.get("bbox"), {key: is_set(record.get(key)) for key in ("iscrowd", "difficult", "ignore")}
+    for key, mark in marks.items():
+        if mark is None:
+            return f"{key} is {_short(record.get(key))}, expected 0 or 1"
     if bbox is None or bbox == []:
         xyxy = _hull(record.get("segmentation"))
         if xyxy is None:
@@ -208,7 +211,8 @@ def _box(record: dict[str, Any], class_name: str, size_px: tuple[int, int]) -> B
         xyxy = x, y, x + width, y + height
     else:
         return f"bbox is {_short(bbox)}, expected x, y, width, height"
-    return checked_box(class_name, xyxy, size_px, slack_px=_SLACK_PX, crowd=crowd)
+    difficult, crowd = bool(marks["difficult"] or marks["ignore"]), bool(marks["iscrowd"])
+    return checked_box(class_name, xyxy, size_px, slack_px=_SLACK_PX, difficult=difficult, crowd=crowd)
 
 
 def _hull(polygons: object) -> tuple[float, float, float, float] | None:

@@ -30,7 +30,7 @@ from typing import Any
 
 from data_prep.reading import write_source
 from data_prep.source import Box, Item, Problem, Source, checked_box
-from data_prep.source_files import files, folders_within, image_files, number, numbered_lines, pair
+from data_prep.source_files import files, folders_within, image_files, is_set, number, numbered_lines, pair
 from fsod.errors import UserError
 
 PARTS = ("train", "val", "test")
@@ -175,4 +175,7 @@ def _parse(line: str, size_px: tuple[int, int]) -> Box | str:
     points = [value for value in vertices if value is not None]
     xs, ys = points[::2], points[1::2]
     hull = (min(xs), min(ys), max(xs), max(ys))
-    return checked_box(words[8], hull, size_px, slack_px=math.inf, difficult=words[9:] == ["1"])
+    difficult = is_set(words[9]) if words[9:] else False
+    if difficult is None:
+        return f"difficult is {words[9][:60]!r}, expected 0 or 1"
+    return checked_box(words[8], hull, size_px, slack_px=math.inf, difficult=difficult)

@@ -159,3 +159,17 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
 def number(text: str) -> float | None:
     """A plain decimal number, None for anything else (``nan``, ``1_000``, digits of other scripts)."""
     return float(text) if _NUMBER.fullmatch(text) else None
+
+
+def is_set(mark: object) -> bool | None:
+    """Whether a mark such as ``difficult`` is set, however it is written: 1, true, "1"; None if it says neither.
+
+    A number other than 0 is set, as in the data sets' own scripts.
+    """
+    text = "" if mark is None else str(mark).strip().lower()[:20]
+    if text in ("", "false", "no", "unspecified"):  # CVAT and VOC write the last of what nobody has looked at
+        return False
+    if text in ("true", "yes"):
+        return True
+    value = number(text)
+    return None if value is None else value != 0

@@ -69,7 +69,9 @@ def _prepare(name: str, source: Path, out: Path, skip_bad: bool, first_px: Liter
         of_part = {part: [item.stem for item in items if item.image.parent == folder] for part, folder in flat.items()}
         lists = {part: stems for part, stems in of_part.items() if part}
     else:
-        annotations, folder = require_folders(source, "Pascal VOC", ("Annotations",), ("JPEGImages", "images"))
+        annotations, folder = require_folders(
+            source, "Pascal VOC", ("Annotations", "annotations"), ("JPEGImages", "images")
+        )
         items, problems = pair(image_files(folder), files(annotations, ".xml"))
         lists = split_lists(source / "ImageSets" / "Main", (item.stem for item in items), problems)
     found = Source(

@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
 from data_prep.source import Box, Item, Problem, checked_box
-from data_prep.source_files import number
+from data_prep.source_files import is_set, number
 from fsod.errors import UserError
 
 _LINE = "line of the file"  # no XML attribute can have this name
@@ -108,7 +108,10 @@ def _box(
     if first_px == 1 and min(x1, y1) < 1:
         return f"{said[:60]!r} begins at ({x1:g},{y1:g}), but VOC counts from 1; are they edges (format voc-edges)?"
     edges = (x1 - first_px, y1 - first_px, x2, y2)
-    return checked_box(name, edges, size_px, difficult=_text(element, "difficult") == "1")
+    difficult = is_set(_text(element, "difficult"))
+    if difficult is None:
+        return f"<difficult> of {said[:60]!r} is {_text(element, 'difficult')[:60]!r}, expected 0 or 1"
+    return checked_box(name, edges, size_px, difficult=difficult)
 
 
 def _text(parent: Element, tag: str) -> str:

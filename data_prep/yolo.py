@@ -12,6 +12,7 @@ of Roboflow, or where the path is one of another machine. Lists of CVAT have ``d
 read, and ``download`` is not looked at. Without data.yaml::
 
     SOURCE/classes.txt, images/, labels/                         as Label Studio exports it
+    SOURCE/classes.txt, NAME.jpg, NAME.txt                       as LabelImg does
     SOURCE/obj.names, train.txt, valid.txt, obj_train_data/      as CVAT and Darknet have it
 
 A line is ``class x y width height``, the centre and size of a box as shares of the image. A line with more points, ``class x1 y1
@@ -122,7 +123,8 @@ def _named_only(path: Path) -> dict[str, Any]:
     for split, name in (("train", "train.txt"), ("val", "valid.txt"), ("val", "val.txt"), ("test", "test.txt")):
         if (path.parent / name).is_file():
             settings[split] = name
-    return settings if settings.keys() & set(SPLITS) else {**settings, ALL: "images"}
+    images = "images" if (path.parent / "images").is_dir() else "."  # LabelImg's labels lie beside their images
+    return settings if settings.keys() & set(SPLITS) else {**settings, ALL: images}
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -245,6 +245,40 @@ def test_a_polygon_without_a_box(source: Path, out: Path, bbox: object) -> None:
     assert_boxes_cover_the_paint(load_folder(out))
 
 
+@pytest.mark.parametrize(
+    ("key", "mark", "kind"),
+    [
+        ("iscrowd", True, "crowd"),
+        ("iscrowd", "1", "crowd"),
+        ("iscrowd", 1.0, "crowd"),
+        ("iscrowd", False, "object"),
+        ("iscrowd", None, "object"),
+        ("ignore", 1, "difficult"),
+        ("difficult", "true", "difficult"),
+        ("difficult", 0, "object"),
+        ("iscrowd", "many", None),
+        ("ignore", [1], None),
+    ],
+)
+def test_crowds_and_what_is_difficult_however_it_is_written(
+    tmp_path: Path, out: Path, key: str, mark: object, kind: str | None
+) -> None:
+    paint(tmp_path / "set" / "a.png")
+    content = coco([(7, "a.png")])
+    content["annotations"][0][key] = mark
+    put(tmp_path / "set" / "labels.json", content)
+    if kind is None:
+        with pytest.raises(UserError, match=rf"annotation \d+: {key} is .*, expected 0 or 1"):
+            prepare_coco(tmp_path / "set", out)
+        return
+    prepare_coco(tmp_path / "set", out)
+    (image,) = load_folder(out).images
+    crowds, objects, difficult = len(image.crowd_class_ids), len(image.class_ids), int(image.difficult.sum())
+    assert (crowds, objects, difficult) == {"crowd": (1, 0, 0), "object": (0, 1, 0), "difficult": (0, 1, 1)}[kind]
+    prepare_coco(out, out.with_name("again"))
+    assert load_folder(out.with_name("again")).images[0].difficult.tolist() == image.difficult.tolist()
+
+
 def test_roboflows_project_is_no_class(tmp_path: Path, out: Path) -> None:
     paint(tmp_path / "set" / "train" / "a.png")
     content = coco([(0, "a.png")])

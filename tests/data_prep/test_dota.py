@@ -46,7 +46,7 @@ def test_round_trip(source: Path, out: Path) -> None:
         ("P0003.png", None),
     ]
     assert_boxes_cover_the_paint(folder)
-    assert (card["boxes"], card["boxes_difficult"], card["boxes_clipped"], card["refused"]) == (3, 1, 0, [])
+    assert (card["boxes"], card["boxes_difficult"], card["boxes_clipped"], card["refused"]) == (3, 2, 0, [])
     assert card["unlabelled_images_left_out"] == {"test": 1}
     assert "axis-aligned hulls" in card["boxes_are"]
     assert read_ids(out / "splits" / "train.txt") == ["P0000", "P0001"]
@@ -90,6 +90,21 @@ def test_a_bad_line_names_file_and_line(source: Path, out: Path, line: str, why:
     where = "val/labelTxt-v1.5/DOTA-v1.5_val/P0003.txt:3"
     assert [(r["where"], why in r["why"]) for r in card["refused"]] == [(where, True)]
     assert [image.path.stem for image in load_folder(out).images] == ["P0000", "P0001"], "P0003 has another object"
+
+
+@pytest.mark.parametrize(("said", "read"), [(" 0", False), (" 1", True), (" 2", True), ("", False), (" x", None)])
+def test_difficult_is_what_the_data_sets_own_script_takes_for_it(
+    tmp_path: Path, out: Path, said: str, read: bool | None
+) -> None:
+    paint(tmp_path / "set" / "images" / "a.png")
+    corners = f"{LEFT} {TOP} {RIGHT} {TOP} {RIGHT} {BOTTOM} {LEFT} {BOTTOM}"
+    write(tmp_path / "set" / "labelTxt" / "a.txt", f"{corners} ship{said}\n")
+    if read is None:
+        with pytest.raises(UserError, match=r"a\.txt:1: difficult is 'x', expected 0 or 1"):
+            prepare_dota(tmp_path / "set", out)
+    else:
+        prepare_dota(tmp_path / "set", out)
+        assert load_folder(out).images[0].difficult.tolist() == [read]
 
 
 def test_labels_in_a_folder_labels(source: Path, out: Path) -> None:

@@ -143,6 +143,25 @@ def test_difficult_objects_are_boxes_that_say_so(source: Path, out: Path) -> Non
     assert [image.difficult.tolist() for image in load_folder(out).images] == [[False], [True], []]
 
 
+@pytest.mark.parametrize(("said", "read"), [("1", True), ("True", True), ("Unspecified", False), ("", False)])
+def test_difficult_as_other_programs_write_it(source: Path, out: Path, said: str, read: bool) -> None:
+    write(source / "Annotations" / "000009.xml", voc_xml([]))
+    write(
+        source / "Annotations" / "000007.xml",
+        voc_xml([("boat", LEFT + 1, TOP + 1, RIGHT, BOTTOM)], extra=f"<difficult>{said}</difficult>"),
+    )
+    prepare_voc(source, out)
+    assert load_folder(out).images[1].difficult.tolist() == [read]
+
+
+def test_kaggle_writes_annotations_small(source: Path, out: Path) -> None:
+    write(source / "Annotations" / "000009.xml", voc_xml([]))
+    (source / "Annotations").rename(source / "moved")
+    (source / "moved").rename(source / "annotations")
+    (source / "JPEGImages").rename(source / "images")
+    assert prepare_voc(source, out)["boxes"] == 2
+
+
 def test_label_studio_calls_the_folder_images(source: Path, out: Path) -> None:
     write(source / "Annotations" / "000009.xml", voc_xml([]))
     (source / "JPEGImages").rename(source / "images")
@@ -188,7 +207,7 @@ def test_what_does_not_fit_together(source: Path, out: Path, change: Callable[[P
 
 
 def test_not_this_layout(source: Path, out: Path) -> None:
-    with pytest.raises(UserError, match=r"no 'Annotations' in it; did you mean '.*VOC2007'\?"):
+    with pytest.raises(UserError, match=r"no 'Annotations' or 'annotations' in it; did you mean '.*VOC2007'\?"):
         prepare_voc(source.parent, out)
     with pytest.raises(UserError, match="no such folder"):
         prepare_voc(source / "nowhere", out)

@@ -175,6 +175,15 @@ def test_label_studios_export_has_no_data_yaml(source: Path, out: Path) -> None:
     assert_boxes_cover_the_paint(load_folder(out))
 
 
+def test_labelimg_puts_labels_beside_their_images(source: Path, out: Path) -> None:
+    root = source.parent / "labelled"
+    paint(root / "a.png")
+    write(root / "a.txt", PAINTED_ROW)
+    write(root / "classes.txt", "boat\nship\n")
+    assert prepare_yolo(root, out)["boxes"] == 1
+    assert_boxes_cover_the_paint(load_folder(out))
+
+
 @pytest.mark.parametrize("settings", ["data.yaml", "obj.names"])
 def test_cvats_lists_have_data_before_each_path(source: Path, out: Path, settings: str) -> None:
     root = source.parent / "cvat"
