@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from fsod.cli.options import Json, report
+from fsod.cli.options import report
+from fsod.cli.outputs import Json, Overwrite, may_write
 from fsod.config import Precision, PredictSettings
 
 Alias = Annotated[str, typer.Option(help="Name of the version, as champion.")]
@@ -28,11 +29,13 @@ def register_command(
     batch: Annotated[int, typer.Option(min=1, help="Windows that the network sees at once.")] = 4,
     precision: Annotated[Precision, typer.Option(help="auto takes bfloat16 where the hardware has it.")] = "auto",
     database: Database = Path("runs/mlflow.db"),
+    overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
     """Put a bank and its weights into MLflow's registry, to be searched with as `fsod predict` does."""
     from fsod.steps.register import register_model
 
+    may_write(json, overwrite)
     asked: dict[str, Any] = {} if score is None else {"score": score}
     plan = PredictSettings.model_construct(
         window_px=window_px, overlap_px=overlap_px, batch=batch, precision=precision, **asked

@@ -27,6 +27,7 @@ from fsod.steps.enroll import sheet_beside
 from fsod.steps.kept_marks import joined_marks, kept_marks, marks_kept
 from fsod.steps.scene_marks import SceneMarks
 from fsod.steps.scene_views import MarkedViews, read_views, working_enlargement
+from fsod.steps.train import SHEET_MARK
 from fsod.store.checkpoint import Checkpoint, LearnedFrom, load_checkpoint, save_checkpoint, weights_sha256
 
 LOCK = "lock"
@@ -185,4 +186,4 @@ def _write_sheet(sheet: Path, views: MarkedViews, names: Sequence[str]) -> None:
         for box, class_id, mark in zip(view.boxes_xyxy_px, view.class_ids, ids.tolist(), strict=True):
             crops.setdefault(mark, (view.around(box), names[class_id]))
     shown = [crops[mark] for mark in sorted(crops)]
-    write_png(sheet, contact_sheet([rgb for rgb, _ in shown], [name for _, name in shown], columns=8))
+    write_png(sheet, contact_sheet([rgb for rgb, _ in shown], [name for _, name in shown], columns=8), SHEET_MARK)

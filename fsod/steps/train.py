@@ -31,6 +31,9 @@ from fsod.steps.records import hashes, log_folder, log_shots, observer, tracked,
 from fsod.store.checkpoint import CheckpointHeader, load_checkpoint, read_header
 from fsod.store.class_bank import save_bank
 
+SHEET_MARK = "fsod examples"
+"""Text of the pictures beside banks."""
+
 
 def prepare_data(settings: RunSettings, source: Path | None) -> dict[str, Any]:
     """Makes the prepared folder and the training tiles of a run.
@@ -177,4 +180,4 @@ def support_sheet(folder: CocoFolder, shots: ShotList, support_px: int, where: P
 def write_examples(path: Path, examples: Examples, columns: int) -> None:
     """A contact sheet of support crops, each under its class."""
     pairs = [(crop.rgb, name) for name, crops in examples.items() for crop in crops]
-    write_png(path, contact_sheet([rgb for rgb, _ in pairs], [name for _, name in pairs], columns=columns))
+    write_png(path, contact_sheet([rgb for rgb, _ in pairs], [name for _, name in pairs], columns=columns), SHEET_MARK)
