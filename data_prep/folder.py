@@ -94,11 +94,14 @@ def folder_under_construction(out: Path, *, resume: str | None = None) -> Iterat
 def _start(building: Path, resume: str | None) -> None:
     """The folder with what a killed run of the same fingerprint has finished in it, or without anything."""
     marker = building / _MARKER
+    told = any((building / name).is_file() for name in (_MARKER, CARD))  # the marker goes when all is written
+    if building.is_symlink() or (building.is_dir() and any(building.glob("images/*")) and not told):
+        raise UserError(f"{building}: is in the way, and not what an unfinished run left; move it elsewhere")
     if resume is None or not marker.is_file() or marker.read_text(encoding="utf-8") != resume:
         shutil.rmtree(building, ignore_errors=True)
         (building / "images").mkdir(parents=True)
         marker.write_text(resume or "", encoding="utf-8")
-    for half in (building / "images").glob("*.part"):
+    for half in (building / "images").glob(".*.fsod-part"):
         half.unlink()
 
 

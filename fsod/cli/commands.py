@@ -38,6 +38,7 @@ from fsod.cli.outputs import (
     exported_network,
     imported_weights,
     may_write,
+    paths_in,
     report_page,
     write_result,
 )
@@ -102,7 +103,7 @@ def pretrain_command(
 
     named = [] if grounds is None else [f"grounds={as_json(str(grounds))}"]
     settings = load_pretrain_settings(config, [*(overrides or ()), *named])
-    may_write(json, overwrite, inputs=(settings.run_dir,))
+    may_write(json, overwrite, inputs=paths_in(settings))
     result = run_pretrain(settings)
     start = f"init={result['checkpoint']}", f"size={settings.size}"
     report(result, json, "meta-train", "--config", "configs/nwpu.yaml", *start)
@@ -116,7 +117,7 @@ def meta_train_command(
     from fsod.steps.train import run_meta_train
 
     settings = load_settings(config, overrides)
-    may_write(json, overwrite, inputs=(settings.run_dir,))
+    may_write(json, overwrite, inputs=paths_in(settings))
     result = run_meta_train(settings)
     report(result, json, "finetune", "--config", config, "--shots-k", 10, *overrides or ())
 
@@ -149,7 +150,7 @@ def evaluate_command(
     elif config is not None and checkpoint is None and data is None:
         refuse({"--bank": bank, "--shots": shots}, "goes with --checkpoint and --data; a run (--config) has its own")
         settings = load_settings(config, overrides)
-        may_write(json, overwrite, inputs=(settings.run_dir,))
+        may_write(json, overwrite, inputs=paths_in(settings))
         report(evaluate_run(settings, shots_k, seed, ids), json, "report", settings.run_dir)
     else:
         raise UserError("evaluate needs either --config, or --checkpoint and --data")

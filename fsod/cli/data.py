@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from fsod.cli.options import Config, Overrides, report
-from fsod.cli.outputs import Json, Overwrite, check_report, may_write, shot_list_file, write_result
+from fsod.cli.outputs import Json, Overwrite, check_report, may_write, paths_in, shot_list_file, write_result
 from fsod.config import load_settings
 from fsod.errors import UserError, nearest
 
@@ -27,7 +27,7 @@ def data_make(
     from fsod.steps.train import prepare_data
 
     settings = load_settings(config, overrides)
-    may_write(json, overwrite, inputs=(settings.run_dir,))
+    may_write(json, overwrite, inputs=paths_in(settings))
     report(prepare_data(settings, source), json, "meta-train", "--config", config, *overrides or ())
 
 

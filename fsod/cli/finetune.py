@@ -26,7 +26,7 @@ from fsod.cli.examples import (
     weights_of,
 )
 from fsod.cli.options import Overrides, Seed, refuse, report
-from fsod.cli.outputs import Json, Overwrite, bank_files, detector_files, may_write
+from fsod.cli.outputs import Json, Overwrite, bank_files, detector_files, may_write, paths_in
 from fsod.config import load_settings
 from fsod.errors import UserError
 
@@ -145,6 +145,6 @@ def _finetune_run(
     if config is None:
         raise UserError("finetune needs --config of a run, or --out and examples of your own")
     settings = load_settings(config, overrides)
-    may_write(json, overwrite, inputs=(settings.run_dir,))
+    may_write(json, overwrite, inputs=paths_in(settings))
     result = run_finetune(settings, k, seed)
     report(result, json, "evaluate", "--config", config, "--shots-k", k, "--seed", seed, *overrides or ())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from fsod.config import CommonSettings
 from fsod.errors import UserError
 from fsod.files import held
 from fsod.replacing import Output, check_outputs, not_by
@@ -74,6 +76,19 @@ def _check_outside(json: Path | None, folder: Path | None) -> None:
         return
     if _PREPARED.fullmatch(json.absolute().relative_to(folder.absolute()).as_posix()):
         raise UserError(f"{json}: would be written twice by this command; choose another --json")
+
+
+def paths_in(settings: CommonSettings) -> tuple[Path, ...]:
+    """Files and folders that settings name."""
+
+    def paths(value: object) -> Iterator[Path]:
+        if isinstance(value, Path):
+            yield value
+        elif isinstance(value, dict):
+            for each in value.values():
+                yield from paths(each)
+
+    return tuple(paths(settings.model_dump()))
 
 
 def command_name() -> str:

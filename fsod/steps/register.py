@@ -17,6 +17,7 @@ from fsod.engine.dashboard import free_port
 from fsod.engine.tracking import open_run
 from fsod.engine.tracking_store import mlflow_errors, tracking_uri
 from fsod.errors import UserError
+from fsod.files import held
 from fsod.geo.windows import window_grid
 from fsod.packages import pinned
 from fsod.steps.searcher import load_searcher
@@ -58,9 +59,12 @@ def register_model(
         "bank_sha256": searcher.bank_sha256,
     }
     config = plan.model_dump(mode="json", exclude=OF_ONE_SEARCH)
-    with open_run(
-        database=database, experiment=EXPERIMENT, run_name=name, params=config, tags={"stage": "register", **facts}
-    ) as run:
+    with (
+        held(database.with_name(f".{database.name}.register.fsod-lock"), database),
+        open_run(
+            database=database, experiment=EXPERIMENT, run_name=name, params=config, tags={"stage": "register", **facts}
+        ) as run,
+    ):
         import mlflow
 
         uri = tracking_uri(database)
