@@ -83,6 +83,7 @@ def finetune_marks(
         save_checkpoint(out, result, torch.float16)
         _write_sheet(sheet, views, names)
         if not stopped:
+            _empty(state)
             shutil.rmtree(state)
     return {
         "detector": str(out),
@@ -146,15 +147,22 @@ def _check_state(state: Path, fingerprint: str, restart: bool) -> None:
     """UserError for the state of another training."""
     told = state / TOLD
     if restart:
-        for file in state.iterdir():
-            if file.name != LOCK:
-                file.unlink()
+        _empty(state)
     if told.is_file() and told.read_text(encoding="utf-8") != fingerprint:
         raise UserError(
             f"{state}: left by an unfinished training with other marks, weights or --minutes; finish it with its own "
             "command, or drop it with --restart"
         )
     write_text(told, fingerprint)
+
+
+def _empty(state: Path) -> None:
+    """Removes all but the lock; last what tells that the folder is of a training."""
+    told = state / TOLD
+    for file in state.iterdir():
+        if file.name not in (LOCK, TOLD):
+            file.unlink()
+    told.unlink(missing_ok=True)
 
 
 @contextmanager

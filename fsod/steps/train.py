@@ -94,6 +94,8 @@ def _train_once(
     with joined(machine.device):
         if checkpoint.is_file():
             _check_settings(checkpoint, settings, shaping)
+            if is_first():
+                files[1].unlink(missing_ok=True)  # of a run that was killed just before it was done
             return {"checkpoint": str(checkpoint), "seconds": 0.0}
         folders, started = [load_folder(path) for path in data], time.perf_counter()
         train = partial(train, settings, *folders, machine, *files)
