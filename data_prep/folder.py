@@ -17,17 +17,15 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from rich.console import Console
 from rich.progress import track
 
 from fsod.data.coco import ANNOTATIONS, write_json
 from fsod.errors import UserError
 from fsod.files import held
+from fsod.progress import console
 
 CARD = "card.json"
 _MARKER = "fingerprint"
-
-console = Console(stderr=True)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -54,7 +52,7 @@ def finished_card(out: Path, fingerprint: str) -> dict[str, Any] | None:
         raise UserError(
             f"{out}: was prepared from other content or with other settings; remove it to make it anew (as what an earlier fsod prepared)"
         )
-    console.print(f"{out}: nothing to do", highlight=False, soft_wrap=True)
+    console.print(f"{out}: nothing to do")
     return dict(card)
 
 

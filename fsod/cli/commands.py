@@ -47,6 +47,7 @@ from fsod.cli.runs import runs_app
 from fsod.cli.serve import register_command, serve_command
 from fsod.config import load_pretrain_settings, load_settings
 from fsod.errors import UserError, escaped
+from fsod.progress import say
 
 app = typer.Typer(
     help="Few-shot object detection in aerial and satellite imagery.",
@@ -263,5 +264,5 @@ def info_command(overwrite: Overwrite = False, json: Json = None) -> None:
 
     may_write(json, overwrite)
     found = info()
-    print("\n".join(lines(found)))
+    say("\n".join(lines(found)))
     write_result(json, found)

@@ -51,9 +51,13 @@ def serve_command(
     ] = None,
     port: Annotated[int, typer.Option(min=1024, max=65535)] = 5001,
     timeout_s: Annotated[int, typer.Option(min=1, help="The longest that a request may take.")] = 600,
+    hosts: Annotated[
+        list[str] | None,
+        typer.Option("--allow-host", help="Also answer requests to this name, as of a proxy before it; repeat it."),
+    ] = None,
     database: Database = Path("runs/mlflow.db"),
 ) -> None:
-    """Answer requests with a registered model (`mlflow models serve` on 127.0.0.1)."""
+    """Answer requests with a registered model (MLflow's scoring server on 127.0.0.1)."""
     from fsod.steps.register import serve_model
 
-    serve_model(name, alias, scenes, port, timeout_s, database)
+    serve_model(name, alias, scenes, port, timeout_s, database, hosts or ())
