@@ -24,6 +24,7 @@ import shapely
 import torch
 from rasterio.transform import from_origin
 
+from fsod.cli import INTERRUPTED
 from fsod.engine import export as exporting
 from fsod.engine import learn_marks as learning
 from fsod.steps import enroll as enrolling
@@ -197,7 +198,10 @@ def everything(folder: Path) -> dict[str, str]:
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.__name__)
 def test_cut_off_anywhere_and_given_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Callable[[Path], tuple[object, ...]]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: Callable[[Path], tuple[object, ...]],
 ) -> None:
     (inputs := tmp_path / "in").mkdir()
     arguments = command(inputs)
@@ -219,7 +223,11 @@ def test_cut_off_anywhere_and_given_again(
     moments = SLOW.get(command.__name__, MOMENTS)
     for n, left in enumerate(random.Random(0).sample(range(steps), min(moments, steps))):
         place = tmp_path / f"disturbed{n}"
-        assert run(place, left)[0] != 0
+        capsys.readouterr()
+        assert run(place, left)[0] == INTERRUPTED
+        said = capsys.readouterr().err
+        assert said.endswith("fsod: interrupted; give the same command again to go on or to begin anew\n")
+        assert said.count("fsod: ") == 1, said
         assert run(place, float("inf"))[0] == 0, f"after {left} of {steps}"
         assert everything(place) == expected, f"after {left} of {steps}"
         shutil.rmtree(place)

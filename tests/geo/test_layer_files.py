@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import geopandas
@@ -371,3 +372,13 @@ def test_a_geopackage_that_another_program_is_working_on_stays(tmp_path: Path) -
     check_not_open(path)
     with closing(sqlite3.connect(path)) as later:
         assert later.execute("SELECT description FROM gpkg_contents").fetchall() == [("new",)]
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", '=HYPERLINK("http://a","b")'])
+def test_a_class_is_no_formula_for_a_spreadsheet(tmp_path: Path, name: str) -> None:
+    path, found = tmp_path / "found.csv", layer(place("utm"))
+    write_layer(path, replace(found, class_names=(name, *found.class_names[1:]), scene=f"{name}.tif"))
+    rows = read_csv(path)
+    assert f"'{name}" in {row["class"] for row in rows}
+    assert {row["scene"] for row in rows} == {f"'{name}.tif"}
+    assert [float(row["x2_px"]) for row in rows] == found.detections.boxes_xyxy_px[:, 2].tolist(), "no number is a text"
