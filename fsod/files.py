@@ -128,6 +128,14 @@ def held(lock: Path, out: Path) -> Iterator[None]:
                 folder.rmdir()
 
 
+def lock_beside(out: Path) -> Path:
+    """The file that is held while ``out`` is written; its name is short enough for every disk."""
+    name = out.name
+    if len(name) > _SHOWN:
+        name = f"{name[:_SHOWN]}.{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}"
+    return out.with_name(f".{name}.fsod-lock")
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a file in UTF-8; see ``whole``."""
     write_bytes(path, text.encode())

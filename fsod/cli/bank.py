@@ -12,7 +12,7 @@ import typer
 from fsod.cli.options import report
 from fsod.cli.outputs import Json, Overwrite, may_write, merged_bank, write_result
 from fsod.errors import UserError, is_printable
-from fsod.files import held
+from fsod.files import held, lock_beside
 from fsod.progress import say
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _changed(bank: Path) -> Iterator[None]:
             f"{bank}: holds the weights themselves, which would be lost; put its classes into a bank of their own with "
             "`fsod bank merge --out`"
         )
-    with held(bank.with_name(f".{bank.name}.fsod-lock"), bank):
+    with held(lock_beside(bank), bank):
         yield
 
 

@@ -14,7 +14,7 @@ import typer
 
 from fsod.config import CommonSettings
 from fsod.errors import UserError
-from fsod.files import held
+from fsod.files import held, lock_beside
 from fsod.replacing import Output, check_outputs, not_by
 
 Overwrite = Annotated[
@@ -66,8 +66,7 @@ def may_write(json: Path | None, overwrite: bool, *outputs: Output, inputs: tupl
     for option in ("out", "fix"):
         _check_outside(json, context.params.get(option))
     for output in outputs[:1]:  # what else there is lies beside it
-        lock = output.path.with_name(f".{output.path.name}.fsod-lock")
-        context.with_resource(held(lock, output.path))
+        context.with_resource(held(lock_beside(output.path), output.path))
 
 
 def _check_outside(json: Path | None, folder: Path | None) -> None:
@@ -121,6 +120,7 @@ def bank_files(out: Path) -> list[Output]:
     """A class bank and the picture of its examples."""
     from fsod.store.class_bank import BankHeader
 
+    _check_name(out)
     return [Output(out, not_by(command_name(), partial(_has_header, BankHeader.FORMAT))), _sheet(out)]
 
 
@@ -131,6 +131,7 @@ def detector_files(out: Path) -> list[Output]:
     def is_own(path: Path) -> bool:
         return read_header(path, CheckpointHeader).learned_from is not None
 
+    _check_name(out)
     return [Output(out, not_by(command_name(), is_own)), _sheet(out)]
 
 
@@ -184,6 +185,12 @@ def check_report(folder: Path) -> list[Output]:
     pictures = [picture for name in PICTURES for picture in sorted(folder.glob(name))] if folder.is_dir() else []
     text = Output(folder / REPORT, own_text, unread=True)
     return [text, *(Output(picture, own_picture, unread=True) for picture in pictures)]
+
+
+def _check_name(out: Path) -> None:
+    """UserError for what has no name, such as the working folder."""
+    if not out.name:
+        raise UserError(f"{out}: is a folder; name the file to write")
 
 
 def _sheet(out: Path) -> Output:

@@ -217,6 +217,18 @@ def test_weights_are_not_made_a_bank_of(here: Path, capsys: pytest.CaptureFixtur
         assert "holds the weights themselves, which would be lost" in said
 
 
+@pytest.mark.parametrize("command", ["enroll", "finetune"])
+def test_the_working_folder_is_no_bank(here: Path, capsys: pytest.CaptureFixture[str], command: str) -> None:
+    said = refused(here, capsys, command, "--scene", "s.tif", "--examples", "e.geojson", "--out", ".")
+    assert "is a folder; name the file to write" in said
+
+
+def test_a_name_as_long_as_a_disk_takes_can_be_held(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = f"{'n' * 238}.safetensors"
+    assert "no such file" in refused(here, capsys, "bank", "merge", "b.safetensors", "--out", out)
+    assert list(here.glob(".n*")) == []
+
+
 def test_a_pipe_or_device_is_no_place_for_a_result(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for more in ((), ("--overwrite",)):
         assert re.search(
