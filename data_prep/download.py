@@ -168,7 +168,7 @@ def _take(data_set: DataSet, given: Sequence[Path], archives: Path) -> None:
     if missing:
         raise UserError(f"{data_set.name}: not among the files given: {', '.join(missing)}")
     for name, path in found.items():
-        part = archives / f"{name}.part"
+        part = _unfinished(archives / name)
         part.unlink(missing_ok=True)
         place_file(path, part)
         part.replace(archives / name)
@@ -178,7 +178,9 @@ def _complete(remote: RemoteFile, path: Path) -> None:
     """Sees to it that ``path`` is there with the right content, two times at most if a broken download was gone on with."""
     if path.is_file() and _as_published(remote, path):
         return
-    part = path.with_name(path.name + ".part")
+    part = _unfinished(path)
+    if part.is_symlink():
+        part.unlink()  # what it leads to is nobody's download
     if remote.md5 is None:
         part.unlink(missing_ok=True)  # without a checksum nobody could tell whether its two halves fit
     for again in (True, False):
@@ -194,6 +196,11 @@ def _complete(remote: RemoteFile, path: Path) -> None:
                 "nothing of it is kept; try later, or fetch it elsewhere and name it by --from-files"
             )
         console.print(f"{remote.name}: the pieces do not fit together; fetching it afresh")
+
+
+def _unfinished(path: Path) -> Path:
+    """What a file is called while it is on its way."""
+    return path.with_name(f".{path.name}.fsod-part")
 
 
 def _as_published(remote: RemoteFile, path: Path) -> bool:

@@ -17,17 +17,15 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from rich.console import Console
 from rich.progress import track
 
 from fsod.data.coco import ANNOTATIONS, write_json
 from fsod.errors import UserError
 from fsod.files import held
+from fsod.progress import console
 
 CARD = "card.json"
 _MARKER = "fingerprint"
-
-console = Console(stderr=True)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -54,7 +52,7 @@ def finished_card(out: Path, fingerprint: str) -> dict[str, Any] | None:
         raise UserError(
             f"{out}: was prepared from other content or with other settings; remove it to make it anew (as what an earlier fsod prepared)"
         )
-    console.print(f"{out}: nothing to do", highlight=False, soft_wrap=True)
+    console.print(f"{out}: nothing to do")
     return dict(card)
 
 
@@ -94,11 +92,14 @@ def folder_under_construction(out: Path, *, resume: str | None = None) -> Iterat
 def _start(building: Path, resume: str | None) -> None:
     """The folder with what a killed run of the same fingerprint has finished in it, or without anything."""
     marker = building / _MARKER
+    told = any((building / name).is_file() for name in (_MARKER, CARD))  # the marker goes when all is written
+    if building.is_symlink() or (building.is_dir() and any(building.glob("images/*")) and not told):
+        raise UserError(f"{building}: is in the way, and not what an unfinished run left; move it elsewhere")
     if resume is None or not marker.is_file() or marker.read_text(encoding="utf-8") != resume:
         shutil.rmtree(building, ignore_errors=True)
         (building / "images").mkdir(parents=True)
         marker.write_text(resume or "", encoding="utf-8")
-    for half in (building / "images").glob("*.part"):
+    for half in (building / "images").glob(".*.fsod-part"):
         half.unlink()
 
 

@@ -23,6 +23,11 @@ from fsod.draw import Rgb, contact_sheet, draw_detections, write_png
 from fsod.files import write_text
 
 REPORT = "report.md"
+HEADING = "# Check of "
+PICTURE_MARK = "fsod data check"
+"""Text of the pictures."""
+_SIZES, _OVERLAPS = "box_sizes.png", "overlaps.png"
+PICTURES = ("class_[0-9][0-9]*_*.png", _SIZES, _OVERLAPS)
 
 _COLUMNS, _ROWS_OF_RANDOM, _CROP_PX = 8, 2, 160
 _CONTEXT, _LEAST_CROP_PX = 2.0, 48  # sides of a crop to those of its box; pixels of the image
@@ -55,10 +60,10 @@ def write_report(check: Check, out: Path) -> Path:
     for n, (name, crops) in enumerate(boxes.items()):
         if crops:
             sheets[name] = f"class_{n + 1:02d}_{re.sub(r'[^A-Za-z0-9]+', '_', name)}.png"
-            write_png(out / sheets[name], _class_sheet(crops, n))
-    _histogram({name: [crop.side_px for crop in crops] for name, crops in boxes.items()}, out / "box_sizes.png")
+            write_png(out / sheets[name], _class_sheet(crops, n), PICTURE_MARK)
+    _histogram({name: [crop.side_px for crop in crops] for name, crops in boxes.items()}, out / _SIZES)
     if check.overlaps:
-        write_png(out / "overlaps.png", _overlap_sheet(check))
+        write_png(out / _OVERLAPS, _overlap_sheet(check), PICTURE_MARK)
     path = out / REPORT
     write_text(path, _markdown(check, sheets))
     return path
@@ -152,20 +157,20 @@ def _histogram(sides_px: dict[str, list[float]], path: Path) -> None:
     for panel in (upper, lower):
         for limit_px in (_SMALL_PX, _MEDIUM_PX):
             panel.axvline(limit_px, color="grey", lw=0.8, ls="--")
-    figure.savefig(path, dpi=110, format="png")
+    figure.savefig(path, dpi=110, format="png", metadata={"Software": PICTURE_MARK})
 
 
 def _markdown(check: Check, sheets: dict[str, str]) -> str:
     classes = check.classes()
     counts = check.counts()
     lines = [
-        f"# Check of {check.root}",
+        f"{HEADING}{check.root}",
         "",
         f"{len(check.kept['images'])} images, {len(check.kept['annotations'])} boxes and {len(classes)} classes are usable. "
         + (f"{len(check.findings)} findings." if counts else "Nothing is wrong with it."),
         "",
         *_table(("class", "boxes", "images"), [(name, c["boxes"], c["images"]) for name, c in classes.items()]),
-        "![sizes of boxes](box_sizes.png)",
+        f"![sizes of boxes]({_SIZES})",
         "",
     ]
     if counts:
@@ -183,7 +188,7 @@ def _markdown(check: Check, sheets: dict[str, str]) -> str:
         lines += ["## Left out when the folder was prepared", ""]
         lines += [f"- `{entry['where']}` {_plain(str(entry['why']))}" for entry in refused[:_MOST_LINES]] + [""]
     if check.overlaps:
-        lines += ["## Images of the same ground, the least certain first", "", "![overlaps](overlaps.png)", ""]
+        lines += ["## Images of the same ground, the least certain first", "", f"![overlaps]({_OVERLAPS})", ""]
     lines += ["## Boxes", ""]
     for name, sheet in sheets.items():
         lines += [f"### {_plain(name)}", "", f"![{_plain(name)}]({sheet})", ""]

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from rich.progress import track
 
 from data_prep.annotations import add_box, no_annotations
-from data_prep.folder import console, count_classes, finished_card, folder_under_construction, write_folder
+from data_prep.folder import count_classes, finished_card, folder_under_construction, write_folder
 from data_prep.scene_spec import DRAWING, SceneSpec
 from fsod.boxes import Detections
 from fsod.data.procedural.named import common_clutter, named_families
@@ -29,6 +29,7 @@ from fsod.errors import UserError, nearest
 from fsod.geo.georeference import Georeference
 from fsod.geo.layer_files import write_layer
 from fsod.geo.vector import Layer
+from fsod.progress import console
 from fsod.yaml_file import read_yaml
 
 SCENE = "scene_000"

@@ -27,9 +27,15 @@ _SPACES_AND_JOINERS = str.maketrans(
 )
 
 
+_UNSEEN = frozenset(
+    "\N{HANGUL CHOSEONG FILLER}\N{HANGUL JUNGSEONG FILLER}\N{HANGUL FILLER}\N{HALFWIDTH HANGUL FILLER}\N{BRAILLE PATTERN BLANK}"
+)
+"""Letters to Unicode, and nothing to the eye."""
+
+
 def is_printable(name: str) -> bool:
-    """Whether a name tells a terminal nothing to do; ``str.isprintable`` also refuses what some scripts are written with."""
-    return name.translate(_SPACES_AND_JOINERS).isprintable()
+    """Whether a name tells a terminal nothing to do and shows; ``str.isprintable`` also refuses what some scripts need."""
+    return name.translate(_SPACES_AND_JOINERS).isprintable() and _UNSEEN.isdisjoint(name)
 
 
 def printable(name: str) -> str:

@@ -36,7 +36,7 @@ def whole(path: Path) -> Iterator[Path]:
 
     The folder is made if missing. So a reader never sees half a file, and what was there before stays until the end. The
     name is nobody else's while the block runs, also where two runs write one file: the later one to end wins. What a killed
-    run left under it is overwritten.
+    run left under it is overwritten; it ends in ``.fsod-part``, as no file of anybody else does.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with _own_name(path) as temporary:
@@ -53,10 +53,10 @@ def _own_name(path: Path) -> Iterator[Path]:
     """A name beside ``path`` that holds an empty file, or none, and that no other process is given meanwhile."""
     start = f".{path.name[:_SHOWN]}"
     if sys.platform == "win32":  # where an open file cannot be renamed, so none can be held
-        yield path.with_name(f"{start}.{secrets.token_hex(8)}.part")
+        yield path.with_name(f"{start}.{secrets.token_hex(8)}.fsod-part")
         return
     for i in range(_TRIES):
-        name = path.with_name(f"{start}.{i}.part" if i else f"{start}.part")
+        name = path.with_name(f"{start}.{i}.fsod-part" if i else f"{start}.fsod-part")
         held = _hold(name)
         if held is not None:
             try:
@@ -99,7 +99,8 @@ def held(lock: Path, out: Path) -> Iterator[None]:
     """Keeps other runs away from ``out`` while the block runs.
 
     Args:
-        lock: a file that is there for as long. One that a killed run has left keeps nobody away.
+        lock: a file that is there for as long, and so are the folders that it lies in. One that a killed run has left keeps
+            nobody away.
         out: what is written, for the message.
 
     Raises:
@@ -108,6 +109,7 @@ def held(lock: Path, out: Path) -> Iterator[None]:
     if sys.platform == "win32":
         yield
         return
+    made = [folder for folder in lock.parents if not folder.exists()]
     lock.parent.mkdir(parents=True, exist_ok=True)
     while (file := _hold(lock)) is None:
         with suppress(FileNotFoundError):  # the other run has just ended
@@ -117,8 +119,21 @@ def held(lock: Path, out: Path) -> Iterator[None]:
         os.write(file, f"process {os.getpid()} on {os.uname().nodename}".encode())
         yield
     finally:
-        lock.unlink(missing_ok=True)
-        os.close(file)
+        try:
+            lock.unlink(missing_ok=True)
+        finally:
+            os.close(file)
+        with suppress(OSError):  # something has been written there
+            for folder in made:
+                folder.rmdir()
+
+
+def lock_beside(out: Path) -> Path:
+    """The file that is held while ``out`` is written; its name is short enough for every disk."""
+    name = out.name
+    if len(name) > _SHOWN:
+        name = f"{name[:_SHOWN]}.{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}"
+    return out.with_name(f".{name}.fsod-lock")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -35,7 +35,7 @@ class _Screen(Console):
 
 def say(text: str) -> None:
     """Prints a line of the result, as ``console`` prints what is said on the way."""
-    print(escaped(text))
+    print(escaped(text), flush=True)
 
 
 console = _Screen(stderr=True, soft_wrap=True, markup=False, highlight=False)

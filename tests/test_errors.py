@@ -14,7 +14,9 @@ def test_names_in_any_script_are_printable(name: str) -> None:
     assert printable(name) == name
 
 
-@pytest.mark.parametrize("name", ["\x1b[2Jship", "ship\n", "a\u2028b", "\u202epihs", "\x9b2J", "\ud800"])
+@pytest.mark.parametrize(
+    "name", ["\x1b[2Jship", "ship\n", "a\u2028b", "\u202epihs", "ship\u3164", "\u00adship", "\x9b2J", "\ud800"]
+)
 def test_what_steers_a_terminal_or_turns_text_around_is_not(name: str) -> None:
     assert not is_printable(name)
     with pytest.raises(ValueError, match="cannot be printed"):

@@ -69,9 +69,11 @@ def test_nothing_of_the_users_is_overwritten_on_the_way(tmp_path: Path) -> None:
     path, own, target = tmp_path / "text.md", tmp_path / "text.md.part", tmp_path / "target"
     own.write_text("the user's")
     target.write_text("what a link leads to")
-    (tmp_path / ".text.md.part").symlink_to(target)
-    os.mkfifo(tmp_path / ".text.md.1.part")
+    (tmp_path / ".text.md.part").write_text("the user's")
+    (tmp_path / ".text.md.fsod-part").symlink_to(target)
+    os.mkfifo(tmp_path / ".text.md.1.fsod-part")
     write_text(path, "new")
+    assert (tmp_path / ".text.md.part").read_text() == "the user's"
     assert (path.read_text(), own.read_text(), target.read_text()) == ("new", "the user's", "what a link leads to")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 __all__ = ["main"]
 
@@ -12,6 +13,11 @@ INTERRUPTED = 130
 
 def main() -> None:
     """The command ``fsod``; Ctrl-C is one line, also while libraries are still being imported."""
+    try:
+        Path.cwd()  # libraries that miss it end the process without a word of what is wrong
+    except OSError:
+        sys.stderr.write("fsod: the working folder is not there any more; change to another one\n")
+        sys.exit(2)
     try:
         from fsod.cli.commands import main as run
 
@@ -24,7 +30,7 @@ def main() -> None:
             _say_interrupted()
         raise
     except OSError as error:
-        sys.stderr.write(f"fsod: {error}\n")  # of an import: the working folder is gone, or the disk
+        sys.stderr.write(f"fsod: {error}\n")  # of an import: the disk
         sys.exit(1)
 
 

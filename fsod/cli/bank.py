@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fsod.cli.options import Json, report
+from fsod.cli.options import report
+from fsod.cli.outputs import Json, Overwrite, may_write, merged_bank, write_result
 from fsod.errors import UserError, is_printable
+from fsod.files import held, lock_beside
 from fsod.progress import say
 
 if TYPE_CHECKING:
@@ -25,11 +29,11 @@ Gsd = Annotated[float | None, typer.Option(min=0.001, help="Ground size of a pix
 
 
 @bank_app.command("list")
-def bank_list(bank: Bank, json: Json = None) -> None:
+def bank_list(bank: Bank, overwrite: Overwrite = False, json: Json = None) -> None:
     """Show a bank's classes, where each comes from, its GSD and the weights that it belongs to."""
-    from fsod.data.coco import write_json
     from fsod.store.class_bank import read_bank
 
+    may_write(json, overwrite)
     found = read_bank(bank)
     about = {
         "bank": str(bank),
@@ -40,9 +44,8 @@ def bank_list(bank: Bank, json: Json = None) -> None:
     report({**about, "classes": len(found.class_names)}, None)
     for name in found.class_names:
         say(f"  {name}: {_origin(found.origins.get(name, {}))}")
-    if json is not None:
-        classes = [{"name": name, **found.origins.get(name, {})} for name in found.class_names]
-        write_json(json, {**about, "classes": classes})
+    classes = [{"name": name, **found.origins.get(name, {})} for name in found.class_names]
+    write_result(json, {**about, "classes": classes})
 
 
 @bank_app.command("add")
@@ -54,13 +57,16 @@ def bank_add(
     ] = None,
     rename: Rename = None,
     gsd_m: Gsd = None,
+    overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
     """Put classes of another bank into a bank."""
     from fsod.store.class_bank import read_bank
 
-    taken = read_bank(other)
-    _merge([(bank, read_bank(bank)), (other, taken.select(names) if names else taken)], bank, rename, gsd_m, json)
+    may_write(json, overwrite)
+    with _changed(bank):
+        taken = read_bank(other)
+        _merge([(bank, read_bank(bank)), (other, taken.select(names) if names else taken)], bank, rename, gsd_m, json)
 
 
 @bank_app.command("merge")
@@ -69,11 +75,13 @@ def bank_merge(
     out: Annotated[Path, typer.Option(help="The class bank to write.")],
     rename: Rename = None,
     gsd_m: Gsd = None,
+    overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
     """Make one bank of several."""
     from fsod.store.class_bank import read_bank
 
+    may_write(json, overwrite, merged_bank(out))
     _merge([(path, read_bank(path)) for path in banks], out, rename, gsd_m, json)
 
 
@@ -81,19 +89,36 @@ def bank_merge(
 def bank_remove(
     bank: Bank,
     names: Annotated[list[str], typer.Argument(metavar="CLASS...", help="The classes to take out.")],
+    overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
     """Take classes out of a bank."""
     from fsod.store.bank_merge import weights_file
     from fsod.store.class_bank import read_bank, save_bank
 
-    found = read_bank(bank)
-    found.select(names)  # says which of them is not there
-    left = [name for name in found.class_names if name not in names]
-    if not found.select(left).reported.class_names:
-        raise UserError(f"{bank}: no class would be left; delete the file instead")
-    save_bank(bank, found.select(left), weights_file([(bank, found)]))
+    may_write(json, overwrite)
+    with _changed(bank):
+        found = read_bank(bank)
+        found.select(names)  # says which of them is not there
+        left = [name for name in found.class_names if name not in names]
+        if not found.select(left).reported.class_names:
+            raise UserError(f"{bank}: no class would be left; delete the file instead")
+        save_bank(bank, found.select(left), weights_file([(bank, found)]))
     report({"bank": str(bank), "classes": left}, json)
+
+
+@contextmanager
+def _changed(bank: Path) -> Iterator[None]:
+    """Keeps other commands from a bank that is changed in its place; UserError if it is no bank alone."""
+    from fsod.store.class_bank import is_checkpoint
+
+    if is_checkpoint(bank):
+        raise UserError(
+            f"{bank}: holds the weights themselves, which would be lost; put its classes into a bank of their own with "
+            "`fsod bank merge --out`"
+        )
+    with held(lock_beside(bank), bank):
+        yield
 
 
 def _merge(banks: list[BankFile], out: Path, rename: list[str] | None, gsd_m: float | None, json: Path | None) -> None:

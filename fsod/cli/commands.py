@@ -30,12 +30,24 @@ from fsod.cli.examples import (
     weights_of,
 )
 from fsod.cli.finetune import finetune_command
-from fsod.cli.options import Config, Json, Overrides, Seed, ShotsK, refuse, report
+from fsod.cli.options import Config, Overrides, Seed, ShotsK, refuse, report
+from fsod.cli.outputs import (
+    Json,
+    Overwrite,
+    bank_files,
+    exported_network,
+    imported_weights,
+    may_write,
+    paths_in,
+    report_page,
+    write_result,
+)
 from fsod.cli.predict import predict_command
 from fsod.cli.runs import runs_app
 from fsod.cli.serve import register_command, serve_command
 from fsod.config import load_pretrain_settings, load_settings
 from fsod.errors import UserError, escaped
+from fsod.progress import say
 
 app = typer.Typer(
     help="Few-shot object detection in aerial and satellite imagery.",
@@ -66,11 +78,13 @@ def main() -> None:
 def weights_import(
     file: Annotated[Path, typer.Argument(help="yolov7.pt, yolov7-tiny.pt, a state dict, or safetensors.")],
     out: Annotated[Path, typer.Option(help="The safetensors file to write; name it as init= of a run.")],
+    overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
     """Take backbone and neck out of an official YOLOv7 checkpoint, without executing what its pickle says."""
     from fsod.store.official import import_official
 
+    may_write(json, overwrite, imported_weights(out))
     report(import_official(file, out), json)
 
 
@@ -82,6 +96,7 @@ def pretrain_command(
         Path | None,
         typer.Option(help="Folder of unlabelled photographs to cut classes out of, as the key of that name."),
     ] = None,
+    overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
     """Teach a network to compare, on invented classes alone; goes on from the last checkpoint after an interruption."""
@@ -89,17 +104,22 @@ def pretrain_command(
 
     named = [] if grounds is None else [f"grounds={as_json(str(grounds))}"]
     settings = load_pretrain_settings(config, [*(overrides or ()), *named])
+    may_write(json, overwrite, inputs=paths_in(settings))
     result = run_pretrain(settings)
     start = f"init={result['checkpoint']}", f"size={settings.size}"
     report(result, json, "meta-train", "--config", "configs/nwpu.yaml", *start)
 
 
 @app.command("meta-train")
-def meta_train_command(config: Config, overrides: Overrides = None, json: Json = None) -> None:
+def meta_train_command(
+    config: Config, overrides: Overrides = None, overwrite: Overwrite = False, json: Json = None
+) -> None:
     """Train on the base classes in episodes; goes on from the last checkpoint after an interruption."""
     from fsod.steps.train import run_meta_train
 
-    result = run_meta_train(load_settings(config, overrides))
+    settings = load_settings(config, overrides)
+    may_write(json, overwrite, inputs=paths_in(settings))
+    result = run_meta_train(settings)
     report(result, json, "finetune", "--config", config, "--shots-k", 10, *overrides or ())
 
 
@@ -119,16 +139,19 @@ def evaluate_command(
     ] = None,
     bank: Annotated[Path | None, typer.Option(help="Score the classes of this bank of the checkpoint's.")] = None,
     overrides: Overrides = None,
+    overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
     """Measure average precision: of a run (--config), or of any checkpoint on any folder (--checkpoint --data)."""
     from fsod.steps.evaluate import evaluate_files, evaluate_run
 
     if checkpoint is not None and data is not None and config is None:
+        may_write(json, overwrite)
         report(evaluate_files(checkpoint, data, ids, shots, bank, overrides or []), json, "dashboard")
     elif config is not None and checkpoint is None and data is None:
         refuse({"--bank": bank, "--shots": shots}, "goes with --checkpoint and --data; a run (--config) has its own")
         settings = load_settings(config, overrides)
+        may_write(json, overwrite, inputs=paths_in(settings))
         report(evaluate_run(settings, shots_k, seed, ids), json, "report", settings.run_dir)
     else:
         raise UserError("evaluate needs either --config, or --checkpoint and --data")
@@ -152,9 +175,11 @@ def enroll_command(
     verdicts: Verdicts = None,
     layer: VectorLayer = None,
     learned: Annotated[bool, typer.Option(help="Also put in the classes that the checkpoint has learned.")] = False,
+    overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
     """Take up classes without training, from boxes on GeoTIFFs or in a prepared folder (--class NAME -k 5, or --shots)."""
+    may_write(json, overwrite, *bank_files(out))
     files = read_examples(scene, examples, rivals, data, shots, names, shots_k, seed, attribute, verdicts, layer, ids)
     from fsod.steps.enroll import enroll
 
@@ -173,16 +198,17 @@ def report_command(
     out: Annotated[
         Path | None, typer.Option(help="The HTML file; report.html in the run's folder, or beside the layer.")
     ] = None,
+    overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
     """Show a run or what was found in a scene in one HTML file, to look at in a browser without any network."""
     from fsod.report.run_report import run_report
-    from fsod.report.scene_report import scene_report
+    from fsod.report.scene_report import overview_path, scene_report
 
-    if what.is_dir():
-        report(run_report(what, out or what / "report.html"), json)
-    else:
-        report(scene_report(what, out or what.with_suffix(".html")), json)
+    page = out or (what / "report.html" if what.is_dir() else what.with_suffix(".html"))
+    picture = () if what.is_dir() else (overview_path(what),)
+    may_write(json, overwrite, report_page(page), inputs=picture)
+    report(run_report(what, page) if what.is_dir() else scene_report(what, page), json)
 
 
 @app.command("export")
@@ -192,6 +218,7 @@ def export_command(
     form: Annotated[str, typer.Option("--format", help="onnx")] = "onnx",
     checkpoint: Annotated[Path | None, typer.Option(help="The weights, if not where the bank says.")] = None,
     window_px: Annotated[int, typer.Option(min=64, help="Side of the windows it is meant for.")] = 640,
+    overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
     """Write a bank and its weights as one plain network, for any number and size of windows.
@@ -203,6 +230,7 @@ def export_command(
 
     if form != "onnx":
         raise UserError(f"unknown format {form!r}; known: onnx")
+    may_write(json, overwrite, exported_network(out))
     report(export_bank(bank, checkpoint, out, window_px), json)
 
 
@@ -230,12 +258,11 @@ def dashboard_command(
 
 
 @app.command("info")
-def info_command(json: Json = None) -> None:
+def info_command(overwrite: Overwrite = False, json: Json = None) -> None:
     """Tell device, versions, weights, and what is missing for which extra."""
     from fsod.cli.info import info, lines
-    from fsod.data.coco import write_json
 
+    may_write(json, overwrite)
     found = info()
-    print("\n".join(lines(found)))
-    if json is not None:
-        write_json(json, found)
+    say("\n".join(lines(found)))
+    write_result(json, found)

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from fsod.cli.options import Config, Json, Overrides, report
+from fsod.cli.options import Config, Overrides, report
+from fsod.cli.outputs import Json, Overwrite, check_report, may_write, paths_in, shot_list_file, write_result
 from fsod.config import load_settings
 from fsod.errors import UserError, nearest
 
@@ -19,14 +20,15 @@ def data_make(
     config: Config,
     source: Annotated[Path | None, typer.Option(help="Folder of the downloaded data set.")] = None,
     overrides: Overrides = None,
+    overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
     """Prepare everything that the run of a configuration needs: folder, lists, tiles."""
     from fsod.steps.train import prepare_data
 
-    report(
-        prepare_data(load_settings(config, overrides), source), json, "meta-train", "--config", config, *overrides or ()
-    )
+    settings = load_settings(config, overrides)
+    may_write(json, overwrite, inputs=paths_in(settings))
+    report(prepare_data(settings, source), json, "meta-train", "--config", config, *overrides or ())
 
 
 @data_app.command("download")
@@ -36,6 +38,7 @@ def data_download(
     from_files: Annotated[
         list[Path] | None, typer.Option(help="A file fetched by hand, under any name; repeat it for each.")
     ] = None,
+    overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
     """Fetch a data set from the mirrors that torchgeo uses, or take its files as fetched by hand."""
@@ -44,6 +47,7 @@ def data_download(
     data_set = next((known for known in DATA_SETS if known.name == name), None)
     if data_set is None:
         raise UserError(f"unknown data set {name!r}; known: {', '.join(known.name for known in DATA_SETS)}")
+    may_write(json, overwrite, inputs=tuple(from_files or ()))
     report(download(data_set, out or Path("data") / "downloads" / name, from_files or ()), json)
 
 
@@ -55,6 +59,7 @@ def data_prepare(
     source: Annotated[Path, typer.Argument(help="The downloaded data set.")],
     out: Annotated[Path, typer.Argument(help="The prepared folder to write.")],
     skip_bad: Annotated[bool, typer.Option(help="Leave out images with anything damaged instead of stopping.")] = False,
+    overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
     """Read a data set in its official layout into a prepared folder (COCO)."""
@@ -62,6 +67,7 @@ def data_prepare(
 
     if form not in FORMATS:
         raise UserError(f"unknown format {form!r}{nearest(form, FORMATS)}; known: {', '.join(FORMATS)}")
+    may_write(json, overwrite)
     report(FORMATS[form](source, out, skip_bad=skip_bad), json)
 
 
@@ -80,6 +86,7 @@ def data_labels(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out what cannot be used instead of stopping.")
     ] = False,
+    overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
     """Read your own labels: scenes with boxes as GeoJSON, GeoPackage or Shapefile in any coordinate system."""
@@ -87,6 +94,7 @@ def data_labels(
     from data_prep.vector import prepare_labels
 
     settings = LabelSettings(attribute, point_size_m, layer, window_px, overlap_px, skip_bad)
+    may_write(json, overwrite)
     report(prepare_labels(scenes, labels, out, settings), json)
 
 
@@ -94,11 +102,13 @@ def data_labels(
 def data_scenes(
     specification: Annotated[Path, typer.Argument(help="YAML specification of synthetic scenes.")],
     out: Annotated[Path, typer.Argument(help="The prepared folder to write.")],
+    overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
     """Draw synthetic georeferenced scenes."""
     from data_prep.synthetic import load_spec, make_scenes
 
+    may_write(json, overwrite)
     report(make_scenes(load_spec(specification), out), json)
 
 
@@ -116,12 +126,14 @@ def data_tile(
     keep_unknown_gsd: Annotated[
         bool, typer.Option("--keep-unknown-gsd", help="With --gsd-m: cut images of unknown GSD as they are.")
     ] = False,
+    overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
     """Cut the images of a prepared folder into tiles."""
     from data_prep.tile import tile_folder
     from fsod.data.coco import load_folder, read_ids
 
+    may_write(json, overwrite)
     card = tile_folder(
         load_folder(folder),
         out,
@@ -142,18 +154,18 @@ def data_check(
     folder: Annotated[Path, typer.Argument(help="A prepared folder.")],
     out: Annotated[Path | None, typer.Option(help="Folder for the report [FOLDER/check].")] = None,
     fix: Annotated[Path | None, typer.Option(help="Write a corrected copy, with a log of every change, here.")] = None,
+    overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
     """Look a prepared folder over: wrong boxes, damaged images, the same ground on two lists; pictures to judge by."""
     from data_prep.check import check_folder
     from data_prep.fix import write_fixed
     from data_prep.report import write_report
-    from fsod.data.coco import write_json
 
+    may_write(json, overwrite, *check_report(out or folder / "check"))
     check = check_folder(folder)
     summary = check.summary()
-    if json is not None:
-        write_json(json, summary)
+    write_result(json, summary)
     written = write_report(check, out or folder / "check")
     report({key: summary[key] for key in ("images", "boxes", "problems")} | {"report": str(written)}, None)
     if fix is not None:
@@ -174,19 +186,22 @@ def data_shots(
     leave_out_rare: Annotated[
         bool, typer.Option("--leave-out-rare", help="Leave a class out of lists whose K it does not reach.")
     ] = False,
+    overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
     """Draw K boxes of every class into shot lists: K = 1, 2, 3, 5, 10, 20, 30, each a part of the next."""
     from fsod.data.coco import load_folder, read_ids
     from fsod.data.shots import USUAL_K, draw_shot_lists, images_to_draw_from
 
-    images = images_to_draw_from(load_folder(folder), read_ids(ids) if ids else None)
     one = out.suffix == ".json"
     ks = USUAL_K if k is None and not one else (k or 10,)
     chosen = range(seeds) if seed is None and not one else (seed or 0,)
+    files = {(n, s): out if one else out / f"k{n}-seed{s}.json" for n in ks for s in chosen}
+    may_write(json, overwrite, *map(shot_list_file, files.values()))
+    images = images_to_draw_from(load_folder(folder), read_ids(ids) if ids else None)
     lists = draw_shot_lists(images, images.class_names, ks, chosen, leave_out_rare=leave_out_rare)
     for shots in lists:
-        shots.save(out if one else out / f"k{shots.k}-seed{shots.seed}.json")
+        shots.save(files[shots.k, shots.seed])
     drawn = {shots.k: set(shots.box_ids) for shots in lists}
     left_out = {n: sorted(set(images.class_names) - drawn.get(n, set())) for n in ks}
     report(

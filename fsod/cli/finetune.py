@@ -25,7 +25,8 @@ from fsod.cli.examples import (
     read_examples,
     weights_of,
 )
-from fsod.cli.options import Json, Overrides, Seed, refuse, report
+from fsod.cli.options import Overrides, Seed, refuse, report
+from fsod.cli.outputs import Json, Overwrite, bank_files, detector_files, may_write, paths_in
 from fsod.config import load_settings
 from fsod.errors import UserError
 
@@ -68,6 +69,7 @@ def finetune_command(
     restart: Annotated[
         bool, typer.Option("--restart", help="Begin anew, whatever an unfinished training has left beside --out.")
     ] = False,
+    overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
     """Take up classes by training: your own from marks on scenes (--out), or a run's novel classes (--config).
@@ -87,7 +89,7 @@ def finetune_command(
             "--layer": layer,
         }
         refuse({**own, "--restart": restart}, "goes with --out; a run (--config) draws its shots from its own data")
-        _finetune_run(config, overrides, shots_k or 10, seed, json)
+        _finetune_run(config, overrides, shots_k or 10, seed, json, overwrite)
         return
     if overrides:
         raise UserError(f"{overrides[0]}: settings can be changed of a run only, not with --out")
@@ -96,6 +98,7 @@ def finetune_command(
             {"--area": area, "--from": earlier, "--minutes": minutes, "--restart": restart},
             "has no effect on --part rows; leave one of them out",
         )
+        may_write(json, overwrite, *bank_files(out))
         files = read_examples(
             scene, examples, rivals, data, shots, names, shots_k, seed, attribute, verdicts, layer, ids
         )
@@ -111,6 +114,7 @@ def finetune_command(
         from fsod.steps.kept_marks import earlier_marks
         from fsod.steps.scene_marks import marks_on_scenes
 
+        may_write(json, overwrite, *detector_files(out))
         weights = earlier or weights_of(config, checkpoint)
         if data is not None:
             refuse(
@@ -133,10 +137,14 @@ def finetune_command(
         raise typer.Exit(130)
 
 
-def _finetune_run(config: Path | None, overrides: list[str] | None, k: int, seed: int, json: Path | None) -> None:
+def _finetune_run(
+    config: Path | None, overrides: list[str] | None, k: int, seed: int, json: Path | None, overwrite: bool
+) -> None:
     from fsod.steps.train import run_finetune
 
     if config is None:
         raise UserError("finetune needs --config of a run, or --out and examples of your own")
-    result = run_finetune(load_settings(config, overrides), k, seed)
+    settings = load_settings(config, overrides)
+    may_write(json, overwrite, inputs=paths_in(settings))
+    result = run_finetune(settings, k, seed)
     report(result, json, "evaluate", "--config", config, "--shots-k", k, "--seed", seed, *overrides or ())

@@ -7,7 +7,8 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from fsod.cli.options import Json, report
+from fsod.cli.options import report
+from fsod.cli.outputs import Json, Overwrite, result_file
 from fsod.config import Engine, Precision, PredictSettings
 from fsod.errors import UserError
 
@@ -67,10 +68,7 @@ def predict_command(
     restart: Annotated[
         bool, typer.Option("--restart", help="Begin anew, whatever the journal of an unfinished run holds.")
     ] = False,
-    overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", help="Also replace files that `fsod predict` did not write; never what it reads."),
-    ] = False,
+    overwrite: Overwrite = False,
     precision: Annotated[Precision, typer.Option(help="auto takes bfloat16 where the hardware has it.")] = "auto",
     engine: Annotated[
         Engine,
@@ -103,7 +101,7 @@ def predict_command(
         precision=precision,
         engine=engine,
     )
-    result = predict_files(scenes, checkpoint, bank, out, plan, json)
+    result = predict_files(scenes, checkpoint, bank, out, plan, result_file(json))
     report(result, json, *(("report", result["layer"]) if "layer" in result else ()))
     if failed := result.get("failed"):
         raise UserError(f"{len(failed)} of {len(failed) + len(result['layers'])} scenes failed: {', '.join(failed)}")

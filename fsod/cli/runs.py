@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from fsod.cli.options import Json, report
+from fsod.cli.options import report
+from fsod.cli.outputs import Json, Overwrite, may_write
 
 runs_app = typer.Typer(help="Records of trainings.", no_args_is_help=True)
 
@@ -20,9 +21,11 @@ def runs() -> None:
 @runs_app.command("upload")
 def upload_command(
     database: Annotated[Path, typer.Option(help="The MLflow database of this machine.")] = Path("runs/mlflow.db"),
+    overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
     """Bring runs that were kept here, while the server was away, to the one that MLFLOW_TRACKING_URI names."""
     from fsod.engine.run_upload import upload_runs
 
+    may_write(json, overwrite)
     report(upload_runs(database), json)

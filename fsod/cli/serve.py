@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from fsod.cli.options import Json, report
+from fsod.cli.options import report
+from fsod.cli.outputs import Json, Overwrite, may_write
 from fsod.config import Precision, PredictSettings
 
 Alias = Annotated[str, typer.Option(help="Name of the version, as champion.")]
@@ -28,11 +29,13 @@ def register_command(
     batch: Annotated[int, typer.Option(min=1, help="Windows that the network sees at once.")] = 4,
     precision: Annotated[Precision, typer.Option(help="auto takes bfloat16 where the hardware has it.")] = "auto",
     database: Database = Path("runs/mlflow.db"),
+    overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
     """Put a bank and its weights into MLflow's registry, to be searched with as `fsod predict` does."""
     from fsod.steps.register import register_model
 
+    may_write(json, overwrite)
     asked: dict[str, Any] = {} if score is None else {"score": score}
     plan = PredictSettings.model_construct(
         window_px=window_px, overlap_px=overlap_px, batch=batch, precision=precision, **asked
@@ -48,9 +51,13 @@ def serve_command(
     ] = None,
     port: Annotated[int, typer.Option(min=1024, max=65535)] = 5001,
     timeout_s: Annotated[int, typer.Option(min=1, help="The longest that a request may take.")] = 600,
+    hosts: Annotated[
+        list[str] | None,
+        typer.Option("--allow-host", help="Also answer requests to this name, as of a proxy before it; repeat it."),
+    ] = None,
     database: Database = Path("runs/mlflow.db"),
 ) -> None:
-    """Answer requests with a registered model (`mlflow models serve` on 127.0.0.1)."""
+    """Answer requests with a registered model (MLflow's scoring server on 127.0.0.1)."""
     from fsod.steps.register import serve_model
 
-    serve_model(name, alias, scenes, port, timeout_s, database)
+    serve_model(name, alias, scenes, port, timeout_s, database, hosts or ())

@@ -27,6 +27,7 @@ from fsod.engine.tracking_store import (
     tracking_uri,
 )
 from fsod.files import write_text
+from fsod.progress import say as say_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -64,7 +65,7 @@ def open_run(
     run_id_file: Path | None = None,
     study: Study | None = None,
     reopen: bool = False,
-    say: Say = print,
+    say: Say = say_line,
 ) -> Iterator[Run]:
     """A run that ends FINISHED, or FAILED where the body raises, or KILLED by Ctrl-C.
 

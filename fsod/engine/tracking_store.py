@@ -146,10 +146,12 @@ def _has_tables(database: Path) -> bool:
     """Whether MLflow has been here. Asked without it: it tries a file that is no database again and again."""
     try:
         with _lock(database), closing(sqlite3.connect(database)) as connection:
-            tables = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'experiments'").fetchone()
+            names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     except (OSError, sqlite3.Error) as error:
         raise UserError(f"{database}: cannot keep runs there: {error}") from error
-    return bool(tables[0])
+    if names and not names & {"experiments", "alembic_version"}:  # the second comes first
+        raise UserError(f"{database}: is a database of something else; runs are kept in one of their own")
+    return "experiments" in names
 
 
 def _lock(database: Path) -> FileLock:

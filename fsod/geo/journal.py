@@ -103,8 +103,10 @@ class Journal:
         try:
             yield
         finally:
-            lock_path(self.path).unlink(missing_ok=True)
-            lock.release()
+            try:
+                lock_path(self.path).unlink(missing_ok=True)
+            finally:
+                lock.release()
 
     def append(self, finished: Finished) -> None:
         """Adds a line. It outlives this process at once, but not a power cut until the system has written it.

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 import warnings
 from collections.abc import Callable
+from contextlib import closing
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -51,6 +53,7 @@ def write_layer(path: Path, layer: Layer) -> None:
         UserError: no known extension, or the file cannot be written; no half file is left behind, and an older one stays.
     """
     check_layer_path(path)
+    check_not_open(path)
     try:
         if path.suffix.lower() == ".gpkg" and _has_other_layers(path):
             _into_geopackage(path, layer)
@@ -81,26 +84,38 @@ def _geopackage(layer: Layer) -> bytes:
     return _through_ogr(layer.frame(lonlat=False), "GPKG", layer_metadata=run)
 
 
+def check_not_open(path: Path) -> None:
+    """UserError for a GeoPackage whose last changes are not in the file yet, as another program has it open.
+
+    They lie in a file beside it, which would not fit the one that takes its place.
+    """
+    log = path.with_name(path.name + "-wal")
+    if path.suffix.lower() == ".gpkg" and path.exists() and log.is_file() and log.stat().st_size:
+        raise UserError(f"{path}: is open in another program, such as QGIS; close it there, or choose another --out")
+
+
 def _has_other_layers(path: Path) -> bool:
-    """Whether a GeoPackage holds layers of others, or tables such as QGIS's styles; what is none is replaced."""
+    """Whether a GeoPackage holds layers of others, rasters, or tables such as QGIS's styles; what is none is replaced."""
     if not path.is_file():
         return False
     try:
-        return any(name != NAME for name, _ in pyogrio.list_layers(path))
-    except pyogrio.errors.DataSourceError:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as file:
+            layers = file.execute("SELECT 1 FROM gpkg_contents WHERE table_name <> ? LIMIT 1", (NAME,)).fetchone()
+            styles = file.execute("SELECT 1 FROM sqlite_master WHERE name = 'layer_styles'").fetchone()
+    except sqlite3.Error:
         return False
+    return bool(layers or styles)
 
 
 def _into_geopackage(path: Path, layer: Layer) -> None:
     """Puts the layer into a copy of a GeoPackage in place of an earlier one of its name, and the copy in place of the file."""
     run = {key: str(value) for key, value in layer.run.items() if value is not None}
-    with TemporaryDirectory(dir=path.parent) as folder:
+    with TemporaryDirectory(".fsod-part", ".", path.parent) as folder, warnings.catch_warnings():
         copy = Path(folder) / path.name
         shutil.copyfile(path, copy)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "'crs' was not provided")
-            frame = layer.frame(lonlat=False)
-            pyogrio.write_dataframe(frame, copy, driver="GPKG", layer=NAME, geometry_type="Polygon", layer_metadata=run)
+        warnings.filterwarnings("ignore", "'crs' was not provided")
+        frame = layer.frame(lonlat=False)
+        pyogrio.write_dataframe(frame, copy, driver="GPKG", layer=NAME, geometry_type="Polygon", layer_metadata=run)
         copy.replace(path)
 
 

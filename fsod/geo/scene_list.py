@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -64,8 +65,7 @@ def layer_paths(scenes: Sequence[str], out: Path) -> dict[str, Path]:
             the folder that it lies in; or a folder (what has no extension or is one already), which gets GeoJSON.
 
     Raises:
-        UserError: one file for several scenes, two scenes with one layer, an extension that is no format, a picture that
-            would be written over the scene itself.
+        UserError: one file for several scenes, two scenes with one layer, an extension that is no format.
     """
     if "{scene}" not in str(out) and (out.is_dir() or not out.suffix):
         out = out / "{scene}.geojson"
@@ -74,14 +74,12 @@ def layer_paths(scenes: Sequence[str], out: Path) -> dict[str, Path]:
     layers: dict[str, Path] = {}
     taken: dict[Path, str] = {}
     for scene in scenes:
-        path = Path(scene.partition("?")[0])
+        # absolute: the folder that ".." in a name leads to, and not a way out of the one that --out names
+        path = Path(os.path.abspath(scene.partition("?")[0]))  # noqa: PTH100, resolve would follow links
         layer = Path(str(out).replace("{scene}", path.stem).replace("{parent}", path.parent.name))
         check_layer_path(layer)
         if layer in taken:
             raise UserError(f"{layer}: of both {taken[layer]} and {scene}; tell them apart with {{parent}} in --out")
-        picture = layer.with_suffix(".png")
-        if picture.exists() and path.exists() and picture.samefile(path):
-            raise UserError(f"{layer}: the picture beside it would be written over the scene; choose another --out")
         layers[scene] = layer
         taken[layer] = scene
     return layers

@@ -18,6 +18,7 @@ from fsod.engine.infer import batch_detector
 from fsod.engine.run_paths import SCORES, RunPaths
 from fsod.engine.run_scores import evaluations
 from fsod.errors import UserError
+from fsod.files import held
 from fsod.progress import progress_bar
 from fsod.report.evaluation_pictures import FOUND, write_by_shots, write_pictures
 from fsod.steps.records import flat_metrics, hashes, log_folder, log_shots, tracked
@@ -111,7 +112,9 @@ def evaluate_run(settings: RunSettings, k: int, seed: int, ids: Path | None) -> 
         label="" if ids is None else f"K={k}/seed={seed} on {ids.stem}",
     )
     # scores on another list must not pass for the run's own
-    return run_evaluate(settings, what, file.parent if ids is None else file.parent / f"on-{ids.stem}")
+    out = file.parent if ids is None else file.parent / f"on-{ids.stem}"
+    with held(out / ".fsod-lock", out):
+        return run_evaluate(settings, what, out)
 
 
 def evaluate_files(

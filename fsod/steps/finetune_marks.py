@@ -22,15 +22,20 @@ from fsod.draw import contact_sheet, write_png
 from fsod.engine.device import choose_machine
 from fsod.engine.learn_marks import Learned, Lesson, learn_marks, proposed_scores
 from fsod.errors import UserError
+from fsod.files import write_text
 from fsod.progress import console, progress_bar
 from fsod.steps.enroll import sheet_beside
 from fsod.steps.kept_marks import joined_marks, kept_marks, marks_kept
 from fsod.steps.scene_marks import SceneMarks
 from fsod.steps.scene_views import MarkedViews, read_views, working_enlargement
+from fsod.steps.train import SHEET_MARK
 from fsod.store.checkpoint import Checkpoint, LearnedFrom, load_checkpoint, save_checkpoint, weights_sha256
 
 LOCK = "lock"
 """In the folder of the state, held by the process that is at work."""
+
+TOLD = "told.txt"
+"""There as well, what the training was told to do, as a hash."""
 
 MINUTES = 2.0
 """For the steps of the training, unless the user says otherwise."""
@@ -78,6 +83,7 @@ def finetune_marks(
         save_checkpoint(out, result, torch.float16)
         _write_sheet(sheet, views, names)
         if not stopped:
+            _empty(state)
             shutil.rmtree(state)
     return {
         "detector": str(out),
@@ -128,24 +134,41 @@ def _fingerprint(base: Checkpoint, marks: Sequence[SceneMarks], minutes: float) 
     return hashlib.sha256(told.encode()).hexdigest()
 
 
+def _check_place(state: Path) -> None:
+    """UserError for a folder that is not of a training, which would be emptied."""
+    if state.is_symlink() or (state.exists() and not state.is_dir()):
+        raise UserError(f"{state}: is in the way of this training's state; move it, or choose another --out")
+    names = {path.name for path in state.iterdir()} if state.is_dir() else set()
+    if names - {LOCK} and TOLD not in names:
+        raise UserError(f"{state}: is not of a training, and in the way of this one's state; move it elsewhere")
+
+
 def _check_state(state: Path, fingerprint: str, restart: bool) -> None:
     """UserError for the state of another training."""
-    told = state / "told.txt"
+    told = state / TOLD
     if restart:
-        for file in state.iterdir():
-            if file.name != LOCK:
-                file.unlink()
+        _empty(state)
     if told.is_file() and told.read_text(encoding="utf-8") != fingerprint:
         raise UserError(
             f"{state}: left by an unfinished training with other marks, weights or --minutes; finish it with its own "
             "command, or drop it with --restart"
         )
-    told.write_text(fingerprint, encoding="utf-8")
+    write_text(told, fingerprint)
+
+
+def _empty(state: Path) -> None:
+    """Removes all but the lock; last what tells that the folder is of a training."""
+    told = state / TOLD
+    for file in state.iterdir():
+        if file.name not in (LOCK, TOLD):
+            file.unlink()
+    told.unlink(missing_ok=True)
 
 
 @contextmanager
 def _alone(state: Path) -> Iterator[None]:
     """Makes the folder of the state; UserError while another process uses it."""
+    _check_place(state)
     state.mkdir(parents=True, exist_ok=True)
     lock = FileLock(state / LOCK, timeout=0)
     try:
@@ -185,4 +208,4 @@ def _write_sheet(sheet: Path, views: MarkedViews, names: Sequence[str]) -> None:
         for box, class_id, mark in zip(view.boxes_xyxy_px, view.class_ids, ids.tolist(), strict=True):
             crops.setdefault(mark, (view.around(box), names[class_id]))
     shown = [crops[mark] for mark in sorted(crops)]
-    write_png(sheet, contact_sheet([rgb for rgb, _ in shown], [name for _, name in shown], columns=8))
+    write_png(sheet, contact_sheet([rgb for rgb, _ in shown], [name for _, name in shown], columns=8), SHEET_MARK)

@@ -22,8 +22,9 @@ from fsod.geo.scene_list import layer_paths, list_scenes
 from fsod.geo.vector import Layer
 from fsod.marks import class_colour
 from fsod.progress import console, progress_bar
+from fsod.replacing import Output
 from fsod.report.scene_report import write_overview
-from fsod.steps.predict_outputs import PICTURE_MARK, check_outputs, journal_path, picture_path
+from fsod.steps.predict_outputs import PICTURE_MARK, check_layers, journal_path, picture_path
 from fsod.steps.searcher import Searcher, load_searcher, to_take_along
 
 PREVIEW_PX = 2048
@@ -35,11 +36,11 @@ def predict_files(
     bank: Path,
     out: Path,
     plan: PredictSettings,
-    report: Path | None = None,
+    others: Sequence[Output] = (),
 ) -> dict[str, Any]:
     """Finds a bank's classes in scenes with the bank's own weights; writes layers and, beside them, styles and pictures.
 
-    What is there already is replaced only if fsod wrote it for the same output, see ``check_outputs``.
+    What is there already is replaced only if fsod wrote it for the same output, see ``check_layers``.
 
     A scene that fails does not keep others from being searched. Beside an unfinished layer lies a journal (the layer's
     name with ``.journal``), from which the same command goes on. Journals of finished scenes stay until all are done,
@@ -51,7 +52,7 @@ def predict_files(
         bank: a class bank, or what ``fsod export`` made of one (.onnx).
         out: the layer to write, its extension says in which format; or a folder or a pattern, see ``layer_paths``.
         plan: how to go over the scenes.
-        report: file that the result will be written to, which must be none of the others.
+        others: what else the command will write.
 
     Returns:
         Of one scene all about it; of several the sums, and as ``failed`` what went wrong with which.
@@ -61,7 +62,7 @@ def predict_files(
     layers = layer_paths(list_scenes(scenes), out)
     lists = [Path(scene.removeprefix("@")) for scene in scenes]
     inputs = [bank, checkpoint, plan.aoi, *lists]
-    check_outputs(layers, inputs, overwrite=plan.overwrite, others=[] if report is None else [report])
+    check_layers(layers, inputs, overwrite=plan.overwrite, others=others)
     searcher = load_searcher(bank, checkpoint, plan)
     if plan.engine == "ray":
         with ray_cluster(to_take_along(bank, checkpoint, searcher, plan)) as cluster:

@@ -1,25 +1,21 @@
-"""What ``fsod predict`` may write over: what it wrote itself for the same output, and never what anybody needs.
-
-All names are checked before the first pixel is read. A file is fsod's own if it says so when it is read; a layer in which
-somebody has judged is theirs.
-"""
+"""What ``fsod predict`` writes, and how it knows its own files again: a layer in which somebody has judged is theirs."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyogrio
 from PIL import Image
 
-from fsod.errors import UserError
 from fsod.geo.journal import FORMAT, lock_path
-from fsod.geo.layer_files import NAME, ON_A_MAP
+from fsod.geo.layer_files import NAME, ON_A_MAP, check_not_open
 from fsod.geo.qgis_style import CATEGORIES
-from fsod.geo.scene import open_dataset
 from fsod.geo.vector import VERDICT
+from fsod.replacing import Output, check_outputs, not_by
 from fsod.report.scene_report import overview_path
+from fsod.steps.input_files import files_behind
 
 PICTURE_MARK = "fsod predict"
 """Text of the pictures beside layers."""
@@ -40,78 +36,45 @@ def journal_path(layer: Path) -> Path:
     return layer.with_name(layer.name + ".journal")
 
 
-def check_outputs(
-    layers: Mapping[str, Path], inputs: Iterable[Path | None], *, overwrite: bool, others: Iterable[Path] = ()
+def check_layers(
+    layers: Mapping[str, Path], inputs: Iterable[Path | None], *, overwrite: bool, others: Sequence[Output] = ()
 ) -> None:
-    """Whether all that a command is to write may be written.
+    """Whether all that ``fsod predict`` is to write may be written, see ``fsod.replacing``.
 
     Args:
         layers: scene -> its layer; picture, style, overview and journal lie beside it.
         inputs: further files that the command reads.
         overwrite: also replace files that are not fsod's; inputs never.
-        others: further files that the command writes, which any earlier one of it may be.
+        others: further files that the command writes.
 
     Raises:
-        UserError: the first file that may not be replaced, and why.
+        UserError: the first file that may not be replaced, and why; a layer that another program is working on.
     """
-    owners: dict[Path, str] = {}
-    there: list[Path] = []
-    for scene, layer in layers.items():
-        style = [layer.with_suffix(".qml")] if layer.suffix.lower() in ON_A_MAP else []
-        journal = journal_path(layer)
-        for output in (layer, *style, picture_path(layer), overview_path(layer), journal, lock_path(journal)):
-            if output in owners:
-                raise UserError(
-                    f"{output}: would be written for both {owners[output]} and {scene}; name their layers otherwise"
-                )
-            owners[output] = scene
-            if output.exists() or output.is_symlink():
-                there.append(output)
-    for other in others:
-        if other in owners:
-            raise UserError(f"{other}: would be written twice by this command; name one of them otherwise")
-        if other.exists():
-            there.append(other)
-    if not there:
-        return
-    needed = _files_of(layers, inputs)
-    for output in there:
-        if output.is_symlink() and not output.exists():
-            raise UserError(f"{output}: is a link that leads nowhere; remove it, or choose another --out")
-        if output.resolve() in needed:
-            raise UserError(f"{output}: would be written over, and this command reads it; choose another --out")
-        if output in owners and not overwrite and (why := _not_ours(output)):
-            raise UserError(f"{output}: is there already and {why}; choose another --out, or --overwrite it")
+    outputs = [Output(path, _why_not, of=scene) for scene, layer in layers.items() for path in _beside(layer)]
+    check_outputs([*outputs, *others], lambda: files_behind([*layers, *inputs]), overwrite=overwrite)
+    for layer in layers.values():
+        check_not_open(layer)
 
 
-def _files_of(scenes: Iterable[str], inputs: Iterable[Path | None]) -> set[Path]:
-    """All local files that are read, the sources of virtual rasters among them; links are followed."""
-    files = {path for path in inputs if path is not None}
-    for scene in scenes:
-        path = Path(scene)
-        if not path.exists():
-            continue  # a URL, or one that is complained of when its turn comes
-        files.add(path)
-        if path.suffix.lower() == ".vrt":
-            try:
-                with open_dataset(scene) as dataset:
-                    files.update(map(Path, dataset.files))
-            except UserError:
-                continue
-        files.update(path.with_name(path.name + end) for end in (".aux.xml", ".ovr", ".msk"))
-    return {path.resolve() for path in files}
+def _beside(layer: Path) -> Iterator[Path]:
+    """All that is written for a layer."""
+    journal = journal_path(layer)
+    yield layer
+    if layer.suffix.lower() in ON_A_MAP:
+        yield layer.with_suffix(".qml")
+    yield from (picture_path(layer), overview_path(layer), journal, lock_path(journal))
 
 
-def _not_ours(path: Path) -> str:
+def _why_not(path: Path) -> str:
     """Why a file is not to be replaced; empty where fsod wrote it and nobody has worked on it since."""
-    try:
-        ours, judged = _READERS[path.suffix.lower()](path)
-    # each library that reads a format has errors of its own, and none reads as fsod's
-    except (ValueError, LookupError, TypeError, AttributeError, OSError, RuntimeError, SyntaxError):
-        ours, judged = False, False
-    if not ours:
-        return "was not written by `fsod predict`"
-    return "holds verdicts" if judged else ""
+    judged = False
+
+    def is_own(path: Path) -> bool:
+        nonlocal judged
+        own, judged = _READERS[path.suffix.lower()](path)
+        return own
+
+    return not_by("predict", is_own)(path) or ("holds verdicts" if judged else "")
 
 
 def _geojson(path: Path) -> tuple[bool, bool]:

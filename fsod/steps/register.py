@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +17,10 @@ from fsod.engine.dashboard import free_port
 from fsod.engine.tracking import open_run
 from fsod.engine.tracking_store import mlflow_errors, tracking_uri
 from fsod.errors import UserError
+from fsod.files import held
 from fsod.geo.windows import window_grid
 from fsod.packages import pinned
+from fsod.progress import say
 from fsod.steps.searcher import load_searcher
 from fsod.store.class_bank import checkpoint_of
 
@@ -58,9 +60,12 @@ def register_model(
         "bank_sha256": searcher.bank_sha256,
     }
     config = plan.model_dump(mode="json", exclude=OF_ONE_SEARCH)
-    with open_run(
-        database=database, experiment=EXPERIMENT, run_name=name, params=config, tags={"stage": "register", **facts}
-    ) as run:
+    with (
+        held(database.with_name(f".{database.name}.register.fsod-lock"), database),
+        open_run(
+            database=database, experiment=EXPERIMENT, run_name=name, params=config, tags={"stage": "register", **facts}
+        ) as run,
+    ):
         import mlflow
 
         uri = tracking_uri(database)
@@ -130,8 +135,16 @@ def _signature() -> ModelSignature:
     )
 
 
-def serve_model(name: str, alias: str, scenes: Path | None, port: int, timeout_s: int, database: Path) -> None:
-    """Becomes ``mlflow models serve`` for a registered model, on 127.0.0.1, in this environment.
+def serve_model(
+    name: str,
+    alias: str,
+    scenes: Path | None,
+    port: int,
+    timeout_s: int,
+    database: Path,
+    hosts: Sequence[str] = (),
+) -> None:
+    """Becomes MLflow's scoring server of a registered model, see ``guarded_server``, on 127.0.0.1.
 
     Args:
         name: of the registered model.
@@ -140,6 +153,7 @@ def serve_model(name: str, alias: str, scenes: Path | None, port: int, timeout_s
         port: where it is taken, the next free one.
         timeout_s: after this long a request is answered with status 504.
         database: of the registry; not used where ``MLFLOW_TRACKING_URI`` is set.
+        hosts: further names that requests may call this machine, as through a proxy.
 
     Raises:
         UserError: no such model, no such folder, no free port.
@@ -153,16 +167,15 @@ def serve_model(name: str, alias: str, scenes: Path | None, port: int, timeout_s
         MlflowClient(tracking_uri=uri).get_model_version_by_alias(name, alias)
     free = free_port(port)
     if free != port:
-        print(f"port {port} is taken, {free} is free")
-    print(f"serving models:/{name}@{alias} at http://{HOST}:{free}/invocations   (Ctrl-C stops it)", flush=True)
+        say(f"port {port} is taken, {free} is free")
+    say(f"serving models:/{name}@{alias} at http://{HOST}:{free}/invocations   (Ctrl-C stops it)")
     environment = os.environ | {
         "MLFLOW_TRACKING_URI": uri,
-        # MLflow starts uvicorn by its name
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+        "MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT": str(timeout_s),
+        "FSOD_MODEL": f"models:/{name}@{alias}",
+        "FSOD_HOSTS": ",".join([HOST, "localhost", *hosts]),
     }
     if scenes is not None:
         environment["FSOD_SCENES"] = str(scenes.resolve())
-    options = {"-m": f"models:/{name}@{alias}", "--host": HOST, "--port": free, "--timeout": timeout_s}
-    words = [str(word) for pair in options.items() for word in pair]
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local", "--workers", "1", *words]
-    os.execve(sys.executable, command, environment)
+    server = ["-m", "uvicorn", "--host", HOST, "--port", str(free), "fsod.steps.guarded_server:app"]
+    os.execve(sys.executable, [sys.executable, *server], environment)

@@ -26,10 +26,14 @@ from fsod.engine.pretrain import SHAPING as PRETRAIN_SHAPING
 from fsod.engine.pretrain import pretrain
 from fsod.engine.run_paths import RunPaths
 from fsod.errors import UserError
+from fsod.files import held
 from fsod.progress import console, progress_bar
 from fsod.steps.records import hashes, log_folder, log_shots, observer, tracked, unobserved
 from fsod.store.checkpoint import CheckpointHeader, load_checkpoint, read_header
 from fsod.store.class_bank import save_bank
+
+SHEET_MARK = "fsod examples"
+"""Text of the pictures beside banks."""
 
 
 def prepare_data(settings: RunSettings, source: Path | None) -> dict[str, Any]:
@@ -90,11 +94,16 @@ def _train_once(
     with joined(machine.device):
         if checkpoint.is_file():
             _check_settings(checkpoint, settings, shaping)
+            if is_first():
+                files[1].unlink(missing_ok=True)  # of a run that was killed just before it was done
             return {"checkpoint": str(checkpoint), "seconds": 0.0}
         folders, started = [load_folder(path) for path in data], time.perf_counter()
         train = partial(train, settings, *folders, machine, *files)
         if is_first():
-            with tracked(settings, stage, settings.run_dir / f"{stage}.mlflow") as run:
+            with (
+                held(settings.run_dir / f".{stage}.fsod-lock", checkpoint),
+                tracked(settings, stage, settings.run_dir / f"{stage}.mlflow") as run,
+            ):
                 for folder in folders:
                     log_folder(run, stage, folder)
                 with progress_bar(stage, optim.steps) as bar:
@@ -137,7 +146,10 @@ def run_finetune(settings: RunSettings, k: int, seed: int) -> dict[str, Any]:
         files = (paths.finetuned(k, seed), paths.finetune_state(k, seed))
         started = time.perf_counter()
         if is_first():
-            with tracked(settings, "finetune", paths.finetune_run(k, seed), shots=k) as run:
+            with (
+                held(files[0].with_name(".fsod-lock"), files[0].parent),
+                tracked(settings, "finetune", paths.finetune_run(k, seed), shots=k) as run,
+            ):
                 log_folder(run, "query", only_shots(train, shots))
                 log_shots(run, shots, paths.shots(k, seed))
                 run.log_image(support_sheet(train, shots, settings.episodes.support_px, paths.shots(k, seed).parent))
@@ -177,4 +189,4 @@ def support_sheet(folder: CocoFolder, shots: ShotList, support_px: int, where: P
 def write_examples(path: Path, examples: Examples, columns: int) -> None:
     """A contact sheet of support crops, each under its class."""
     pairs = [(crop.rgb, name) for name, crops in examples.items() for crop in crops]
-    write_png(path, contact_sheet([rgb for rgb, _ in pairs], [name for _, name in pairs], columns=columns))
+    write_png(path, contact_sheet([rgb for rgb, _ in pairs], [name for _, name in pairs], columns=columns), SHEET_MARK)

@@ -154,7 +154,7 @@ def read_bank(path: Path) -> ClassBank:
 
     Of a checkpoint, the classes that it has learned.
     """
-    if _is_checkpoint(path):
+    if is_checkpoint(path):
         bank = replace(learned_bank(load_checkpoint(path)), checkpoint=path.name)
         if not bank.class_names:
             raise UserError(f"{path}: weights that have learned no class; enroll examples with `fsod enroll` first")
@@ -188,7 +188,7 @@ def load_bank(path: Path, detector: Detector) -> ClassBank:
 
 def checkpoint_of(path: Path) -> Path:
     """The file of the weights that a bank was made for; UserError if the bank does not say or it is not there."""
-    if _is_checkpoint(path):
+    if is_checkpoint(path):
         return path
     name = read_header(path, BankHeader).checkpoint
     if name == "shipped":
@@ -198,5 +198,6 @@ def checkpoint_of(path: Path) -> Path:
     return path.parent / name
 
 
-def _is_checkpoint(path: Path) -> bool:
+def is_checkpoint(path: Path) -> bool:
+    """Whether a file that can be read as a bank holds its weights as well; UserError if it is neither."""
     return read_any_header(path, BankHeader.WHAT).get("format") == CheckpointHeader.FORMAT

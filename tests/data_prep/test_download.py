@@ -230,7 +230,7 @@ def test_pieces_that_do_not_fit_are_fetched_afresh(
 ) -> None:
     archives = tmp_path / "out" / "archives"
     archives.mkdir(parents=True)
-    (archives / "images.zip.part").write_bytes(b"x" * length)
+    (archives / ".images.zip.fsod-part").write_bytes(b"x" * length)
     download(replace(data_set, files=data_set.files[:1]), tmp_path / "out")
     assert [line.split()[2] for line in server.requests()] == [f"bytes={length}-", "-"]
 

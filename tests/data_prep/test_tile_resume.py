@@ -57,7 +57,7 @@ def test_killed_half_way_and_run_again_gives_the_bytes_of_an_undisturbed_run(
     assert not out.exists()
     finished = sorted((part(out) / "images").glob("*.png"))
     assert abs(len(finished) - DIES_AT_TILE) <= THREADS
-    assert list((part(out) / "images").glob("*.part"))
+    assert list((part(out) / "images").glob("*.fsod-part"))
     written_at = {path.name: path.stat().st_mtime_ns for path in finished}
 
     reads = Mock(wraps=read_image)

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import fsod
 from fsod.engine.origin import origin
 from fsod.engine.tracked_run import Run, metric_name
 from fsod.engine.tracking import open_run
+from fsod.engine.tracking_store import create_store
 from fsod.errors import UserError
 
 SETTINGS = {"name": "a study", "loss": {"box": 3.0}, "novel": ["ship"]}
@@ -228,3 +230,14 @@ def test_a_run_names_the_commit_of_its_own_checkout_only(
 def test_mlflow_is_imported_only_when_a_run_is_opened() -> None:
     program = "import sys, fsod.engine.tracking, fsod.engine.dashboard; sys.exit('mlflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_a_database_of_something_else_gets_no_tables(tmp_path: Path) -> None:
+    database = tmp_path / "project.gpkg"
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("CREATE TABLE roads (id)")
+        connection.commit()
+    before = database.read_bytes()
+    with pytest.raises(UserError, match=r"project\.gpkg: is a database of something else"):
+        create_store(database)
+    assert database.read_bytes() == before

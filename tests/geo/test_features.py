@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import geopandas
@@ -65,3 +67,50 @@ def test_few_of_many_are_named() -> None:
     raise_refused(Path("a"), {})
     with pytest.raises(UserError, match=r"^a: feature 1, 3, 4 and 1 more: no class$"):
         raise_refused(Path("a"), {1: "no class", 2: "no area", 3: "no class", 4: "no class", 5: "no class"})
+
+
+def test_a_geopackage_does_nothing_but_be_read(tmp_path: Path) -> None:
+    """Views are layers, triggers are not pulled, extensions that nobody knows keep nobody from the boxes."""
+    path = tmp_path / "a.gpkg"
+    BOXES.to_file(path, layer="a")
+    with closing(sqlite3.connect(path)) as file:
+        file.executescript(
+            """
+            CREATE VIEW only_b AS SELECT fid, geom, kind FROM a WHERE kind = 'b';
+            INSERT INTO gpkg_contents (table_name, data_type, identifier, srs_id) VALUES ('only_b', 'features', 'b', 4326);
+            INSERT INTO gpkg_geometry_columns VALUES ('only_b', 'geom', 'POLYGON', 4326, 0, 0);
+            CREATE TABLE pulled (what);
+            CREATE TRIGGER one INSTEAD OF INSERT ON only_b BEGIN INSERT INTO pulled VALUES ('insert'); END;
+            CREATE TRIGGER two BEFORE UPDATE ON gpkg_contents BEGIN INSERT INTO pulled VALUES ('update'); END;
+            CREATE TABLE IF NOT EXISTS gpkg_extensions (table_name, column_name, extension_name, definition, scope);
+            INSERT INTO gpkg_extensions VALUES ('a', 'geom', 'evil_ext', 'http://127.0.0.1:9/', 'read-write');
+            """
+        )
+    before = path.read_bytes()
+    assert read_frame(path, "only_b")["kind"].tolist() == ["b"]
+    assert read_frame(path, "a")["kind"].tolist() == ["a", "b"]
+    with pytest.raises(UserError, match=r"has several layers; name one of a, only_b"):
+        read_frame(path, None)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT x AS fid, NULL AS geom, x AS kind FROM n",
+        "SELECT load_extension('/tmp/evil.so') AS fid, geom, kind FROM a",
+        "SELECT fid, geom, kind FROM nowhere",
+    ],
+    ids=["without end", "extension", "of nothing"],
+)
+def test_a_view_that_cannot_be_read_keeps_nobody_from_the_layer(tmp_path: Path, view: str) -> None:
+    path = tmp_path / "a.gpkg"
+    BOXES.to_file(path, layer="a")
+    with closing(sqlite3.connect(path)) as file:
+        file.execute(f"CREATE VIEW v AS {view}")
+        file.execute(
+            "INSERT INTO gpkg_contents (table_name, data_type, identifier, srs_id) VALUES ('v', 'features', 'v', 4326)"
+        )
+        file.execute("INSERT INTO gpkg_geometry_columns VALUES ('v', 'geom', 'POLYGON', 4326, 0, 0)")
+        file.commit()
+    assert read_frame(path, "a")["kind"].tolist() == ["a", "b"]

@@ -4,9 +4,12 @@ import contextlib
 import csv
 import io
 import json
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import geopandas
@@ -24,7 +27,7 @@ from rasterio.warp import transform as gdal_transform
 from fsod.boxes import Detections
 from fsod.errors import UserError
 from fsod.geo.georeference import Georeference
-from fsod.geo.layer_files import ON_A_MAP, check_layer_path, write_layer
+from fsod.geo.layer_files import ON_A_MAP, check_layer_path, check_not_open, write_layer
 from fsod.geo.scene import open_scene
 from fsod.geo.vector import Layer
 
@@ -353,3 +356,29 @@ def test_rasterio_and_pyproj_agree_on_the_crs(make_raster: Callable[..., Path]) 
     with rasterio.open(path) as dataset, open_scene(path) as scene:
         (lon,), (lat,) = gdal_transform(dataset.crs, "EPSG:4326", *[[v] for v in transform @ (50, 40)])
         np.testing.assert_allclose(scene.georeference.to_lonlat(np.array([[50.0, 40.0]])), [[lon, lat]], atol=1e-9)
+
+
+def test_a_geopackage_that_another_program_is_working_on_stays(tmp_path: Path) -> None:
+    """Its last changes lie in a file beside it, which would be put into the one that takes its place."""
+    path = tmp_path / "found.gpkg"
+    geopandas.GeoDataFrame({"a": ["mine"]}, geometry=[shapely.box(0, 0, 1, 1)], crs=4326).to_file(path, layer="roads")
+    check_not_open(path)
+    with closing(sqlite3.connect(path)) as elsewhere:
+        elsewhere.execute("PRAGMA journal_mode=WAL")
+        elsewhere.execute("UPDATE gpkg_contents SET description = 'new'")
+        elsewhere.commit()
+        with pytest.raises(UserError, match=r"found\.gpkg: is open in another program, such as QGIS; close it there"):
+            check_not_open(path)
+    check_not_open(path)
+    with closing(sqlite3.connect(path)) as later:
+        assert later.execute("SELECT description FROM gpkg_contents").fetchall() == [("new",)]
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", '=HYPERLINK("http://a","b")'])
+def test_a_class_is_no_formula_for_a_spreadsheet(tmp_path: Path, name: str) -> None:
+    path, found = tmp_path / "found.csv", layer(place("utm"))
+    write_layer(path, replace(found, class_names=(name, *found.class_names[1:]), scene=f"{name}.tif"))
+    rows = read_csv(path)
+    assert f"'{name}" in {row["class"] for row in rows}
+    assert {row["scene"] for row in rows} == {f"'{name}.tif"}
+    assert [float(row["x2_px"]) for row in rows] == found.detections.boxes_xyxy_px[:, 2].tolist(), "no number is a text"

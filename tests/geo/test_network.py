@@ -167,3 +167,34 @@ def test_what_is_named_by_its_url_or_allowed_is_fetched(
     with pytest.raises(UserError):
         read(mosaic(tmp_path / "mosaic.vrt", f"/vsicurl/{url}/allowed.tif"))
     assert asked()
+
+
+PYTHON = """
+import sys
+from fsod.geo.scene import open_scene
+with open_scene(sys.argv[1]) as scene:
+    scene.read_reduced(16)
+"""
+
+
+def test_a_raster_that_brings_python_does_not_run_it(tmp_path: Path) -> None:
+    """Not even where the user lets other programs do so."""
+    ran = tmp_path / "ran"
+    code = f"def f(a, out, *more, **named):\n    open({str(ran)!r}, 'w').close()\n    out[:] = 7\n"
+    with rasterio.open(tmp_path / "a.tif", "w", driver="GTiff", width=32, height=32, count=1, dtype="uint8") as file:
+        file.write(np.ones((1, 32, 32), np.uint8))
+    (tmp_path / "a.vrt").write_text(
+        '<VRTDataset rasterXSize="32" rasterYSize="32"><VRTRasterBand dataType="Byte" band="1" '
+        'subClass="VRTDerivedRasterBand"><PixelFunctionType>f</PixelFunctionType>'
+        "<PixelFunctionLanguage>Python</PixelFunctionLanguage>"
+        f"<PixelFunctionCode>{escape(code)}</PixelFunctionCode><SimpleSource>"
+        '<SourceFilename relativeToVRT="1">a.tif</SourceFilename><SourceBand>1</SourceBand></SimpleSource>'
+        "</VRTRasterBand></VRTDataset>"
+    )
+    told = os.environ | {"GDAL_VRT_ENABLE_PYTHON": "YES"}
+    done = subprocess.run(
+        [sys.executable, "-c", PYTHON, str(tmp_path / "a.vrt")], env=told, capture_output=True, text=True, check=False
+    )
+    assert not ran.exists()
+    assert "UserError" in done.stderr
+    assert "needs to be executed, but this has been explicitly disabled" in done.stderr

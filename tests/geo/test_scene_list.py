@@ -69,6 +69,14 @@ def test_layers_that_would_be_lost_are_refused(folder: Path) -> None:
         layer_paths(["x/a.tif", "y/a.tif"], Path("out"))
     with pytest.raises(UserError, match=r"names no known format"):
         layer_paths(["a.tif"], Path("{scene}.shp"))
-    (folder / "p.png").touch()
-    with pytest.raises(UserError, match=r"written over the scene"):
-        layer_paths(["p.png"], folder / "p.geojson")
+
+
+@pytest.mark.parametrize("scene", ["../{here}/a.tif", "x/../a.tif", "{folder}/x/../a.tif", "a.tif", "./a.tif"])
+def test_the_name_of_the_parent_leads_out_of_no_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, scene: str
+) -> None:
+    monkeypatch.chdir(folder)
+    scene = scene.format(here=folder.name, folder=folder)
+    (layer,) = layer_paths([scene], Path("found/{parent}/{scene}.gpkg")).values()
+    assert layer == Path("found") / folder.name / "a.gpkg"
+    assert layer_paths([".."], Path("found/{scene}.gpkg"))[".."].parent == Path("found")

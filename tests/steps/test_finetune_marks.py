@@ -230,3 +230,13 @@ def test_a_damaged_scene_is_one_line_and_leaves_nothing(
     assert fsod(monkeypatch, "finetune", "--scene", scene, "--examples", examples, "--out", out) == 2
     assert "damaged or cut short" in capsys.readouterr().err
     assert {path.name for path in tmp_path.iterdir()} == before
+
+
+def test_a_folder_of_the_user_is_not_emptied(tmp_path: Path) -> None:
+    scene, own = write_scene(tmp_path / "s.png"), tmp_path / "D.safetensors.unfinished"
+    own.mkdir()
+    (own / "notes.txt").write_text("mine")
+    for restart in (False, True):
+        with pytest.raises(UserError, match=r"D\.safetensors\.unfinished: is not of a training"):
+            finetune_marks(SHIPPED, [marks_on(scene)], tmp_path / "D.safetensors", minutes=1, restart=restart)
+    assert (own / "notes.txt").read_text() == "mine"

@@ -250,9 +250,11 @@ def test_the_alias_moves_and_a_bad_name_is_refused(registered: str, folder: Path
         register_model(bank, None, "no/slash", "champion", PLAN, database)
 
 
-def post(url: str, body: object) -> tuple[int, str]:
-    """Status and text of an answer."""
-    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+def post(url: str, body: object, host: str | None = None) -> tuple[int, str]:
+    """Status and text of an answer to a request, which may call the server by another name."""
+    content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+    headers = {"Content-Type": "application/json"} | ({} if host is None else {"Host": host})
+    request = urllib.request.Request(url, content, headers)
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, answer.read().decode()
@@ -284,6 +286,18 @@ def test_the_server_answers_refuses_and_stays_up(registered: str, folder: Path, 
             status, text = post(url, {"dataframe_records": [bad]})
             assert status == 400
             assert json.loads(text)["message"]
+        for unreadable in (
+            "[" * 100_000,
+            '{"a":' * 100_000,
+            f'{{"dataframe_records": [{"9" * 5000}]}}',
+            "[]",
+            "7",
+            "{",
+        ):
+            assert 400 <= post(url, unreadable)[0] < 500, unreadable[:40]
+        for host in ("evil.example", "evil.example:5741", "127.0.0.1.evil.example", "[::1]:5741"):
+            assert post(url, good, host) == (400, "Invalid host header")
+        assert post(url, good, "localhost:5741")[0] == 200
         status, text = post(url, good)
         assert status == 200
         image, scene = json.loads(text)["predictions"]
