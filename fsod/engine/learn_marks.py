@@ -5,9 +5,8 @@ weights, so that the mean of their weights is a detector that knows all marks an
 Wortsman et al. 2022, arXiv 2203.05482, section 2). What each finds of the marks that it has not seen tells what the
 scores are worth.
 
-Marks are few and stand among objects that nobody has marked, and next to no background is vouched for. So a twin looks at
-the scenes now and then, and goes on with what it is sure of (``View.looked_at``): before its first step where the weights
-that it starts from know the class, and after a part of its steps.
+Marks are few and stand among objects that nobody has marked. So a twin first learns the marks and the background that the
+analyst vouches for. Then it looks at the scenes, and goes on with what it is sure of (``View.looked_at``), twice.
 """
 
 from __future__ import annotations
@@ -50,12 +49,9 @@ LEAST_STEPS, MOST_STEPS = 60, 200
 LEFT_OUT = 0.1
 """Of the marks of a class, by each twin. Of fewer than five marks none is."""
 
-LOOKS = ((0.0, 1), (0.35, 2), (0.55, 5), (0.75, 10))
+LOOKS = ((0.35, 2), (0.55, 5), (0.75, 10))
 """After which shares of its steps a twin looks at the scenes, and how many objects for each mark it may take from them: few at
 first, as what is learned from a mistake is found again with a better score."""
-
-RECOGNISED = 0.1
-"""Mean score of the marks from which on a detector knows a class. What one does not see that does not know it, may be there."""
 
 DOUBTFUL = 0.4
 """What is found with less than this share of the score that is worth showing is background."""
@@ -247,7 +243,7 @@ def worth_showing(mark_scores: NDArray[np.float64]) -> NDArray[np.float64]:
 def look(
     detector: Detector, views: Sequence[View], trusted: int, settings: EvaluateSettings, machine: Machine
 ) -> list[View]:
-    """The views with what a detector is sure of, one way or the other; see ``View.looked_at``. It must know all classes.
+    """The views with what a detector is sure of, one way or the other; see ``View.looked_at``.
 
     Args:
         detector: that looks.
@@ -258,10 +254,7 @@ def look(
     """
     detect = searching(detector, settings, machine, LOOK_FLOOR)
     found = [detect(view.rgb[None])[0] for view in views]
-    marks_found = _mark_scores(views, found, len(detector.learned_bias))
-    if marks_found.min() < RECOGNISED:
-        return list(views)
-    worth = worth_showing(marks_found)
+    worth = worth_showing(_mark_scores(views, found, len(detector.learned_bias)))
     likely = worth.copy()
     scores, class_ids = (np.concatenate([getattr(own, part) for own in found]) for part in ("scores", "class_ids"))
     marked = np.concatenate([view.class_ids for view in views])
