@@ -95,8 +95,9 @@ bench-scenes: $(INSTALLED) ## what going over scenes costs, beside SAHI too: DAT
 	$(PIP) install -q -c $(CONSTRAINTS) -e '.[bench]'
 	.venv/bin/python -m experiments.bench_scenes.bench --data "$(DATA)" --bank "$(BANK)" $(weights)
 
+# Two processes with one thread each: threads of two processes on two cores wait for each other.
 test: lint ## lint, types and tests
-	.venv/bin/pytest
+	OMP_NUM_THREADS=1 .venv/bin/pytest -n 2 --dist worksteal
 
 lint: $(INSTALLED) ## style and types
 	.venv/bin/ruff check

@@ -97,7 +97,7 @@ def test_scenes() -> None:
 
 
 def test_test_lints_before_it_tests() -> None:
-    assert commands("test") == ["ruff check", "ruff format --check", "mypy", "pytest"]
+    assert commands("test") == ["ruff check", "ruff format --check", "mypy", "pytest -n 2 --dist worksteal"]
 
 
 @pytest.fixture

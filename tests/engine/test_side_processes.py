@@ -59,13 +59,16 @@ def test_what_a_training_raises_arrives(tmp_path: Path) -> None:
         train_side_by_side(trainings, CPU, lambda *_: None, lambda: False)
 
 
-def be_killed(tell: Tell) -> None:
+def be_killed(once_there: Path, tell: Tell) -> None:
+    while not once_there.exists():
+        time.sleep(0.01)
     tell(1, 2)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_killed_process_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    other = tmp_path / "other"
     with pytest.raises(UserError, match=r"status -9 .* the same command goes on"):
-        train_side_by_side([be_killed, partial(count, tmp_path / "other", 500)], CPU, lambda *_: None, lambda: False)
-    assert int((tmp_path / "other").read_text()) < 500
+        train_side_by_side([partial(be_killed, other), partial(count, other, 500)], CPU, lambda *_: None, lambda: False)
+    assert int(other.read_text()) < 500
