@@ -16,6 +16,7 @@ from data_prep.voc import prepare_voc
 from fsod.data.coco import load_folder, read_image, read_rgb
 from fsod.errors import UserError
 from fsod.geo.scene import open_scene
+from tests.command import fsod
 from tests.painted import voc_xml, write
 
 WIDTH, HEIGHT = 50, 30
@@ -49,6 +50,40 @@ def test_a_georeferenced_jpeg_keeps_its_gsd(tmp_path: Path) -> None:
     picture = open_picture(tmp_path / "a.jpg")
     assert picture.gsd_m == pytest.approx(0.3 / 0.9996, rel=1e-4)
     assert picture.rgb is None, "the file goes as it is"
+
+
+def test_a_georeferenced_jpeg_of_a_data_set_keeps_its_gsd(tmp_path: Path) -> None:
+    source, out = tmp_path / "set", tmp_path / "out"
+    (source / "images").mkdir(parents=True)
+    (source / "labels").mkdir()
+    (source / "classes.txt").write_text("ship\n")
+    for stem in ("a", "b"):
+        Image.fromarray(RGB).save(source / "images" / f"{stem}.jpg")
+        (source / "labels" / f"{stem}.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    (source / "images" / "a.jgw").write_text("0.3\n0\n0\n-0.3\n500000\n5000000\n")
+    (source / "images" / "a.jpg.aux.xml").write_text("<PAMDataset><SRS>EPSG:32633</SRS></PAMDataset>")
+    assert fsod("data", "prepare", "yolo", source, out) == 0
+    first, second = load_folder(out).images
+    assert first.gsd_m == pytest.approx(0.3 / 0.9996, rel=1e-4)
+    assert second.gsd_m is None
+
+
+@pytest.mark.parametrize(
+    ("driver", "bands", "bits"),
+    [*(("GTiff", bands, bits) for bands in (1, 3) for bits in range(1, 8)), *(("PNG", 1, bits) for bits in (1, 2, 4))],
+)
+def test_fewer_than_8_bits_are_as_bright_as_they_mean(tmp_path: Path, driver: str, bands: int, bits: int) -> None:
+    most = 2**bits - 1
+    pixels = np.random.default_rng(bits).integers(0, most + 1, (bands, 40, 60)).astype(np.uint8)
+    path = tmp_path / {"GTiff": "a.tif", "PNG": "a.png"}[driver]
+    shape: dict[str, Any] = {"width": 60, "height": 40, "count": bands, "dtype": "uint8", "nbits": bits}
+    with rasterio.open(path, "w", driver=driver, **shape) as file:
+        file.write(pixels)
+    expected = np.rint(np.broadcast_to(pixels, (3, 40, 60)) * (255 / most)).transpose(1, 2, 0)
+    picture = open_picture(path)
+    shown = picture.rgb if picture.rgb is not None else np.asarray(Image.open(path).convert("RGB"))
+    assert (shown == expected).all()
+    assert (seen_in_a_scene(path) == expected).all()
 
 
 @pytest.mark.parametrize(

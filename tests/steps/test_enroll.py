@@ -24,6 +24,7 @@ from fsod.geo.vector import Layer
 from fsod.model.detector import Detector
 from fsod.steps.enroll import enroll, refine_files
 from fsod.steps.examples import examples_in_folder, examples_on_scenes
+from fsod.steps.folder_shots import marks_in_folder
 from fsod.store.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from fsod.store.class_bank import ClassBank, checkpoint_of, load_bank, read_bank
 from tests.made_folder import make_folder
@@ -160,6 +161,10 @@ def test_mistakes_with_a_folder(weights: Path, tmp_path: Path) -> None:
     draw_shots(folder.select(["005", "006"]), ["square"], 3, 1).save(shots)
     with pytest.raises(UserError, match=r"shots\.json: box \d+ is not a 'square' among the images chosen"):
         examples_in_folder(folder.root, shots, [], [], 3, 0, train)
+    with pytest.raises(UserError, match="has test images, from which no example may come"):
+        marks_in_folder(folder.root, None, ["cross"], [], 2, 0)
+    marks = marks_in_folder(folder.root, None, ["cross"], [], 8, 0, train)
+    assert {one.path.stem for one in marks} == set(read_ids(train))
     assert not out.exists()
 
 
