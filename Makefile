@@ -96,8 +96,9 @@ bench-scenes: $(INSTALLED) ## what going over scenes costs, beside SAHI too: DAT
 	.venv/bin/python -m experiments.bench_scenes.bench --data "$(DATA)" --bank "$(BANK)" $(weights)
 
 # Two processes with one thread each: threads of two processes on two cores wait for each other.
+test: export OMP_NUM_THREADS := 1
 test: lint ## lint, types and tests
-	OMP_NUM_THREADS=1 .venv/bin/pytest -n 2 --dist worksteal
+	.venv/bin/pytest -n 2 --dist worksteal
 
 lint: $(INSTALLED) ## style and types
 	.venv/bin/ruff check
