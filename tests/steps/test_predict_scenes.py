@@ -307,15 +307,21 @@ def test_further_passes_at_reduced_scales(bank: Path, tmp_path: Path, capsys: py
 
 
 def test_nothing_found_says_how_much_was_missing(bank: Path, tmp_path: Path) -> None:
-    scene, out = make_scene(tmp_path / "s.tif"), tmp_path / "o.geojson"
-    (said,) = predict(bank, out, scene, "--score", "0.999")["warnings"]
+    scene, out, report = make_scene(tmp_path / "s.tif"), tmp_path / "o.geojson", tmp_path / "r.json"
+
+    def predict_from(score: str) -> dict[str, Any]:
+        command = ("predict", scene, "--bank", bank, "--out", out, *SMALL, "--score", score, "--json", report)
+        assert fsod(*command) == 0
+        return json.loads(report.read_text())
+
+    (said,) = predict_from("0.999")["warnings"]
     told = re.fullmatch(
         r".*s\.tif: nothing found in 25 windows; the best score is ([\d.]+), of (boat|car), which is shown from 0.999 on "
         r"\(--score ([\d.]+) shows it\)",
         said,
     )
     assert told
-    result = predict(bank, out, scene, "--score", told[3])
+    result = predict_from(told[3])
     assert sum(result["found"].values()) >= 1
     assert result["warnings"] == []
     best = geopandas.read_file(out)["score"].max()
