@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyogrio
 import shapely
 
 from data_prep.content import content_of
@@ -36,6 +35,8 @@ class LabelSettings:
         window_px: longest side of an image.
         overlap_px: what neighbouring windows share; objects up to this size are whole in at least one.
         skip_bad: leave out what cannot be used and list it in the card instead of stopping.
+        bands: of the scenes, one or three band numbers, from 1, to show as RGB; by their own words if None.
+        nodata: value that stands for nothing, see ``open_scene``.
     """
 
     attribute: str
@@ -44,6 +45,8 @@ class LabelSettings:
     window_px: int = 2048
     overlap_px: int = 256
     skip_bad: bool = False
+    bands: tuple[int, ...] | None = None
+    nodata: float | None = None
 
     def __post_init__(self) -> None:
         if not 64 <= self.window_px <= MAX_WINDOW_PX:
@@ -85,7 +88,7 @@ def label_fingerprint(
     Raises:
         UserError: a file of a scene cannot be read.
     """
-    content = hashlib.sha256(f"labels 2 {settings} {[(p.place(), p.why) for p in problems]}".encode())
+    content = hashlib.sha256(f"labels 3 {settings} {[(p.place(), p.why) for p in problems]}".encode())
     for layer in layers:
         crs = layer.geometry.crs and layer.geometry.crs.to_wkt()
         content.update(f" {crs} {layer.class_names} {layer.features.tolist()} ".encode())
@@ -122,21 +125,6 @@ def read_layers(items: list[Item], settings: LabelSettings, problems: list[Probl
             problems += [Problem(path, f"feature {i}: {why}") for i, why in layer.refused.items()]
         raise_first(problems, settings)
     return layers
-
-
-def assumed_encoding(layer: LabelLayer) -> list[str]:
-    """A warning where a Shapefile does not say how its texts are encoded, and the classes show that it matters."""
-    path = layer.path
-    sidecars = {part.suffix.lower() for part in path.parent.iterdir() if part.stem == path.stem}
-    strange = [name for name in layer.class_names if not name.isascii()]
-    if path.suffix.lower() != ".shp" or ".cpg" in sidecars or not strange:
-        return []
-    encoding = pyogrio.read_info(path)["encoding"]
-    warning = (
-        f"{path}: does not say how its texts are encoded; read as {encoding}, which gives a class {strange[0]!r}; "
-        f"if that is wrong write the right encoding, as UTF-8, into {path.with_suffix('.cpg').name}"
-    )
-    return [warning]
 
 
 def as_problem(path: Path, error: UserError) -> Problem:

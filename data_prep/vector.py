@@ -30,7 +30,6 @@ from data_prep.folder import count_classes, finished_card, folder_under_construc
 from data_prep.label_files import (
     LabelSettings,
     as_problem,
-    assumed_encoding,
     label_fingerprint,
     pair_scenes,
     raise_first,
@@ -38,10 +37,12 @@ from data_prep.label_files import (
 )
 from data_prep.source import Item, Problem
 from data_prep.tile_grid import Tile, cut_tiles
+from fsod.boxes import intersection_px
 from fsod.data.coco import ImageRecord
 from fsod.errors import UserError
 from fsod.geo.blank import is_blank
-from fsod.geo.labels import LabelLayer, outside
+from fsod.geo.labels import LabelLayer, assumed_encoding, outside
+from fsod.geo.misplaced import why_misplaced
 from fsod.geo.scene import Scene, open_scene
 
 MIN_KEPT_AREA = 0.5
@@ -59,7 +60,8 @@ class _Plan:
         labels: the file of its labels.
         numbers: of the file's labels, that lie on it.
         first_id: what to add to a label's number in its file for the number of its object.
-        tiles: its windows.
+        tiles: its windows, but those that show a label which could not be read.
+        left_out: how many of these there are.
     """
 
     scene: Scene
@@ -68,13 +70,15 @@ class _Plan:
     numbers: NDArray[np.int64]
     first_id: int
     tiles: list[Tile]
+    left_out: int
 
 
 def prepare_labels(scenes: Path, labels: Path, out: Path, settings: LabelSettings) -> dict[str, Any]:
     """Reads labelled scenes and writes a prepared folder.
 
     All or nothing: ``out`` appears when it is complete. If it is there already, made from the same content, nothing is
-    done. What is to be seen on a scene without a label counts as background.
+    done. What is to be seen on a scene without a label counts as background. So a window is left out if a label lies in it that
+    ``skip_bad`` passes over.
 
     Args:
         scenes: a raster, or a folder of them.
@@ -102,6 +106,12 @@ def prepare_labels(scenes: Path, labels: Path, out: Path, settings: LabelSetting
     if card := finished_card(out, fingerprint):
         return card
     jobs = [(plan, tile) for plan in plans for tile in plan.tiles]
+    if not jobs:
+        first = next(problem for problem in problems if problem.path in layers)
+        raise UserError(
+            f"{first.place()}: {first.why}, and every window shows a label that cannot be used, so nothing is left; mend the "
+            "labels, or cut smaller windows (--window-px)"
+        )
     with folder_under_construction(out) as folder:
         entries = in_threads(lambda job: _write_window(*job, folder / "images", settings), jobs, "reading scenes")
         problems += [entry for entry in entries if isinstance(entry, Problem)]
@@ -116,6 +126,7 @@ def prepare_labels(scenes: Path, labels: Path, out: Path, settings: LabelSetting
             "scenes": len(plans),
             "images": len(coco["images"]),
             "blank_windows_left_out": entries.count(None),
+            "windows_with_unread_labels_left_out": sum(plan.left_out for plan in plans),
             "objects": len(objects),
             "objects_in_no_image": sorted(objects - {a["source_id"] for a in coco["annotations"]}),
             "boxes": len(coco["annotations"]),
@@ -155,14 +166,18 @@ def _plan_all(
         if there:
             away = ~np.isin(layer.numbers, np.concatenate([plan.numbers for plan in there]))
             why = outside(there[0].scene) if len(there) == 1 else f"lies outside all {len(there)} scenes"
+            if away.any():
+                why += next(filter(None, (why_misplaced(layer.geometry, plan.scene) for plan in there)), "")
             problems += [Problem(path, f"feature {i}: {why}") for i in np.unique(layer.features[away]).tolist()]
     raise_first(problems, settings)
     return plans
 
 
 def _plan(item: Item, layer: LabelLayer, first_id: int, class_ids: dict[str, int], settings: LabelSettings) -> _Plan:
-    with open_scene(item.image) as scene:
+    with open_scene(item.image, bands=settings.bands, nodata=settings.nodata) as scene:
         placed = layer.place(scene)
+        # as far as half an object reaches that is sure to be whole in some window
+        unread = layer.unread_on(scene, max(1.0, settings.overlap_px / 2))
     classes = np.array([class_ids[name] for name in placed.class_names], dtype=np.int64)
     enough = placed.visible >= MIN_KEPT_AREA
     record = ImageRecord(
@@ -178,7 +193,15 @@ def _plan(item: Item, layer: LabelLayer, first_id: int, class_ids: dict[str, int
         cut_class_ids=classes[~enough],
     )
     tiles = cut_tiles(record, settings.window_px, settings.overlap_px, MIN_KEPT_AREA)
-    return _Plan(scene, record, layer.path, placed.numbers, first_id, tiles)
+    known = [tile for tile in tiles if not _shows(tile, unread)]
+    return _Plan(scene, record, Path(layer.path), placed.numbers, first_id, known, len(tiles) - len(known))
+
+
+def _shows(tile: Tile, boxes_xyxy_px: NDArray[np.float64]) -> bool:
+    """Whether a tile shows anything of boxes (m, 4) of the scene."""
+    x, y, width, height = tile.xywh_px
+    frame = np.array([[x, y, x + width, y + height]], np.float64)
+    return bool((intersection_px(frame, boxes_xyxy_px) > 0).any())
 
 
 def _write_window(plan: _Plan, tile: Tile, folder: Path, settings: LabelSettings) -> dict[str, Any] | Problem | None:

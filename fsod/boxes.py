@@ -21,11 +21,13 @@ class Detections:
         boxes_xyxy_px: (n, 4) float64, pixels.
         scores: (n,) float32 in 0..1.
         class_ids: (n,) int64, index into the class names of whoever made the detections.
+        missed: of nothing at all, the best score that there was and its class id, where whoever made the detections says so.
     """
 
     boxes_xyxy_px: NDArray[np.float64]
     scores: NDArray[np.float32]
     class_ids: NDArray[np.int64]
+    missed: tuple[float, int] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.boxes_xyxy_px)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import logging
 import sys
+import warnings
 from json import dumps as as_json
 from pathlib import Path
 from typing import Annotated
@@ -30,7 +32,7 @@ from fsod.cli.examples import (
     weights_of,
 )
 from fsod.cli.finetune import finetune_command
-from fsod.cli.options import Config, Overrides, Seed, ShotsK, refuse, report
+from fsod.cli.options import Bands, Config, Nodata, Overrides, Seed, ShotsK, refuse, report
 from fsod.cli.outputs import (
     Json,
     Overwrite,
@@ -67,8 +69,13 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that has no umlauts
+    # what libraries say to programmers; what a user should know fsod says itself, with the file and what to do
+    logging.getLogger().addHandler(logging.NullHandler())
     try:
-        app()
+        with warnings.catch_warnings():
+            if not sys.warnoptions:  # python -W
+                warnings.simplefilter("ignore")
+            app()
     except (UserError, OSError) as error:
         print(f"fsod: {escaped(' '.join(str(error).splitlines()))}", file=sys.stderr)
         sys.exit(2 if isinstance(error, UserError) else 1)
@@ -174,13 +181,17 @@ def enroll_command(
     attribute: Attribute = "class",
     verdicts: Verdicts = None,
     layer: VectorLayer = None,
+    bands: Bands = None,
+    nodata: Nodata = None,
     learned: Annotated[bool, typer.Option(help="Also put in the classes that the checkpoint has learned.")] = False,
     overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
     """Take up classes without training, from boxes on GeoTIFFs or in a prepared folder (--class NAME -k 5, or --shots)."""
     may_write(json, overwrite, *bank_files(out))
-    files = read_examples(scene, examples, rivals, data, shots, names, shots_k, seed, attribute, verdicts, layer, ids)
+    files = read_examples(
+        scene, examples, rivals, data, shots, names, shots_k, seed, attribute, verdicts, layer, ids, bands, nodata
+    )
     from fsod.steps.enroll import enroll
 
     result = enroll(weights_of(config, checkpoint), files, out, learned=learned)

@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from fsod.cli.options import Config, Overrides, report
+from fsod.cli.options import Bands, Config, Nodata, Overrides, bands_in, report
 from fsod.cli.outputs import Json, Overwrite, check_report, may_write, paths_in, shot_list_file, write_result
 from fsod.config import load_settings
 from fsod.errors import UserError, nearest
+from fsod.progress import console
 
 data_app = typer.Typer(help="Prepare data sets.", no_args_is_help=True)
 
@@ -83,6 +84,8 @@ def data_labels(
     layer: Annotated[str | None, typer.Option(help="Of the vector file, where it has several.")] = None,
     window_px: Annotated[int, typer.Option(help="Larger scenes are cut into images of this side.")] = 2048,
     overlap_px: Annotated[int, typer.Option(help="What such images share.")] = 256,
+    bands: Bands = None,
+    nodata: Nodata = None,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out what cannot be used instead of stopping.")
     ] = False,
@@ -93,9 +96,12 @@ def data_labels(
     from data_prep.label_files import LabelSettings
     from data_prep.vector import prepare_labels
 
-    settings = LabelSettings(attribute, point_size_m, layer, window_px, overlap_px, skip_bad)
+    settings = LabelSettings(attribute, point_size_m, layer, window_px, overlap_px, skip_bad, bands_in(bands), nodata)
     may_write(json, overwrite)
-    report(prepare_labels(scenes, labels, out, settings), json)
+    card = prepare_labels(scenes, labels, out, settings)
+    for warning in card["warnings"]:
+        console.print(f"warning: {warning}")
+    report(card, json)
 
 
 @data_app.command("scenes")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fsod.cli.options import bands_in, refuse
 from fsod.config import load_settings
 from fsod.errors import UserError
 
@@ -14,10 +15,13 @@ if TYPE_CHECKING:
     from fsod.steps.examples import ExampleFiles
 
 ExampleScenes = Annotated[
-    list[Path] | None, typer.Option("--scene", help="A GeoTIFF that examples lie on; repeat it for each.")
+    list[str] | None,
+    typer.Option(
+        "--scene", help="A raster that examples lie on: a path, a URL, a name of GDAL's own; repeat it for each."
+    ),
 ]
 ExampleLabels = Annotated[
-    list[Path] | None,
+    list[str] | None,
     typer.Option(
         "--examples",
         help="Vector file of example boxes: GeoJSON, GeoPackage, Shapefile; repeat it for each, and for scenes without a "
@@ -33,7 +37,7 @@ Rivals = Annotated[
     ),
 ]
 Verdicts = Annotated[
-    list[Path] | None,
+    list[str] | None,
     typer.Option(
         "--verdicts",
         help="A layer that `fsod predict` wrote, with yes or no in its attribute verdict: yes is an example, no is told "
@@ -41,7 +45,7 @@ Verdicts = Annotated[
     ),
 ]
 Areas = Annotated[
-    list[Path] | None,
+    list[str] | None,
     typer.Option(
         "--area",
         help="Vector file of polygons in which every object of the classes is marked, so that the rest of them is "
@@ -74,8 +78,8 @@ Attribute = Annotated[str, typer.Option(help="Attribute that holds the class.")]
 
 
 def read_examples(
-    scenes: list[Path] | None,
-    labels: list[Path] | None,
+    scenes: list[str] | None,
+    labels: list[str] | None,
     rivals: list[str] | None,
     data: Path | None,
     shots: Path | None,
@@ -83,20 +87,32 @@ def read_examples(
     k: int | None,
     seed: int,
     attribute: str,
-    verdicts: list[Path] | None = None,
+    verdicts: list[str] | None = None,
     layer: str | None = None,
     ids: Path | None = None,
+    bands: str | None = None,
+    nodata: float | None = None,
 ) -> ExampleFiles:
     """The examples that the options name; UserError unless they are those of one of the two ways."""
     from fsod.steps.examples import examples_in_folder, examples_on_scenes
+    from fsod.steps.scene_marks import Seen
 
+    if data is not None:
+        refuse_seeing(bands, nodata)
     if data is not None and not (scenes or labels or verdicts or layer or (shots and k)):
         return examples_in_folder(data, shots, class_names or [], rivals or [], k or 10, seed, ids)
     if data is None and scenes and (labels or verdicts) and not (shots or class_names or k or ids):
-        not_these = [Path(name) for name in rivals or []]
-        return examples_on_scenes(scenes, labels or [], not_these, attribute, verdicts or [], layer)
+        seen = Seen(bands_in(bands), nodata)
+        return examples_on_scenes(scenes, labels or [], rivals or [], attribute, verdicts or [], layer, seen)
     raise UserError(
         "examples are either --scene and --examples or --verdicts, or --data with --class (and -k) or --shots, and --ids"
+    )
+
+
+def refuse_seeing(bands: str | None, nodata: float | None) -> None:
+    """UserError for options that say how scenes are seen, where there are none."""
+    refuse(
+        {"--bands": bands, "--nodata": nodata is not None}, "goes with --scene; images of --data are red, green, blue"
     )
 
 

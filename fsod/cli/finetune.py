@@ -23,9 +23,10 @@ from fsod.cli.examples import (
     Verdicts,
     Weights,
     read_examples,
+    refuse_seeing,
     weights_of,
 )
-from fsod.cli.options import Overrides, Seed, refuse, report
+from fsod.cli.options import Bands, Nodata, Overrides, Seed, bands_in, refuse, report
 from fsod.cli.outputs import Json, Overwrite, bank_files, detector_files, may_write, paths_in
 from fsod.config import load_settings
 from fsod.errors import UserError
@@ -55,6 +56,8 @@ def finetune_command(
     checkpoint: OtherWeights = None,
     attribute: Attribute = "class",
     layer: VectorLayer = None,
+    bands: Bands = None,
+    nodata: Nodata = None,
     minutes: Annotated[
         float | None, typer.Option(min=0.05, max=600, help="Time for the training, beside reading and writing [2].")
     ] = None,
@@ -87,6 +90,8 @@ def finetune_command(
             "--minutes": minutes,
             "--part": part,
             "--layer": layer,
+            "--bands": bands,
+            "--nodata": nodata is not None,
         }
         refuse({**own, "--restart": restart}, "goes with --out; a run (--config) draws its shots from its own data")
         _finetune_run(config, overrides, shots_k or 10, seed, json, overwrite)
@@ -100,7 +105,7 @@ def finetune_command(
         )
         may_write(json, overwrite, *bank_files(out))
         files = read_examples(
-            scene, examples, rivals, data, shots, names, shots_k, seed, attribute, verdicts, layer, ids
+            scene, examples, rivals, data, shots, names, shots_k, seed, attribute, verdicts, layer, ids, bands, nodata
         )
         from fsod.steps.enroll import refine_files
 
@@ -112,7 +117,7 @@ def finetune_command(
         from fsod.steps.finetune_marks import MINUTES, finetune_marks
         from fsod.steps.folder_shots import marks_in_folder
         from fsod.steps.kept_marks import earlier_marks
-        from fsod.steps.scene_marks import marks_on_scenes
+        from fsod.steps.scene_marks import Seen, band_rules, marks_on_scenes
 
         may_write(json, overwrite, *detector_files(out))
         weights = earlier or weights_of(config, checkpoint)
@@ -121,16 +126,20 @@ def finetune_command(
                 {"--scene": scene, "--examples": examples, "--area": area, "--verdicts": verdicts, "--layer": layer},
                 "and --data are two ways to give examples; take one",
             )
+            refuse_seeing(bands, nodata)
             marks = marks_in_folder(data, shots, names or [], rivals or [], shots_k or 10, seed, ids)
         else:
             refuse({"--shots": shots, "--class": names, "--ids": ids, "--shots-k": shots_k}, "goes with --data")
             if not (examples or verdicts or area):
                 raise UserError("nothing to learn: give --examples, --verdicts, or --data with --class or --shots")
-            scenes = scene or [one.path for one in earlier_marks(earlier)]
+            before = earlier_marks(earlier)
+            scenes = scene or [one.scene for one in before]
             if not scenes:
                 raise UserError("--scene: name the scene that the marks are on")
-            not_these = [Path(name) for name in rivals or []]
-            marks = marks_on_scenes(scenes, examples or [], not_these, area or [], verdicts or [], attribute, layer)
+            seen = Seen(bands_in(bands), nodata, band_rules(before))
+            marks = marks_on_scenes(
+                scenes, examples or [], rivals or [], area or [], verdicts or [], attribute, layer, seen
+            )
         result = finetune_marks(weights, marks, out, minutes=minutes or MINUTES, restart=restart)
     report(result, json, "predict", scene[0] if scene else "SCENE.tif", "--bank", out, "--out", "found.geojson")
     if "stopped" in result:

@@ -6,7 +6,7 @@ import os
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -17,7 +17,20 @@ from fsod.progress import say
 Config = Annotated[Path, typer.Option("--config", "-c", help="YAML file of the run.")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="Settings to change, section.key=value.")]
 ShotsK = Annotated[int, typer.Option("--shots-k", "-k", min=1, help="Boxes a class.")]
+Bands = Annotated[
+    str | None,
+    typer.Option("--bands", help="Bands to see as red, green, blue: 4,3,2; by the raster's own words if not given."),
+]
+Nodata = Annotated[
+    float | None,
+    typer.Option(
+        "--nodata",
+        help="The value that stands for no pixel, where a file does not say so; nan: none that it does not say.",
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the shot list.")]
+
+Number = TypeVar("Number", int, float)
 
 
 def refuse(given: Mapping[str, object], reason: str) -> None:
@@ -25,6 +38,19 @@ def refuse(given: Mapping[str, object], reason: str) -> None:
     for option, value in given.items():
         if value:
             raise UserError(f"{option} {reason}")
+
+
+def numbers_in(text: str, kind: type[Number], problem: str) -> tuple[Number, ...]:
+    """Numbers that are set apart by commas; UserError of the problem, with the text put in, where they are none."""
+    try:
+        return tuple(kind(number) for number in text.split(","))
+    except ValueError:
+        raise UserError(problem.format(text)) from None
+
+
+def bands_in(text: str | None) -> tuple[int, ...] | None:
+    """What --bands says."""
+    return None if text is None else numbers_in(text, int, "--bands {}: give one or three numbers, as 4,3,2")
 
 
 def report(result: dict[str, Any], json: Path | None, *next_command: str | Path | int) -> None:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
 
-from fsod.cli.options import report
+from fsod.cli.options import Nodata, bands_in, numbers_in, report
 from fsod.cli.outputs import Json, Overwrite, result_file
 from fsod.config import Engine, Precision, PredictSettings
 from fsod.errors import UserError
-
-Number = TypeVar("Number", int, float)
 
 
 def predict_command(
@@ -53,13 +51,14 @@ def predict_command(
         float | None, typer.Option(min=0.001, help="Resample to this ground size of a pixel, else to the bank's own.")
     ] = None,
     native: Annotated[bool, typer.Option("--native", help="At the scene's own ground size of a pixel.")] = False,
-    bands: Annotated[str | None, typer.Option(help="Bands to see as red, green, blue: 4,3,2.")] = None,
-    nodata: Annotated[
-        float | None,
+    bands: Annotated[
+        str | None,
         typer.Option(
-            help="The value that stands for no pixel, where a file does not say so; nan: none that it does not say."
+            help="Bands to see as red, green, blue: 4,3,2; if not given those that the examples were shown in, else by the "
+            "raster's own words."
         ),
     ] = None,
+    nodata: Nodata = None,
     aoi: Annotated[
         Path | None, typer.Option(help="Search only inside these polygons (any vector file and CRS).")
     ] = None,
@@ -87,11 +86,11 @@ def predict_command(
         score=score,
         window_px=window_px,
         overlap_px=overlap_px,
-        scales=() if scales is None else _numbers(scales, float, "--scales {}: give rising numbers, as 4 or 4,16"),
+        scales=() if scales is None else numbers_in(scales, float, "--scales {}: give rising numbers, as 4 or 4,16"),
         batch=batch,
         gsd_m=gsd_m,
         native=native,
-        bands=None if bands is None else _numbers(bands, int, "--bands {}: give one or three numbers, as 4,3,2"),
+        bands=bands_in(bands),
         nodata=nodata,
         aoi=aoi,
         aoi_layer=layer,
@@ -105,10 +104,3 @@ def predict_command(
     report(result, json, *(("report", result["layer"]) if "layer" in result else ()))
     if failed := result.get("failed"):
         raise UserError(f"{len(failed)} of {len(failed) + len(result['layers'])} scenes failed: {', '.join(failed)}")
-
-
-def _numbers(text: str, kind: type[Number], problem: str) -> tuple[Number, ...]:
-    try:
-        return tuple(kind(number) for number in text.split(","))
-    except ValueError:
-        raise UserError(problem.format(text)) from None

@@ -48,11 +48,12 @@ def export_bank(bank: Path, checkpoint: Path | None, out: Path, window_px: int) 
         bank_sha256=sha256_of(bank),
         gsd_m=classes.gsd_m,
         enlargement=classes.enlargement,
+        shown=classes.shown,
         window_px=window_px,
         suppression=common_settings(loaded.settings).evaluate,
     )
     proof = write_onnx(bake(loaded.detector, reported.rows, rivals=classes.rivals), header, out)
-    return {"onnx": str(out), **header.model_dump(mode="json", exclude={"suppression"}), **proof}
+    return {"onnx": str(out), **header.model_dump(mode="json", exclude={"suppression", "shown"}), **proof}
 
 
 def write_onnx(network: BakedDetector, header: OnnxHeader, out: Path) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -101,6 +101,9 @@ def _settle(boxes: Tensor, scores: Tensor, floor: Tensor, settings: EvaluateSett
     """The same for boxes (L, 4), scores (N, L) and floors (N or 1, 1) of one image."""
     scores = scores * ((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]))
     likely = torch.nonzero((scores >= floor).flatten())[:, 0]  # few of many, so that few need sorting
+    if not len(likely) and scores.numel():
+        top = int(scores.argmax())
+        return replace(Detections.empty(), missed=(float(scores.flatten()[top]), top // scores.shape[1]))
     best = scores.flatten()[likely].sort(descending=True, stable=True).indices[:BEFORE_NMS]
     class_id, location = likely[best] // scores.shape[1], likely[best] % scores.shape[1]
     found = Detections(

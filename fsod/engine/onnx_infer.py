@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fsod.band_rule import BandRule
 from fsod.boxes import Detections
 from fsod.config import EvaluateSettings, Settings, Share, SidePx
 from fsod.engine.infer import settle, to_batch
@@ -38,6 +39,7 @@ class OnnxHeader(Settings):
         bank_sha256: hash of the class bank's file.
         gsd_m: ground size of a pixel that scenes are searched at, None when unknown.
         enlargement: how many times as large as it is a scene of unknown GSD is searched.
+        shown: which bands the examples were shown in, see ``ClassBank``.
         window_px: side of the windows that the network is meant for; it takes any multiple of 32.
         suppression: what follows the network.
     """
@@ -49,6 +51,7 @@ class OnnxHeader(Settings):
     bank_sha256: str
     gsd_m: float | None
     enlargement: float = 1.0
+    shown: tuple[BandRule, ...] = ()
     window_px: SidePx
     suppression: EvaluateSettings
 

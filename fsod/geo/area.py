@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyproj
@@ -17,7 +16,8 @@ from numpy.typing import NDArray
 
 from fsod.boxes import Detections
 from fsod.geo.antimeridian import lonlat_polygons, within_180
-from fsod.geo.features import read_polygons
+from fsod.geo.features import VectorFile, read_polygons
+from fsod.geo.misplaced import why_misplaced
 from fsod.geo.scene import Scene
 from fsod.geo.scene_frame import transformer, y_factor
 from fsod.geo.windows import Grid
@@ -33,12 +33,14 @@ class Area:
         sha256: hash of the shape and its CRS.
         from_scene: from the scene's CRS to that of the file; None where the scene has no CRS.
         lonlat: whether the CRS of the file is one of longitudes and latitudes, so that windows may cross 180 degrees.
+        doubt: what is probably wrong if it does not touch the scene, to be added to a message.
     """
 
     shape: shapely.Geometry
     sha256: str
     from_scene: pyproj.Transformer | None
     lonlat: bool
+    doubt: str = ""
 
     def reached(self, grid: Grid, scene: Scene) -> NDArray[np.bool_]:
         """Which windows of a grid touch the area: (windows,)."""
@@ -80,7 +82,7 @@ class Area:
         return xy
 
 
-def read_area(path: Path, scene: Scene, layer: str | None = None) -> Area:
+def read_area(path: VectorFile, scene: Scene, layer: str | None = None) -> Area:
     """Reads the polygons of a vector file as the area to search in a scene.
 
     For a scene without a usable CRS coordinates are taken for its pixels, see ``scene_frame``.
@@ -106,4 +108,4 @@ def read_area(path: Path, scene: Scene, layer: str | None = None) -> Area:
     if polygons.crs.is_geographic:
         shape = within_180(shape)
     shapely.prepare(shape)
-    return Area(shape, sha256, from_scene, lonlat=polygons.crs.is_geographic)
+    return Area(shape, sha256, from_scene, polygons.crs.is_geographic, why_misplaced(polygons, scene))

@@ -13,11 +13,14 @@ from geopandas import GeoDataFrame, GeoSeries
 
 from fsod.errors import UserError
 
+VectorFile = str | Path
+"""A vector file, or one that GDAL finds inside another: /vsizip//places/marks.zip/marks.geojson."""
+
 NAMED = 3
 """How many offending features an error names."""
 
 
-def read_frame(path: Path, layer: str | None) -> GeoDataFrame:
+def read_frame(path: VectorFile, layer: str | None) -> GeoDataFrame:
     """All features of a vector file.
 
     Tables without geometry do not count as layers: QGIS keeps styles and projects in such tables of a GeoPackage.
@@ -29,10 +32,12 @@ def read_frame(path: Path, layer: str | None) -> GeoDataFrame:
     Raises:
         UserError: not a vector file; several layers and none named.
     """
-    if not path.exists():
+    if "://" in str(path) and not Path(path).exists():
+        raise UserError(f"{path}: vector files are not fetched from servers; download it and name the file")
+    if not _is_inside_another(path) and not Path(path).exists():
         raise UserError(f"{path}: no such vector file")
     try:
-        if path.suffix.lower() == ".parquet":  # GDAL's wheels cannot
+        if Path(path).suffix.lower() == ".parquet":  # GDAL's wheels cannot
             return geopandas.read_parquet(path)
         layers = _layers(path)
         if layer is None and len(layers) > 1:
@@ -50,9 +55,14 @@ def read_frame(path: Path, layer: str | None) -> GeoDataFrame:
     return frame
 
 
-def layer_in(path: Path, layer: str | None) -> str | None:
+def _is_inside_another(path: VectorFile) -> bool:
+    return str(path).startswith("/vsi")
+
+
+def layer_in(path: VectorFile, layer: str | None) -> str | None:
     """The layer to read of one of several files: the one that is named for all, unless this file has only one anyway."""
-    if layer is None or not path.exists() or path.suffix.lower() == ".parquet":
+    there = _is_inside_another(path) or Path(path).exists()
+    if layer is None or not there or Path(path).suffix.lower() == ".parquet":
         return None
     try:
         return layer if len(_layers(path)) > 1 else None
@@ -60,14 +70,14 @@ def layer_in(path: Path, layer: str | None) -> str | None:
         return None  # which read_frame says
 
 
-def _layers(path: Path) -> list[str]:
+def _layers(path: VectorFile) -> list[str]:
     """Names of the layers with geometry; of all tables, where none has any."""
     tables = pyogrio.list_layers(path)
     on_a_map = [str(name) for name, kind in tables if kind is not None]
     return on_a_map or [str(name) for name, _ in tables]
 
 
-def read_polygons(path: Path, layer: str | None = None) -> GeoSeries:
+def read_polygons(path: VectorFile, layer: str | None = None) -> GeoSeries:
     """The polygons of a vector file, made valid; UserError where there is none, or a feature that is none."""
     frame = read_frame(path, layer)
     shapes = np.asarray(frame.geometry)
@@ -78,7 +88,7 @@ def read_polygons(path: Path, layer: str | None = None) -> GeoSeries:
     return GeoSeries(shapely.make_valid(shapes), crs=frame.crs)
 
 
-def raise_refused(path: Path, refused: dict[int, str]) -> None:
+def raise_refused(path: VectorFile, refused: dict[int, str]) -> None:
     """UserError that names the features refused for the first reason there is, if any."""
     for why in refused.values():
         numbers = [str(i) for i, reason in refused.items() if reason == why]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pyogrio
 import shapely
 from geopandas import GeoDataFrame, GeoSeries
 from numpy.typing import NDArray
@@ -18,7 +19,8 @@ from shapely.geometry.base import BaseGeometry
 
 from fsod.errors import UserError, is_printable, nearest
 from fsod.geo.antimeridian import joined_at_180
-from fsod.geo.features import raise_refused, read_frame
+from fsod.geo.features import VectorFile, raise_refused, read_frame
+from fsod.geo.misplaced import why_misplaced
 from fsod.geo.scene import Scene
 from fsod.geo.scene_frame import vertices_px
 
@@ -66,9 +68,10 @@ class LabelLayer:
         count: of all labels in the file, those refused among them.
         point_size_m: side of the box around a point, in metres on the ground.
         refused: number of a feature that cannot be a label -> why.
+        unread: what these features look like, in the file's CRS; something is there, and nobody knows what.
     """
 
-    path: Path
+    path: VectorFile
     geometry: GeoSeries
     class_names: tuple[str, ...]
     features: NDArray[np.int64]
@@ -76,6 +79,7 @@ class LabelLayer:
     count: int
     point_size_m: float | None
     refused: dict[int, str]
+    unread: GeoSeries
 
     def select(self, keep: NDArray[np.bool_]) -> LabelLayer:
         """The labels where ``keep``, (n,), is true."""
@@ -116,12 +120,29 @@ class LabelLayer:
                 if share > best[number][0] + 1e-6:
                     best[number] = share, i
         why = outside(scenes[0]) if len(scenes) == 1 else "lies on none of the scenes"
+        why += next(filter(None, (why_misplaced(self.geometry, scene) for scene in scenes)), "")
         features = dict(zip(self.numbers.tolist(), self.features.tolist(), strict=True))
         raise_refused(self.path, {features[n]: why + hint for n, (_, i) in best.items() if i < 0})
         return [
             boxes.select(np.array([best[n][1] == i for n in boxes.numbers.tolist()], dtype=bool))
             for i, boxes in enumerate(placed)
         ]
+
+    def unread_on(self, scene: Scene, around_px: float) -> NDArray[np.float64]:
+        """Where on a scene features lie that could not be labels, as the boxes around them (m, 4), clipped to it.
+
+        Args:
+            scene: as of ``place``.
+            around_px: how far around points and lines the object may reach.
+        """
+        if not len(self.unread):
+            return np.zeros((0, 4))
+        features = np.arange(1, len(self.unread) + 1)
+        boxes = _bounds(*vertices_px(self.path, self.unread, features, scene))
+        flat = shapely.get_dimensions(np.asarray(self.unread)) < 2
+        boxes[flat] += np.array([-around_px, -around_px, around_px, around_px])
+        inside = np.clip(boxes, 0, np.tile([scene.width_px, scene.height_px], 2))
+        return inside[(inside[:, :2] < inside[:, 2:]).all(axis=1)]
 
     def _pixel_boxes(self, scene: Scene) -> NDArray[np.float64]:
         """The bounds of each label in scene pixels (n, 4): of its vertices, so they fit on a rotated grid too."""
@@ -131,15 +152,20 @@ class LabelLayer:
         xy_px, owner = vertices_px(self.path, self.geometry, self.features, scene)
         if not len(owner):
             return np.zeros((0, 4))
-        starts = np.flatnonzero(np.diff(owner, prepend=-1))
-        boxes = np.concatenate([np.minimum.reduceat(xy_px, starts), np.maximum.reduceat(xy_px, starts)], axis=1)
+        boxes = _bounds(xy_px, owner)
         if points.any():
             half_px = (self.point_size_m or np.nan) / 2 / scene.georeference.pixel_sizes_m(boxes[points, :2])
             boxes[points] += np.concatenate([-half_px, half_px], axis=1)
         return boxes
 
 
-def read_boxes(path: Path, class_attribute: str, scene: Scene, *, layer: str | None = None) -> LabelledBoxes:
+def _bounds(xy_px: NDArray[np.float64], owner: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The box (n, 4) around the vertices (v, 2) of each of n geometries; ``owner`` (v,) rises from 0 to n - 1."""
+    starts = np.flatnonzero(np.diff(owner, prepend=-1))
+    return np.concatenate([np.minimum.reduceat(xy_px, starts), np.maximum.reduceat(xy_px, starts)], axis=1)
+
+
+def read_boxes(path: VectorFile, class_attribute: str, scene: Scene, *, layer: str | None = None) -> LabelledBoxes:
     """Reads polygons of a vector file as the boxes around them in the scene's pixels.
 
     Coordinates come from whatever CRS the file has. For a scene without a usable CRS they are taken for its pixels, with y
@@ -162,7 +188,7 @@ def read_boxes(path: Path, class_attribute: str, scene: Scene, *, layer: str | N
 
 
 def read_layer(
-    path: Path, class_attribute: str, *, layer: str | None = None, point_size_m: float | None = None
+    path: VectorFile, class_attribute: str, *, layer: str | None = None, point_size_m: float | None = None
 ) -> LabelLayer:
     """Reads the features of a vector file that can be labels, and says of the others why they cannot.
 
@@ -178,7 +204,9 @@ def read_layer(
     return labels_of(path, read_frame(path, layer), class_attribute, point_size_m)
 
 
-def labels_of(path: Path, frame: GeoDataFrame, class_attribute: str, point_size_m: float | None = None) -> LabelLayer:
+def labels_of(
+    path: VectorFile, frame: GeoDataFrame, class_attribute: str, point_size_m: float | None = None
+) -> LabelLayer:
     """The same of features that have been read."""
     if not len(frame):
         raise UserError(f"{path}: holds no features; mark at least one example")
@@ -205,6 +233,7 @@ def labels_of(path: Path, frame: GeoDataFrame, class_attribute: str, point_size_
     for why, where in wrong.items():
         refused |= {i: why for i in (np.flatnonzero(where) + 1).tolist() if i not in refused}
     good = np.flatnonzero(~np.isin(owner + 1, list(refused)))
+    unread = np.isin(np.arange(1, len(frame) + 1), list(refused)) & (shapely.get_num_coordinates(geometries) > 0)
     return LabelLayer(
         path,
         GeoSeries(labels[good], crs=frame.crs),
@@ -214,10 +243,11 @@ def labels_of(path: Path, frame: GeoDataFrame, class_attribute: str, point_size_
         len(labels),
         point_size_m,
         refused,
+        GeoSeries(geometries[unread], crs=frame.crs),
     )
 
 
-def attribute_in(path: Path, frame: GeoDataFrame, attribute: str) -> str:
+def attribute_in(path: VectorFile, frame: GeoDataFrame, attribute: str) -> str:
     """The attribute itself; UserError where the features have none of this name."""
     attributes = [str(column) for column in frame.columns if column != frame.geometry.name]
     if attribute not in attributes:
@@ -239,6 +269,23 @@ def _class_name(value: object) -> str:
     if isinstance(value, list | dict):
         return ""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else " ".join(str(value).split())
+
+
+def assumed_encoding(layer: LabelLayer) -> list[str]:
+    """A warning where a Shapefile does not say how its texts are encoded, and the classes show that it matters."""
+    path = Path(layer.path)
+    if path.suffix.lower() != ".shp" or not path.exists():
+        return []
+    sidecars = {part.suffix.lower() for part in path.parent.iterdir() if part.stem == path.stem}
+    strange = [name for name in layer.class_names if not name.isascii()]
+    if ".cpg" in sidecars or not strange:
+        return []
+    encoding = pyogrio.read_info(path)["encoding"]
+    warning = (
+        f"{path}: does not say how its texts are encoded; read as {encoding}, which gives a class {strange[0]!r}; "
+        f"if that is wrong write the right encoding, as UTF-8, into {path.with_suffix('.cpg').name}"
+    )
+    return [warning]
 
 
 def outside(scene: Scene) -> str:

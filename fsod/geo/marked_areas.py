@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pyproj
@@ -15,8 +14,9 @@ from rasterio.features import rasterize
 from shapely.geometry.base import BaseGeometry
 
 from fsod.geo.antimeridian import lonlat_polygons, within_180
-from fsod.geo.features import raise_refused, read_polygons
+from fsod.geo.features import VectorFile, raise_refused, read_polygons
 from fsod.geo.labels import outside
+from fsod.geo.misplaced import why_misplaced
 from fsod.geo.scene import Scene
 from fsod.geo.scene_frame import transformer, vertices_px
 
@@ -29,7 +29,9 @@ BLOCK_PX = 2048
 """Side of the squares in which a pixel is looked for that lies in an area."""
 
 
-def read_marked_areas(path: Path, scenes: Sequence[Scene], *, layer: str | None = None) -> list[shapely.MultiPolygon]:
+def read_marked_areas(
+    path: VectorFile, scenes: Sequence[Scene], *, layer: str | None = None
+) -> list[shapely.MultiPolygon]:
     """Reads the polygons of a vector file as areas of scenes.
 
     Where scenes share ground an area is on all of them. For a scene without a usable CRS coordinates are taken for its
@@ -52,6 +54,7 @@ def read_marked_areas(path: Path, scenes: Sequence[Scene], *, layer: str | None 
     features = np.arange(1, len(polygons) + 1)
     there = ~np.all([shapely.is_empty(shapes) for shapes in placed], axis=0)
     away = outside(scenes[0]) if len(scenes) == 1 else "lies on none of the scenes"
+    away += next(filter(None, (why_misplaced(polygons, scene) for scene in scenes)), "")
     raise_refused(path, dict.fromkeys(features[~there].tolist(), away))
     holds = [any(_holds_a_pixel(shapes[i]) for shapes in placed) for i in range(len(polygons))]
     too_small = "an area that holds no pixel; draw it larger"
@@ -79,7 +82,7 @@ def inside(areas: BaseGeometry, frame_xyxy_px: Sequence[float], shape_hw: tuple[
     return np.asarray(rasterize([near], out_shape=shape_hw, transform=grid, dtype="uint8") > 0)
 
 
-def _place(path: Path, polygons: GeoSeries, scene: Scene) -> Geometries:
+def _place(path: VectorFile, polygons: GeoSeries, scene: Scene) -> Geometries:
     """Each polygon, (n,), in pixels of a scene and clipped to it; empty where it does not lie there."""
     features = np.arange(1, len(polygons) + 1)
     shapes: Geometries = np.asarray(polygons)
@@ -98,7 +101,7 @@ def _place(path: Path, polygons: GeoSeries, scene: Scene) -> Geometries:
     )
 
 
-def _near(path: Path, shapes: Geometries, crs: pyproj.CRS | None, scene: Scene) -> Geometries:
+def _near(path: VectorFile, shapes: Geometries, crs: pyproj.CRS | None, scene: Scene) -> Geometries:
     """What of polygons lies near a scene, still in their CRS: the rest may be beyond what the scene's CRS can hold."""
     to_file = transformer(path, crs, scene, back=True)
     outline_px = shapely.box(0, 0, scene.width_px, scene.height_px)

@@ -1,9 +1,9 @@
 """The one rule that makes 8-bit RGB of whatever a raster holds.
 
-- Bands: those asked for; else the ones described as red, green and blue; else the ones tagged so; else the first three;
+- Bands: those asked for; else the ones that the examples were shown in; else the ones described as red, green and blue; else the ones tagged so; else the first three;
   else the first one, repeated. An alpha band is never a colour, unless it is asked for or is none: see ``alpha_band``. A
   palette is looked up; a band that is tagged so and has no colours is grey.
-- 8-bit passes through, unless a stretch is asked for; of 1 to 7 bits the greatest value there can be is white.
+- 8-bit passes through; of 1 to 7 bits the greatest value there can be is white.
 - Everything else is scaled, band by band, from the 2nd to the 98th percentile of its valid pixels to 0..255. They are
   taken once, from a reduced read of the whole scene, so that every window is scaled alike. Where both percentiles are
   one value (a scene that is nearly all empty), least and greatest value take their place; a band of a single value is
@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -24,7 +25,8 @@ from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterWindow
 
-from fsod.errors import UserError
+from fsod.band_rule import COLOURS, BandRule, Chosen
+from fsod.errors import UserError, is_printable
 
 PERCENTILES = (2.0, 98.0)
 OVERVIEW_PX = 1024
@@ -99,20 +101,23 @@ class Bands:
     """Which bands of a raster are shown.
 
     Attributes:
-        numbers: from 1; three, or one.
+        rule: their numbers, and how they were chosen.
         chosen: how, in words; empty where there is no choice.
         doubts: what a user should know, one line each.
     """
 
-    numbers: tuple[int, ...]
+    rule: BandRule
     chosen: str = ""
     doubts: tuple[str, ...] = ()
 
 
-COLOURS = ("red", "green", "blue")
-
-
-def choose_bands(dataset: DatasetReader, name: str, asked: tuple[int, ...] | None, alpha: int | None) -> Bands:
+def choose_bands(
+    dataset: DatasetReader,
+    name: str,
+    asked: tuple[int, ...] | None,
+    alpha: int | None,
+    like: Sequence[BandRule] = (),
+) -> Bands:
     """The bands to show.
 
     Args:
@@ -120,6 +125,7 @@ def choose_bands(dataset: DatasetReader, name: str, asked: tuple[int, ...] | Non
         name: of it, for messages.
         asked: band numbers, from 1.
         alpha: number of the band that says what is transparent, which is no colour.
+        like: what examples were shown in, best first; where none of it is there, the raster's own words decide.
 
     Raises:
         UserError: a band that is not there, neither one nor three bands asked for, or nothing but alpha.
@@ -127,29 +133,55 @@ def choose_bands(dataset: DatasetReader, name: str, asked: tuple[int, ...] | Non
     if asked is not None:
         if len(asked) not in (1, 3) or not all(1 <= band <= dataset.count for band in asked):
             raise UserError(f"{name}: bands {list(asked)}: give one or three numbers from 1 to {dataset.count}")
-        return Bands(asked)
+        return Bands(_rule(dataset, alpha, asked, "option"))
+    own = _by_own_words(dataset, name, alpha)
+    names = [text or "" for text in dataset.descriptions]
+    for shown in like:
+        bands = shown.bands_on(own.rule, names)
+        if bands == own.rule.bands:
+            return Bands(own.rule, own.chosen)
+        if bands is not None:
+            return Bands(_rule(dataset, alpha, bands, shown.chosen), "as of the examples")
+    if like:
+        doubt = f"{name}: the examples were shown in {like[0]}, which it is not known to have; it is seen in {own.rule}"
+        return Bands(own.rule, own.chosen, (f"{doubt}; choose with --bands",))
+    return own
+
+
+def _rule(dataset: DatasetReader, alpha: int | None, bands: tuple[int, ...], chosen: Chosen) -> BandRule:
+    names = tuple(dataset.descriptions[band - 1] or "" for band in bands)
+    names = tuple(name if is_printable(name) else "" for name in names)
+    return BandRule(bands=bands, count=dataset.count - (alpha is not None), chosen=chosen, names=names)
+
+
+def _by_own_words(dataset: DatasetReader, name: str, alpha: int | None) -> Bands:
+    """The bands to show by what a raster says of them."""
     called = [_colours_in(text) for text in dataset.descriptions]
     if all(called.count(colour) == 1 for colour in COLOURS):
-        return Bands(tuple(called.index(colour) + 1 for colour in COLOURS), "by their descriptions")
+        numbers = tuple(called.index(colour) + 1 for colour in COLOURS)
+        return Bands(_rule(dataset, alpha, numbers, "descriptions"), "by their descriptions")
     pictured = [i for i in range(1, dataset.count + 1) if i != alpha]
     if not pictured:
         raise UserError(f"{name}: has an alpha band only, so there is nothing to see")
     texts = [text for text in dataset.descriptions if text]
     tags = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
     if all(tag in dataset.colorinterp for tag in tags):
-        numbers, chosen = tuple(dataset.colorinterp.index(tag) + 1 for tag in tags), "by their tags"
+        numbers, words = tuple(dataset.colorinterp.index(tag) + 1 for tag in tags), "by their tags"
+        rule = _rule(dataset, alpha, numbers, "tags")
     else:
-        numbers, chosen = (tuple(pictured[:3]), "the first") if len(pictured) >= 3 else (tuple(pictured[:1]), "")
+        numbers, words = (tuple(pictured[:3]), "the first") if len(pictured) >= 3 else (tuple(pictured[:1]), "")
+        coloured = len(numbers) == 1 and read_palette(dataset, numbers) is not None
+        rule = _rule(dataset, alpha, numbers, "palette" if coloured else "default")
     if any(called) and len(pictured) >= 3:
-        shown = ",".join(map(str, numbers))
-        doubt = f"{name}: its bands are called {', '.join(texts)}; {shown} are seen as red, green, blue (see --bands)"
-        return Bands(numbers, chosen, (doubt,))
-    if chosen == "the first" and len(pictured) > 3:
+        seen = ",".join(map(str, numbers))
+        doubt = f"{name}: its bands are called {', '.join(texts)}; {seen} are seen as red, green, blue (see --bands)"
+        return Bands(rule, words, (doubt,))
+    if words == "the first" and len(pictured) > 3:
         doubt = (
             f"{name}: has {len(pictured)} bands and does not say which are red, green, blue; the first three are taken"
         )
-        return Bands(numbers, chosen, (f"{doubt} (see --bands)",))
-    return Bands(numbers, chosen if len(pictured) > 3 else "")
+        return Bands(rule, words, (f"{doubt} (see --bands)",))
+    return Bands(rule, words if len(pictured) > 3 else "")
 
 
 def _colours_in(description: str | None) -> str:

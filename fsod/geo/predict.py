@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import rasterio
 
+from fsod.band_rule import BandRule
 from fsod.boxes import Detections
 from fsod.errors import UserError
 from fsod.geo.area import read_area
@@ -32,6 +33,7 @@ from fsod.geo.passes import Pass, make_passes
 from fsod.geo.read_ahead import Reading
 from fsod.geo.scene import Scene, open_scene
 from fsod.geo.search import Detect, Search, Searched, search_windows
+from fsod.geo.upright import Upright
 
 OnProgress = Callable[[int, int], None]
 """Called with windows done and windows in all."""
@@ -55,6 +57,7 @@ class SceneResult:
         height_px: rows of the file.
         detections: boxes in the file's own pixels, float64.
         georeference: where these pixels lie.
+        upright: the way to these pixels from those of the scene as it was seen.
         gsd_m: ground size of the pixels that the network saw, None when unknown.
         pixels: how raw pixels became RGB, in words.
         windows_run: windows the network saw.
@@ -65,6 +68,7 @@ class SceneResult:
         warnings: what the user should know, one line each.
         seconds: wall time of everything.
         seconds_detecting: of it, waiting for the detector.
+        missed: the best score of windows in which nothing was found, and its class id; None where the detector does not say.
     """
 
     scene: str
@@ -73,6 +77,7 @@ class SceneResult:
     height_px: int
     detections: Detections
     georeference: Georeference
+    upright: Upright
     gsd_m: float | None
     pixels: str
     windows_run: int
@@ -83,6 +88,7 @@ class SceneResult:
     warnings: tuple[str, ...]
     seconds: float
     seconds_detecting: float
+    missed: tuple[float, int] | None = None
 
 
 def predict_scene(
@@ -98,6 +104,7 @@ def predict_scene(
     enlargement: float = 1.0,
     bands: tuple[int, ...] | None = None,
     nodata: float | None = None,
+    like: Sequence[BandRule] = (),
     iou_threshold: float = 0.5,
     rival_iou: float = 0.9,
     aoi: Path | None = None,
@@ -125,6 +132,7 @@ def predict_scene(
         enlargement: see ``open_scene``.
         bands: band numbers to show as RGB, from 1.
         nodata: value that stands for nothing, see ``open_scene``.
+        like: what examples were shown in, see ``open_scene``.
         iou_threshold: boxes of one class from two windows that overlap more are one object.
         rival_iou: boxes of different classes from two windows that overlap more are one object.
         aoi: vector file of the area of interest; windows outside it are never run, detections whose centre lies outside
@@ -154,6 +162,7 @@ def predict_scene(
             enlargement=enlargement,
             bands=bands,
             nodata=nodata,
+            like=like,
             skip_damaged=skip_damaged,
         ) as scene,
     ):
@@ -163,7 +172,7 @@ def predict_scene(
             [np.ones(len(p.grid), np.bool_) if area is None else area.reached(p.grid, p.scene) for p in passes]
         )
         total = int(todo.sum())
-        remarks = [f"{scene.name}: lies outside {aoi}"] if not total else []
+        remarks = [] if total or area is None else [f"{scene.name}: lies outside {aoi}{area.doubt}"]
         if len(passes) <= len(scales):
             unused = ",".join(f"{factor:g}" for factor in scales[len(passes) - 1 :])
             remarks.append(f"{scene.name}: --scales {unused} has no effect, as a single window sees all of it before")
@@ -219,6 +228,7 @@ def predict_scene(
             height_px=scene.file_size_px[1],
             detections=_in_file(detections, scene),
             georeference=scene.file_georeference,
+            upright=scene.upright,
             gsd_m=scene.grid_gsd_m,
             pixels=str(scene.rule),
             windows_run=tally.windows_run,
@@ -229,6 +239,7 @@ def predict_scene(
             warnings=(*scene.warnings, *remarks),
             seconds=time.perf_counter() - clock,
             seconds_detecting=tally.seconds_detecting,
+            missed=tally.missed,
         )
 
 
@@ -242,6 +253,7 @@ class _Tally:
     windows_blank: int = 0
     damaged: list[str] = field(default_factory=list)
     seconds_detecting: float = 0.0
+    missed: tuple[float, int] | None = None
 
     @property
     def done(self) -> int:
@@ -255,6 +267,7 @@ class _Tally:
         self.windows_blank += len(searched.finished.blank)
         self.damaged += searched.damaged
         self.seconds_detecting += searched.seconds_detecting
+        self.missed = max((best for best in (self.missed, searched.missed) if best), default=None)
 
 
 def _to_scene(detections: Detections, grid_to_scene: tuple[float, float]) -> Detections:

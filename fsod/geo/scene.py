@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -18,6 +19,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterWindow
 
+from fsod.band_rule import BandRule
 from fsod.errors import UserError
 from fsod.geo.georeference import Georeference, read_georeference
 from fsod.geo.network import gdal_for, safe_drivers, why_closed
@@ -70,6 +72,7 @@ class Scene:
         upright: the way from the scene's pixels to the file's.
         file_size_px: columns and rows of the file.
         rule: how raw pixels become RGB.
+        shown: which bands are seen and how they were chosen, for a file to remember.
         warnings: what a user should know, one line each.
         nodata: value that stands for nothing, where the file does not say so.
         alpha: number of the band that says what is transparent, from 1.
@@ -86,6 +89,7 @@ class Scene:
     upright: Upright
     file_size_px: tuple[int, int]
     rule: PixelRule
+    shown: BandRule
     warnings: tuple[str, ...]
     nodata: float | None
     alpha: int | None
@@ -227,8 +231,8 @@ def open_scene(
     gsd_m: float | None = None,
     enlargement: float = 1.0,
     bands: tuple[int, ...] | None = None,
-    stretch: bool = False,
     nodata: float | None = None,
+    like: Sequence[BandRule] = (),
     north_up: bool = True,
     skip_damaged: bool = False,
 ) -> Scene:
@@ -240,10 +244,12 @@ def open_scene(
         gsd_m: ground size of a pixel to resample to, in metres. None keeps the scene's pixels; so does a scene whose GSD is
             unknown (with a warning) or within 5 %.
         enlargement: pixels of the grid along a side of a scene's pixel, where ``gsd_m`` does not say.
-        bands: one or three band numbers, from 1, to show as RGB; by the raster's own words if None, see ``pixels``.
-        stretch: scale 8-bit too.
+        bands: one or three band numbers, from 1, to show as RGB. None: as ``like`` says, else by the raster's own words, see
+            ``pixels``.
         nodata: value that stands for nothing. None: what the file declares, else what is recognised (with a warning), see
             ``nodata``; NaN: what the file declares, and nothing else.
+        like: what examples were shown in. Their bands are followed where the raster has them, else a warning says so; their
+            nodata value where the file declares none and can hold it.
         north_up: see it with north up and pixels square on the ground; else as it is stored.
         skip_damaged: where pixels cannot be read, scale by the others.
 
@@ -261,13 +267,14 @@ def open_scene(
             name, (upright.width_px, upright.height_px), georeference, gsd_m, enlargement
         )
         alpha, doubts = _alpha(dataset, name, bands)
-        shown = choose_bands(dataset, name, bands, alpha)
-        kinds = [dataset.dtypes[band - 1] for band in shown.numbers]
+        chosen = choose_bands(dataset, name, bands, alpha, like)
+        numbers = chosen.rule.bands
+        kinds = [dataset.dtypes[band - 1] for band in numbers]
         if any(kind.startswith("complex") for kind in kinds):
             raise UserError(f"{name}: holds complex pixels; write their amplitude to a file first")
-        greatest = fewer_bits(dataset, shown.numbers)
+        greatest = fewer_bits(dataset, numbers)
         low = None if greatest is None else (0.0,) * len(greatest)
-        rule = PixelRule(shown.numbers, low, greatest, read_palette(dataset, shown.numbers), shown.chosen)
+        rule = PixelRule(numbers, low, greatest, read_palette(dataset, numbers), chosen.chosen)
         scene = Scene(
             name=name,
             driver=dataset.driver,
@@ -280,14 +287,19 @@ def open_scene(
             upright=upright,
             file_size_px=size,
             rule=rule,
-            warnings=remarks + more + doubts + shown.doubts + _oddities(dataset, name, rule),
+            shown=chosen.rule,
+            warnings=remarks + more + doubts + chosen.doubts + _oddities(dataset, name, rule),
             nodata=None,
             alpha=alpha,
             _dataset=dataset,
         )
-        if nodata is not None and np.isfinite(nodata):
-            scene = _declared(scene, nodata)
-        if rule.palette is None and (stretch or set(kinds) != {"uint8"}):
+        if nodata is None:
+            nodata = _nodata_of_examples(scene, like)
+        if nodata is not None:
+            scene = replace(scene, shown=chosen.rule.model_copy(update={"nodata": nodata}))
+            if np.isfinite(nodata):
+                scene = _declared(scene, nodata)
+        if rule.palette is None and set(kinds) != {"uint8"}:
             scene = _scaled(scene, skip_damaged, recognise=nodata is None)
     except BaseException:
         dataset.close()
@@ -319,6 +331,14 @@ def _oddities(dataset: DatasetReader, name: str, rule: PixelRule) -> tuple[str, 
     if pages := dataset.subdatasets:
         odd += (f"{name}: holds {len(pages)} images, of which the first is read; another one is called {pages[-1]}",)
     return odd
+
+
+def _nodata_of_examples(scene: Scene, like: Sequence[BandRule]) -> float | None:
+    """The value that stood for nothing where examples were shown, if a scene leaves it open."""
+    said = next((shown.nodata for shown in like if shown.nodata is not None), None)
+    if said is None or not np.isfinite(said):
+        return said
+    return None if scene.declares_nodata or not can_hold(scene._dataset, said) else said
 
 
 def _declared(scene: Scene, nodata: float) -> Scene:

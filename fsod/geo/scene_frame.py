@@ -7,8 +7,6 @@ two is meant shows by the sign of y, for a whole file at once.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pyproj
 import shapely
@@ -16,6 +14,7 @@ from geopandas import GeoSeries
 from numpy.typing import NDArray
 
 from fsod.errors import UserError
+from fsod.geo.features import VectorFile
 from fsod.geo.scene import Scene
 
 UPWARDS = np.array([1.0, -1.0])
@@ -23,7 +22,7 @@ UPWARDS = np.array([1.0, -1.0])
 
 
 def vertices_px(
-    path: Path, geometry: GeoSeries, features: NDArray[np.int64], scene: Scene
+    path: VectorFile, geometry: GeoSeries, features: NDArray[np.int64], scene: Scene
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """All vertices of n geometries as pixels of a scene.
 
@@ -52,7 +51,7 @@ def vertices_px(
     return scene.georeference.to_pixels(xy), owner
 
 
-def y_factor(path: Path, geometry: GeoSeries, features: NDArray[np.int64]) -> int:
+def y_factor(path: VectorFile, geometry: GeoSeries, features: NDArray[np.int64]) -> int:
     """-1 where y is counted upwards, as QGIS does on a picture without a place on the map, else 1.
 
     A feature may reach over the top edge of the picture, so its middle decides.
@@ -71,7 +70,7 @@ def y_factor(path: Path, geometry: GeoSeries, features: NDArray[np.int64]) -> in
     return -1 if len(upwards) else 1
 
 
-def transformer(path: Path, crs: pyproj.CRS | None, scene: Scene, *, back: bool = False) -> pyproj.Transformer:
+def transformer(path: VectorFile, crs: pyproj.CRS | None, scene: Scene, *, back: bool = False) -> pyproj.Transformer:
     """From the CRS of a file to that of a scene, or back; UserError where there is no way."""
     if crs is None:
         raise UserError(f"{path}: has no CRS; save it with the one its coordinates are in")

@@ -56,6 +56,32 @@ def _is_remote(scene: str) -> bool:
     return "://" in scene or scene.startswith("/vsi")
 
 
+def short_name(scene: str) -> str:
+    """The name of a scene's file alone: neither folders nor the key that a URL may carry."""
+    return Path(_without_query(scene)).name
+
+
+def kept_name(scene: str) -> str:
+    """By what a file remembers a scene: its place on this machine, or its URL without the key that it may carry.
+
+    What is named as GDAL names things stays as it is.
+    """
+    path = Path(scene)
+    return str(path.resolve()) if path.exists() else _without_query(scene)
+
+
+def is_gone(kept: str) -> bool:
+    """Whether a scene of ``kept_name`` lay on this machine and does not any more."""
+    return Path(kept).is_absolute() and not _is_remote(kept) and not Path(kept).exists()
+
+
+def _without_query(scene: str) -> str:
+    if Path(scene).exists():
+        return scene
+    head, protocol, tail = scene.rpartition("://")
+    return head + protocol + tail.partition("?")[0]
+
+
 def layer_paths(scenes: Sequence[str], out: Path) -> dict[str, Path]:
     """The layer of each scene.
 

@@ -39,11 +39,13 @@ class Searched:
         finished: those that were looked at, and the blank ones.
         damaged: those that could not be read, one message each.
         seconds_detecting: wall time of waiting for the detector.
+        missed: see ``Detections``, of the window with the best score of those in which nothing was found.
     """
 
     finished: Finished
     damaged: tuple[str, ...] = ()
     seconds_detecting: float = 0.0
+    missed: tuple[float, int] | None = None
 
     def __len__(self) -> int:
         return len(self.finished.found) + len(self.finished.blank) + len(self.damaged)
@@ -89,7 +91,8 @@ def _searched(read: Batch, detections: Future[list[Detections]] | None) -> Searc
         index: _visible(own, image[: valid.shape[0], : valid.shape[1]], valid)
         for (index, valid), image, own in zip(read.valid.items(), read.images, found, strict=False)
     }
-    return Searched(Finished(kept, read.blank), tuple(read.damaged), seconds)
+    missed = max((own.missed for own in found[: len(kept)] if own.missed), default=None)
+    return Searched(Finished(kept, read.blank), tuple(read.damaged), seconds, missed)
 
 
 def _visible(detections: Detections, rgb: NDArray[np.uint8], valid: NDArray[np.bool_]) -> Detections:

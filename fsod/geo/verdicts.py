@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 import shapely
 from affine import Affine
-from geopandas import GeoDataFrame
+from geopandas import GeoDataFrame, GeoSeries
 from numpy.typing import NDArray
 
 from fsod.errors import UserError
-from fsod.geo.features import raise_refused, read_frame
+from fsod.geo.features import VectorFile, raise_refused, read_frame
 from fsod.geo.georeference import Georeference
 from fsod.geo.labels import LabelLayer, LabelledBoxes, labels_of
 from fsod.geo.scene import Scene
@@ -41,7 +41,7 @@ class Verdicts:
     no: LabelledBoxes
 
 
-def read_verdicts(path: Path, scenes: Sequence[Scene], *, layer: str | None = None) -> list[Verdicts]:
+def read_verdicts(path: VectorFile, scenes: Sequence[Scene], *, layer: str | None = None) -> list[Verdicts]:
     """Reads the verdicts in a layer.
 
     Yes, y and true are yes, no, n and false are no, in any case. Edits that QGIS has saved in a GeoPackage that it still
@@ -59,7 +59,7 @@ def read_verdicts(path: Path, scenes: Sequence[Scene], *, layer: str | None = No
         UserError: not a layer that ``fsod predict`` wrote; a verdict that is none, or none at all; a judged feature without
             a class, that is no polygon, or on none of the scenes. Features are counted from 1.
     """
-    csv = path.suffix.lower() == ".csv"
+    csv = Path(path).suffix.lower() == ".csv"
     frame = _read_csv(path) if csv else read_frame(path, layer)
     if VERDICT not in frame or "class" not in frame:
         missing = VERDICT if VERDICT not in frame else "class"
@@ -81,9 +81,9 @@ def read_verdicts(path: Path, scenes: Sequence[Scene], *, layer: str | None = No
     return [Verdicts(boxes.select(yes), boxes.select(~yes)) for boxes, yes in zip(placed, said_yes, strict=True)]
 
 
-def _read_csv(path: Path) -> GeoDataFrame:
+def _read_csv(path: VectorFile) -> GeoDataFrame:
     """The same table of pixel boxes; a class may be called "NA"."""
-    if not path.exists():
+    if not Path(path).exists():
         raise UserError(f"{path}: no such vector file")
     try:
         table = pd.read_csv(path, keep_default_na=False, dtype=str)
@@ -94,7 +94,7 @@ def _read_csv(path: Path) -> GeoDataFrame:
     return GeoDataFrame(table, geometry=shapely.box(*boxes.T))
 
 
-def _answers(path: Path, column: pd.Series) -> NDArray[np.int64]:
+def _answers(path: VectorFile, column: pd.Series) -> NDArray[np.int64]:
     """YES, NO or NOT_JUDGED for each feature."""
     said = ["" if missing else str(value).strip() for value, missing in zip(column, column.isna(), strict=True)]
     unknown = {i: text for i, text in enumerate(said, 1) if text.lower() not in _ANSWERS}
@@ -121,6 +121,13 @@ def _place_by_name(labels: LabelLayer, scenes: Sequence[Scene], made_on: NDArray
            for f, name in zip(labels.features.tolist(), on, strict=True) if name not in names}  # fmt: skip
     raise_refused(labels.path, why)
     return [
-        labels.select(on == name).place_on([replace(scene, georeference=_PICTURE)])[0]
+        _as_seen(labels.select(on == name), scene).place_on([replace(scene, georeference=_PICTURE)])[0]
         for name, scene in zip(names, scenes, strict=True)
     ]
+
+
+def _as_seen(labels: LabelLayer, scene: Scene) -> LabelLayer:
+    """Boxes in the file's pixels as boxes in those of the scene as it is seen."""
+    matrix = np.array(~scene.upright.to_file).reshape(3, 3)
+    seen = shapely.transform(np.asarray(labels.geometry), lambda xy: xy @ matrix[:2, :2].T + matrix[:2, 2])
+    return replace(labels, geometry=GeoSeries(seen))

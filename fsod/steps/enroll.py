@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +67,12 @@ def refine_files(checkpoint: Path, files: ExampleFiles, out: Path, steps: int | 
         return _write_bank(checkpoint, files, out, bank_of)
 
 
-def sheet_beside(out: Path, scenes: Sequence[Path]) -> Path:
+def sheet_beside(out: Path, scenes: Sequence[str | Path]) -> Path:
     """The picture beside a bank; UserError if bank or picture would be written over something else."""
     if out.suffix != ".safetensors":
         raise UserError(f"{out}: the name of a class bank ends in .safetensors")
     sheet = out.with_suffix(".png")
-    if sheet.exists() and any(scene.exists() and sheet.samefile(scene) for scene in scenes):
+    if sheet.exists() and any(Path(scene).exists() and sheet.samefile(scene) for scene in scenes):
         raise UserError(f"{out}: the picture beside it would be written over the scene; choose another --out")
     return sheet
 
@@ -81,7 +82,7 @@ def _write_bank(
 ) -> dict[str, Any]:
     """Makes the bank, proposes scores for its classes, and writes it with a contact sheet of the examples."""
     started = time.perf_counter()
-    sheet = sheet_beside(out, [image.path for image in files.marked.folder.images])
+    sheet = sheet_beside(out, files.scenes or [image.path for image in files.marked.folder.images])
     machine = choose_machine()
     loaded = load_checkpoint(checkpoint, machine.trunk_dtype)
     settings = common_settings(loaded.settings)
@@ -91,7 +92,7 @@ def _write_bank(
         bank.reported.class_names,
         lambda part: batch_detector(loaded, bank_of(loaded, part, machine), machine, settings.evaluate, FLOOR),
     )
-    bank = bank.with_scores(proposed)
+    bank = replace(bank.with_scores(proposed), shown=files.shown)
     save_bank(out, bank, checkpoint)
     write_examples(sheet, files.marked.crops(settings.episodes.support_px), columns=8)
     return {
@@ -99,6 +100,7 @@ def _write_bank(
         "examples": {name: len(places) for name, places in files.marked.places.items()},
         "scores": {name: round(score, 4) for name, score in proposed.items()},
         "gsd_m": files.gsd_m,
+        "warnings": list(files.warnings),
         "contact_sheet": str(sheet),
         "seconds": time.perf_counter() - started,
         "machine": str(machine),

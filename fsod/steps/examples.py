@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fsod.band_rule import BandRule
 from fsod.boxes import area_px
 from fsod.data.coco import CocoFolder, ImageRecord
 from fsod.data.marked import Marked, marked_shots
 from fsod.errors import UserError
-from fsod.geo.scene import Scene, open_scene
+from fsod.geo.features import VectorFile
+from fsod.geo.scene import Scene
 from fsod.steps.folder_shots import shots_in_folder
-from fsod.steps.scene_marks import SceneMarks, marks_on_open
+from fsod.steps.scene_marks import AS_THEY_ARE, SceneMarks, Scenery, Seen, band_rules, marks_on_open, open_marked
 from fsod.steps.train import gsd_of
 
 VIEW_PX = 640
@@ -40,21 +42,28 @@ class ExampleFiles:
         rivals: classes that are often taken for the others, and there only to be told apart from them.
         origin: where the examples come from.
         gsd_m: of the pixels that they were marked on, None when unknown.
+        scenes: that they lie on, as named; none of examples of a folder.
+        shown: which bands of the scenes were seen, each rule once.
+        warnings: what a user should know of the scenes, one line each.
     """
 
     marked: Marked
     rivals: tuple[str, ...]
     origin: dict[str, Any]
     gsd_m: float | None
+    scenes: tuple[str, ...] = ()
+    shown: tuple[BandRule, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def examples_on_scenes(
-    scenes: Sequence[Path],
-    labels: Sequence[Path],
-    rivals: Sequence[Path],
+    scenes: Sequence[Scenery],
+    labels: Sequence[VectorFile],
+    rivals: Sequence[VectorFile],
     attribute: str,
-    verdicts: Sequence[Path] = (),
+    verdicts: Sequence[VectorFile] = (),
     layer: str | None = None,
+    seen: Seen = AS_THEY_ARE,
 ) -> ExampleFiles:
     """Reads example boxes in vector files, and of each scene what is around them.
 
@@ -68,13 +77,14 @@ def examples_on_scenes(
         attribute: of the vector files, holds the class; of a rival, what it is.
         verdicts: judged layers of ``fsod predict``.
         layer: which layer to read of those files that have several.
+        seen: how the scenes are to be seen.
 
     Raises:
         UserError: see ``marks_on_scenes``; no example at all.
     """
     with ExitStack() as stack:
-        rasters = [stack.enter_context(open_scene(scene)) for scene in scenes]
-        found = marks_on_open(scenes, rasters, labels, rivals, [], verdicts, attribute, layer)
+        rasters = open_marked(scenes, seen, stack)
+        found = marks_on_open(rasters, labels, rivals, [], verdicts, attribute, layer)
         names, taken_for = (
             list(dict.fromkeys(chain.from_iterable(lists)))
             for lists in ([one.class_names for one in found], [one.refused_names for one in found])
@@ -83,8 +93,16 @@ def examples_on_scenes(
             raise UserError(f"{verdicts[0]}: no verdict is yes, so there is no example; give some with --examples")
         marked = _views(found, rasters, (*names, *taken_for))
     gsd_m = found[0].gsd_m
-    origin = {"scene": ", ".join(scene.name for scene in scenes), "gsd_m": gsd_m}
-    return ExampleFiles(marked, tuple(taken_for), origin, gsd_m)
+    origin = {"scene": ", ".join(one.name for one in found), "gsd_m": gsd_m}
+    return ExampleFiles(
+        marked,
+        tuple(taken_for),
+        origin,
+        gsd_m,
+        tuple(one.scene for one in found),
+        band_rules(found),
+        tuple(chain.from_iterable(scene.warnings for scene in rasters)),
+    )
 
 
 def examples_in_folder(
@@ -117,8 +135,8 @@ def _views(marks: Sequence[SceneMarks], scenes: list[Scene], class_names: tuple[
         names = [*one.class_names, *one.refused_names]
         whole = ImageRecord(
             id=0,
-            path=one.path,
-            source=one.path.stem,
+            path=Path(one.scene),
+            source=Path(one.name).stem,
             width_px=one.width_px,
             height_px=one.height_px,
             boxes_xyxy_px=boxes,
@@ -132,7 +150,7 @@ def _views(marks: Sequence[SceneMarks], scenes: list[Scene], class_names: tuple[
             frame = _frame(box, whole)
             records.append(_cut(whole, frame, len(records) + 1))
             pixels.append(scene.read_rectangle(frame)[0])
-    return Marked(CocoFolder(marks[0].path.parent, class_names, tuple(records), ""), pixels, places)
+    return Marked(CocoFolder(Path(marks[0].scene).parent, class_names, tuple(records), ""), pixels, places)
 
 
 def _frame(box_xyxy_px: NDArray[np.float64], scene: ImageRecord) -> tuple[int, int, int, int]:

@@ -26,7 +26,7 @@ from fsod.files import write_text
 from fsod.progress import console, progress_bar
 from fsod.steps.enroll import sheet_beside
 from fsod.steps.kept_marks import joined_marks, kept_marks, marks_kept
-from fsod.steps.scene_marks import SceneMarks
+from fsod.steps.scene_marks import SceneMarks, band_rules
 from fsod.steps.scene_views import MarkedViews, read_views, working_enlargement
 from fsod.steps.train import SHEET_MARK
 from fsod.store.checkpoint import Checkpoint, LearnedFrom, load_checkpoint, save_checkpoint, weights_sha256
@@ -61,7 +61,7 @@ def finetune_marks(
             has left a state of other marks, weights or minutes.
     """
     started = time.perf_counter()
-    sheet = sheet_beside(out, [scene.path for scene in marks])
+    sheet = sheet_beside(out, [scene.scene for scene in marks])
     machine = choose_machine()
     base = load_checkpoint(checkpoint, machine.trunk_dtype)
     earlier = [] if base.learned_from is None else marks_kept(base.learned_from.marks, checkpoint)
@@ -95,6 +95,7 @@ def finetune_marks(
         },
         "steps": learned.steps,
         "enlargement": enlargement,
+        "warnings": views.warnings,
         "contact_sheet": str(sheet),
         "seconds": time.perf_counter() - started,
         "machine": str(machine),
@@ -124,7 +125,9 @@ def _as_file(
         }
         for name, score in zip(lesson.class_names, scores, strict=True)
     }
-    known = LearnedFrom(origins=origins, gsd_m=gsd_m, enlargement=enlargement, marks=kept_marks(marks))
+    known = LearnedFrom(
+        origins=origins, gsd_m=gsd_m, enlargement=enlargement, marks=kept_marks(marks), shown=band_rules(marks)
+    )
     detector = learned.detector.half().float()
     return Checkpoint(detector, base.size, lesson.class_names, "finetune", base.settings, known)
 

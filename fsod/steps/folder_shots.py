@@ -76,7 +76,7 @@ def marks_in_folder(
         refused = np.array([name in rivals for name in of_box], bool)
         found.append(
             SceneMarks(
-                path=image.path,
+                scene=str(image.path),
                 name=image.path.name,
                 width_px=image.width_px,
                 height_px=image.height_px,

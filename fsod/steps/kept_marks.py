@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import shapely
 
+from fsod.band_rule import BandRule
 from fsod.errors import UserError
+from fsod.geo.scene_list import is_gone, kept_name, short_name
 from fsod.steps.scene_marks import SceneMarks, is_there, one_multipolygon
 from fsod.store.checkpoint import CheckpointHeader, read_header
 
@@ -20,7 +22,7 @@ def kept_marks(marks: Sequence[SceneMarks]) -> list[dict[str, Any]]:
     """The same as JSON values, for a file that remembers what it was made from."""
     return [
         {
-            "scene": str(one.path.resolve()),
+            "scene": kept_name(one.scene),
             "size_px": [one.width_px, one.height_px],
             "gsd_m": one.gsd_m,
             "boxes_xyxy_px": one.boxes_xyxy_px.round(3).tolist(),
@@ -28,6 +30,7 @@ def kept_marks(marks: Sequence[SceneMarks]) -> list[dict[str, Any]]:
             "refused_xyxy_px": one.refused_xyxy_px.round(3).tolist(),
             "refused_names": list(one.refused_names),
             "areas": one.areas.wkt,
+            "shown": None if one.shown is None else one.shown.model_dump(mode="json"),
         }
         for one in marks
     ]
@@ -38,8 +41,8 @@ def marks_kept(kept: Sequence[dict[str, Any]], file: Path) -> list[SceneMarks]:
     try:
         found = [
             SceneMarks(
-                path=Path(one["scene"]),
-                name=Path(one["scene"]).name,
+                scene=one["scene"],
+                name=short_name(one["scene"]),
                 width_px=one["size_px"][0],
                 height_px=one["size_px"][1],
                 gsd_m=one["gsd_m"],
@@ -48,6 +51,7 @@ def marks_kept(kept: Sequence[dict[str, Any]], file: Path) -> list[SceneMarks]:
                 refused_xyxy_px=np.array(one["refused_xyxy_px"], np.float64).reshape(-1, 4),
                 refused_names=tuple(one["refused_names"]),
                 areas=one_multipolygon([shapely.from_wkt(one["areas"])]),
+                shown=None if one.get("shown") is None else BandRule.model_validate(one["shown"]),
             )
             for one in kept
         ]
@@ -56,8 +60,8 @@ def marks_kept(kept: Sequence[dict[str, Any]], file: Path) -> list[SceneMarks]:
             f"{file}: what it says of its marks is damaged ({error}); finetune on all marks anew"
         ) from error
     for one in found:
-        if not one.path.exists():
-            raise UserError(f"{file}: was made from {one.path}, which is not there; put it back, or finetune anew")
+        if is_gone(one.scene):
+            raise UserError(f"{file}: was made from {one.scene}, which is not there; put it back, or finetune anew")
     return found
 
 
@@ -79,10 +83,10 @@ def joined_marks(earlier: Sequence[SceneMarks], later: Sequence[SceneMarks]) -> 
     A later mark takes the place of an earlier one of the same object. Where now a mark is, nothing is refused any more, and
     where now something is refused, no mark stays.
     """
-    joined = {one.path.resolve(): one for one in earlier}
+    joined = {kept_name(one.scene): one for one in earlier}
     for new in later:
-        old = joined.get(new.path.resolve())
-        joined[new.path.resolve()] = new if old is None else _joined_on_scene(old, new)
+        old = joined.get(kept_name(new.scene))
+        joined[kept_name(new.scene)] = new if old is None else _joined_on_scene(old, new)
     return list(joined.values())
 
 

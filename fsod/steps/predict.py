@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from math import floor
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from fsod.geo.layer_files import ON_A_MAP, write_layer
 from fsod.geo.predict import OnOpen, OnProgress, SceneResult, predict_scene
 from fsod.geo.qgis_style import write_style
 from fsod.geo.scene import Scene, open_scene
-from fsod.geo.scene_list import layer_paths, list_scenes
+from fsod.geo.scene_list import layer_paths, list_scenes, short_name
 from fsod.geo.vector import Layer
 from fsod.marks import class_colour
 from fsod.progress import console, progress_bar
@@ -28,6 +29,9 @@ from fsod.steps.predict_outputs import PICTURE_MARK, check_layers, journal_path,
 from fsod.steps.searcher import Searcher, load_searcher, to_take_along
 
 PREVIEW_PX = 2048
+
+LEAST_SCORE = 0.005
+"""The least one that --score takes."""
 
 
 def predict_files(
@@ -141,14 +145,14 @@ def _predict_file(scene: str, searcher: Searcher, out: Path, plan: PredictSettin
         "time": result.started,
     }
     size_px = result.width_px, result.height_px
-    # the file alone: neither this machine's folders nor the key that a URL may carry belong into a layer
-    name = Path(scene.partition("?")[0]).name
-    ask = ask_order(result.detections, searcher.proposed_scores, searcher.told_xyxy_px(scene))
+    name = short_name(scene)
+    told = result.upright.boxes_in_file(searcher.told_xyxy_px(scene))
+    ask = ask_order(result.detections, searcher.proposed_scores, told)
     write_layer(out, Layer(result.detections, names, result.georeference, name, size_px, attributes, ask))
     if out.suffix.lower() in ON_A_MAP:
         write_style(out.with_suffix(".qml"), {name: class_colour(i) for i, name in enumerate(names)})
-    picture, unseen = _write_preview(result, plan, names, out)
-    warnings = [*result.warnings, *unseen]
+    picture, unseen = _write_preview(result, plan, searcher, out)
+    warnings = [*result.warnings, *_nothing_found(result, searcher), *unseen]
     for warning in warnings:
         console.print(f"warning: {warning}")
     found = [names[c] for c in result.detections.class_ids]
@@ -168,6 +172,22 @@ def _predict_file(scene: str, searcher: Searcher, out: Path, plan: PredictSettin
         "seconds_detecting": result.seconds_detecting,
         "machine": searcher.machine,
     }
+
+
+def _nothing_found(result: SceneResult, searcher: Searcher) -> list[str]:
+    """What a user should know of a scene in which nothing was found."""
+    looked_at = result.windows_run
+    if len(result.detections) or not looked_at + result.windows_blank:
+        return []
+    if not looked_at:
+        return [f"{result.scene}: nothing found, as all of its {result.windows_blank} windows are empty"]
+    said = f"{result.scene}: nothing found in {looked_at} window{'s' if looked_at > 1 else ''}"
+    if result.missed is None:
+        return [said]
+    score, class_id = result.missed
+    name, least = searcher.class_names[class_id], searcher.scores[class_id]
+    said += f"; the best score is {score:.3g}, of {name}, which is shown from {least:.3g} on"
+    return [f"{said} (--score {shown:g} shows it)" if (shown := floor(1000 * score) / 1000) >= LEAST_SCORE else said]
 
 
 def search_scene(
@@ -192,6 +212,7 @@ def search_scene(
         enlargement=1.0 if plan.native or plan.gsd_m else searcher.enlargement,
         bands=plan.bands,
         nodata=plan.nodata,
+        like=searcher.shown,
         aoi=plan.aoi,
         aoi_layer=plan.aoi_layer,
         skip_damaged=plan.skip_damaged,
@@ -232,19 +253,21 @@ def _announce(scene: Scene, resumed: int, windows: int) -> None:
 
 
 def _write_preview(
-    result: SceneResult, plan: PredictSettings, class_names: Sequence[str], out: Path
+    result: SceneResult, plan: PredictSettings, searcher: Searcher, out: Path
 ) -> tuple[str | None, list[str]]:
     """Draws what was found over the whole scene, and the scene without it for the report, beside the layer ``out``.
 
     A scene that is damaged may have no such pictures, and then says so.
     """
     try:
-        with open_scene(result.scene, bands=plan.bands, nodata=plan.nodata, north_up=False) as scene:
+        with open_scene(
+            result.scene, bands=plan.bands, nodata=plan.nodata, like=searcher.shown, north_up=False
+        ) as scene:
             rgb, _ = scene.read_reduced(PREVIEW_PX)
     except UserError as error:
         return None, [f"no picture: {error}"]
-    scale = rgb.shape[1] / result.width_px
-    write_overview(out, rgb, (result.width_px, result.height_px), list(class_names))
+    scale, names = rgb.shape[1] / result.width_px, list(searcher.class_names)
+    write_overview(out, rgb, (result.width_px, result.height_px), names)
     path = picture_path(out)
-    write_png(path, scene_preview(rgb, result.detections, scale, list(class_names)), PICTURE_MARK)
+    write_png(path, scene_preview(rgb, result.detections, scale, names), PICTURE_MARK)
     return str(path), []

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from fsod.band_rule import BandRule
 from fsod.boxes import iou
 from fsod.errors import UserError
-from fsod.geo.features import layer_in, raise_refused
-from fsod.geo.labels import LabelledBoxes, read_layer
+from fsod.geo.features import VectorFile, layer_in, raise_refused
+from fsod.geo.labels import LabelledBoxes, assumed_encoding, read_layer
 from fsod.geo.marked_areas import read_marked_areas
 from fsod.geo.scene import Scene, open_scene
+from fsod.geo.scene_list import short_name
 from fsod.geo.verdicts import Verdicts, read_verdicts
+from fsod.progress import console
 from fsod.store.bank_merge import SAME_GSD
 
 LEAST_PX = 1.0
@@ -28,6 +31,8 @@ SAME_OBJECT_IOU = 0.5
 """Boxes of one class that overlap more mark one object."""
 
 Content = TypeVar("Content")
+Scenery = str | Path
+"""A raster: a file, or anything else that GDAL opens."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class SceneMarks:
     """What is known of one scene.
 
     Attributes:
-        path: the scene.
+        scene: as it was named, see ``fsod.geo.scene_list``.
         name: of its file.
         width_px: its columns.
         height_px: its rows.
@@ -47,9 +52,10 @@ class SceneMarks:
             is: who says no there says it of the outline.
         refused_names: m names; ``not NAME`` for a verdict on NAME.
         areas: in the scene's pixels, inside it; whatever is not marked there is background. Empty if none is given.
+        shown: which bands of it are seen; None: by its own words.
     """
 
-    path: Path
+    scene: str
     name: str
     width_px: int
     height_px: int
@@ -59,16 +65,65 @@ class SceneMarks:
     refused_xyxy_px: NDArray[np.float64]
     refused_names: tuple[str, ...]
     areas: shapely.MultiPolygon
+    shown: BandRule | None = None
+
+    def open(self, **how: Any) -> Scene:  # noqa: ANN401, they are those of ``open_scene``
+        """The scene, with the bands and the nodata value that it was marked in; ``how`` goes to ``open_scene``."""
+        if self.shown is None:
+            return open_scene(self.scene, **how)
+        return open_scene(self.scene, bands=self.shown.bands, nodata=self.shown.nodata, **how)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """How scenes are to be seen.
+
+    Attributes:
+        bands: one or three band numbers, from 1; by their own words if None.
+        nodata: value that stands for nothing, see ``open_scene``.
+        like: what earlier examples were shown in, which is followed where a scene has it.
+    """
+
+    bands: tuple[int, ...] | None = None
+    nodata: float | None = None
+    like: tuple[BandRule, ...] = ()
+
+
+AS_THEY_ARE = Seen()
+"""By their own words."""
+
+
+def open_marked(scenes: Sequence[Scenery], seen: Seen, stack: ExitStack) -> list[Scene]:
+    """The scenes, open until the stack ends; what a user should know of them is printed."""
+    opened = [
+        stack.enter_context(open_scene(scene, bands=seen.bands, nodata=seen.nodata, like=seen.like)) for scene in scenes
+    ]
+    for scene in opened:
+        say_warnings(scene.warnings)
+    return opened
+
+
+def say_warnings(warnings: Iterable[str]) -> None:
+    """Prints what a user should know, a line each."""
+    for warning in warnings:
+        console.print(f"warning: {warning}")
+
+
+def band_rules(marks: Iterable[SceneMarks]) -> tuple[BandRule, ...]:
+    """What scenes are seen in, each rule once."""
+    rules = {repr(one.shown): one.shown for one in marks if one.shown is not None}
+    return tuple(rules.values())
 
 
 def marks_on_scenes(
-    scenes: Sequence[Path],
-    labels: Sequence[Path],
-    rivals: Sequence[Path],
-    areas: Sequence[Path],
-    verdicts: Sequence[Path],
+    scenes: Sequence[Scenery],
+    labels: Sequence[VectorFile],
+    rivals: Sequence[VectorFile],
+    areas: Sequence[VectorFile],
+    verdicts: Sequence[VectorFile],
     attribute: str,
     layer: str | None = None,
+    seen: Seen = AS_THEY_ARE,
 ) -> list[SceneMarks]:
     """Reads all that vector files say of scenes, and of the scenes no more than opening them takes.
 
@@ -84,6 +139,7 @@ def marks_on_scenes(
         verdicts: judged layers of ``fsod predict``.
         attribute: of labels and rivals, holds the class; of a rival, what it is.
         layer: which layer to read of those files that have several.
+        seen: how the scenes are to be seen.
 
     Returns:
         One for each scene.
@@ -94,17 +150,16 @@ def marks_on_scenes(
             scenes without a CRS; a rival that is a class, too.
     """
     with ExitStack() as stack:
-        rasters = [stack.enter_context(open_scene(scene)) for scene in scenes]
-        return marks_on_open(scenes, rasters, labels, rivals, areas, verdicts, attribute, layer)
+        opened = open_marked(scenes, seen, stack)
+        return marks_on_open(opened, labels, rivals, areas, verdicts, attribute, layer)
 
 
 def marks_on_open(
-    paths: Sequence[Path],
     scenes: Sequence[Scene],
-    labels: Sequence[Path],
-    rivals: Sequence[Path],
-    areas: Sequence[Path],
-    verdicts: Sequence[Path],
+    labels: Sequence[VectorFile],
+    rivals: Sequence[VectorFile],
+    areas: Sequence[VectorFile],
+    verdicts: Sequence[VectorFile],
     attribute: str,
     layer: str | None = None,
 ) -> list[SceneMarks]:
@@ -117,7 +172,7 @@ def marks_on_open(
     known = _of_each(
         scenes, areas, "--area", lambda file, on: read_marked_areas(file, on, layer=layer_in(file, layer)), done
     )
-    found = [_scene_marks(*of_scene) for of_scene in zip(paths, scenes, marked, taken_for, judged, known, strict=True)]
+    found = [_scene_marks(*of_scene) for of_scene in zip(scenes, marked, taken_for, judged, known, strict=True)]
     check_rivals(
         [name for one in found for name in one.class_names], [name for one in found for name in one.refused_names]
     )
@@ -147,9 +202,9 @@ def _check_alike(scenes: Sequence[Scene]) -> None:
 
 def _of_each(
     scenes: Sequence[Scene],
-    files: Sequence[Path],
+    files: Sequence[VectorFile],
     option: str,
-    read: Callable[[Path, Sequence[Scene]], list[Content]],
+    read: Callable[[VectorFile, Sequence[Scene]], list[Content]],
     done: Collection[int] = (),
     *,
     named: bool = False,
@@ -179,13 +234,14 @@ def _of_each(
     return [[of_file[i] for of_file in by_file] for i in everyone]
 
 
-def _labels(path: Path, attribute: str, scenes: Sequence[Scene], layer: str | None) -> list[LabelledBoxes]:
+def _labels(path: VectorFile, attribute: str, scenes: Sequence[Scene], layer: str | None) -> list[LabelledBoxes]:
     found = read_layer(path, attribute, layer=layer_in(path, layer))
+    say_warnings(assumed_encoding(found))
     raise_refused(path, found.refused)
     return [_large_enough(path, boxes, scene) for boxes, scene in zip(found.place_on(scenes), scenes, strict=True)]
 
 
-def _verdicts(path: Path, scenes: Sequence[Scene], layer: str | None) -> list[Verdicts]:
+def _verdicts(path: VectorFile, scenes: Sequence[Scene], layer: str | None) -> list[Verdicts]:
     found = read_verdicts(path, scenes, layer=layer_in(path, layer))
     for verdicts, scene in zip(found, scenes, strict=True):
         _large_enough(path, verdicts.yes, scene)
@@ -193,7 +249,7 @@ def _verdicts(path: Path, scenes: Sequence[Scene], layer: str | None) -> list[Ve
     return found
 
 
-def _large_enough(path: Path, boxes: LabelledBoxes, scene: Scene) -> LabelledBoxes:
+def _large_enough(path: VectorFile, boxes: LabelledBoxes, scene: Scene) -> LabelledBoxes:
     """The boxes themselves; UserError where one is smaller than a pixel."""
     sides = boxes.boxes_xyxy_px[:, 2:] - boxes.boxes_xyxy_px[:, :2]
     small = np.flatnonzero(sides.min(axis=1, initial=np.inf) < LEAST_PX)
@@ -203,7 +259,6 @@ def _large_enough(path: Path, boxes: LabelledBoxes, scene: Scene) -> LabelledBox
 
 
 def _scene_marks(
-    path: Path,
     scene: Scene,
     marked: Sequence[LabelledBoxes],
     rivals: Sequence[LabelledBoxes],
@@ -221,8 +276,8 @@ def _scene_marks(
         if not is_there(box, name, boxes, names) and not is_there(box, f"not {name}", refused, refused_names):
             refused, refused_names = np.vstack([refused, box]), [*refused_names, f"not {name}"]
     return SceneMarks(
-        path=path,
-        name=Path(scene.name).name,
+        scene=scene.name,
+        name=short_name(scene.name),
         width_px=scene.width_px,
         height_px=scene.height_px,
         gsd_m=scene.georeference.gsd_m,
@@ -231,6 +286,7 @@ def _scene_marks(
         refused_xyxy_px=refused,
         refused_names=tuple(refused_names),
         areas=one_multipolygon(areas),
+        shown=scene.shown,
     )
 
 

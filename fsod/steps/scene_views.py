@@ -13,7 +13,7 @@ from fsod.data.episodes import MIN_VISIBLE
 from fsod.data.mark_views import View, make_view
 from fsod.geo.blank import is_blank
 from fsod.geo.marked_areas import inside
-from fsod.geo.scene import Scene, open_scene
+from fsod.geo.scene import Scene
 from fsod.geo.windows import Window, window_grid
 from fsod.steps.scene_marks import SceneMarks
 
@@ -37,10 +37,12 @@ class MarkedViews:
     Attributes:
         views: with all marks.
         mark_ids: of each view, (n,) numbers of its boxes among the marks of all scenes.
+        warnings: what a user should know of the scenes, one line each.
     """
 
     views: list[View]
     mark_ids: list[NDArray[np.int64]]
+    warnings: list[str]
 
 
 def working_enlargement(marks: Sequence[SceneMarks]) -> float:
@@ -65,13 +67,15 @@ def read_views(marks: Sequence[SceneMarks], class_names: Sequence[str], enlargem
     """
     views: list[View] = []
     mark_ids: list[NDArray[np.int64]] = []
+    warnings: list[str] = []
     first = 0
     for of_scene in marks:
         ids = np.arange(first, first + len(of_scene.boxes_xyxy_px))
         first += len(ids)
         class_ids = np.array([class_names.index(name) for name in of_scene.class_names], np.int64)
         gsd_m = None if of_scene.gsd_m is None else of_scene.gsd_m / enlargement
-        with open_scene(of_scene.path, gsd_m=gsd_m, enlargement=enlargement) as scene:
+        with of_scene.open(gsd_m=gsd_m, enlargement=enlargement) as scene:
+            warnings += scene.warnings
             to_grid = 1 / np.tile(np.array(scene.grid_to_scene), 2)
             boxes, refused = of_scene.boxes_xyxy_px * to_grid, of_scene.refused_xyxy_px * to_grid
             for window in _windows(scene, of_scene, boxes, refused):
@@ -84,7 +88,7 @@ def read_views(marks: Sequence[SceneMarks], class_names: Sequence[str], enlargem
                 areas = inside(of_scene.areas, frame.tolist(), rgb.shape[:2])
                 views.append(make_view(rgb, boxes[shown] - corner, class_ids[shown], refused[no] - corner, areas))
                 mark_ids.append(ids[shown])
-    return MarkedViews(views, mark_ids)
+    return MarkedViews(views, mark_ids, warnings)
 
 
 def _windows(

@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fsod.band_rule import BandRule
 from fsod.config import EvaluateSettings, PredictSettings, common_settings
 from fsod.engine.device import choose_machine
 from fsod.engine.infer import batch_detector, warm_up
 from fsod.engine.onnx_infer import load_onnx
 from fsod.errors import UserError
 from fsod.files import sha256_of
+from fsod.geo.scene_list import kept_name
 from fsod.geo.search import Detect, Search, search_windows
 from fsod.store.checkpoint import load_checkpoint
 from fsod.store.class_bank import checkpoint_of, load_bank
@@ -33,6 +35,7 @@ class Searcher:
         scores: the least ones of detections of each class that are written.
         proposed_scores: the least ones that are worth showing, whatever the user asked for.
         marks: what the detector was made from, see ``fsod.steps.kept_marks``.
+        shown: which bands the examples were shown in.
     """
 
     detect: Detect
@@ -48,11 +51,12 @@ class Searcher:
     machine: str
     enlargement: float = 1.0
     marks: tuple[dict[str, Any], ...] = ()
+    shown: tuple[BandRule, ...] = ()
     search: Search = search_windows
 
     def told_xyxy_px(self, scene: str) -> NDArray[np.float64]:
-        """(m, 4) boxes of a scene, in its own pixels, that an analyst has marked or judged already."""
-        own = [one for one in self.marks if Path(one["scene"]) == Path(scene).resolve()]
+        """(m, 4) boxes of a scene, in its pixels as it is seen (see ``Upright``), that were marked or judged already."""
+        own = [one for one in self.marks if one["scene"] == kept_name(scene)]
         boxes = [box for one in own for box in (*one["boxes_xyxy_px"], *one["refused_xyxy_px"])]
         return np.array(boxes, np.float64).reshape(-1, 4)
 
@@ -79,6 +83,7 @@ def load_searcher(bank: Path, checkpoint: Path | None, plan: PredictSettings) ->
             "float32",
             str(exported),
             known.enlargement,
+            shown=known.shown,
         )
     machine = choose_machine(plan.precision)
     loaded = load_checkpoint(checkpoint or checkpoint_of(bank))
@@ -99,6 +104,7 @@ def load_searcher(bank: Path, checkpoint: Path | None, plan: PredictSettings) ->
         str(machine),
         classes.enlargement,
         () if loaded.learned_from is None else tuple(loaded.learned_from.marks),
+        classes.shown,
     )
 
 

@@ -44,7 +44,9 @@ def merge_banks(banks: Sequence[BankFile], renamed: dict[str, str], gsd_m: float
         if doubled is not None:
             raise UserError(f"{path}: class {doubled!r} is there already; call it otherwise with --rename OLD=NEW")
         rows = ClassRows.concatenate([merged.rows, bank.rows])
-        merged = replace(merged, class_names=names, rows=rows, origins={**merged.origins, **bank.origins})
+        rules = {repr(rule): rule for rule in (*merged.shown, *bank.shown)}
+        origins = {**merged.origins, **bank.origins}
+        merged = replace(merged, class_names=names, rows=rows, origins=origins, shown=tuple(rules.values()))
     if unused:
         raise UserError(f"--rename: no two of the banks have a class {min(unused)!r}")
     return replace(merged, gsd_m=gsd_m or _common_gsd_m(banks))

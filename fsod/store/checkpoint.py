@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from fsod.band_rule import BandRule
 from fsod.errors import UserError, first_problem, printable
 from fsod.files import whole
 from fsod.model.detector import Detector
@@ -34,12 +35,14 @@ class LearnedFrom(BaseModel):
         gsd_m: see ``ClassBank``.
         enlargement: see ``ClassBank``.
         marks: what the analyst marked on each scene, see ``fsod.steps.scene_marks``; a later training goes on from it.
+        shown: see ``ClassBank``.
     """
 
     origins: dict[str, dict[str, Any]]
     gsd_m: float | None = None
     enlargement: float = 1.0
     marks: list[dict[str, Any]] = []
+    shown: tuple[BandRule, ...] = ()
 
 
 @dataclass(frozen=True)

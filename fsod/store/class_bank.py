@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from fsod.band_rule import BandRule
 from fsod.errors import UserError
 from fsod.model.detector import Detector
 from fsod.model.meta_head import ClassRows
@@ -50,6 +51,7 @@ class ClassBank:
         enlargement: how many times as large as it is a scene of unknown GSD is searched.
         checkpoint: the file of these weights as seen from the bank's folder, or "shipped"; only the hash decides
             whether they fit.
+        shown: which bands the examples were shown in, each rule once; nothing where they come from plain pictures.
     """
 
     class_names: tuple[str, ...]
@@ -59,6 +61,7 @@ class ClassBank:
     gsd_m: float | None = None
     enlargement: float = 1.0
     checkpoint: str | None = None
+    shown: tuple[BandRule, ...] = ()
 
     @property
     def reported(self) -> ClassBank:
@@ -112,6 +115,7 @@ class BankHeader(Header):
     gsd_m: float | None
     enlargement: float = 1.0
     checkpoint: str | None = None
+    shown: tuple[BandRule, ...] = ()
 
 
 def save_bank(path: Path, bank: ClassBank, checkpoint: Path) -> None:
@@ -125,6 +129,7 @@ def save_bank(path: Path, bank: ClassBank, checkpoint: Path) -> None:
         gsd_m=bank.gsd_m,
         enlargement=bank.enlargement,
         checkpoint="shipped" if checkpoint == SHIPPED else os.path.relpath(checkpoint, path.parent),
+        shown=bank.shown,
     )
     write_safetensors(path, tensors, header)
 
@@ -146,6 +151,7 @@ def learned_bank(checkpoint: Checkpoint, gsd_m: float | None = None) -> ClassBan
         known.origins,
         known.gsd_m,
         known.enlargement,
+        shown=known.shown,
     )
 
 

@@ -321,3 +321,27 @@ def test_pretraining_takes_a_folder_of_photographs(tmp_path: Path, capsys: pytes
     assert f"{tmp_path}/a folder: #1: holds no photograph" in " ".join(capsys.readouterr().err.split())
     assert fsod(*run, f"grounds={tmp_path}/nowhere") == 2
     assert "nowhere: no such folder of photographs" in capsys.readouterr().err
+
+
+LIBRARIES_TALK = """
+import logging, sys, warnings
+from fsod.cli import commands
+
+def app():
+    warnings.warn("raw")
+    logging.getLogger("rasterio._env").warning("raw")
+    print("said")
+
+commands.app = app
+commands.main()
+"""
+
+
+def test_warnings_of_libraries_stay_off_the_screen() -> None:
+    """Unless Python is told to show them."""
+    quiet, told = (
+        subprocess.run([sys.executable, *options, "-c", LIBRARIES_TALK], check=True, capture_output=True, text=True)
+        for options in ((), ("-W", "always"))
+    )
+    assert (quiet.stdout, quiet.stderr) == ("said\n", "")
+    assert "UserWarning: raw" in told.stderr

@@ -9,8 +9,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import geopandas
 import numpy as np
 import pytest
+import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,19 +31,52 @@ def test_bad_labels_stop_it_or_are_listed(tmp_path: Path) -> None:
     save_labels(labels / "stray.gpkg", scenes / "a.tif")
     with pytest.raises(UserError, match=r"lonely.tif: has no annotation file; mend it, or leave such items out"):
         prepare_labels(scenes, labels, tmp_path / "out", BY_CLASS)
-    card = prepare_labels(scenes, labels, tmp_path / "out", LabelSettings("class", skip_bad=True))
+    skip = LabelSettings("class", window_px=64, overlap_px=0, skip_bad=True)
+    card = prepare_labels(scenes, labels, tmp_path / "out", skip)
     assert [(Path(r["where"]).name, r["why"].replace(str(scenes), "SCENES")) for r in card["refused"]] == [
         ("lonely.tif", "has no annotation file"),
         ("stray.gpkg", "has no image"),
         ("a.gpkg", "feature 3: no class in class"),
         ("a.gpkg", "feature 2: lies outside SCENES/a.tif (130x100 px)"),
     ]
-    assert (card["boxes"], card["objects"]) == (1, 1)
+    assert (card["boxes"], card["objects"]) == (2, 1)  # in two windows
+    with pytest.raises(UserError, match=r"a.gpkg: feature 3: no class in class, and every window shows a label that"):
+        prepare_labels(scenes, labels, tmp_path / "other", LabelSettings("class", skip_bad=True))
     (scenes / "lonely.tif").unlink()
     (labels / "stray.gpkg").unlink()
     with pytest.raises(UserError, match=r"a.gpkg: feature 3: no class in class; mend it, or leave such items out"):
         prepare_labels(scenes, labels, tmp_path / "other", BY_CLASS)
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(
+    ("what", "left_out"),
+    [
+        ("no class", {(64, 36), (66, 36)}),
+        ("point", {(64, 36), (66, 36)}),
+        ("line", {(64, 36), (66, 36)}),
+        ("none", set()),
+    ],
+)
+def test_a_label_that_cannot_be_read_is_no_background(
+    tmp_path: Path, what: str, left_out: set[tuple[int, int]]
+) -> None:
+    """Windows that show it are left out; where a feature has no place at all, nothing is."""
+    scene = make_scene(tmp_path / "a.tif")
+    labels = save_labels(tmp_path / "a.gpkg", scene, names=["tank", "tank", "" if what == "no class" else "ship"])
+    frame = geopandas.read_file(labels)
+    place = frame.geometry[2]
+    changed = {"point": place.centroid, "line": shapely.LineString(place.exterior.coords[:3]), "none": None}
+    if what in changed:
+        frame["geometry"] = [*frame.geometry[:2], changed[what]]
+        labels.unlink()
+        frame.to_file(labels)
+    settings = LabelSettings("class", window_px=64, overlap_px=0, skip_bad=True)
+    card = prepare_labels(scene, labels, tmp_path / "out", settings)
+    written = {tuple(map(int, image.path.stem.split("_")[1:])) for image in load_folder(tmp_path / "out").images}
+    assert written == {(x, y) for x in (0, 64, 66) for y in (0, 36)} - left_out
+    assert card["windows_with_unread_labels_left_out"] == len(left_out)
+    assert len(card["refused"]) == 1
 
 
 @pytest.mark.parametrize(

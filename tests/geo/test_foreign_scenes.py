@@ -12,6 +12,7 @@ from affine import Affine
 from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
 
+from fsod.band_rule import BandRule
 from fsod.boxes import Detections
 from fsod.errors import UserError
 from fsod.geo.predict import predict_scene
@@ -157,6 +158,47 @@ def test_bands_are_seen_by_their_names(
             assert str(scene.rule) == "bands 3,2,1 by their descriptions as they are"
 
 
+def test_bands_of_examples_are_followed_or_it_is_said(make_raster: MakeRaster) -> None:
+    pixels = noise(4)
+    silent = make_raster(pixels, photometric="minisblack", prepare=untagged, **UTM)
+    named = BandRule(bands=(3, 2, 1), count=4, chosen="descriptions", names=("Red", "Green", "Blue"))
+    with open_scene(silent, like=(named,)) as scene:
+        assert (whole(scene)[0] == pixels[[2, 1, 0]].transpose(1, 2, 0)).all()
+        assert scene.warnings == ()
+        assert str(scene.rule) == "bands 3,2,1 as of the examples as they are"
+        assert scene.shown.chosen == "descriptions"
+    of_eight = BandRule(bands=(5, 3, 2), count=8, chosen="option", names=("", "", ""))
+    with open_scene(silent, like=(of_eight,)) as scene:
+        assert scene.rule.bands == (1, 2, 3)
+        (said,) = scene.warnings
+        assert "the examples were shown in bands 5,3,2 of 8, which it is not known to have" in said
+    with open_scene(silent, bands=(4, 3, 2), like=(of_eight,)) as scene:
+        assert scene.rule.bands == (4, 3, 2)
+        assert scene.warnings == ()
+        assert scene.shown.chosen == "option"
+    # of two rules the one that the scene has
+    with open_scene(silent, like=(of_eight, named)) as scene:
+        assert scene.rule.bands == (3, 2, 1)
+
+
+def untagged(dataset: rasterio.io.DatasetWriter) -> None:
+    dataset.colorinterp = [ColorInterp.undefined] * dataset.count
+
+
+def test_nodata_of_examples_is_followed_where_the_file_leaves_it_open(make_raster: MakeRaster) -> None:
+    pixels = noise(3, np.int16, 200)
+    pixels[:, :, :1] = -5  # too little to be recognised
+    like = (BandRule(bands=(1, 2, 3), count=3, chosen="default", nodata=-5),)
+    with open_scene(make_raster(pixels, "open.tif", **UTM), like=like) as scene:
+        assert (whole(scene)[1] == (pixels[0] != -5)).all()
+        assert scene.shown.nodata == -5
+    with open_scene(make_raster(pixels, "declared.tif", nodata=7, **UTM), like=like) as scene:
+        assert (whole(scene)[1] == (pixels != 7).any(axis=0)).all()
+    with open_scene(make_raster(noise(3), "bytes.tif", **UTM), like=like) as scene:
+        assert whole(scene)[1].all()
+        assert scene.warnings == ()
+
+
 @pytest.mark.parametrize("bits", range(1, 8))
 def test_fewer_than_8_bits_are_as_bright_as_they_mean(make_raster: MakeRaster, bits: int) -> None:
     pixels = np.random.default_rng(bits).integers(0, 2**bits, (1, 80, 120)).astype(np.uint8)
@@ -256,6 +298,10 @@ def test_what_is_found_counts_in_the_pixels_of_the_file(make_raster: MakeRaster,
     result = predict_scene(path, detect, window_px=128, overlap_px=32, batch=1)
     assert (result.width_px, result.height_px) == stored.shape[:0:-1]
     assert len(result.detections) == 1
+    # marks are kept as they are seen, and recognised in the file's pixels
+    assert result.upright.boxes_in_file(np.array([[70, 20, 80, 40.0]])) == pytest.approx(
+        result.detections.boxes_xyxy_px
+    )
     left, top, right, bottom = result.detections.boxes_xyxy_px[0].round().astype(int)
     assert (stored[:, top:bottom, left:right] == 0).all()
     assert (bottom - top) * (right - left) == 200

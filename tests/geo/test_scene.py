@@ -52,13 +52,6 @@ def test_8_bit_rgb_passes_through(make_raster: MakeRaster) -> None:
     assert valid.all()
 
 
-def test_a_stretch_of_8_bit_is_made_only_if_asked_for(make_raster: MakeRaster) -> None:
-    path = make_raster(noise(3, high=100), **UTM)
-    with open_scene(path, stretch=True) as scene:
-        rgb, _ = read_all(scene)
-    assert (rgb.min(), rgb.max()) == (0, 255)
-
-
 def test_uint16_with_nodata_is_scaled_alike_in_every_window(make_raster: MakeRaster) -> None:
     pixels = noise(3, np.uint16, high=4000)
     pixels[1] += 10_000

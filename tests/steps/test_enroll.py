@@ -164,7 +164,7 @@ def test_mistakes_with_a_folder(weights: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has test images, from which no example may come"):
         marks_in_folder(folder.root, None, ["cross"], [], 2, 0)
     marks = marks_in_folder(folder.root, None, ["cross"], [], 8, 0, train)
-    assert {one.path.stem for one in marks} == set(read_ids(train))
+    assert {Path(one.scene).stem for one in marks} == set(read_ids(train))
     assert not out.exists()
 
 

@@ -49,7 +49,7 @@ def marks_on(path: Path, places: list[tuple[float, float]] = PLACES, name: str =
     boxes = np.array([[x, y, x + SIDE, y + SIDE] for x, y in places], float).reshape(-1, 4)
     size = Image.open(path).size
     return SceneMarks(
-        path, path.name, *size, None, boxes, (name,) * len(boxes), np.zeros((0, 4)), (), shapely.MultiPolygon()
+        str(path), path.name, *size, None, boxes, (name,) * len(boxes), np.zeros((0, 4)), (), shapely.MultiPolygon()
     )
 
 
@@ -81,7 +81,7 @@ def test_one_file_holds_weights_rows_scores_and_what_it_was_made_from(tmp_path: 
     assert bank.weights_sha256 != read_bank_of_shipped()
     assert checkpoint_of(out) == out
     (kept,) = earlier_marks(out)
-    assert kept.path == scene.resolve()
+    assert kept.scene == str(scene.resolve())
     assert kept.boxes_xyxy_px.tolist() == marks_on(scene).boxes_xyxy_px.tolist()
 
 

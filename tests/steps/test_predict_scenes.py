@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,13 @@ import shapely
 from affine import TransformNotInvertibleError
 from rasterio.transform import from_origin
 
+from fsod.band_rule import BandRule
 from fsod.boxes import Detections
 from fsod.engine.infer import BatchDetector
 from fsod.geo.scene import Scene
 from fsod.geo.windows import Window
+from fsod.store.checkpoint import load_checkpoint
+from fsod.store.class_bank import checkpoint_of, load_bank, save_bank
 from tests.command import fsod
 from tests.untrained import make_bank
 
@@ -300,6 +304,58 @@ def test_further_passes_at_reduced_scales(bank: Path, tmp_path: Path, capsys: py
     for wrong in ("4,2", "two"):
         assert fsod("predict", scene, "--bank", bank, "--out", out, "--scales", wrong, *SMALL) == 2
         assert re.search(r"scales .*: give rising numbers", capsys.readouterr().err)
+
+
+def test_nothing_found_says_how_much_was_missing(bank: Path, tmp_path: Path) -> None:
+    scene, out, report = make_scene(tmp_path / "s.tif"), tmp_path / "o.geojson", tmp_path / "r.json"
+
+    def predict_from(score: str) -> dict[str, Any]:
+        command = ("predict", scene, "--bank", bank, "--out", out, *SMALL, "--score", score, "--json", report)
+        assert fsod(*command) == 0
+        return json.loads(report.read_text())
+
+    (said,) = predict_from("0.999")["warnings"]
+    told = re.fullmatch(
+        r".*s\.tif: nothing found in 25 windows; the best score is ([\d.]+), of (boat|car), which is shown from 0.999 on "
+        r"\(--score ([\d.]+) shows it\)",
+        said,
+    )
+    assert told
+    result = predict_from(told[3])
+    assert sum(result["found"].values()) >= 1
+    assert result["warnings"] == []
+    best = geopandas.read_file(out)["score"].max()
+    assert best == pytest.approx(float(told[1]), abs=1e-3)
+    empty = make_scene(tmp_path / "e.tif")
+    with rasterio.open(empty, "r+") as file:
+        file.write(np.zeros((3, 320, 320), np.uint8))
+    assert predict(bank, out, empty)["warnings"] == [f"{empty}: nothing found, as all of its 25 windows are empty"]
+
+
+def test_a_bank_is_searched_in_the_bands_of_its_examples(bank: Path, tmp_path: Path) -> None:
+    """Unless the user says others; a scene that has no such bands says so."""
+    scene, other = make_scene(tmp_path / "s.tif", bands=4), make_scene(tmp_path / "t.tif", bands=3)
+    shown = BandRule(bands=(4, 2, 1), count=4, chosen="option", names=("", "", ""))
+    as_shown = tmp_path / "shown.safetensors"
+    weights = checkpoint_of(bank)
+    save_bank(as_shown, replace(load_bank(bank, load_checkpoint(weights).detector), shown=(shown,)), weights)
+    layers = {}
+    for name, (own, options) in {
+        "followed": (as_shown, ()),
+        "asked": (bank, ("--bands", "4,2,1")),
+        "default": (bank, ()),
+        "overruled": (as_shown, ("--bands", "1,2,3")),
+    }.items():
+        out = tmp_path / f"{name}.geojson"
+        result = predict(own, out, scene, *options)
+        assert len(result["warnings"]) == (name == "default")
+        layers[name] = geopandas.read_file(out)[["score", "x1_px", "y1_px", "x2_px", "y2_px"]].to_numpy().tolist()
+    assert layers["followed"] == layers["asked"] != layers["default"]
+    assert layers["overruled"] == layers["default"]
+    (said,) = predict(as_shown, tmp_path / "o.geojson", other)["warnings"]
+    assert (
+        "the examples were shown in bands 4,2,1 of 4, which it is not known to have; it is seen in red, green" in said
+    )
 
 
 def test_a_damaged_scene_gives_what_is_left(bank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

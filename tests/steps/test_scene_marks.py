@@ -64,7 +64,7 @@ def test_everything_that_is_said_of_a_scene(tmp_path: Path) -> None:
     area = save_labels(tmp_path / "a.gpkg", scene, np.array([[0, 0, 60, 70], [50, 0, 140, 30.0]]))
     verdicts = judged(tmp_path / "v.gpkg", scene, OTHER, ["no", "yes"])
     (one,) = marks([scene], [labels], [rivals], [area], [verdicts])
-    assert (one.path, one.name, one.width_px, one.height_px) == (scene, "s.tif", 130, 100)
+    assert (one.scene, one.name, one.width_px, one.height_px) == (str(scene), "s.tif", 130, 100)
     assert one.gsd_m == pytest.approx(0.5, rel=0.01)
     np.testing.assert_allclose(one.boxes_xyxy_px, [*BOXES, OTHER[1]], atol=0.02)
     assert one.class_names == ("tank", "tank", "ship", "car")

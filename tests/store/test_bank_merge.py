@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from fsod.band_rule import BandRule
 from fsod.errors import UserError
 from fsod.model.meta_head import ClassRows
 from fsod.store.bank_merge import BankFile, merge_banks, weights_file
@@ -60,6 +62,13 @@ def test_different_gsds_are_refused_unless_one_is_chosen() -> None:
     with pytest.raises(UserError, match=r"four: examples at 1\.2 m a pixel, but those of two at 0\.5 m"):
         merge_banks(banks, {})
     assert merge_banks(banks, {}, gsd_m=0.7).gsd_m == 0.7
+
+
+def test_all_bands_that_examples_were_shown_in_are_kept_once() -> None:
+    true, false = (BandRule(bands=bands, count=4, chosen="option") for bands in ((3, 2, 1), (4, 3, 2)))
+    shown = [(true,), (), (false, true)]
+    banks = [(Path(name), replace(made(name, name)[1], shown=own)) for name, own in zip("abc", shown, strict=True)]
+    assert merge_banks(banks, {}).shown == (true, false)
 
 
 def test_weights_that_are_there_come_before_weights_that_are_not(tmp_path: Path) -> None:
