@@ -59,8 +59,8 @@ DOUBTFUL = 0.4
 LOOK_FLOOR = 0.01
 """Detections below this are not looked at."""
 
-STEEP, MOST = 1.35, 0.95
-"""See ``worth_showing``."""
+STEEP, MOST, MOST_WITHOUT_AREAS = 1.35, 0.95, 0.8
+"""See ``worth_showing``. Where no background is vouched for, what is like the marks is found with less than they are."""
 
 TRIAL_STEPS = 3
 """Steps that the speed is measured on."""
@@ -227,17 +227,19 @@ def proposed_scores(learned: Learned, lesson: Lesson) -> list[float]:
     settings = common_settings(lesson.base.settings).evaluate
     detect = searching(copy.deepcopy(learned.detector).to(lesson.machine.device), settings, lesson.machine, LOOK_FLOOR)
     found = [detect(view.rgb[None])[0] for view in lesson.views]
-    shown = worth_showing(_mark_scores(lesson.views, found, len(lesson.class_names)))
+    vouched = any(view.vouched.any() for view in lesson.views)
+    marks_found = _mark_scores(lesson.views, found, len(lesson.class_names))
+    shown = worth_showing(marks_found, MOST if vouched else MOST_WITHOUT_AREAS)
     return list(shown.clip(LOOK_FLOOR, 1).tolist())
 
 
-def worth_showing(mark_scores: NDArray[np.float64]) -> NDArray[np.float64]:
+def worth_showing(mark_scores: NDArray[np.float64], most: float = MOST) -> NDArray[np.float64]:
     """(classes,) the least score of a detection that is an object rather than not.
 
     A part of the mean score that the marks are found with: the larger, the better they are found. A detector that finds them
     with 0.7 has everything of their kind close to that; one that finds them with 0.2 knows them, and little else, by heart.
     """
-    return mark_scores * np.minimum(STEEP * mark_scores, MOST)
+    return mark_scores * np.minimum(STEEP * mark_scores, most)
 
 
 def look(

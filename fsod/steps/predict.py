@@ -187,7 +187,8 @@ def _nothing_found(result: SceneResult, searcher: Searcher) -> list[str]:
     score, class_id = result.missed
     name, least = searcher.class_names[class_id], searcher.scores[class_id]
     said += f"; the best score is {score:.3g}, of {name}, which is shown from {least:.3g} on"
-    return [f"{said} (--score {shown:g} shows it)" if (shown := floor(1000 * score) / 1000) >= LEAST_SCORE else said]
+    # a window's best may be a part of what another window sees whole, with a lower score
+    return [f"{said} (try --score {lower:g})" if (lower := floor(90 * score) / 100) >= LEAST_SCORE else said]
 
 
 def search_scene(

@@ -27,7 +27,8 @@ def test_a_folder_of_lists(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     command = (folder.root, tmp_path / "shots", "--seeds", "2", "--shots-k", "10", "--json", report)
     assert shots(*command) == 0
     assert sorted(p.name for p in (tmp_path / "shots").iterdir()) == ["k10-seed0.json", "k10-seed1.json"]
-    assert json.loads(report.read_text()) == {"out": str(tmp_path / "shots"), "lists": 2, "left_out": {}}
+    told = {"written_by": "fsod data shots", "out": str(tmp_path / "shots"), "lists": 2, "left_out": {}}
+    assert json.loads(report.read_text()) == told
 
 
 def test_rare_classes_are_left_out_and_said(tmp_path: Path) -> None:
