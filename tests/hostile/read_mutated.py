@@ -45,6 +45,7 @@ def main(seed: int, cases: int, first: int, end: int, folder: Path) -> None:
         whole, space = folder / kind.name.replace(" ", "-") / "whole", folder / "case" / "files"
         if not whole.exists():
             building = whole.with_name("building")
+            shutil.rmtree(building, ignore_errors=True)
             building.mkdir(parents=True)
             kind.make(building)
             building.rename(whole)  # never half of it

@@ -12,8 +12,8 @@ from typing import Any, cast
 import geopandas
 import numpy as np
 import onnx
+import pandas as pd
 import rasterio
-import shapely
 import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
@@ -232,9 +232,17 @@ def found_as(suffix: str) -> Callable[[Path], object]:
         layer = Layer(found, ["ship"], georeference, "scene.tif", (130, 100), about, np.arange(1, 4))
         write_layer(path, layer)
         write_overview(path, np.full((50, 65, 3), 99, np.uint8), (130, 100), ["ship"])
-        if suffix in (".csv", ".geojson"):
-            text = path.read_text()
-            path.write_text(text.replace('"verdict": null', '"verdict": "yes"') if suffix == ".geojson" else text)
+        if suffix == ".geojson":
+            path.write_text(path.read_text().replace('"verdict": null', '"verdict": "yes"').replace('"verdict": ""', '"verdict": "yes"'))
+        elif suffix == ".csv":
+            table = pd.read_csv(path)
+            table["verdict"] = "yes"
+            table.to_csv(path, index=False)
+        elif suffix == ".gpkg":
+            frame = geopandas.read_file(path)
+            frame["verdict"] = "yes"
+            path.unlink()
+            frame.to_file(path)
 
     return make
 
@@ -243,7 +251,8 @@ def read_layer_of_detections(folder: Path) -> None:
     """As a report does, and as a layer of verdicts."""
     path = next(p for p in sorted(folder.glob("found.*")) if p.suffix in (".geojson", ".gpkg", ".csv", ".json", ".fgb"))
     with open_scene(folder / "scene.tif") as scene:
-        both(lambda: scene_report(path, folder / "out.html"), lambda: read_verdicts(path, [scene]))
+        report, judge = lambda: scene_report(path, folder / "out.html"), lambda: read_verdicts(path, [scene])
+        both(*([report] if path.suffix == ".json" else [report, judge]))
 
 
 def both(*read: Callable[[], object]) -> None:
@@ -316,18 +325,15 @@ def make_dior(folder: Path) -> None:
 def prepare_as(form: str) -> Callable[[Path], object]:
     """A reader of data sets, with and without ``skip_bad``."""
 
-    def read(folder: Path) -> None:
-        out = folder.parent / "out"
-        for skip_bad in (False, True):
-            shutil.rmtree(out, ignore_errors=True)
-            FORMATS[form](folder, out, skip_bad=skip_bad)
+    def read(folder: Path, skip_bad: bool) -> None:
+        FORMATS[form](folder, folder.parent / f"out-{skip_bad}", skip_bad=skip_bad)
 
-    return lambda folder: both(lambda: read(folder), lambda: FORMATS[form](folder, folder.parent / "out", skip_bad=True))
+    return lambda folder: both(lambda: read(folder, skip_bad=False), lambda: read(folder, skip_bad=True))
 
 
 def make_prepared(folder: Path) -> None:
     """A prepared folder with a shot list."""
-    made = make_folder(folder / "data", images=2, size_px=96)
+    made = make_folder(folder / "data", images=2)
     draw_shots(made, made.class_names, 1, 0).save(folder / "shots.json")
 
 
