@@ -7,13 +7,19 @@ from difflib import get_close_matches
 
 from pydantic import ValidationError
 
+LONGEST_MESSAGE = 2000
+
 
 class UserError(Exception):
     """Something a user can mend: bad input, a wrong setting, a missing file.
 
     The message is one line that says what was wrong, in which file, line or key, and what to do. The command line
-    prints it without a traceback and exits with status 2.
+    prints it without a traceback and exits with status 2. What a file says may be longer than anybody reads, so it is cut
+    after 2,000 characters.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message if len(message) <= LONGEST_MESSAGE else f"{message[: LONGEST_MESSAGE - 3]}...")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

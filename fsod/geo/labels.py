@@ -19,7 +19,7 @@ from shapely.geometry.base import BaseGeometry
 
 from fsod.errors import UserError, is_name, nearest
 from fsod.geo.antimeridian import joined_at_180
-from fsod.geo.features import NOT_FINITE, not_finite, VectorFile, raise_refused, read_frame
+from fsod.geo.features import NOT_FINITE, VectorFile, not_finite, raise_refused, read_frame
 from fsod.geo.misplaced import why_misplaced
 from fsod.geo.scene import Scene
 from fsod.geo.scene_frame import vertices_px

@@ -17,9 +17,6 @@ from numpy.typing import NDArray
 
 from fsod.errors import UserError
 
-MAX_WINDOWS = 10**7
-"""Of a grid: weeks of work, and what is noted of them takes a few hundred megabytes."""
-
 STEP_PX = 32
 """Windows and overlaps are multiples of the coarsest stride of the network."""
 
@@ -128,19 +125,13 @@ def window_grid(width_px: int, height_px: int, window_px: int, overlap_px: int) 
         overlap_px: what neighbours share at least, a multiple of 32, from 32 to half a window.
 
     Raises:
-        UserError: a size that is no multiple of 32 or out of range; more than ten million windows.
+        UserError: a size that is no multiple of 32 or out of range.
     """
     for name, value in (("window", window_px), ("overlap", overlap_px)):
         if value < STEP_PX or value % STEP_PX:
             raise UserError(f"{name} of {value} px: must be a positive multiple of {STEP_PX}")
     if 2 * overlap_px > window_px:
         raise UserError(f"overlap of {overlap_px} px: must be at most half the window of {window_px} px")
-    count = math.prod(windows_along(side_px, window_px, overlap_px) for side_px in (width_px, height_px))
-    if count > MAX_WINDOWS:
-        raise UserError(
-            f"{width_px}x{height_px} px are {count:.2g} windows, and more than {MAX_WINDOWS:.0g} are not searched at once; "
-            "cut the scene into parts, or search it at a coarser GSD (--gsd-m)"
-        )
     return Grid(_Axis.over(width_px, window_px, overlap_px), _Axis.over(height_px, window_px, overlap_px))
 
 

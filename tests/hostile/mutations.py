@@ -6,6 +6,7 @@ import json
 import re
 import struct
 import zlib
+from collections.abc import Callable
 from io import BytesIO
 from random import Random
 from typing import Any
@@ -113,7 +114,7 @@ def mutated_json(content: bytes, rng: Random) -> bytes:
     return json.dumps(tree).replace(json.dumps(_MARK), odd).encode()
 
 
-def _collect(tree: Any, places: list[tuple[Any, Any]]) -> None:  # noqa: ANN401 - JSON
+def _collect(tree: Any, places: list[tuple[Any, Any]]) -> None:
     """Every place of a value in the tree; those at the top twice, as they decide most."""
     waiting = [tree]
     while waiting and len(places) < 20_000:
@@ -199,7 +200,7 @@ def mutated_onnx(content: bytes, rng: Random) -> bytes:
     return model.SerializeToString()
 
 
-_BY_FORM = {
+_BY_FORM: dict[str | tuple[str, ...], Callable[[bytes, Random], bytes]] = {
     (".json", ".geojson"): mutated_json,
     ".journal": mutated_journal,
     ".safetensors": mutated_safetensors,

@@ -106,5 +106,5 @@ def _status(key: str) -> int:
 
 
 if __name__ == "__main__":
-    first_four = (int(argument) for argument in sys.argv[1:5])
-    main(*first_four, Path(sys.argv[5]))
+    asked_seed, asked_cases, asked_first, asked_end = map(int, sys.argv[1:5])
+    main(asked_seed, asked_cases, asked_first, asked_end, Path(sys.argv[5]))

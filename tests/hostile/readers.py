@@ -84,7 +84,7 @@ def pixels(bands: int, dtype: str = "uint8", high: int = 255) -> NDArray[Any]:
     return np.random.default_rng(0).integers(1, high, (bands, SIDE_PX, SIDE_PX)).astype(dtype)
 
 
-def raster(path: Path, content: NDArray[Any], driver: str = "GTiff", **profile: Any) -> Path:  # noqa: ANN401 - GDAL's
+def raster(path: Path, content: NDArray[Any], driver: str = "GTiff", **profile: Any) -> Path:
     """A raster of these pixels."""
     count, height, width = content.shape
     about = {"count": count, "height": height, "width": width, "dtype": content.dtype}
@@ -148,7 +148,7 @@ def read_scene(folder: Path) -> None:
             for window in (grid[0], grid[-1]):
                 scene.read_window(window)
             files_fingerprint(scene.files)
-        if SIDE_PX == scene.width_px:
+        if scene.width_px == SIDE_PX:
             predict_scene(path, find_nothing, window_px=96, overlap_px=32, batch=1)
 
 
@@ -227,13 +227,17 @@ def found_as(suffix: str) -> Callable[[Path], object]:
         with open_scene(make_scene(folder / "scene.tif")) as scene:
             georeference = scene.file_georeference
         found = Detections(np.array([[10.0, 20, 50, 60]] * 3), np.full(3, 0.5, np.float32), np.zeros(3, np.int64))
-        about = {"weights": "w", "gsd_m": 0.5, "time": "2024-01-01T00:00:00Z"}
+        about: dict[str, str | float | bool | None] = {"weights": "w", "gsd_m": 0.5, "time": "2024-01-01T00:00:00Z"}
         path = folder / f"found{suffix}"
         layer = Layer(found, ["ship"], georeference, "scene.tif", (130, 100), about, np.arange(1, 4))
         write_layer(path, layer)
         write_overview(path, np.full((50, 65, 3), 99, np.uint8), (130, 100), ["ship"])
         if suffix == ".geojson":
-            path.write_text(path.read_text().replace('"verdict": null', '"verdict": "yes"').replace('"verdict": ""', '"verdict": "yes"'))
+            path.write_text(
+                path.read_text()
+                .replace('"verdict": null', '"verdict": "yes"')
+                .replace('"verdict": ""', '"verdict": "yes"')
+            )
         elif suffix == ".csv":
             table = pd.read_csv(path)
             table["verdict"] = "yes"
@@ -382,11 +386,11 @@ def read_a_bank(folder: Path) -> None:
     path = next(p for p in (folder / "some.safetensors", folder / "detector.safetensors") if p.is_file())
     bank = read_bank(path)
     assert len(bank.scores) == len(bank.class_names)
-    search = lambda: use(load_searcher(path, None, PredictSettings()), folder)  # noqa: E731
+    search = lambda: use(load_searcher(path, None, PredictSettings()), folder)
     both(*([] if path.name == "some.safetensors" else [lambda: earlier_marks(path)]), search)
 
 
-def use(searcher: Any, folder: Path) -> None:  # noqa: ANN401 - a Searcher or what it is like
+def use(searcher: Any, folder: Path) -> None:
     """Searches an image."""
     assert len(searcher.scores) == len(searcher.class_names)
     searcher.told_xyxy_px(str(folder / "scene.tif"))
@@ -409,9 +413,10 @@ def make_only(name: str) -> Callable[[Path], object]:
 def make_onnx(folder: Path) -> None:
     """A network as ``fsod export`` makes them, but for what it computes."""
     image = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["batch", 3, "height", "width"])
+    shapes: tuple[list[str | int | None], ...] = (["batch", "n", 4], ["batch", 2, "n"])
     outputs = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-        for name, shape in zip(OUTPUTS, (["batch", "n", 4], ["batch", 2, "n"]), strict=True)
+        for name, shape in zip(OUTPUTS, shapes, strict=True)
     ]
     constants = [
         helper.make_tensor("boxes_value", TensorProto.FLOAT, [1, 3, 4], [1.0, 2, 30, 40] * 3),
