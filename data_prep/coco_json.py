@@ -12,7 +12,7 @@ from typing import Any, TypeGuard
 
 from data_prep.source import Box, Problem, checked_box
 from data_prep.source_files import foreign_ends, inside, is_set, spellings
-from fsod.errors import UserError, is_printable
+from fsod.errors import UserError, is_name
 
 _KEYS = ("images", "annotations", "categories")
 CUT = "cut_boxes_xywh_px"
@@ -116,7 +116,7 @@ def _classes(records: list[Any], path: Path, problems: list[Problem]) -> dict[Id
     names: dict[Id, str | None] = {}
     for record in records:
         said, category = (record.get("name"), as_id(record.get("id"))) if isinstance(record, dict) else (None, None)
-        name: str | None = said.strip() if isinstance(said, str) and is_printable(said.strip()) else None
+        name: str | None = said.strip() if isinstance(said, str) and is_name(said.strip()) else None
         if category is None or not name:
             problems.append(Problem(path, f"category {_id(record)}: expected an id and a name that can be printed"))
         elif names.get(category, name) != name:

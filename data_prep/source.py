@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fsod.errors import is_printable
+from fsod.errors import is_name
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def checked_box(
         difficult: what the source says of it.
         crowd: it is many.
     """
-    if not is_printable(class_name):
+    if not is_name(class_name):
         return f"class {reprlib.repr(class_name)} has characters that cannot be printed"
     x1, y1, x2, y2 = xyxy_px
     shown = f"box ({x1:g},{y1:g}),({x2:g},{y2:g})"

@@ -47,7 +47,7 @@ from data_prep.source_files import (
     spellings,
     unique_stems,
 )
-from fsod.errors import UserError, is_printable
+from fsod.errors import UserError, is_name
 from fsod.yaml_file import read_yaml
 
 SPLITS = ("train", "val", "test")
@@ -148,7 +148,7 @@ def _class_names(settings: dict[str, Any], path: Path) -> dict[int, str]:
         raise UserError(f"{path}: names: each must be a text; put quotes around those that YAML reads as yes or no")
     ordered = {key: str(names[key]).strip() for key in sorted(names)}
     for name in ordered.values():
-        if not is_printable(name):
+        if not is_name(name):
             raise UserError(f"{path}: names: {reprlib.repr(name)} has characters that cannot be printed")
     if len(set(ordered.values())) < len(ordered) or not all(ordered.values()):
         raise UserError(f"{path}: names: a class name is there twice, or is empty")

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from fsod.class_splits import novel_classes
-from fsod.errors import UserError, nearest
+from fsod.errors import UserError, first_problem, nearest
 from fsod.yaml_file import parse_yaml, read_yaml, shown
 
 _EXPLAINED = 10
@@ -227,8 +227,11 @@ def load_pretrain_settings(path: Path, overrides: list[str] | None = None) -> Pr
 
 
 def common_settings(header: dict[str, Any]) -> CommonSettings:
-    """What the settings in a checkpoint's header have in common, whatever stage wrote them."""
-    return CommonSettings.model_validate({key: header[key] for key in CommonSettings.model_fields if key in header})
+    """What the settings in a checkpoint's header have in common, whatever stage wrote them; UserError if they are damaged."""
+    try:
+        return CommonSettings.model_validate({key: header[key] for key in CommonSettings.model_fields if key in header})
+    except ValidationError as error:
+        raise UserError(f"the settings in the header of the weights are damaged: {first_problem(error)}") from error
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -7,13 +7,19 @@ from difflib import get_close_matches
 
 from pydantic import ValidationError
 
+LONGEST_MESSAGE = 2000
+
 
 class UserError(Exception):
     """Something a user can mend: bad input, a wrong setting, a missing file.
 
     The message is one line that says what was wrong, in which file, line or key, and what to do. The command line
-    prints it without a traceback and exits with status 2.
+    prints it without a traceback and exits with status 2. What a file says may be longer than anybody reads, so it is cut
+    after 2,000 characters.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message if len(message) <= LONGEST_MESSAGE else f"{message[: LONGEST_MESSAGE - 3]}...")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -38,10 +44,20 @@ def is_printable(name: str) -> bool:
     return name.translate(_SPACES_AND_JOINERS).isprintable() and _UNSEEN.isdisjoint(name)
 
 
+LONGEST_NAME = 200
+"""Characters of a class's name; it stands in every line of a layer."""
+
+
+def is_name(name: str) -> bool:
+    """Whether a class may be called so: it can be printed, and is not longer than 200 characters."""
+    return len(name) <= LONGEST_NAME and is_printable(name)
+
+
 def printable(name: str) -> str:
-    """The name itself; ValueError where it would tell a terminal to do something (escape sequences, line breaks)."""
-    if not is_printable(name):
-        raise ValueError(f"{name!r} has characters that cannot be printed")
+    """The name itself; ValueError where no class may be called so, see ``is_name``."""
+    if not is_name(name):
+        why = "characters that cannot be printed" if len(name) <= LONGEST_NAME else f"{len(name)} characters"
+        raise ValueError(f"{name[:60]!r} has {why}")
     return name
 
 
@@ -57,4 +73,9 @@ def escaped(text: str) -> str:
 def first_problem(error: ValidationError) -> str:
     """The first key that is wrong, and why, for an error message."""
     problem = error.errors()[0]
-    return f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+    return f"{'.'.join(str(part)[:60] for part in problem['loc'])}: {one_line(problem['msg'])}"
+
+
+def one_line(reason: object) -> str:
+    """What a library says of a file, which may be a page of it, for an error message."""
+    return escaped(" ".join(str(reason).split())[:LONGEST_NAME])

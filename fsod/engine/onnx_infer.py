@@ -17,7 +17,7 @@ from fsod.boxes import Detections
 from fsod.config import EvaluateSettings, Settings, Share, SidePx
 from fsod.engine.infer import settle, to_batch
 from fsod.errors import UserError
-from fsod.store.checkpoint import ClassName
+from fsod.store.checkpoint import ClassName, Enlargement, Metres
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -49,8 +49,8 @@ class OnnxHeader(Settings):
     scores: tuple[Share, ...]
     weights_sha256: str
     bank_sha256: str
-    gsd_m: float | None
-    enlargement: float = 1.0
+    gsd_m: Metres | None
+    enlargement: Enlargement = 1.0
     shown: tuple[BandRule, ...] = ()
     window_px: SidePx
     suppression: EvaluateSettings

@@ -9,7 +9,9 @@ import copy
 import itertools
 import math
 import pickle
+import struct
 import time
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from fsod.config import OptimSettings
 from fsod.engine.device import Machine
 from fsod.engine.distributed import is_first, mean_over_processes, parallel
-from fsod.errors import UserError
+from fsod.errors import UserError, one_line
 from fsod.files import whole
 
 
@@ -240,14 +242,42 @@ def _resume(stage: Stage, detector: nn.Module, average: nn.Module, optimizer: to
         return 0
     try:
         state = torch.load(stage.state_path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise UserError(f"{stage.state_path}: not a readable checkpoint ({error}); delete it to start again") from error
-    if state["fingerprint"] != stage.fingerprint:
+        same = state["fingerprint"] == stage.fingerprint
+    except _DAMAGED as error:
+        raise _damaged(stage, error) from error
+    if not same:
         raise UserError(
             f"{stage.state_path}: belongs to other settings, data or weights; "
             f"delete it (or give another run_dir) to run {stage.name} with these"
         )
-    detector.load_state_dict(state["detector"])
-    average.load_state_dict(state["average"])
-    optimizer.load_state_dict(state["optimizer"])
-    return int(state["done"])
+    try:
+        detector.load_state_dict(state["detector"])
+        average.load_state_dict(state["average"])
+        _load_optimizer(optimizer, state["optimizer"])
+        done = int(state["done"])
+        if not 0 <= done <= stage.settings.steps:
+            raise ValueError(f"{done} of {stage.settings.steps} steps done")
+    except _DAMAGED as error:
+        raise _damaged(stage, error) from error
+    return done
+
+
+_DAMAGED = (
+    *(RuntimeError, EOFError, OSError, pickle.UnpicklingError, ValueError, TypeError, LookupError, AttributeError),
+    *(AssertionError, OverflowError, MemoryError, struct.error, zlib.error),
+)
+"""What PyTorch raises for a state that is damaged, or not of this detector."""
+
+
+def _damaged(stage: Stage, error: Exception) -> UserError:
+    return UserError(f"{stage.state_path}: not a readable checkpoint ({one_line(error)}); delete it to start again")
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Loads a state; ValueError where its averages are not of the shape of what is trained, which PyTorch does not look at."""
+    optimizer.load_state_dict(state)
+    for parameter, averages in optimizer.state.items():
+        if set(averages) != {"step", "exp_avg", "exp_avg_sq"}:
+            raise ValueError(f"an optimizer's state of {', '.join(map(str, averages))}")
+        if any(averages[name].shape != parameter.shape for name in ("exp_avg", "exp_avg_sq")):
+            raise ValueError("an optimizer's state of another shape")

@@ -10,11 +10,20 @@ import numpy as np
 import pyogrio
 import shapely
 from geopandas import GeoDataFrame, GeoSeries
+from numpy.typing import NDArray
 
-from fsod.errors import UserError
+from fsod.errors import UserError, one_line
 
 VectorFile = str | Path
 """A vector file, or one that GDAL finds inside another: /vsizip//places/marks.zip/marks.geojson."""
+
+NOT_FINITE = "a coordinate that is not finite"
+
+UNREADABLE = (
+    *(pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, shapely.GEOSException, OSError, RuntimeError),
+    *(ValueError, LookupError, TypeError, AttributeError),
+)
+"""What GDAL, GEOS, PROJ, Arrow and GeoPandas raise for damaged files: each has errors of its own."""
 
 NAMED = 3
 """How many offending features an error names."""
@@ -48,8 +57,8 @@ def read_frame(path: VectorFile, layer: str | None) -> GeoDataFrame:
             # what GDAL and GEOS warn of leaves a feature without a geometry, which is then refused by its number
             warnings.simplefilter("ignore")
             frame = pyogrio.read_dataframe(path, layer=layer or layers[0], on_invalid="ignore")
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError, OSError) as error:
-        raise UserError(f"{path}: cannot be read as a vector file ({' '.join(str(error).split())})") from error
+    except UNREADABLE as error:
+        raise UserError(f"{path}: cannot be read as a vector file ({one_line(error)})") from error
     if not isinstance(frame, GeoDataFrame):
         raise UserError(f"{path}: is a table without geometry")
     return frame
@@ -66,13 +75,15 @@ def layer_in(path: VectorFile, layer: str | None) -> str | None:
         return None
     try:
         return layer if len(_layers(path)) > 1 else None
-    except pyogrio.errors.DataSourceError:
+    except UNREADABLE:
         return None  # which read_frame says
 
 
 def _layers(path: VectorFile) -> list[str]:
     """Names of the layers with geometry; of all tables, where none has any."""
     tables = pyogrio.list_layers(path)
+    if not len(tables):
+        raise ValueError("no layer in it")
     on_a_map = [str(name) for name, kind in tables if kind is not None]
     return on_a_map or [str(name) for name, _ in tables]
 
@@ -85,7 +96,14 @@ def read_polygons(path: VectorFile, layer: str | None = None) -> GeoSeries:
         raise UserError(f"{path}: holds no features; draw at least one polygon")
     other = np.flatnonzero((shapely.get_dimensions(shapes) < 2) | shapely.is_empty(shapes)) + 1
     raise_refused(path, dict.fromkeys(other.tolist(), "no polygon, so no area"))
+    raise_refused(path, dict.fromkeys((np.flatnonzero(not_finite(shapes)) + 1).tolist(), NOT_FINITE))
     return GeoSeries(shapely.make_valid(shapes), crs=frame.crs)
+
+
+def not_finite(shapes: NDArray[np.object_]) -> NDArray[np.bool_]:
+    """Which of n geometries have a coordinate that is infinite or no number: (n,)."""
+    xy, owner = shapely.get_coordinates(shapes, return_index=True)
+    return np.isin(np.arange(len(shapes)), owner[~np.isfinite(xy).all(axis=1)])
 
 
 def raise_refused(path: VectorFile, refused: dict[int, str]) -> None:

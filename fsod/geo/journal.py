@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
+from numpy.typing import NDArray
 
 from fsod.boxes import Detections
 from fsod.errors import UserError
@@ -138,7 +139,7 @@ class Journal:
                 f"{self.path}: of an unfinished run with another {', '.join(other)}; "
                 "repeat that run's options to go on with it, or begin anew with --restart"
             )
-        self.started = started
+        self.started = str(started)[:40]
 
 
 def files_fingerprint(files: tuple[str, ...]) -> str:
@@ -191,10 +192,14 @@ def _finished(entry: dict[str, Any]) -> Finished:
         )
         if not len(own.boxes_xyxy_px) == len(own.scores) == len(own.class_ids):
             raise ValueError("boxes, scores and classes of a window are not as many")
-        if not np.isfinite(own.boxes_xyxy_px).all() or (own.class_ids < 0).any():
-            raise ValueError("a box without a place or class")
+        if not np.isfinite(own.boxes_xyxy_px).all() or (own.class_ids < 0).any() or not _are_scores(own.scores):
+            raise ValueError("a box without a place, score or class")
         found[_number(index)] = own
     return Finished(found, [_number(index) for index in entry["blank"]])
+
+
+def _are_scores(scores: NDArray[np.float32]) -> bool:
+    return bool(((scores >= 0) & (scores <= 1)).all())
 
 
 def _number(index: object) -> int:

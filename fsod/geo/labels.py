@@ -17,9 +17,9 @@ from geopandas import GeoDataFrame, GeoSeries
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
-from fsod.errors import UserError, is_printable, nearest
+from fsod.errors import UserError, is_name, nearest
 from fsod.geo.antimeridian import joined_at_180
-from fsod.geo.features import VectorFile, raise_refused, read_frame
+from fsod.geo.features import NOT_FINITE, VectorFile, not_finite, raise_refused, read_frame
 from fsod.geo.misplaced import why_misplaced
 from fsod.geo.scene import Scene
 from fsod.geo.scene_frame import vertices_px
@@ -224,8 +224,9 @@ def labels_of(
     flat = polygon[owner] & ~(bounds[:, :2] < bounds[:, 2:]).all(axis=1)
     wrong = {
         f"no class in {class_attribute}": np.array([not name for name in names]),
-        "a class with characters that cannot be printed": np.array([not is_printable(name) for name in names]),
+        "a class with characters that cannot be printed, or too many": np.array([not is_name(name) for name in names]),
         "no polygon": ~(polygon | point),
+        NOT_FINITE: not_finite(geometries),
         "no polygon (a point needs a size in metres)": point & (point_size_m is None),
         "no area": np.isin(np.arange(len(frame)), owner[flat]),
     }

@@ -7,13 +7,17 @@ larger than f overlaps. It is asked for boxes a little below that limit too, and
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from fsod.errors import UserError
 from fsod.geo.journal import Finished
 from fsod.geo.scene import Scene
 from fsod.geo.search import Searched
-from fsod.geo.windows import Grid, Window, window_grid
+from fsod.geo.windows import Grid, Window, window_grid, windows_along
+
+MAX_WINDOWS = 10**7
+"""Of a pass: weeks of work, and what is noted of them takes a few hundred megabytes."""
 
 MAX_SCALE = 64.0
 """Beyond this a single window is made of billions of pixels."""
@@ -60,7 +64,7 @@ def make_passes(scene: Scene, window_px: int, overlap_px: int, scales: tuple[flo
         scales: reductions, ascending: 4 makes one pixel of four by four.
 
     Raises:
-        UserError: scales that do not ascend from above 1 to 64; see ``window_grid``.
+        UserError: scales that do not ascend from above 1 to 64; more than ten million windows; see ``window_grid``.
     """
     if list(scales) != sorted(set(scales)) or not all(1 < factor <= MAX_SCALE for factor in scales):
         raise UserError(
@@ -70,6 +74,7 @@ def make_passes(scene: Scene, window_px: int, overlap_px: int, scales: tuple[flo
     first, limit_px = 0, 0.0
     for factor in (1.0, *scales):
         seen = scene if factor == 1 else scene.reduced(factor)
+        _refuse_too_many(seen, window_px, overlap_px)
         grid = window_grid(seen.grid_width_px, seen.grid_height_px, window_px, overlap_px)
         scale = scene.grid_width_px / seen.grid_width_px, scene.grid_height_px / seen.grid_height_px
         passes.append(Pass(seen, grid, first, scale, JITTER * limit_px))
@@ -77,3 +82,16 @@ def make_passes(scene: Scene, window_px: int, overlap_px: int, scales: tuple[flo
             break
         first, limit_px = first + len(grid), overlap_px * factor
     return tuple(passes)
+
+
+def _refuse_too_many(scene: Scene, window_px: int, overlap_px: int) -> None:
+    """UserError where nobody could wait for all windows, nor memory hold what is noted of them."""
+    sides_px = scene.grid_width_px, scene.grid_height_px
+    if min(window_px, overlap_px, window_px - overlap_px) <= 0:
+        return  # which window_grid refuses
+    count = math.prod(windows_along(side_px, window_px, overlap_px) for side_px in sides_px)
+    if count > MAX_WINDOWS:
+        raise UserError(
+            f"{scene.name}: {sides_px[0]}x{sides_px[1]} px are {count:.1e} windows, and more than {MAX_WINDOWS:,} are not "
+            "searched at once; cut it into parts, or search it at a coarser GSD (--gsd-m)"
+        )

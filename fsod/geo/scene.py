@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -49,7 +48,13 @@ NAMED_PARTS = 5
 """Rasters of a file that a message names."""
 
 PARTS = 8
-"""Along a side, that a damaged scene's brightness is measured in."""
+"""Along a side, that a damaged scene's brightness is measured in, or a vast one's."""
+
+PART_PX = 256
+"""Side of what is looked at in each part of a vast scene."""
+
+MOST_REDUCED_PX = 2**33
+"""Of a file without overviews all pixels are read to reduce it; of more than these it would take many minutes."""
 
 
 @dataclass(frozen=True)
@@ -138,12 +143,24 @@ class Scene:
         raw, valid = self._read(xyxy_px, (bottom - top, right - left))
         return self.rule.to_rgb(raw, valid), valid
 
+    @property
+    def is_vast(self) -> bool:
+        """Whether it is too large to be reduced as a whole, which overviews would help."""
+        width_px, height_px = self.file_size_px
+        return width_px * height_px > MOST_REDUCED_PX and not self._dataset.overviews(self.rule.bands[0])
+
     def read_reduced(self, longest_px: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """The whole scene, its longer side at most ``longest_px``: (h, w, 3) uint8 RGB and validity (h, w).
 
         Raises:
-            UserError: the pixels cannot be read.
+            UserError: the pixels cannot be read, or are too many.
         """
+        if self.is_vast:
+            width_px, height_px = self.file_size_px
+            raise UserError(
+                f"{self.name}: has no overviews, and all its {width_px * height_px:.2g} pixels would be read for one picture; "
+                "make some (gdaladdo)"
+            )
         raw, valid = self._read_reduced(longest_px)
         return self.rule.to_rgb(raw, valid), valid
 
@@ -370,24 +387,47 @@ def _scaled(scene: Scene, skip_damaged: bool, *, recognise: bool) -> Scene:
 
 def _sample(scene: Scene, skip_damaged: bool) -> tuple[NDArray[np.generic], NDArray[np.bool_], tuple[str, ...]]:
     """Raw pixels (bands, h, w) of the whole scene, read reduced, their validity (h, w), and a warning if not of all."""
+    if scene.is_vast:
+        starts = [
+            (left, top, min(left + PART_PX, right), min(top + PART_PX, bottom))
+            for left, top, right, bottom in _parts(scene)
+        ]
+        remark = (
+            f"{scene.name}: has no overviews; its brightness is scaled by {len(starts)} places (gdaladdo makes some)"
+        )
+        return *_read_parts(scene, starts, skip_damaged), (remark,)
     try:
         return *scene._read_reduced(OVERVIEW_PX), ()
     except UserError:
         if not skip_damaged:
             raise
-        columns, rows = (
-            np.unique(np.linspace(0, side, PARTS + 1).astype(int)).tolist()
-            for side in (scene.grid_width_px, scene.grid_height_px)
-        )
-        parts = []
-        for left, right in pairwise(columns):
-            for top, bottom in pairwise(rows):
-                with suppress(UserError):
-                    parts.append(scene._read((left, top, right, bottom), (OVERVIEW_PX // PARTS,) * 2))
-        if not parts:
-            raise
-    raw, valid = (np.concatenate(of_parts, axis=-1) for of_parts in zip(*parts, strict=True))
-    return raw, valid, (f"{scene.name}: damaged; its brightness is scaled by the parts that can be read",)
+    remark = f"{scene.name}: damaged; its brightness is scaled by the parts that can be read"
+    return *_read_parts(scene, _parts(scene), skip_damaged), (remark,)
+
+
+def _parts(scene: Scene) -> list[tuple[int, int, int, int]]:
+    """The grid in eight rows of eight parts: left, top, right, bottom."""
+    columns, rows = (
+        np.unique(np.linspace(0, side, PARTS + 1).astype(int)).tolist()
+        for side in (scene.grid_width_px, scene.grid_height_px)
+    )
+    return [(left, top, right, bottom) for left, right in pairwise(columns) for top, bottom in pairwise(rows)]
+
+
+def _read_parts(
+    scene: Scene, parts: list[tuple[int, int, int, int]], skip_damaged: bool
+) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+    """Raw pixels (bands, h, w) and validity (h, w) of parts side by side; UserError unless one at least can be read."""
+    read, reasons = [], []
+    for part in parts:
+        try:
+            read.append(scene._read(part, (OVERVIEW_PX // PARTS,) * 2))
+        except UserError as error:
+            reasons.append(error)
+    if reasons and not (skip_damaged and read):
+        raise reasons[0]
+    raw, valid = zip(*read, strict=True)
+    return np.concatenate(raw, axis=-1), np.concatenate(valid, axis=-1)
 
 
 def open_dataset(name: str, driver: str | None = None, nodata: float | None = None) -> DatasetReader:

@@ -59,8 +59,7 @@ class _Axis:
 
     @staticmethod
     def over(length_px: int, window_px: int, overlap_px: int) -> _Axis:
-        step = window_px - overlap_px
-        count = max(1, math.ceil((length_px - overlap_px) / step))
+        step, count = window_px - overlap_px, windows_along(length_px, window_px, overlap_px)
         inward = max(0, length_px - window_px)
         return _Axis(length_px, min(window_px, length_px), tuple(min(i * step, inward) for i in range(count)))
 
@@ -109,6 +108,11 @@ class Grid(Sequence[Window]):
             (left, top, right, bottom),
             (from_left, from_top, from_right, from_bottom),
         )
+
+
+def windows_along(length_px: int, window_px: int, overlap_px: int) -> int:
+    """How many windows there are along one side of a scene."""
+    return max(1, math.ceil((length_px - overlap_px) / (window_px - overlap_px)))
 
 
 def window_grid(width_px: int, height_px: int, window_px: int, overlap_px: int) -> Grid:

@@ -58,15 +58,16 @@ def read_found(path: Path) -> FoundLayer:
         numbers = table[["score", *BOX_COLUMNS]].to_numpy(np.float64)
         names = table["class"].astype(str).to_numpy(np.str_)
         scene = scene or str(table["scene"].iloc[0])
+        lonlat = _lonlat(table)
     # each library that reads a format has errors of its own
-    except (ValueError, LookupError, TypeError, AttributeError, OSError, RuntimeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, OSError, RuntimeError, shapely.GEOSException) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path}: not a layer that `fsod predict` wrote: {type(error).__name__} {reason}") from error
     if not np.isfinite(numbers).all():
         raise UserError(
             f"{path}: feature {int(np.flatnonzero(~np.isfinite(numbers).all(axis=1))[0]) + 1} has no finite box"
         )
-    return FoundLayer(scene, names, numbers[:, 0], numbers[:, 1:], _lonlat(table))
+    return FoundLayer(scene, names, numbers[:, 0], numbers[:, 1:], lonlat)
 
 
 def _lonlat(table: pd.DataFrame) -> NDArray[np.float64] | None:

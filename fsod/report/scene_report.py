@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from fsod.draw import Rgb, write_jpeg
-from fsod.errors import UserError
+from fsod.errors import UserError, one_line
 from fsod.files import write_text
 from fsod.marks import class_colour
 from fsod.report.found_layer import FoundLayer, read_found
@@ -71,7 +71,7 @@ def _read_overview(path: Path) -> tuple[str, tuple[int, int], list[str]]:
         raise UserError(f"{path}: the picture of the scene is missing; `fsod predict` writes it beside the layer")
     try:
         content = path.read_bytes()
-        with Image.open(path) as image:
+        with Image.open(path, formats=["JPEG"]) as image:
             about = json.loads(image.info["comment"])
             kind, size = image.format, image.size
         width, height = (int(side) for side in about["size_px"])
@@ -86,9 +86,10 @@ def _read_overview(path: Path) -> tuple[str, tuple[int, int], list[str]]:
         SyntaxError,
         RecursionError,
         OverflowError,
+        ImportError,  # ultralytics, once imported, makes Pillow look for a plugin when it does not know a picture
         Image.DecompressionBombError,
     ) as error:
-        raise UserError(f"{path}: not the picture that `fsod predict` wrote: {error}") from error
+        raise UserError(f"{path}: not the picture that `fsod predict` wrote: {one_line(error)}") from error
     return f"data:image/jpeg;base64,{base64.b64encode(content).decode()}", (width, height), classes
 
 

@@ -10,10 +10,10 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 import torch
-from pydantic import AfterValidator, BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, FiniteFloat, PositiveInt, ValidationError, model_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -27,6 +27,62 @@ SHIPPED = Path(__file__).parents[1] / "weights" / "nano.safetensors"
 """What comes with fsod: size nano, pretrained on invented classes alone."""
 
 
+ClassName = Annotated[str, AfterValidator(printable)]
+Metres = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Enlargement = Annotated[float, Field(gt=0, le=1000)]
+BoxPx = tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
+"""x1, y1, x2, y2."""
+
+
+class Origin(BaseModel, extra="allow"):
+    """What a file says of where a class comes from, as far as something is done with it; the rest is only shown.
+
+    Attributes: see ``ClassBank``.
+    """
+
+    row: str = "unknown"
+    score: Annotated[float, Field(ge=0, le=1)] | None = None
+    reported: bool = True
+    gsd_m: Metres | None = None
+    annotations_sha256: str | None = None
+    images: list[str] | None = None
+
+
+class KeptMarks(BaseModel):
+    """What a file says of the marks on a scene, see ``fsod.steps.kept_marks``."""
+
+    scene: str
+    size_px: tuple[PositiveInt, PositiveInt]
+    gsd_m: Metres | None
+    boxes_xyxy_px: list[BoxPx]
+    class_names: list[ClassName]
+    refused_xyxy_px: list[BoxPx]
+    refused_names: list[ClassName]
+    areas: str
+
+    @model_validator(mode="after")
+    def _as_many_names_as_boxes(self) -> Self:
+        if len(self.boxes_xyxy_px) != len(self.class_names) or len(self.refused_xyxy_px) != len(self.refused_names):
+            raise ValueError("boxes and their names are not as many")
+        return self
+
+
+def _checked(kind: type[BaseModel]) -> AfterValidator:
+    """The values as they are, if they are of this kind."""
+
+    def check(values: dict[str, Any]) -> dict[str, Any]:
+        try:
+            kind.model_validate(values)
+        except ValidationError as error:
+            raise ValueError(first_problem(error)) from error
+        return values
+
+    return AfterValidator(check)
+
+
+Origins = dict[ClassName, Annotated[dict[str, Any], _checked(Origin)]]
+
+
 class LearnedFrom(BaseModel):
     """What a checkpoint that stands alone, as a class bank does, says of its classes beside their rows.
 
@@ -38,10 +94,10 @@ class LearnedFrom(BaseModel):
         shown: see ``ClassBank``.
     """
 
-    origins: dict[str, dict[str, Any]]
-    gsd_m: float | None = None
-    enlargement: float = 1.0
-    marks: list[dict[str, Any]] = []
+    origins: Origins
+    gsd_m: Metres | None = None
+    enlargement: Enlargement = 1.0
+    marks: list[Annotated[dict[str, Any], _checked(KeptMarks)]] = []
     shown: tuple[BandRule, ...] = ()
 
 
@@ -79,7 +135,6 @@ class Header(BaseModel):
 
 
 H = TypeVar("H", bound=Header)
-ClassName = Annotated[str, AfterValidator(printable)]
 
 
 class CheckpointHeader(Header):
@@ -187,7 +242,7 @@ def read_any_header(path: Path, what: str = "weights") -> dict[str, Any]:
     try:
         with safe_open(path, "pt") as file:
             header = json.loads((file.metadata() or {}).get("fsod", "{}"))
-    except (SafetensorError, OSError, json.JSONDecodeError, RecursionError) as error:
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:  # JSON, or a number of too many digits
         raise UserError(f"{path}: not {what}: {_first_line(error)}") from error
     if not isinstance(header, dict):
         raise UserError(f"{path}: not {what}: its header is no JSON object")

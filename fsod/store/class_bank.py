@@ -22,8 +22,11 @@ from fsod.store.checkpoint import (
     Checkpoint,
     CheckpointHeader,
     ClassName,
+    Enlargement,
     Header,
     LearnedFrom,
+    Metres,
+    Origins,
     load_checkpoint,
     read_any_header,
     read_header,
@@ -111,9 +114,9 @@ class BankHeader(Header):
     WHAT = "a class bank"
     class_names: tuple[ClassName, ...]
     weights_sha256: str
-    origins: dict[str, dict[str, Any]]
-    gsd_m: float | None
-    enlargement: float = 1.0
+    origins: Origins
+    gsd_m: Metres | None
+    enlargement: Enlargement = 1.0
     checkpoint: str | None = None
     shown: tuple[BandRule, ...] = ()
 
@@ -170,10 +173,13 @@ def read_bank(path: Path) -> ClassBank:
         rows = ClassRows([tensors[f"kernels.{level}"] for level in range(len(tensors) - 1)], tensors["biases"])
     except KeyError as error:
         raise UserError(f"{path}: a class bank without its tensor {error}; make it again") from error
-    if any(len(part) != len(header.class_names) for part in (*rows.kernels, rows.biases)):
-        raise UserError(
-            f"{path}: a class bank whose rows are not of its {len(header.class_names)} classes; make it again"
-        )
+    parts, classes = (*rows.kernels, rows.biases), len(header.class_names)
+    if any(part.ndim != 2 or len(part) != classes or part.dtype != torch.float32 for part in parts):
+        raise UserError(f"{path}: a class bank whose rows are not of its {classes} classes; make it again")
+    if len(set(header.class_names)) < classes or not classes:
+        raise UserError(f"{path}: a class bank with a class twice, or none; make it again")
+    if not all(part.isfinite().all() for part in parts):
+        raise UserError(f"{path}: a class bank with rows that are not finite; make it again")
     return ClassBank(rows=rows, **dict(header))
 
 
@@ -189,6 +195,9 @@ def load_bank(path: Path, detector: Detector) -> ClassBank:
             f"{path}: this bank was made for weights {bank.weights_sha256[:12]}, these are {own[:12]}; "
             "enroll its examples again with `fsod enroll`"
         )
+    needed, there = ([part.shape[1:] for part in (*r.kernels, r.biases)] for r in (detector.learned_rows(), bank.rows))
+    if needed != there:
+        raise UserError(f"{path}: a class bank whose rows do not fit the weights that it names; make it again")
     return bank
 
 
