@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
@@ -447,10 +448,11 @@ def open_dataset(name: str, driver: str | None = None, nodata: float | None = No
                 dataset = DatasetReader(name, driver=list(safe))  # rasterio.open takes no more than one
             else:
                 dataset = rasterio.open(name, driver=driver)
+            dataset.colorinterp  # noqa: B018 - GDAL reads sidecars only when it is asked for what they hold
             if dataset.count and nodata is not None:
                 with dataset:
                     return with_nodata(dataset, nodata)
-    except (RasterioError, OSError, ValueError) as error:
+    except (RasterioError, CPLE_BaseError, OSError, ValueError) as error:
         hint = f"; name its rasters: '{name}/*.tif'" if Path(name).is_dir() else ""
         raise UserError(f"{name}: cannot be opened as a raster ({_reason(name, error)}){hint}") from error
     if not dataset.count or not dataset.width * dataset.height:
