@@ -200,8 +200,12 @@ def search_scene(
     on_progress: OnProgress | None = None,
     driver: str | None = None,
 ) -> SceneResult:
-    """What a searcher finds in one scene, gone over as planned; nothing is written but the journal, see ``predict_scene``."""
-    return predict_scene(
+    """What a searcher finds in one scene, gone over as planned; nothing is written but the journal, see ``predict_scene``.
+
+    Raises:
+        UserError: as ``predict_scene``; a journal that holds other classes than the searcher knows.
+    """
+    result = predict_scene(
         scene,
         searcher.detect,
         driver=driver,
@@ -225,6 +229,11 @@ def search_scene(
         on_progress=on_progress,
         search=searcher.search,
     )
+    if (last := int(result.detections.class_ids.max(initial=-1))) >= len(searcher.class_names):
+        raise UserError(
+            f"{journal}: holds class {last}, and there are {len(searcher.class_names)}; delete it and run again"
+        )
+    return result
 
 
 def _identity(searcher: Searcher, plan: PredictSettings) -> dict[str, Any]:

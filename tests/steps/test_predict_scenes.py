@@ -24,9 +24,13 @@ from rasterio.transform import from_origin
 
 from fsod.band_rule import BandRule
 from fsod.boxes import Detections
+from fsod.config import PredictSettings
 from fsod.engine.infer import BatchDetector
+from fsod.errors import UserError
 from fsod.geo.scene import Scene
 from fsod.geo.windows import Window
+from fsod.steps.predict import search_scene
+from fsod.steps.searcher import load_searcher
 from fsod.store.checkpoint import load_checkpoint
 from fsod.store.class_bank import checkpoint_of, load_bank, save_bank
 from tests.command import fsod
@@ -333,6 +337,16 @@ def test_nothing_found_says_how_much_was_missing(bank: Path, tmp_path: Path) -> 
     with rasterio.open(empty, "r+") as file:
         file.write(np.zeros((3, 320, 320), np.uint8))
     assert predict(bank, out, empty)["warnings"] == [f"{empty}: nothing found, as all of its 25 windows are empty"]
+
+
+def test_a_class_that_the_bank_does_not_have_is_one_line(bank: Path, tmp_path: Path) -> None:
+    """As a journal may hold it that was written by hand."""
+    plan = PredictSettings(window_px=96, overlap_px=32, score=0.0)
+    searcher = load_searcher(bank, None, plan)
+    scene, journal = make_scene(tmp_path / "s.tif"), tmp_path / "s.journal"
+    assert set(search_scene(str(scene), searcher, plan, journal).detections.class_ids.tolist()) == {0, 1}
+    with pytest.raises(UserError, match=r"s\.journal: holds class 1, and there are 1; delete it and run again"):
+        search_scene(str(scene), replace(searcher, class_names=searcher.class_names[:1]), plan, journal)
 
 
 def test_a_bank_is_searched_in_the_bands_of_its_examples(bank: Path, tmp_path: Path) -> None:
