@@ -16,7 +16,7 @@ from fsod.band_rule import BandRule
 from fsod.boxes import Detections
 from fsod.config import EvaluateSettings, Settings, Share, SidePx
 from fsod.engine.infer import settle, to_batch
-from fsod.errors import UserError
+from fsod.errors import UserError, one_line
 from fsod.store.checkpoint import ClassName, Enlargement, Metres
 
 if TYPE_CHECKING:
@@ -73,7 +73,19 @@ class OnnxDetector:
     def __call__(self, images: NDArray[np.uint8]) -> list[Detections]:
         """(B, H, W, 3) uint8 RGB of any size -> one Detections an image, in its pixel frame, best first."""
         batch = to_batch(images, torch.device("cpu")).numpy()
-        boxes, scores = self.session.run(OUTPUTS, {INPUT: batch})
+        try:
+            boxes, scores = self.session.run(OUTPUTS, {INPUT: batch})
+        except Exception as error:  # onnxruntime's errors have no other base
+            raise UserError(
+                f"the exported network does not compute ({one_line(error)}); export the bank again"
+            ) from error
+        locations = boxes.shape[1] if boxes.ndim == 3 else 0
+        wanted = (len(batch), locations, 4), (len(batch), len(self.header.class_names), locations)
+        if (boxes.shape, scores.shape) != wanted:
+            raise UserError(
+                f"the exported network gives boxes of shape {boxes.shape} and scores of shape {scores.shape} for "
+                f"{len(batch)} images and {len(self.header.class_names)} classes; export the bank again"
+            )
         size_px = images.shape[1:3]
         return settle(
             torch.from_numpy(boxes), torch.from_numpy(scores), size_px, self.score_floor, self.header.suppression
@@ -95,8 +107,8 @@ def load_onnx(path: Path, score_floor: float | None) -> OnnxDetector:
     from onnxruntime import get_available_providers
 
     session = open_session(path, [name for name in PROVIDERS if name in get_available_providers()])
-    content = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY, "")
     try:
+        content = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY, "")
         header = OnnxHeader.model_validate_json(content)
     except (ValueError, RecursionError) as error:  # pydantic's is a ValueError
         raise UserError(
@@ -121,6 +133,8 @@ def _check_shapes(path: Path, session: InferenceSession, header: OnnxHeader) -> 
     fits = len(boxes) == len(scores) == 3 and all(
         size == wanted for size, wanted in ((boxes[2], 4), (scores[1], classes)) if isinstance(size, int)
     )
+    if other := [one.type for one in (*session.get_inputs(), *session.get_outputs()) if one.type != "tensor(float)"]:
+        raise UserError(f"{path}: computes in {other[0]}, not in 32-bit floats; export the bank again")
     if not fits or len(header.scores) != classes:
         raise UserError(
             f"{path}: names {classes} classes and {len(header.scores)} scores, and its network gives boxes of shape {boxes} "

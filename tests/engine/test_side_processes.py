@@ -24,7 +24,9 @@ def _threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 def count(path: Path, steps: int, tell: Tell) -> None:
     for step in range(1, steps + 1):
-        path.write_text(str(step))
+        part = path.with_suffix(".part")
+        part.write_text(str(step))
+        part.replace(path)  # whoever is killed here leaves a number all the same
         tell(step, steps)
         time.sleep(0.02)
 

@@ -35,7 +35,7 @@ from fsod.engine.onnx_infer import INPUT, METADATA_KEY, OUTPUTS, OnnxHeader
 from fsod.engine.stage import Stage, _resume, _save, adamw
 from fsod.errors import UserError
 from fsod.geo.area import read_area
-from fsod.geo.journal import files_fingerprint
+from fsod.geo.journal import _line, _parse, files_fingerprint
 from fsod.geo.labels import read_boxes
 from fsod.geo.layer_files import write_layer
 from fsod.geo.predict import predict_scene
@@ -171,13 +171,20 @@ def make_journal(folder: Path) -> None:
 
 def search_with_journal(folder: Path) -> None:
     """A run that goes on from its journal."""
+    journal = folder / "found.journal"
+    if journal.exists():
+        first, end, rest = journal.read_bytes().partition(b"\n")
+        header = _parse(first + end)
+        if header is not None and "scene" in header:  # files have been copied since, which is another scene
+            header["scene"] = files_fingerprint((str(folder / "scene.tif"),))
+            journal.write_bytes(_line(header) + rest)
     predict_scene(
         folder / "scene.tif",
         find_one,
         window_px=64,
         overlap_px=32,
         batch=1,
-        journal=folder / "found.journal",
+        journal=journal,
         detector={"weights": "w", "score": 0.2},
     )
 
@@ -357,10 +364,9 @@ def read_prepared(folder: Path) -> None:
 def make_bank(folder: Path) -> None:
     """A bank, its weights and a detector of an analyst's marks."""
     untrained.make_bank(folder)
-    scene = raster(folder / "scene.tif", pixels(3))
     loaded = load_checkpoint(folder / "weights.safetensors")
     marks: dict[str, Any] = {
-        "scene": str(scene),
+        "scene": str(Path(__file__)),  # it only has to be there
         "size_px": [SIDE_PX, SIDE_PX],
         "gsd_m": 0.5,
         "boxes_xyxy_px": [[1.0, 2.0, 30.0, 40.0]],

@@ -15,7 +15,7 @@ import pytest
 
 from tests.hostile.read_mutated import plan
 
-CASES = int(os.environ.get("FSOD_MUTATIONS", "100"))
+CASES = int(os.environ.get("FSOD_MUTATIONS", "50"))
 SEED = int(os.environ.get("FSOD_MUTATION_SEED", "0"))
 
 
