@@ -17,7 +17,7 @@ import warnings
 from pathlib import Path
 from random import Random
 
-from fsod.errors import UserError
+from fsod.errors import LONGEST_MESSAGE, UserError
 from tests.hostile.mutations import mutated
 from tests.hostile.readers import KINDS, Kind
 
@@ -26,8 +26,6 @@ MOST_S = 30
 
 MOST_BYTES = 2**30
 """Of memory that a case may take beside what the process has."""
-
-LONGEST_MESSAGE = 2000
 
 
 def plan(cases: int) -> list[tuple[Kind, int]]:
@@ -73,9 +71,8 @@ def say_what(kind: Kind, whole: Path, space: Path, name: str, content: bytes, ke
         outcome = "read"
     except UserError as error:
         message = str(error)
-        printed = message.encode(errors="backslashreplace")
         wrong = "more than one line" if len(message.splitlines()) != 1 else "far too long"
-        outcome = "refused" if len(message.splitlines()) == 1 and len(printed) < LONGEST_MESSAGE else f"fault {wrong}"
+        outcome = "refused" if len(message.splitlines()) == 1 and len(message) <= LONGEST_MESSAGE else f"fault {wrong}"
         outcome += f" {message[:200]!r}"
     except Exception:  # noqa: BLE001 - that is what is looked for
         outcome = f"fault {traceback.format_exc()[-3000:]!r}"
