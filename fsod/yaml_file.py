@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from fsod.errors import UserError
+from fsod.errors import UserError, one_line
 from fsod.files import decoded
 
 MAX_VALUES = 100_000
@@ -39,7 +39,7 @@ def parse_yaml(text: str) -> object:
         raise ValueError("it is nested too deeply") from None
     # a date of the 99th month is a ValueError, an empty number an IndexError, and an object as a key a TypeError
     except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
-        raise ValueError(" ".join(str(error).split())[:200]) from error
+        raise ValueError(one_line(error)) from error
 
 
 def _parsed(text: str) -> object:

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fsod.errors import UserError, nearest, printable
+from fsod.errors import UserError, nearest, one_line, printable
 from fsod.files import decoded, write_text
 
 ANNOTATIONS = "annotations.json"
@@ -167,7 +167,7 @@ def load_folder(root: Path) -> CocoFolder:
         boxes = _boxes_by_image(coco, index_of, path)
         images = [_record(root, image, boxes.pop(image["id"], []), index_of, path) for image in coco["images"]]
     except (ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
-        why = " ".join(str(error).split())[:200]
+        why = one_line(error)
         raise UserError(f"{path}: not a COCO annotation file: {type(error).__name__} {why}") from error
     if boxes:
         raise UserError(f"{path}: boxes for image id {next(iter(boxes))}, which is not among the images")

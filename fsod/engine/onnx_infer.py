@@ -153,7 +153,7 @@ def open_session(path: Path, providers: list[str]) -> InferenceSession:
     try:
         return InferenceSession(path, options, providers)
     except Exception as error:  # onnxruntime's errors have no other base
-        raise UserError(f"{path}: not a readable ONNX file: {' '.join(str(error).split())[:200]}") from error
+        raise UserError(f"{path}: not a readable ONNX file: {one_line(error)}") from error
 
 
 def need_extra(*packages: str) -> None:

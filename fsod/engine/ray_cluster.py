@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import rasterio
 
-from fsod.errors import UserError
+from fsod.errors import UserError, one_line
 from fsod.geo.predict import MAX_CACHE_BYTES
 from fsod.geo.read_ahead import Reading
 from fsod.geo.search import Detect, Searched, search_windows
@@ -184,7 +184,7 @@ def _join(address: str | None) -> None:
         except Exception as error:  # what Ray raises here has no other base
             ray.shutdown()
             if not left:
-                raise UserError(f"{where} ({' '.join(str(error).split())[:200]})") from error
+                raise UserError(f"{where} ({one_line(error)})") from error
 
 
 def _search_range(make_detect: list[ObjectRef], part: Reading) -> list[Searched]:

@@ -16,7 +16,7 @@ from affine import Affine
 from geopandas import GeoDataFrame, GeoSeries
 from numpy.typing import NDArray
 
-from fsod.errors import UserError
+from fsod.errors import UserError, one_line
 from fsod.geo.features import VectorFile, raise_refused, read_frame
 from fsod.geo.georeference import Georeference
 from fsod.geo.labels import LabelLayer, LabelledBoxes, labels_of
@@ -89,7 +89,7 @@ def _read_csv(path: VectorFile) -> GeoDataFrame:
         table = pd.read_csv(path, keep_default_na=False, dtype=str)
         boxes = table[list(BOX_COLUMNS)].apply(pd.to_numeric).to_numpy(np.float64)
     except (ValueError, LookupError, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise UserError(f"{path}: not a layer that `fsod predict` wrote: {reason}") from error
     return GeoDataFrame(table, geometry=shapely.box(*boxes.T))
 

@@ -13,7 +13,8 @@ import shapely
 from geopandas import GeoDataFrame
 from numpy.typing import NDArray
 
-from fsod.errors import UserError
+from fsod.errors import UserError, one_line
+from fsod.geo.features import UNREADABLE
 from fsod.geo.georeference import WGS84
 from fsod.geo.vector import BOX_COLUMNS
 
@@ -59,10 +60,9 @@ def read_found(path: Path) -> FoundLayer:
         names = table["class"].astype(str).to_numpy(np.str_)
         scene = scene or str(table["scene"].iloc[0])
         lonlat = _lonlat(table)
-    # each library that reads a format has errors of its own
-    except (ValueError, LookupError, TypeError, AttributeError, OSError, RuntimeError, shapely.GEOSException) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path}: not a layer that `fsod predict` wrote: {type(error).__name__} {reason}") from error
+    except UNREADABLE as error:
+        why = f"{type(error).__name__} {one_line(error)}"
+        raise UserError(f"{path}: not a layer that `fsod predict` wrote: {why}") from error
     if not np.isfinite(numbers).all():
         raise UserError(
             f"{path}: feature {int(np.flatnonzero(~np.isfinite(numbers).all(axis=1))[0]) + 1} has no finite box"

@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from fsod.errors import UserError
+from fsod.errors import UserError, one_line
 from fsod.model.yolov7 import SIZES, Trunk, build_trunk
 from fsod.store.checkpoint import Header, read_safetensors, write_safetensors
 from fsod.store.torch_pickle import Archive, Inert, StoredTensor
@@ -93,7 +93,7 @@ def initialise_trunk(trunk: Trunk, size: str, path: Path) -> None:
     try:
         trunk.load_state_dict(tensors)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise UserError(f"{path}: the weights do not fit {size}; import them again: {reason}") from error
 
 
@@ -186,7 +186,7 @@ def _open_safetensors(path: Path) -> OfficialWeights:
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in sorted(file.keys(), key=registration_order)}
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: not a readable safetensors file: {' '.join(str(error).split())[:200]}") from error
+        raise UserError(f"{path}: not a readable safetensors file: {one_line(error)}") from error
     return OfficialWeights("file", {name: tuple(value.shape) for name, value in tensors.items()}, tensors.__getitem__)
 
 

@@ -21,7 +21,7 @@ from zipfile import ZIP_STORED, BadZipFile, ZipFile, is_zipfile
 import torch
 from torch import Tensor
 
-from fsod.errors import UserError
+from fsod.errors import UserError, one_line
 
 DTYPES = {
     "HalfStorage": torch.float16,
@@ -115,7 +115,7 @@ class Archive:
             with ZipFile(path) as file:
                 entries = file.infolist()
         except _DAMAGED_ZIP as error:
-            raise UserError(f"{path}: damaged: {_one_line(error)}") from error
+            raise UserError(f"{path}: damaged: {one_line(error)}") from error
         pickles = [entry.filename for entry in entries if entry.filename.split("/")[1:] == ["data.pkl"]]
         if len(pickles) != 1:
             raise UserError(f"{path}: a zip archive, but not one of torch.save (no data.pkl in it)")
@@ -137,7 +137,7 @@ class Archive:
         except UserError:
             raise
         except Exception as error:  # a damaged pickle can fail in any way there is
-            raise UserError(f"{self.path}: not a readable pickle: {type(error).__name__} {_one_line(error)}") from error
+            raise UserError(f"{self.path}: not a readable pickle: {type(error).__name__} {one_line(error)}") from error
 
     def tensor(self, stored: StoredTensor) -> Tensor:
         """The numbers of a tensor, whose shape the caller has found to be reasonable.
@@ -149,21 +149,17 @@ class Archive:
             numbers = torch.frombuffer(bytearray(self._read(f"data/{stored.key}")), dtype=stored.dtype)
             return numbers.as_strided(stored.shape, stored.strides, stored.offset).clone()
         except (TypeError, *_DAMAGED_ZIP) as error:
-            raise UserError(f"{self.path}: storage {stored.key[:60]!r} is damaged: {_one_line(error)}") from error
+            raise UserError(f"{self.path}: storage {stored.key[:60]!r} is damaged: {one_line(error)}") from error
 
     def _byte_order(self) -> bytes:
         try:
             return self._read("byteorder")
         except _DAMAGED_ZIP as error:
-            raise UserError(f"{self.path}: damaged: {_one_line(error)}") from error
+            raise UserError(f"{self.path}: damaged: {one_line(error)}") from error
 
     def _read(self, name: str) -> bytes:
         with ZipFile(self.path) as file:
             return file.read(self.root + name)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
 
 
 def _check_key(key: object) -> None:
