@@ -6,7 +6,7 @@ their bands were chosen, and a scene is seen in the same where it can be.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -73,3 +73,8 @@ class BandRule(BaseModel):
         numbers = f"bands {','.join(map(str, self.bands))} of {self.count}{names}"
         seen = {"colours": "red, green and blue", "grey": "grey"}.get(self.shows)
         return f"{seen} ({numbers})" if seen else numbers
+
+
+def each_once(rules: Iterable[BandRule]) -> tuple[BandRule, ...]:
+    """The rules without those that are there already."""
+    return tuple({repr(rule): rule for rule in rules}.values())  # by their texts: a nodata value of NaN equals nothing

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,6 +40,12 @@ def say(text: str) -> None:
 
 console = _Screen(stderr=True, soft_wrap=True, markup=False, highlight=False)
 LINE_EVERY_S = 20.0
+
+
+def warn(warnings: Iterable[str]) -> None:
+    """Prints what a user should know, a line each."""
+    for warning in warnings:
+        console.print(f"warning: {warning}")
 
 
 @dataclass

@@ -13,7 +13,7 @@ from fsod.cli.options import report
 from fsod.cli.outputs import Json, Overwrite, may_write, merged_bank, write_result
 from fsod.errors import UserError, is_printable
 from fsod.files import held, lock_beside
-from fsod.progress import console, say
+from fsod.progress import say, warn
 
 if TYPE_CHECKING:
     from fsod.store.bank_merge import BankFile
@@ -129,7 +129,7 @@ def _merge(banks: list[BankFile], out: Path, rename: list[str] | None, gsd_m: fl
     save_bank(out, merged, weights_file(banks))
     if len({rule.shows or str(rule) for rule in merged.shown}) > 1:
         seen = "; ".join(str(rule) for rule in merged.shown)
-        console.print(f"warning: {out}: examples were shown in {seen}; a scene is searched in the first that it has")
+        warn([f"{out}: examples were shown in {seen}; a scene is searched in the first that it has"])
     report({"bank": str(out), "classes": list(merged.class_names), "gsd_m": merged.gsd_m}, json)
 
 

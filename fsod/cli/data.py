@@ -11,7 +11,7 @@ from fsod.cli.options import Bands, Config, Nodata, Overrides, bands_in, report
 from fsod.cli.outputs import Json, Overwrite, check_report, may_write, paths_in, shot_list_file, write_result
 from fsod.config import load_settings
 from fsod.errors import UserError, nearest
-from fsod.progress import console
+from fsod.progress import warn
 
 data_app = typer.Typer(help="Prepare data sets.", no_args_is_help=True)
 
@@ -99,8 +99,7 @@ def data_labels(
     settings = LabelSettings(attribute, point_size_m, layer, window_px, overlap_px, skip_bad, bands_in(bands), nodata)
     may_write(json, overwrite)
     card = prepare_labels(scenes, labels, out, settings)
-    for warning in card["warnings"]:
-        console.print(f"warning: {warning}")
+    warn(card["warnings"])
     report(card, json)
 
 

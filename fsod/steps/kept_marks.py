@@ -85,8 +85,8 @@ def joined_marks(earlier: Sequence[SceneMarks], later: Sequence[SceneMarks]) -> 
     """
     joined = {kept_name(one.scene): one for one in earlier}
     for new in later:
-        old = joined.get(kept_name(new.scene))
-        joined[kept_name(new.scene)] = new if old is None else _joined_on_scene(old, new)
+        old = joined.get(name := kept_name(new.scene))
+        joined[name] = new if old is None else _joined_on_scene(old, new)
     return list(joined.values())
 
 

@@ -22,7 +22,7 @@ from fsod.geo.scene import Scene, open_scene
 from fsod.geo.scene_list import layer_paths, list_scenes, short_name
 from fsod.geo.vector import Layer
 from fsod.marks import class_colour
-from fsod.progress import console, progress_bar
+from fsod.progress import console, progress_bar, warn
 from fsod.replacing import Output
 from fsod.report.scene_report import write_overview
 from fsod.steps.predict_outputs import PICTURE_MARK, check_layers, journal_path, picture_path
@@ -153,8 +153,7 @@ def _predict_file(scene: str, searcher: Searcher, out: Path, plan: PredictSettin
         write_style(out.with_suffix(".qml"), {name: class_colour(i) for i, name in enumerate(names)})
     picture, unseen = _write_preview(result, plan, searcher, out)
     warnings = [*result.warnings, *_nothing_found(result, searcher), *unseen]
-    for warning in warnings:
-        console.print(f"warning: {warning}")
+    warn(warnings)
     found = [names[c] for c in result.detections.class_ids]
     return {
         "layer": str(out),

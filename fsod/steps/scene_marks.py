@@ -12,7 +12,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from fsod.band_rule import BandRule
+from fsod.band_rule import BandRule, each_once
 from fsod.boxes import iou
 from fsod.errors import UserError
 from fsod.geo.features import VectorFile, layer_in, raise_refused
@@ -21,7 +21,7 @@ from fsod.geo.marked_areas import read_marked_areas
 from fsod.geo.scene import Scene, open_scene
 from fsod.geo.scene_list import short_name
 from fsod.geo.verdicts import Verdicts, read_verdicts
-from fsod.progress import console
+from fsod.progress import warn
 from fsod.store.bank_merge import SAME_GSD
 
 LEAST_PX = 1.0
@@ -99,20 +99,13 @@ def open_marked(scenes: Sequence[Scenery], seen: Seen, stack: ExitStack) -> list
         stack.enter_context(open_scene(scene, bands=seen.bands, nodata=seen.nodata, like=seen.like)) for scene in scenes
     ]
     for scene in opened:
-        say_warnings(scene.warnings)
+        warn(scene.warnings)
     return opened
-
-
-def say_warnings(warnings: Iterable[str]) -> None:
-    """Prints what a user should know, a line each."""
-    for warning in warnings:
-        console.print(f"warning: {warning}")
 
 
 def band_rules(marks: Iterable[SceneMarks]) -> tuple[BandRule, ...]:
     """What scenes are seen in, each rule once."""
-    rules = {repr(one.shown): one.shown for one in marks if one.shown is not None}
-    return tuple(rules.values())
+    return each_once(one.shown for one in marks if one.shown is not None)
 
 
 def marks_on_scenes(
@@ -236,7 +229,7 @@ def _of_each(
 
 def _labels(path: VectorFile, attribute: str, scenes: Sequence[Scene], layer: str | None) -> list[LabelledBoxes]:
     found = read_layer(path, attribute, layer=layer_in(path, layer))
-    say_warnings(assumed_encoding(found))
+    warn(assumed_encoding(found))
     raise_refused(path, found.refused)
     return [_large_enough(path, boxes, scene) for boxes, scene in zip(found.place_on(scenes), scenes, strict=True)]
 

@@ -56,7 +56,8 @@ class Searcher:
 
     def told_xyxy_px(self, scene: str) -> NDArray[np.float64]:
         """(m, 4) boxes of a scene, in its pixels as it is seen (see ``Upright``), that were marked or judged already."""
-        own = [one for one in self.marks if one["scene"] == kept_name(scene)]
+        name = kept_name(scene)
+        own = [one for one in self.marks if one["scene"] == name]
         boxes = [box for one in own for box in (*one["boxes_xyxy_px"], *one["refused_xyxy_px"])]
         return np.array(boxes, np.float64).reshape(-1, 4)
 

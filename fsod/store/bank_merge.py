@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from fsod.band_rule import each_once
 from fsod.errors import UserError
 from fsod.model.meta_head import ClassRows
 from fsod.store.class_bank import ClassBank
@@ -44,9 +45,10 @@ def merge_banks(banks: Sequence[BankFile], renamed: dict[str, str], gsd_m: float
         if doubled is not None:
             raise UserError(f"{path}: class {doubled!r} is there already; call it otherwise with --rename OLD=NEW")
         rows = ClassRows.concatenate([merged.rows, bank.rows])
-        rules = {repr(rule): rule for rule in (*merged.shown, *bank.shown)}
         origins = {**merged.origins, **bank.origins}
-        merged = replace(merged, class_names=names, rows=rows, origins=origins, shown=tuple(rules.values()))
+        merged = replace(
+            merged, class_names=names, rows=rows, origins=origins, shown=each_once((*merged.shown, *bank.shown))
+        )
     if unused:
         raise UserError(f"--rename: no two of the banks have a class {min(unused)!r}")
     return replace(merged, gsd_m=gsd_m or _common_gsd_m(banks))
