@@ -95,12 +95,13 @@ def read_examples(
 ) -> ExampleFiles:
     """The examples that the options name; UserError unless they are those of one of the two ways."""
     from fsod.steps.examples import examples_in_folder, examples_on_scenes
+    from fsod.steps.folder_shots import shots_in_folder
     from fsod.steps.scene_marks import Seen
 
     if data is not None:
         refuse_seeing(bands, nodata)
     if data is not None and not (scenes or labels or verdicts or layer or (shots and k)):
-        return examples_in_folder(data, shots, class_names or [], rivals or [], k or 10, seed, ids)
+        return examples_in_folder(shots_in_folder(data, shots, class_names or [], rivals or [], k or 10, seed, ids))
     if data is None and scenes and (labels or verdicts) and not (shots or class_names or k or ids):
         seen = Seen(bands_in(bands), nodata)
         return examples_on_scenes(scenes, labels or [], rivals or [], attribute, verdicts or [], layer, seen)

@@ -115,7 +115,7 @@ def finetune_command(
         if earlier is not None:
             refuse({"--checkpoint": checkpoint, "--config": config}, "and --from both name weights; give one of them")
         from fsod.steps.finetune_marks import MINUTES, finetune_marks
-        from fsod.steps.folder_shots import marks_in_folder
+        from fsod.steps.folder_shots import marks_in_folder, shots_in_folder
         from fsod.steps.kept_marks import earlier_marks
         from fsod.steps.scene_marks import Seen, band_rules, marks_on_scenes
 
@@ -127,7 +127,7 @@ def finetune_command(
                 "and --data are two ways to give examples; take one",
             )
             refuse_seeing(bands, nodata)
-            marks = marks_in_folder(data, shots, names or [], rivals or [], shots_k or 10, seed, ids)
+            marks = marks_in_folder(shots_in_folder(data, shots, names or [], rivals or [], shots_k or 10, seed, ids))
         else:
             refuse({"--shots": shots, "--class": names, "--ids": ids, "--shots-k": shots_k}, "goes with --data")
             if not (examples or verdicts or area):

@@ -19,7 +19,7 @@ from fsod.data.marked import Marked, marked_shots
 from fsod.errors import UserError
 from fsod.geo.features import VectorFile
 from fsod.geo.scene import Scene
-from fsod.steps.folder_shots import shots_in_folder
+from fsod.steps.folder_shots import FolderShots
 from fsod.steps.scene_marks import AS_THEY_ARE, SceneMarks, Scenery, Seen, band_rules, marks_on_open, open_marked
 from fsod.steps.train import gsd_of
 
@@ -105,23 +105,15 @@ def examples_on_scenes(
     )
 
 
-def examples_in_folder(
-    data: Path,
-    shots: Path | None,
-    class_names: Sequence[str],
-    rivals: Sequence[str],
-    k: int,
-    seed: int,
-    ids: Path | None = None,
-) -> ExampleFiles:
-    """Takes examples from a prepared folder; see ``shots_in_folder``."""
-    folder, drawn, names = shots_in_folder(data, shots, class_names, rivals, k, seed, ids)
-    marked = marked_shots(folder, drawn, [*names, *rivals])
+def examples_in_folder(shots: FolderShots) -> ExampleFiles:
+    """What is around each example of a prepared folder."""
+    folder, drawn = shots.folder, shots.drawn
+    marked = marked_shots(folder, drawn, [*shots.class_names, *shots.rivals])
     gsd_m = gsd_of(marked.folder)
     # which images: so that nobody scores the bank on them
     shown = {"annotations_sha256": folder.sha256, "images": sorted({image.source for image in marked.folder.images})}
     origin = {"data": folder.root.resolve().name, "seed": drawn.seed, "gsd_m": gsd_m, **shown}
-    return ExampleFiles(marked, tuple(rivals), origin, gsd_m)
+    return ExampleFiles(marked, shots.rivals, origin, gsd_m)
 
 
 def _views(marks: Sequence[SceneMarks], scenes: list[Scene], class_names: tuple[str, ...]) -> Marked:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import compress
 from pathlib import Path
 
@@ -16,6 +16,23 @@ from fsod.errors import UserError, nearest
 from fsod.steps.scene_marks import SceneMarks, check_rivals
 
 
+@dataclass(frozen=True)
+class FolderShots:
+    """Examples of a prepared folder.
+
+    Attributes:
+        folder: its images, or those of them that examples may come from.
+        drawn: the examples.
+        class_names: the classes that were taken.
+        rivals: further classes, often taken for these.
+    """
+
+    folder: CocoFolder
+    drawn: ShotList
+    class_names: tuple[str, ...]
+    rivals: tuple[str, ...]
+
+
 def shots_in_folder(
     data: Path,
     shots: Path | None,
@@ -24,7 +41,7 @@ def shots_in_folder(
     k: int,
     seed: int,
     ids: Path | None = None,
-) -> tuple[CocoFolder, ShotList, list[str]]:
+) -> FolderShots:
     """Takes examples from a prepared folder.
 
     Args:
@@ -36,13 +53,10 @@ def shots_in_folder(
         seed: of that draw.
         ids: list of the images that examples may come from, drawn or listed.
 
-    Returns:
-        The folder, the shots, and the names of the classes.
-
     Raises:
         UserError: an example is to be drawn, nobody says from which images, and the folder has test images (see
-            ``images_to_draw_from``); neither shot list nor classes; a class that the list or the folder does not have, or fewer than K of it;
-            a rival that is a class, too.
+            ``images_to_draw_from``); neither shot list nor classes; a class that the list or the folder does not have, or
+            fewer than K of it; a rival that is a class, too.
     """
     folder = load_folder(data)
     if shots is None and not class_names:
@@ -55,25 +69,16 @@ def shots_in_folder(
     for name in (*names, *rivals):
         if name not in drawn.box_ids:
             raise UserError(f"{shots}: no shots of {name!r}{nearest(name, drawn.box_ids)}")
-    return folder, drawn, names
+    return FolderShots(folder, drawn, tuple(names), tuple(rivals))
 
 
-def marks_in_folder(
-    data: Path,
-    shots: Path | None,
-    class_names: Sequence[str],
-    rivals: Sequence[str],
-    k: int,
-    seed: int,
-    ids: Path | None = None,
-) -> list[SceneMarks]:
+def marks_in_folder(shots: FolderShots) -> list[SceneMarks]:
     """The same as marks: the images are scenes without a CRS and without areas."""
-    folder, drawn, names = shots_in_folder(data, shots, class_names, rivals, k, seed, ids)
-    taken = replace(drawn, box_ids={name: drawn.box_ids[name] for name in (*names, *rivals)})
+    box_ids = {name: shots.drawn.box_ids[name] for name in (*shots.class_names, *shots.rivals)}
     found = []
-    for image in only_shots(folder, taken).images:
-        of_box = [folder.class_names[c] for c in image.class_ids]
-        refused = np.array([name in rivals for name in of_box], bool)
+    for image in only_shots(shots.folder, replace(shots.drawn, box_ids=box_ids)).images:
+        of_box = [shots.folder.class_names[c] for c in image.class_ids]
+        refused = np.array([name in shots.rivals for name in of_box], bool)
         found.append(
             SceneMarks(
                 scene=str(image.path),

@@ -24,7 +24,7 @@ from fsod.geo.vector import Layer
 from fsod.model.detector import Detector
 from fsod.steps.enroll import enroll, refine_files
 from fsod.steps.examples import examples_in_folder, examples_on_scenes
-from fsod.steps.folder_shots import marks_in_folder
+from fsod.steps.folder_shots import marks_in_folder, shots_in_folder
 from fsod.store.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from fsod.store.class_bank import ClassBank, checkpoint_of, load_bank, read_bank
 from tests.made_folder import make_folder
@@ -130,16 +130,27 @@ def test_a_folder_gives_the_same_rows_by_list_and_by_number(weights: Path, tmp_p
     draw_shots(folder.select(read_ids(train)), ["square", "cross"], 3, 1).save(tmp_path / "shots.json")
     listed, drawn = tmp_path / "listed.safetensors", tmp_path / "drawn.safetensors"
     result = enroll(
-        weights, examples_in_folder(folder.root, tmp_path / "shots.json", [], [], 10, 0), listed, learned=True
+        weights,
+        examples_in_folder(shots_in_folder(folder.root, tmp_path / "shots.json", [], [], 10, 0)),
+        listed,
+        learned=True,
     )
     assert result["examples"] == {"cross": 3, "square": 3}
     assert read_bank(listed).class_names == ("disc", "cross", "square")
     assert read_bank(listed).origins["square"]["data"] == "made"
-    enroll(weights, examples_in_folder(folder.root, None, ["cross", "square"], [], 3, 1, train), drawn, learned=True)
+    enroll(
+        weights,
+        examples_in_folder(shots_in_folder(folder.root, None, ["cross", "square"], [], 3, 1, train)),
+        drawn,
+        learned=True,
+    )
     assert_same_rows(read_bank(listed), read_bank(drawn))
     assert Path(result["contact_sheet"]).is_file()
     enroll(
-        weights, examples_in_folder(folder.root, tmp_path / "shots.json", ["square"], [], 10, 0), drawn, learned=False
+        weights,
+        examples_in_folder(shots_in_folder(folder.root, tmp_path / "shots.json", ["square"], [], 10, 0)),
+        drawn,
+        learned=False,
     )
     assert_same_rows(read_bank(drawn), read_bank(listed).select(["square"]))
 
@@ -149,21 +160,33 @@ def test_mistakes_with_a_folder(weights: Path, tmp_path: Path) -> None:
     shots, train = tmp_path / "shots.json", folder.root / "splits" / "train.txt"
     draw_shots(folder, ["square"], 3, 1).save(shots)
     with pytest.raises(UserError, match="--class"):
-        enroll(weights, examples_in_folder(folder.root, None, [], [], 3, 0), out, learned=False)
+        enroll(weights, examples_in_folder(shots_in_folder(folder.root, None, [], [], 3, 0)), out, learned=False)
     with pytest.raises(UserError, match=r"shots\.json: no shots of 'squares' \(did you mean 'square'\?\)"):
-        enroll(weights, examples_in_folder(folder.root, shots, ["squares"], [], 3, 0), out, learned=False)
+        enroll(
+            weights, examples_in_folder(shots_in_folder(folder.root, shots, ["squares"], [], 3, 0)), out, learned=False
+        )
     with pytest.raises(UserError, match="99 shots of 'cross' asked for"):
-        enroll(weights, examples_in_folder(folder.root, None, ["cross"], [], 99, 0, train), out, learned=False)
+        enroll(
+            weights,
+            examples_in_folder(shots_in_folder(folder.root, None, ["cross"], [], 99, 0, train)),
+            out,
+            learned=False,
+        )
     with pytest.raises(UserError, match="already among the learned"):
-        enroll(weights, examples_in_folder(folder.root, None, ["disc"], [], 2, 0, train), out, learned=True)
+        enroll(
+            weights,
+            examples_in_folder(shots_in_folder(folder.root, None, ["disc"], [], 2, 0, train)),
+            out,
+            learned=True,
+        )
     with pytest.raises(UserError, match=r"has test images, from which no example may come; .* --ids .*train\.txt"):
-        examples_in_folder(folder.root, None, ["cross"], [], 2, 0)
+        examples_in_folder(shots_in_folder(folder.root, None, ["cross"], [], 2, 0))
     draw_shots(folder.select(["005", "006"]), ["square"], 3, 1).save(shots)
     with pytest.raises(UserError, match=r"shots\.json: box \d+ is not a 'square' among the images chosen"):
-        examples_in_folder(folder.root, shots, [], [], 3, 0, train)
+        examples_in_folder(shots_in_folder(folder.root, shots, [], [], 3, 0, train))
     with pytest.raises(UserError, match="has test images, from which no example may come"):
-        marks_in_folder(folder.root, None, ["cross"], [], 2, 0)
-    marks = marks_in_folder(folder.root, None, ["cross"], [], 8, 0, train)
+        marks_in_folder(shots_in_folder(folder.root, None, ["cross"], [], 2, 0))
+    marks = marks_in_folder(shots_in_folder(folder.root, None, ["cross"], [], 8, 0, train))
     assert {Path(one.scene).stem for one in marks} == set(read_ids(train))
     assert not out.exists()
 
@@ -184,9 +207,9 @@ def test_rivals_are_told_apart_and_never_reported(weights: Path, tmp_path: Path)
         examples_on_scenes([whole], [red], [red], "class")
     folder = make_folder(tmp_path / "made")
     train = folder.root / "splits" / "train.txt"
-    assert examples_in_folder(folder.root, None, ["square"], ["disc"], 2, 0, train).rivals == ("disc",)
+    assert examples_in_folder(shots_in_folder(folder.root, None, ["square"], ["disc"], 2, 0, train)).rivals == ("disc",)
     with pytest.raises(UserError, match="--not: 'square' is one of the classes"):
-        examples_in_folder(folder.root, None, ["square"], ["square"], 2, 0, train)
+        examples_in_folder(shots_in_folder(folder.root, None, ["square"], ["square"], 2, 0, train))
 
 
 def test_refined_rows_are_for_the_same_weights(weights: Path, tmp_path: Path) -> None:
