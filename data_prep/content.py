@@ -13,7 +13,7 @@ from pathlib import Path
 from data_prep.folder import in_threads
 from fsod.errors import UserError
 from fsod.files import sha256_of
-from fsod.geo.scene import open_dataset
+from fsod.geo.raster_file import open_dataset
 
 _GDAL_PREFIX = re.compile(r"(/vsi[a-z0-9_]+/)+")
 

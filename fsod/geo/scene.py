@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -11,19 +10,17 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
-from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterWindow
 
 from fsod.band_rule import BandRule
 from fsod.errors import UserError
 from fsod.geo.georeference import Georeference, read_georeference
-from fsod.geo.network import gdal_for, safe_drivers, why_closed
-from fsod.geo.nodata import can_hold, recognise_nodata, with_nodata
+from fsod.geo.network import gdal_for
+from fsod.geo.nodata import can_hold, recognise_nodata
 from fsod.geo.pixels import (
     OVERVIEW_PX,
     PixelRule,
@@ -33,6 +30,7 @@ from fsod.geo.pixels import (
     percentile_range,
     read_palette,
 )
+from fsod.geo.raster_file import gdals_reason, open_dataset
 from fsod.geo.upright import Upright, as_stored, make_upright
 from fsod.geo.windows import Window
 
@@ -44,9 +42,6 @@ MAX_ENLARGEMENT = 8.0
 
 MAX_REDUCTION = 64.0
 """Beyond this a single window is made of billions of pixels."""
-
-NAMED_PARTS = 5
-"""Rasters of a file that a message names."""
 
 PARTS = 8
 """Along a side, that a damaged scene's brightness is measured in, or a vast one's."""
@@ -212,7 +207,7 @@ class Scene:
         except (RasterioError, OSError) as error:
             raise UserError(
                 f"{self.name}: damaged or cut short: pixels of columns {left:.0f} to {right:.0f}, "
-                f"rows {top:.0f} to {bottom:.0f} cannot be read ({_reason(self.name, error)})"
+                f"rows {top:.0f} to {bottom:.0f} cannot be read ({gdals_reason(self.name, error)})"
             ) from error
         if raw.dtype.kind == "f":
             valid &= np.isfinite(raw).any(axis=0)
@@ -429,46 +424,6 @@ def _read_parts(
         raise reasons[0]
     raw, valid = zip(*read, strict=True)
     return np.concatenate(raw, axis=-1), np.concatenate(valid, axis=-1)
-
-
-def open_dataset(name: str, driver: str | None = None, nodata: float | None = None) -> DatasetReader:
-    """GDAL's handle of a raster; UserError if it cannot be opened.
-
-    Args:
-        name: a file, or anything else that GDAL opens.
-        driver: the only one of GDAL's that may open it.
-        nodata: value that stands for nothing, see ``with_nodata``.
-    """
-    try:
-        with gdal_for(name), warnings.catch_warnings():
-            # read_georeference says so itself, with the file's name and the consequence
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            safe = safe_drivers()
-            if driver is None and safe is not None:
-                dataset = DatasetReader(name, driver=list(safe))  # rasterio.open takes no more than one
-            else:
-                dataset = rasterio.open(name, driver=driver)
-            dataset.colorinterp  # noqa: B018 - GDAL reads sidecars only when it is asked for what they hold
-            if dataset.count and nodata is not None:
-                with dataset:
-                    return with_nodata(dataset, nodata)
-    except (RasterioError, CPLE_BaseError, OSError, ValueError) as error:
-        hint = f"; name its rasters: '{name}/*.tif'" if Path(name).is_dir() else ""
-        raise UserError(f"{name}: cannot be opened as a raster ({_reason(name, error)}){hint}") from error
-    if not dataset.count or not dataset.width * dataset.height:
-        parts = dataset.subdatasets
-        dataset.close()
-        several = f"; it holds {len(parts)} rasters, name one: {', '.join(parts[:NAMED_PARTS])}" if parts else ""
-        raise UserError(f"{name}: holds no pixels of its own{several}")
-    return dataset
-
-
-def _reason(name: str, error: Exception) -> str:
-    """The innermost message, which is GDAL's own, on one line; and what to do where the network was closed to it."""
-    while isinstance(error.__cause__, Exception):
-        error = error.__cause__
-    reason = " ".join(str(error).split())
-    return reason + why_closed(name, reason)
 
 
 def _grid_size(

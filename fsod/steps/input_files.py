@@ -10,7 +10,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from fsod.errors import UserError
-from fsod.geo.scene import open_dataset
+from fsod.geo.raster_file import open_dataset
 from fsod.geo.scene_list import list_scenes
 from fsod.store.checkpoint import CheckpointHeader, read_any_header
 from fsod.store.class_bank import BankHeader, checkpoint_of

@@ -1,0 +1,58 @@
+"""Opening a raster as GDAL does, with its errors in one line, and nothing fetched or run that nobody asked for."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import rasterio
+from rasterio._err import CPLE_BaseError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import DatasetReader
+
+from fsod.errors import UserError
+from fsod.geo.network import gdal_for, safe_drivers, why_closed
+from fsod.geo.nodata import with_nodata
+
+NAMED_PARTS = 5
+"""Rasters of a file that a message names."""
+
+
+def open_dataset(name: str, driver: str | None = None, nodata: float | None = None) -> DatasetReader:
+    """GDAL's handle of a raster; UserError if it cannot be opened.
+
+    Args:
+        name: a file, or anything else that GDAL opens.
+        driver: the only one of GDAL's that may open it.
+        nodata: value that stands for nothing, see ``with_nodata``.
+    """
+    try:
+        with gdal_for(name), warnings.catch_warnings():
+            # read_georeference says so itself, with the file's name and the consequence
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            safe = safe_drivers()
+            if driver is None and safe is not None:
+                dataset = DatasetReader(name, driver=list(safe))  # rasterio.open takes no more than one
+            else:
+                dataset = rasterio.open(name, driver=driver)
+            dataset.colorinterp  # noqa: B018 - GDAL reads sidecars only when it is asked for what they hold
+            if dataset.count and nodata is not None:
+                with dataset:
+                    return with_nodata(dataset, nodata)
+    except (RasterioError, CPLE_BaseError, OSError, ValueError) as error:
+        hint = f"; name its rasters: '{name}/*.tif'" if Path(name).is_dir() else ""
+        raise UserError(f"{name}: cannot be opened as a raster ({gdals_reason(name, error)}){hint}") from error
+    if not dataset.count or not dataset.width * dataset.height:
+        parts = dataset.subdatasets
+        dataset.close()
+        several = f"; it holds {len(parts)} rasters, name one: {', '.join(parts[:NAMED_PARTS])}" if parts else ""
+        raise UserError(f"{name}: holds no pixels of its own{several}")
+    return dataset
+
+
+def gdals_reason(name: str, error: Exception) -> str:
+    """The innermost message, which is GDAL's own, on one line; and what to do where the network was closed to it."""
+    while isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    reason = " ".join(str(error).split())
+    return reason + why_closed(name, reason)
