@@ -33,7 +33,7 @@ class Output:
 
 
 def not_by(command: str, is_own: Callable[[Path], bool]) -> Callable[[Path], str]:
-    """``Output.why_not`` for files that ``is_own`` knows, in whatever way it may fail on others."""
+    """Makes ``Output.why_not`` of a test of whether a command wrote a file. If the test raises an error, it did not."""
 
     def why_not(path: Path) -> str:
         try:

@@ -1,6 +1,6 @@
 """What is probably wrong with coordinates that lie off a scene: metres taken for degrees, latitude before longitude.
 
-GeoJSON that names no coordinate system is in degrees by its standard, longitude first, whatever it holds.
+By its standard, GeoJSON that names no coordinate system is in degrees, longitude first. Many files hold something else.
 """
 
 from __future__ import annotations

@@ -47,9 +47,10 @@ class ClassBank:
         class_names: a detection's class id is a position in them.
         rows: of the meta-detection head, float32, on the CPU.
         weights_sha256: hash of the weights that the rows are for.
-        origins: class name -> where its row comes from (learned, predicted, refined; examples, their GSD), and what
-            goes with it: ``score``, from which on its detections are worth showing; ``reported``, false for a rival;
-            of a prepared folder ``annotations_sha256`` and ``images``, those shown (``ImageRecord.source``).
+        origins: class name -> where its row comes from: learned, predicted or refined, the number of examples, their
+            GSD. These keys have an effect: ``score`` is the least score worth showing. ``reported`` is false for a rival.
+            ``annotations_sha256`` and ``images`` (``ImageRecord.source``) name the images of a prepared folder that the
+            examples lie on.
         gsd_m: ground size of a pixel that scenes are searched at, None when unknown.
         enlargement: how many times as large as it is a scene of unknown GSD is searched.
         checkpoint: the file of these weights as seen from the bank's folder, or "shipped"; only the hash decides

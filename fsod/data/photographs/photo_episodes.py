@@ -29,10 +29,8 @@ from fsod.data.support import SupportCrop, support_crop
 LOOK_ALIKES = 0.2  # share of an episode's classes that differ in one attribute from another class of it
 AT_HOME = 0.3  # share of queries and of examples that are seen where they were photographed
 GROUND_ENLARGED = (0.5, 2.5)
-SMOOTH, SMOOTH_ENLARGED = (
-    0.2,
-    (4.0, 12.0),
-)  # share of grounds that show as little as open water does, and how they come about
+SMOOTH = 0.2  # share of grounds that show as little as open water does
+SMOOTH_ENLARGED = (4.0, 12.0)  # these are photographs enlarged so far that little is left to see
 SPREAD = 1.25  # scenes of an episode are enlarged up to this factor more or less
 OBJECTS = (4, 16)  # labelled objects of a query
 STRANGERS = (0, 14)  # unlabelled things that are pasted into a query
