@@ -89,7 +89,11 @@ class Made:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """Made where another training had left its state, which was to be dropped."""
     folder = tmp_path_factory.mktemp("made")
-    scene, detector, state = write_scene(folder / "s.png"), folder / "D.safetensors", folder / "D.safetensors.unfinished"
+    scene, detector, state = (
+        write_scene(folder / "s.png"),
+        folder / "D.safetensors",
+        folder / "D.safetensors.unfinished",
+    )
     state.mkdir()
     (state / "told.txt").write_text("another")
     return Made(detector, scene, finetune_marks(SHIPPED, [marks_on(scene)], detector, minutes=1, restart=True))
