@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import fsod  # noqa: F401  (sets the offline switches before any library is imported)
+from fsod.engine.tracking_store import create_store
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -25,6 +26,16 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database; migrating one takes seconds, copying it none."""
+    path = tmp_path_factory.mktemp("migrated") / "mlflow.db"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        create_store(path)
+    return path
 
 
 @pytest.fixture(scope="session")

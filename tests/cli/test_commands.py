@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +21,8 @@ import rasterio
 import torch
 from rasterio.transform import from_origin
 
+from fsod.engine import finetune, stage
+from fsod.engine.refine import REFINING
 from fsod.store.checkpoint import load_checkpoint, save_checkpoint
 from fsod.store.class_bank import read_bank, save_bank
 from tests.command import fsod
@@ -40,9 +42,19 @@ finetune: {{steps: 2, workers: 0, warmup_steps: 1}}
 """
 
 
+@pytest.fixture(scope="module", autouse=True)
+def brief() -> Iterator[None]:
+    """Few steps also where the settings of a run do not say how many."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(finetune, "REFINING", REFINING.model_copy(update={"steps": 3, "warmup_steps": 1}))
+        yield
+
+
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Path:
     place = tmp_path_factory.mktemp("road")
+    (place / "runs").mkdir()
+    shutil.copy(migrated, place / "runs" / "mlflow.db")
     make_miniature(place / "nwpu")
     (place / "run.yaml").write_text(CONFIG.format(run_dir=place / "runs" / "mini"))
     return place
@@ -159,15 +171,18 @@ def test_nothing_is_scored_on_what_it_was_shown(trained: Path, capsys: pytest.Ca
 
 
 def test_a_checkpoint_from_another_machine_is_tracked_in_runs_here(
-    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: Path, tmp_path: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = trained / "runs" / "mini"
     monkeypatch.chdir(tmp_path)
+    database = tmp_path / "runs" / "mlflow.db"
+    database.parent.mkdir()
+    shutil.copy(migrated, database)
     moved = load_checkpoint(run / "meta-train.safetensors")
     elsewhere = {**moved.settings, "run_dir": "/of/another/machine/mini"}
     save_checkpoint(tmp_path / "moved.safetensors", replace(moved, settings=elsewhere))
     assert fsod("evaluate", "--checkpoint", "moved.safetensors", "--data", run / "data") == 0
-    assert (tmp_path / "runs" / "mlflow.db").is_file()
+    assert list((tmp_path / "runs" / "mlartifacts").iterdir())
     assert not Path("/of").exists()
 
 
@@ -283,33 +298,49 @@ def test_wrong_usage_is_status_2() -> None:
     assert fsod("fly") == 2
 
 
-def test_a_killed_meta_training_goes_on(place: Path, trained: Path, tmp_path: Path) -> None:
+KILLED_AFTER_THE_FIRST_CHECKPOINT = """
+import os, signal
+from fsod.cli import main
+from fsod.engine import stage
+
+save = stage._save
+
+def save_and_die(*arguments):
+    save(*arguments)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+stage._save = save_and_die
+main()
+"""
+
+
+def test_a_killed_meta_training_goes_on(place: Path, trained: Path, migrated: Path, tmp_path: Path) -> None:
     """SIGKILL after the first checkpoint; the second call starts from it and finishes."""
     run = tmp_path / "run"
     run.mkdir()
+    shutil.copy(migrated, tmp_path / "mlflow.db")
     for name in ("data", "tiles"):
         (run / name).symlink_to(place / "runs" / "mini" / name)
-    command = [
-        sys.executable, "-m", "fsod", "meta-train", "--config", str(place / "run.yaml"), f"run_dir={run}",
-        "meta_train.steps=60", "meta_train.log_every=1",
-    ]  # fmt: skip
-    process = subprocess.Popen(command, env={**os.environ}, stderr=subprocess.PIPE)
+    command = ["meta-train", "--config", str(place / "run.yaml"), f"run_dir={run}", "meta_train.steps=6"]
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_AFTER_THE_FIRST_CHECKPOINT, *command], check=False, capture_output=True
+    )
+    assert killed.returncode == -signal.SIGKILL
     state = run / "meta-train.state.pt"
-    deadline = time.monotonic() + 120
-    while not state.is_file():
-        assert process.poll() is None, "the training ended before its first checkpoint"
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
     assert not (run / "meta-train.safetensors").exists()
-    killed_at = torch.load(state, weights_only=True)["done"]
-    assert 0 < killed_at < 60
-    shorter = [argument.replace("=60", "=4") for argument in command[3:]]
-    assert fsod(*shorter) == 2  # these are other settings than the state's
-    seen = subprocess.run(command, capture_output=True, text=True, check=True).stderr
-    first = int(seen.split("meta-train: ")[1].split("/")[0]) if "meta-train: " in seen else killed_at
-    assert first >= killed_at
+    assert torch.load(state, weights_only=True)["done"] == 2
+    assert fsod(*command, "meta_train.steps=4") == 2  # these are other settings than the state's
+    steps: list[int] = []
+    follow = stage.follow
+
+    def note(average: object, detector: object, decay: float, step: int) -> None:
+        steps.append(step)
+        follow(average, detector, decay, step)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stage, "follow", note)
+        assert fsod(*command) == 0
+    assert steps == [2, 3, 4, 5]
     assert (run / "meta-train.safetensors").is_file()
     assert not state.exists()
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,6 +26,7 @@ import torch
 from rasterio.transform import from_origin
 
 from fsod.cli import INTERRUPTED
+from fsod.data.mark_views import CropSettings
 from fsod.engine import export as exporting
 from fsod.engine import learn_marks as learning
 from fsod.steps import enroll as enrolling
@@ -179,6 +181,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(learning, name, steps)
     frequent = {"log_every": 1, "checkpoint_every": 1, "warmup_steps": 1}
     monkeypatch.setattr(learning, "LEARNING", learning.LEARNING.model_copy(update=frequent))
+    monkeypatch.setattr(learning, "CropSettings", partial(CropSettings, queries=1, query_px=64))
     monkeypatch.setattr(enrolling, "propose_scores", lambda marked, names, detect: dict.fromkeys(names, 0.5))
     monkeypatch.setattr(finetuning, "proposed_scores", lambda learned, lesson: [0.5 for _ in lesson.class_names])
     monkeypatch.setattr(training, "tracked", lambda *a, **k: nullcontext(Mock()))

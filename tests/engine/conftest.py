@@ -5,18 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from fsod.engine.tracking_store import create_store
-
-
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty database; migrating one takes seconds, copying it none."""
-    path = tmp_path_factory.mktemp("migrated") / "mlflow.db"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        create_store(path)
-    return path
-
 
 @pytest.fixture
 def database(migrated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

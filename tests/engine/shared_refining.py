@@ -1,15 +1,13 @@
-"""Rows refined before a finetuning, run by test_distributed.py alone and under torchrun: FOLDER OUT, a folder."""
+"""Rows refined before a finetuning, by test_distributed.py in one process and in two."""
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 
 import torch
 
 from fsod.config import EpisodeSettings, LossSettings
-from fsod.data.coco import load_folder, write_json
+from fsod.data.coco import load_folder
 from fsod.data.episodes import RealEpisodes
 from fsod.data.shots import draw_shots, only_shots
 from fsod.engine.device import choose_machine
@@ -32,8 +30,3 @@ def refined(folder: Path) -> list[list[float]]:
         episodes = RealEpisodes(shots, [0, 1, 2], SIZES, 4, 0, share, known_margin=0.5, with_supports=False)
         refine_new(detector, 1, episodes, [0, 1, 2], LossSettings(), machine)
     return [value[1:].flatten().tolist() for value in (detector.learned_bias, *detector.learned)]
-
-
-if __name__ == "__main__":
-    images, out = map(Path, sys.argv[1:])
-    write_json(out / f"{os.environ['RANK']}.json", refined(images))

@@ -1,19 +1,24 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import yaml
 
 from fsod.config import EpisodeSettings, load_settings
-from fsod.data.coco import load_folder
+from fsod.data.coco import load_folder, write_json
 from fsod.data.episodes import Episode, RealEpisodes
 from fsod.data.procedural.episodes import ProceduralEpisodes
 from fsod.engine.device import Machine
@@ -21,7 +26,7 @@ from fsod.engine.distributed import share_of, threads
 from fsod.engine.meta_train import meta_train
 from fsod.engine.run_paths import RunPaths
 from fsod.errors import UserError
-from tests.engine.frozen_curve import STEPS, curve, trained
+from tests.engine.frozen_curve import STEPS, curve
 from tests.engine.shared_refining import refined
 from tests.made_folder import make_folder
 
@@ -29,15 +34,31 @@ CPU = Machine(torch.device("cpu"), torch.float32)
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
+def in_two(work: Callable[[int], object], folder: Path) -> list[Any]:
+    """What two processes return, each told its rank: forks of this one, as torchrun would start them."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
+        port = probe.getsockname()[1]
+
+    def as_rank(rank: int) -> None:
+        names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_PORT": port}
+        os.environ.update({name: str(value) for name, value in names.items()}, MASTER_ADDR="127.0.0.1")
+        write_json(folder / f"{rank}.json", work(rank))
+
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=as_rank, args=(rank,), daemon=True) for rank in (0, 1)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(300)
+    assert [process.exitcode for process in processes] == [0, 0]
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]
+
+
 def test_two_processes_give_the_loss_curve_of_one(tmp_path: Path) -> None:
-    folder, weights, out = tmp_path / "folder", tmp_path / "weights.pt", tmp_path / "shared.json"
+    folder = tmp_path / "folder"
     make_folder(folder)
-    torch.manual_seed(0)
-    torch.save(trained(folder, tmp_path / "trained.state.pt").state_dict(), weights)
-    alone = curve(folder, weights, tmp_path / "alone.state.pt")
-    arguments = [str(path) for path in (folder, weights, out)]
-    subprocess.run([*TORCHRUN, "-m", "tests.engine.frozen_curve", *arguments], check=True, timeout=300)
-    shared = json.loads(out.read_text())
+    alone = curve(folder, tmp_path / "alone.state.pt")
+    shared, _ = in_two(lambda rank: curve(folder, tmp_path / "shared.state.pt"), tmp_path)
     assert len(alone) == len(shared) == STEPS
     for (loss, gradient), (shared_loss, shared_gradient) in zip(alone, shared, strict=True):
         assert abs(loss - shared_loss) < 1e-3
@@ -48,9 +69,7 @@ def test_two_processes_refine_the_rows_that_one_would(tmp_path: Path) -> None:
     """Each sees its share of the queries only; without an average of the gradients each would have rows of its own."""
     make_folder(tmp_path / "folder")
     alone = refined(tmp_path / "folder")
-    arguments = [str(tmp_path / "folder"), str(tmp_path)]
-    subprocess.run([*TORCHRUN, "-m", "tests.engine.shared_refining", *arguments], check=True, timeout=300)
-    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
+    first, second = in_two(lambda rank: refined(tmp_path / "folder"), tmp_path)
     assert first == second
     for together, one in zip(first, alone, strict=True):
         assert together == pytest.approx(one, abs=2e-3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 
 from fsod.boxes import Detections
 from fsod.config import EvaluateSettings
-from fsod.data.mark_views import View, make_view
+from fsod.data.mark_views import CropSettings, View, make_view
 from fsod.engine import learn_marks as learning
 from fsod.engine.device import Machine
 from fsod.engine.enroll import Examples
@@ -63,6 +64,7 @@ def test_twins_leave_out_different_marks_and_none_of_few(tmp_path: Path) -> None
 def test_learning_tells_objects_from_what_looks_like_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(learning, "MOST_STEPS", 40)
     monkeypatch.setattr(learning, "LEAST_STEPS", 40)
+    monkeypatch.setattr(learning, "CropSettings", partial(CropSettings, query_px=128))
     told = lesson(tmp_path, [painted(PLACES, all_marked=True)])
     steps: list[tuple[int, int]] = []
     learned = learn_marks(told, 1, lambda *done: steps.append(done), lambda: False)

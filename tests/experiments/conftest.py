@@ -1,18 +1,33 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
 
+from experiments.nwpu_fewshot import baselines
+from experiments.nwpu_fewshot.run import FINETUNED
 from fsod.data.coco import write_json
+from fsod.engine import finetune
 from fsod.model.detector import Detector
 from fsod.store.checkpoint import Checkpoint, save_checkpoint
 from tests.made_folder import make_folder
 
 OPTIM = {"steps": 2, "warmup_steps": 1, "workers": 0, "precision": "float32"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def brief() -> Iterator[None]:
+    """Few steps also where the settings of a run do not say how many."""
+    with pytest.MonkeyPatch.context() as patch:
+        for where in (finetune, baselines):
+            patch.setattr(where, "REFINING", vars(where)["REFINING"].model_copy(update={"steps": 3, "warmup_steps": 1}))
+        for system, changes in FINETUNED.items():
+            patch.setitem(FINETUNED, system, [*changes, "finetune.steps=3"])
+        yield
 
 
 @pytest.fixture(scope="session")

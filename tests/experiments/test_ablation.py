@@ -67,7 +67,7 @@ def test_variants_run_on_one_schedule_and_go_into_a_table(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     results, names = tmp_path / "results.json", ["full", "no meta-cross loss", "kernels learned", "kernels predicted"]
-    short = ["meta_train.steps=2", "episodes.procedural_first=1"]
+    short = ["meta_train.steps=2", "finetune.steps=2", "episodes.procedural_first=1"]
     arguments = ["--config", str(run), "--shots", "2", "--seeds", "0", "--results", str(results)]
     main([*arguments, "--variants", *names, "--set", *short])
     records = {r["system"]: r for r in read_records(results)}

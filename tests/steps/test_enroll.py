@@ -38,7 +38,9 @@ OBJECTS = {"red": [(80, 80), (240, 80)], "green": [(80, 240), (400, 240), (560, 
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "w.safetensors"
-    settings = SETTINGS.model_copy(update={"episodes": EpisodeSettings(support_px=64)}).model_dump(mode="json")
+    settings = SETTINGS.model_copy(
+        update={"episodes": EpisodeSettings(support_px=64, queries=2, query_px=96)}
+    ).model_dump(mode="json")
     save_checkpoint(path, Checkpoint(Detector("nano", 1).eval(), "nano", ("disc",), "meta-train", settings))
     return path
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +17,7 @@ import shapely
 from PIL import Image
 
 from fsod.cli import main
+from fsod.data.mark_views import CropSettings
 from fsod.engine import learn_marks as learning
 from fsod.errors import UserError
 from fsod.steps import finetune_marks as step
@@ -26,15 +31,6 @@ from fsod.store.class_bank import checkpoint_of, read_bank
 RED = (220, 40, 40)
 PLACES: list[tuple[float, float]] = [(60, 60), (200, 60), (60, 220), (200, 220), (300, 140), (140, 140)]
 SIDE = 24
-
-
-@pytest.fixture(autouse=True)
-def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learning, "LEAST_STEPS", 4)
-    monkeypatch.setattr(learning, "MOST_STEPS", 4)
-    monkeypatch.setattr(learning, "TRIAL_STEPS", 1)
-    frequent = learning.LEARNING.model_copy(update={"log_every": 1, "checkpoint_every": 1, "warmup_steps": 1})
-    monkeypatch.setattr(learning, "LEARNING", frequent)
 
 
 def write_scene(path: Path, places: list[tuple[float, float]] = PLACES, side: int = 360) -> Path:
@@ -69,20 +65,51 @@ def write_labels(path: Path, places: list[tuple[float, float]], side: float = SI
     return path
 
 
-def test_one_file_holds_weights_rows_scores_and_what_it_was_made_from(tmp_path: Path) -> None:
-    scene, out = write_scene(tmp_path / "s.png"), tmp_path / "D.safetensors"
-    result = finetune_marks(SHIPPED, [marks_on(scene)], out, minutes=1)
-    assert result["examples"] == {"roof": 6}
-    assert not (tmp_path / "D.safetensors.unfinished").exists()
-    assert Image.open(tmp_path / "D.png").width > 100
-    bank = read_bank(out)
+@pytest.fixture(scope="module", autouse=True)
+def few_steps() -> Iterator[None]:
+    """Of small crops: what a step teaches is tested beside the training."""
+    frequent = learning.LEARNING.model_copy(update={"log_every": 1, "checkpoint_every": 1, "warmup_steps": 1})
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"LEAST_STEPS": 3, "MOST_STEPS": 3, "TRIAL_STEPS": 1, "LEARNING": frequent}.items():
+            patch.setattr(learning, name, value)
+        patch.setattr(learning, "CropSettings", partial(CropSettings, queries=1, query_px=64))
+        yield
+
+
+@dataclass(frozen=True)
+class Made:
+    """A detector, the scene with the marks that it was made from, and what the step said."""
+
+    detector: Path
+    scene: Path
+    result: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Made where another training had left its state, which was to be dropped."""
+    folder = tmp_path_factory.mktemp("made")
+    scene, detector, state = (
+        write_scene(folder / "s.png"),
+        folder / "D.safetensors",
+        folder / "D.safetensors.unfinished",
+    )
+    state.mkdir()
+    (state / "told.txt").write_text("another")
+    return Made(detector, scene, finetune_marks(SHIPPED, [marks_on(scene)], detector, minutes=1, restart=True))
+
+
+def test_one_file_holds_weights_rows_scores_and_what_it_was_made_from(made: Made) -> None:
+    assert made.result["examples"] == {"roof": 6}
+    assert Image.open(made.detector.with_suffix(".png")).width > 100
+    bank = read_bank(made.detector)
     assert bank.class_names == ("roof",)
     assert bank.scores[0] == pytest.approx(bank.origins["roof"]["score"])
     assert bank.weights_sha256 != read_bank_of_shipped()
-    assert checkpoint_of(out) == out
-    (kept,) = earlier_marks(out)
-    assert kept.scene == str(scene.resolve())
-    assert kept.boxes_xyxy_px.tolist() == marks_on(scene).boxes_xyxy_px.tolist()
+    assert checkpoint_of(made.detector) == made.detector
+    (kept,) = earlier_marks(made.detector)
+    assert kept.scene == str(made.scene.resolve())
+    assert kept.boxes_xyxy_px.tolist() == marks_on(made.scene).boxes_xyxy_px.tolist()
 
 
 def read_bank_of_shipped() -> str:
@@ -92,10 +119,9 @@ def read_bank_of_shipped() -> str:
 
 
 def test_a_training_that_was_stopped_keeps_what_it_knows_and_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scene, out = write_scene(tmp_path / "s.png"), tmp_path / "D.safetensors"
-    undisturbed = finetune_marks(SHIPPED, [marks_on(scene)], tmp_path / "U.safetensors", minutes=1)
+    scene, out = made.scene, tmp_path / "D.safetensors"
     learn = learning.learn_marks
 
     def interrupted(lesson, seconds, on_steps, stopping):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
@@ -115,34 +141,32 @@ def test_a_training_that_was_stopped_keeps_what_it_knows_and_goes_on(
         finetune_marks(SHIPPED, [marks_on(scene, PLACES[:4])], out, minutes=1)
     finished = finetune_marks(SHIPPED, [marks_on(scene)], out, minutes=1)
     assert "stopped" not in finished
-    assert finished["steps"] == undisturbed["steps"] == 4
+    assert finished["steps"] == made.result["steps"] == 3
     assert not (tmp_path / "D.safetensors.unfinished").exists()
 
 
-def test_restart_drops_another_trainings_state(tmp_path: Path) -> None:
-    scene, out = write_scene(tmp_path / "s.png"), tmp_path / "D.safetensors"
-    state = tmp_path / "D.safetensors.unfinished"
-    state.mkdir()
-    (state / "told.txt").write_text("another")
-    finetune_marks(SHIPPED, [marks_on(scene)], out, minutes=1, restart=True)
-    assert not state.exists()
+def test_restart_drops_another_trainings_state(made: Made) -> None:
+    assert made.detector.is_file()
+    assert not made.detector.with_name("D.safetensors.unfinished").exists()
 
 
-def test_going_on_takes_what_the_detector_was_made_from(tmp_path: Path) -> None:
-    one, two = write_scene(tmp_path / "one.png"), write_scene(tmp_path / "two.png")
-    first, second = tmp_path / "D.safetensors", tmp_path / "D2.safetensors"
-    finetune_marks(SHIPPED, [marks_on(one, PLACES[:2])], first, minutes=1)
-    result = finetune_marks(first, [marks_on(two, PLACES[2:3])], second, minutes=1)
-    assert result["examples"] == {"roof": 3}
-    assert [marks.name for marks in earlier_marks(second)] == ["one.png", "two.png"]
-    one.unlink()
-    with pytest.raises(UserError, match=r"was made from .*one\.png, which is not there"):
-        finetune_marks(first, [marks_on(two)], tmp_path / "D3.safetensors", minutes=1)
+def test_going_on_takes_what_the_detector_was_made_from(made: Made, tmp_path: Path) -> None:
+    two, second = write_scene(tmp_path / "two.png"), tmp_path / "D2.safetensors"
+    result = finetune_marks(made.detector, [marks_on(two, PLACES[2:3])], second, minutes=1)
+    assert result["examples"] == {"roof": 7}
+    assert [marks.name for marks in earlier_marks(second)] == ["s.png", "two.png"]
+    away = made.scene.rename(made.scene.with_name("away.png"))
+    try:
+        with pytest.raises(UserError, match=r"was made from .*s\.png, which is not there"):
+            finetune_marks(made.detector, [marks_on(two)], tmp_path / "D3.safetensors", minutes=1)
+    finally:
+        away.rename(made.scene)
 
 
 def test_of_a_large_scene_little_is_read(tmp_path: Path) -> None:
-    scene = write_scene(tmp_path / "s.png", [(10, 10), (7900, 7900)], side=8000)
-    views = read_views([marks_on(scene, [(10, 10), (7900, 7900)])], ["roof"], 1.0)
+    far = [(10.0, 10.0), (2900.0, 2900.0)]
+    scene = write_scene(tmp_path / "s.png", far, side=3000)  # of 36 windows
+    views = read_views([marks_on(scene, far)], ["roof"], 1.0)
     assert set(np.concatenate(views.mark_ids).tolist()) == {0, 1}
     assert len(views.views) <= 5 + OTHER_VIEWS
 

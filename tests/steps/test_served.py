@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -27,7 +28,6 @@ from rasterio.io import MemoryFile
 from rasterio.transform import from_origin
 
 from fsod.config import PredictSettings
-from fsod.engine.tracking_store import create_store
 from fsod.errors import UserError
 from fsod.steps.predict import predict_files
 from fsod.steps.register import register_model
@@ -60,11 +60,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def registered(folder: Path) -> Iterator[str]:
+def registered(folder: Path, migrated: Path) -> Iterator[str]:
     """The model as the registry knows it. Registering leaves no store behind that later runs would take for the user's."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        create_store(folder / "mlflow.db")
+        shutil.copy(migrated, folder / "mlflow.db")
         result = register_model(folder / "bank.safetensors", None, "made", "champion", PLAN, folder / "mlflow.db")
         assert "MLFLOW_TRACKING_URI" not in os.environ
         patch.setenv("MLFLOW_TRACKING_URI", result["registry"])

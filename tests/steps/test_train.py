@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import mlflow
@@ -12,7 +13,8 @@ from fsod.errors import UserError
 from fsod.steps.train import run_pretrain
 
 
-def test_pretraining_is_done_once_and_tracked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pretraining_is_done_once_and_tracked(tmp_path: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copy(migrated, tmp_path / "mlflow.db")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     settings = PretrainSettings(
         name="test",
