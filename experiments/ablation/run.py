@@ -3,7 +3,7 @@
     .venv/bin/python -m experiments.ablation.run --variants full "no meta-sampling" --seeds 0 1 2 3 4
 
 A variant's base stage starts from the shipped weights, which were made with the full system's parts: from chance, a
-schedule that two cores can afford leaves the support encoder untrained (from_chance.json). What is recorded in
+schedule that two cores can afford leaves the support encoder untrained (README). What is recorded in
 RUN/ablation.json is skipped; several processes may share the work, as in nwpu_fewshot.
 """
 
