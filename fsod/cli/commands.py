@@ -54,7 +54,6 @@ from fsod.progress import say
 app = typer.Typer(
     help="Few-shot object detection in aerial and satellite imagery.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.add_typer(data_app, name="data")
@@ -75,7 +74,7 @@ def main() -> None:
         with warnings.catch_warnings():
             if not sys.warnoptions:  # python -W
                 warnings.simplefilter("ignore")
-            app()
+            app(prog_name="fsod")  # the one that is completed, also for ``python -m fsod``
     except (UserError, OSError) as error:
         print(f"fsod: {escaped(' '.join(str(error).splitlines()))}", file=sys.stderr)
         sys.exit(2 if isinstance(error, UserError) else 1)

@@ -10,7 +10,7 @@ import pyogrio
 from PIL import Image
 
 from fsod.geo.journal import FORMAT, lock_path
-from fsod.geo.layer_files import NAME, ON_A_MAP, check_not_open
+from fsod.geo.layer_files import NAME, ON_A_MAP, as_results, check_not_open, results_path
 from fsod.geo.qgis_style import CATEGORIES
 from fsod.geo.vector import VERDICT
 from fsod.replacing import Output, check_outputs, not_by
@@ -62,6 +62,8 @@ def _beside(layer: Path) -> Iterator[Path]:
     yield layer
     if layer.suffix.lower() in ON_A_MAP:
         yield layer.with_suffix(".qml")
+    if (results := results_path(layer)) is not None:
+        yield results
     yield from (picture_path(layer), overview_path(layer), journal, lock_path(journal))
 
 
@@ -115,7 +117,16 @@ def _csv(path: Path) -> tuple[bool, bool]:
 
 
 def _coco(path: Path) -> tuple[bool, bool]:
-    return set(json.loads(path.read_bytes())["info"]) >= RUN, False
+    content = json.loads(path.read_bytes())
+    return (_is_beside(path, content) if isinstance(content, list) else set(content["info"]) >= RUN), False
+
+
+def _is_beside(path: Path, results: list[object]) -> bool:
+    """Whether COCO results, which cannot say who wrote them, are those of the layer beside them, or of an unfinished one."""
+    layer = path.with_suffix("").with_suffix(".json")
+    if path != results_path(layer):
+        return False
+    return journal_path(layer).exists() or results == as_results(json.loads(layer.read_bytes())["annotations"])
 
 
 def _style(path: Path) -> tuple[bool, bool]:
