@@ -32,7 +32,7 @@ from fsod.cli.examples import (
     weights_of,
 )
 from fsod.cli.finetune import finetune_command
-from fsod.cli.options import Bands, Config, Nodata, Overrides, Seed, ShotsK, refuse, report
+from fsod.cli.options import Bands, Config, Nodata, Overrides, Seed, ShotsK, SizeM, SizePx, refuse, report
 from fsod.cli.outputs import (
     Json,
     Overwrite,
@@ -182,6 +182,8 @@ def enroll_command(
     layer: VectorLayer = None,
     bands: Bands = None,
     nodata: Nodata = None,
+    size_m: SizeM = None,
+    size_px: SizePx = None,
     learned: Annotated[bool, typer.Option(help="Also put in the classes that the checkpoint has learned.")] = False,
     overwrite: Overwrite = False,
     json: Json = None,
@@ -189,7 +191,8 @@ def enroll_command(
     """Take up classes without training, from boxes on GeoTIFFs or in a prepared folder (--class NAME -k 5, or --shots)."""
     may_write(json, overwrite, *bank_files(out))
     files = read_examples(
-        scene, examples, rivals, data, shots, names, shots_k, seed, attribute, verdicts, layer, ids, bands, nodata
+        *(scene, examples, rivals, data, shots, names, shots_k, seed, attribute, verdicts, layer, ids),
+        *(bands, nodata, size_m, size_px),
     )
     from fsod.steps.enroll import enroll
 
