@@ -211,6 +211,9 @@ def report_command(
     out: Annotated[
         Path | None, typer.Option(help="The HTML file; report.html in the run's folder, or beside the layer.")
     ] = None,
+    layer: Annotated[
+        str | None, typer.Option("--layer", help="Which layer of the file, if not the one that predict writes.")
+    ] = None,
     overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
@@ -218,10 +221,12 @@ def report_command(
     from fsod.report.run_report import run_report
     from fsod.report.scene_report import overview_path, scene_report
 
+    if what.is_dir():
+        refuse({"--layer": layer}, "is a layer of a file, and this is a run's folder")
     page = out or (what / "report.html" if what.is_dir() else what.with_suffix(".html"))
     picture = () if what.is_dir() else (overview_path(what),)
     may_write(json, overwrite, report_page(page), inputs=picture)
-    report(run_report(what, page) if what.is_dir() else scene_report(what, page), json)
+    report(run_report(what, page) if what.is_dir() else scene_report(what, page, layer), json)
 
 
 @app.command("export")

@@ -75,11 +75,15 @@ def box_kinds(geometry: GeoSeries, xy_px: NDArray[np.float64], boxes_xyxy_px: ND
         xy_px: (vertices, 2) the same on a scene, in their order.
         boxes_xyxy_px: (n, 4) around them.
     """
-    placed = shapely.set_coordinates(np.array(geometry, dtype=object), xy_px)
-    sides = boxes_xyxy_px[:, 2:] - boxes_xyxy_px[:, :2]
-    types = shapely.get_type_id(placed)
-    turned = np.isin(types, POLYGONS) & (shapely.get_num_coordinates(placed) == TURNED_CORNERS)
-    turned &= shapely.area(placed) < TURNED_FILL * sides.prod(axis=1)
+    types, counts = shapely.get_type_id(np.asarray(geometry)), shapely.get_num_coordinates(np.asarray(geometry))
+    turned = np.isin(types, POLYGONS) & (counts == TURNED_CORNERS)
+    first = (np.cumsum(counts) - counts)[turned]
+    x, y = np.moveaxis(xy_px[first[:, None] + np.arange(TURNED_CORNERS)], -1, 0)
+    areas_px = (
+        np.abs((x[:, :-1] * y[:, 1:] - x[:, 1:] * y[:, :-1]).sum(axis=1)) / 2
+    )  # not shapely's: a place may be NaN
+    sides = boxes_xyxy_px[turned, 2:] - boxes_xyxy_px[turned, :2]
+    turned[turned] = areas_px < TURNED_FILL * sides.prod(axis=1)
     return np.select([np.isin(types, LINES), turned], [OF_LINE, OF_TURNED], AS_DRAWN).astype(np.uint8)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from fsod.errors import UserError
 from fsod.files import decoded
 from fsod.geo.layer_files import check_layer_path
+from fsod.geo.tile_names import tile_source
 
 
 def list_scenes(arguments: Sequence[str]) -> list[str]:
@@ -58,7 +59,7 @@ def _is_remote(scene: str) -> bool:
 
 def short_name(scene: str) -> str:
     """The name of a scene's file alone: neither folders nor the key that a URL may carry."""
-    return Path(_without_query(scene)).name
+    return (tile_source(scene) or Path(_without_query(scene))).name
 
 
 def kept_name(scene: str) -> str:
@@ -67,12 +68,12 @@ def kept_name(scene: str) -> str:
     What is named as GDAL names things stays as it is.
     """
     path = Path(scene)
-    return str(path.resolve()) if path.exists() else _without_query(scene)
+    return str(path.resolve()) if path.exists() or tile_source(scene) else _without_query(scene)
 
 
 def is_gone(kept: str) -> bool:
     """Whether a scene of ``kept_name`` lay on this machine and does not any more."""
-    return Path(kept).is_absolute() and not _is_remote(kept) and not Path(kept).exists()
+    return Path(kept).is_absolute() and not _is_remote(kept) and not (tile_source(kept) or Path(kept)).exists()
 
 
 def _without_query(scene: str) -> str:
@@ -101,7 +102,7 @@ def layer_paths(scenes: Sequence[str], out: Path) -> dict[str, Path]:
     taken: dict[Path, str] = {}
     for scene in scenes:
         # absolute: the folder that ".." in a name leads to, and not a way out of the one that --out names
-        path = Path(os.path.abspath(scene.partition("?")[0]))  # noqa: PTH100, resolve would follow links
+        path = Path(os.path.abspath(tile_source(scene) or scene.partition("?")[0]))  # noqa: PTH100, resolve would follow links
         layer = Path(str(out).replace("{scene}", path.stem).replace("{parent}", path.parent.name))
         check_layer_path(layer)
         if layer in taken:

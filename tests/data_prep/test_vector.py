@@ -157,7 +157,7 @@ def test_without_a_crs_coordinates_are_pixels(tmp_path: Path) -> None:
     assert image.gsd_m is None
     assert "has no CRS" in card["warnings"][0]
     geopandas.GeoDataFrame({"class": CLASSES}, geometry=shapely.centroid(polygons)).to_file(tmp_path / "p.gpkg")
-    with pytest.raises(UserError, match="points need a scene whose CRS is known"):
+    with pytest.raises(UserError, match="has no usable CRS, so metres say nothing of its points"):
         prepare_labels(scene, tmp_path / "p.gpkg", tmp_path / "other", LabelSettings("class", point_size_m=3))
 
 
