@@ -219,10 +219,10 @@ class TileMosaic:
             with Image.open(path, formats=["PNG", "JPEG", "WEBP"]) as image:
                 if image.size != (self._side, self._side) or image.mode not in MODES:
                     kind = f"{image.width} x {image.height} px of kind {image.mode}"
-                    raise OSError(f"{path} has {kind}; the first tile has {self._side} x {self._side} px of 8 bits")
+                    raise ValueError(f"has {kind}; the first tile has {self._side} x {self._side} px of 8 bits")
                 pixels = np.ascontiguousarray(np.moveaxis(np.asarray(image.convert("RGBA")), -1, 0))
-        except (ValueError, SyntaxError, EOFError, ImportError, Image.DecompressionBombError) as error:
-            raise OSError(f"{path}: {one_line(error)}") from error
+        except (OSError, ValueError, SyntaxError, EOFError, ImportError, Image.DecompressionBombError) as error:
+            raise OSError(f"{path}: {one_line(error)}") from None  # Pillow does not say which
         self._decoded[path] = pixels
         if len(self._decoded) > KEPT:
             self._decoded.popitem(last=False)

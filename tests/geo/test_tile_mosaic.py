@@ -38,7 +38,7 @@ def test_tiles_lie_where_the_raster_lies(made: Path, name: str) -> None:
     with open_scene(made / "scene.tif") as raster, open_scene(made / name) as tiles:
         assert (tiles.width_px, tiles.height_px) == (768, 512)
         assert tiles.georeference.crs == raster.georeference.crs
-        np.testing.assert_allclose(tiles.georeference.transform, raster.georeference.transform, rtol=1e-9, atol=1e-6)
+        assert tiles.georeference.transform.almost_equals(raster.georeference.transform, 1e-6)
         assert tiles.georeference.gsd_m == pytest.approx(0.299, abs=0.001), (
             "on the ground at 60 degrees north, not on the map"
         )
@@ -121,7 +121,7 @@ def test_what_is_no_map_is_one_line(made: Path, tmp_path: Path) -> None:
     Image.new("RGB", (512, 512)).save(column / "2.png")
     with (
         open_scene(tmp_path / "t") as scene,
-        pytest.raises(UserError, match=r"2.png has 512 x 512 px of kind RGB; the first"),
+        pytest.raises(UserError, match=r"2.png: has 512 x 512 px of kind RGB; the first"),
     ):
         scene.read_rectangle((0, 0, 256, 512))
     (column / "8.png").touch()

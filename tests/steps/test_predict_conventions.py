@@ -1,0 +1,98 @@
+"""Scenes that STAC names, map tiles, and layers that catalogues take, as typed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import numpy as np
+import pytest
+
+from tests.command import fsod
+from tests.map_tiles import make_mbtiles, make_scene, unpacked
+from tests.untrained import make_bank
+
+SMALL = ("--window-px", "96", "--overlap-px", "32", "--precision", "float32", "--score", "0.02", "--native")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a bank, a scene, and what was found in it by way of a STAC item."""
+    folder = tmp_path_factory.mktemp("made")
+    make_bank(folder)
+    make_scene(folder / "scene.tif", 1, 1)
+    item = {
+        "type": "Feature",
+        "stac_version": "1.1.0",
+        "id": "a",
+        "links": [],
+        "assets": {"image": {"href": "scene.tif"}},
+    }
+    (folder / "item.json").write_text(json.dumps(item))
+    assert predict(folder, folder / "item.json", folder / "found.geojson", "--stac") == 0
+    return folder
+
+
+def predict(folder: Path, scene: Path, out: Path, *more: str) -> int:
+    return fsod("predict", scene, "--bank", folder / "bank.safetensors", "--out", out, *SMALL, *more)
+
+
+def label_item(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "found.stac.json").read_text())
+    return content
+
+
+def test_the_layer_is_an_item_of_the_label_extension(made: Path) -> None:
+    found, item = geopandas.read_file(made / "found.geojson"), label_item(made)
+    said = item["properties"]
+    assert said["label:classes"] == [{"name": "class", "classes": ["boat", "car"]}]
+    counts = {one["name"]: one["count"] for one in said["label:overviews"][0]["counts"]}
+    assert counts == {name: int((found["class"] == name).sum()) for name in ("boat", "car")}
+    assert sum(counts.values()) > 0
+    (link,) = item["links"]
+    assert (link["rel"], link["href"], link["label:assets"]) == ("source", str(made / "item.json"), ["image"])
+    assert (made / item["assets"]["labels"]["href"]).samefile(made / "found.geojson")
+    west, south, east, north = item["bbox"]
+    assert (found.total_bounds >= [west - 1e-6, south - 1e-6, west, south]).all()
+    assert (found.total_bounds <= [east, north, east + 1e-6, north + 1e-6]).all()
+
+
+def test_pystac_takes_the_item(made: Path) -> None:
+    pystac = pytest.importorskip("pystac", reason="pystac is not installed")
+    from pystac.extensions.label import LabelExtension
+
+    item = pystac.Item.from_file(str(made / "found.stac.json"))
+    labels = LabelExtension.ext(item)
+    assert (labels.label_type, labels.label_properties, labels.label_tasks) == ("vector", ["class"], ["detection"])
+    item.stac_extensions = []  # their schemas are on a server; that of items pystac has itself
+    item.validate()
+
+
+def test_it_is_replaced_and_says_what_it_cannot_be(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert predict(made, made / "item.json", made / "found.geojson", "--stac") == 0
+    assert predict(made, made / "item.json", made / "found.csv", "--stac") == 2
+    assert "found.csv: --stac goes with a layer of .geojson" in capsys.readouterr().err
+    own = label_item(made)
+    (made / "found.stac.json").write_text(json.dumps({**own, "properties": {"datetime": None}}))
+    assert predict(made, made / "item.json", made / "found.geojson", "--stac") == 2
+    assert "found.stac.json: is there already and was not written by" in capsys.readouterr().err
+    (made / "found.stac.json").write_text(json.dumps(own))
+
+
+def test_tiles_give_what_the_raster_gives(made: Path, tmp_path: Path) -> None:
+    mbtiles = make_mbtiles(tmp_path / "area.mbtiles", make_scene(tmp_path / "scene.tif", 2, 1))
+    unpacked(tmp_path / "tiles", mbtiles)
+    found = []
+    for name in ("scene.tif", "area.mbtiles", "tiles"):
+        assert predict(made, tmp_path / name, tmp_path / f"{Path(name).stem}.gpkg") == 0
+        found.append(geopandas.read_file(tmp_path / f"{Path(name).stem}.gpkg"))
+    boxes = [each[["x1_px", "y1_px", "x2_px", "y2_px"]].to_numpy() for each in found]
+    inside = [each[each[:, 2] < 200] for each in boxes]  # the right tile is empty, which GeoTIFF says by alpha alone
+    assert len(inside[0])
+    np.testing.assert_allclose(inside[1], inside[2])
+    np.testing.assert_allclose(inside[0][: len(inside[2])], inside[2][: len(inside[0])], atol=0.01)
+    assert found[2].crs == found[0].crs
+    assert (found[2].total_bounds[:2] >= found[0].total_bounds[:2] - 100).all()
+    assert found[2]["scene"].unique().tolist() == ["tiles"]
