@@ -24,11 +24,12 @@ X, Y = int(WEST) + 2 ** (ZOOM - 1), 2 ** (ZOOM - 1) - int(NORTH)
 
 
 def make_scene(path: Path, across: int = 3, down: int = 2) -> Path:
-    """A GeoTIFF that fills so many tiles of zoom 18; the lower right one is empty."""
+    """A GeoTIFF that fills so many tiles of zoom 18; of several the lower right one is empty."""
     place = Affine(TILE_M / 256, 0, WEST * TILE_M, 0, -TILE_M / 256, NORTH * TILE_M)
     pixels = np.full((4, down * 256, across * 256), 255, np.uint8)
     pixels[:3] = np.random.default_rng(0).integers(0, 255, (3, down * 256, across * 256))
-    pixels[:, -256:, -256:] = 0
+    if across > 1:
+        pixels[:, -256:, -256:] = 0
     size = {"width": across * 256, "height": down * 256, "count": 4, "dtype": "uint8"}
     with rasterio.open(path, "w", driver="GTiff", photometric="RGB", crs="EPSG:3857", transform=place, **size) as file:
         file.write(pixels)
