@@ -8,6 +8,7 @@ GDAL's own that might fetch something is taken for a file.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -122,8 +123,15 @@ def _linked(href: object, path: Path) -> Path:
 
 def _place(href: object, file: Path) -> str:
     """A path or a URL of what a file names, relative names resolved against the file."""
-    if not isinstance(href, str) or not href or len(href) > _LONGEST_HREF or "\0" in href:
-        raise UserError(f"{file}: has a link or an asset without a usable href")
+    try:
+        if isinstance(href, str) and href and len(href) <= _LONGEST_HREF and b"\0" not in os.fsencode(unquote(href)):
+            return _resolved(href, file)
+    except (ValueError, OSError):  # names that no disk and no server can have
+        pass
+    raise UserError(f"{file}: has a link or an asset without a usable href")
+
+
+def _resolved(href: str, file: Path) -> str:
     scheme = match[1].lower() if (match := _SCHEME.match(href)) else ""
     if scheme in REMOTE and "://" in href:
         return href
@@ -170,8 +178,8 @@ def _shown(key: str, asset: Json) -> str:
 
 
 def _is_raster(asset: Json) -> bool:
-    kind, href = str(asset.get("type") or "").lower(), str(asset.get("href") or "")
-    ends = urlsplit(href).path.lower() if "://" in href else href.lower()
+    kind, href = str(asset.get("type") or "").lower(), str(asset.get("href") or "").lower()
+    ends = href.partition("?")[0] if "://" in href else href
     return kind.startswith(("image/tiff", "image/jp2", "image/vnd.stac.geotiff")) or ends.endswith(RASTERS)
 
 

@@ -74,6 +74,9 @@ def test_which_asset_is_the_scene(tmp_path: Path) -> None:
         (item(a="WMS:http://127.0.0.1/a.tif"), "a scene is a path, or a URL that begins with https://, http://, s3://"),
         (item(a="<VRTDataset>.tif"), "names '<VRTDataset>.tif'"),
         (item(a="ftp://127.0.0.1/a.tif"), "names 'ftp"),
+        (item(a="file://[/a.tif"), "without a usable href"),
+        (item(a="\ud800.tif"), "without a usable href"),
+        (item(a="%00.tif"), "without a usable href"),
         (item(a={"b": 1}), "no raster among its assets"),
         (
             {"type": "FeatureCollection", "features": [{"type": "Feature", "geometry": None}]},
