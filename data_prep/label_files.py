@@ -13,7 +13,9 @@ from data_prep.content import content_of
 from data_prep.source import Item, Problem
 from data_prep.source_files import files, pair
 from fsod.errors import UserError
+from fsod.geo.features import layer_in
 from fsod.geo.labels import LabelLayer, read_layer
+from fsod.geo.mark_shapes import PointSize
 from fsod.geo.scene import Scene
 
 RASTERS = (".tif", ".tiff", ".jp2", ".vrt", ".img")
@@ -37,6 +39,7 @@ class LabelSettings:
         skip_bad: leave out what cannot be used and list it in the card instead of stopping.
         bands: of the scenes, one or three band numbers, from 1, to show as RGB; by their own words if None.
         nodata: value that stands for nothing, see ``open_scene``.
+        point_size_px: side of the box around a point, in pixels of the scene.
     """
 
     attribute: str
@@ -47,14 +50,21 @@ class LabelSettings:
     skip_bad: bool = False
     bands: tuple[int, ...] | None = None
     nodata: float | None = None
+    point_size_px: float | None = None
 
     def __post_init__(self) -> None:
         if not 64 <= self.window_px <= MAX_WINDOW_PX:
             raise UserError(f"window_px is {self.window_px}; it must be 64 to {MAX_WINDOW_PX}")
         if not 0 <= self.overlap_px <= self.window_px // 2:
             raise UserError(f"overlap_px is {self.overlap_px}; it must be 0 to half of window_px")
-        if self.point_size_m is not None and not 0 < self.point_size_m < np.inf:
-            raise UserError(f"point_size_m is {self.point_size_m}; it must be a positive number of metres")
+        self.point_size  # noqa: B018, says what is wrong with it
+
+    @property
+    def point_size(self) -> PointSize | None:
+        """Of the box around a point; None where there are polygons and lines only."""
+        if self.point_size_m is None and self.point_size_px is None:
+            return None
+        return PointSize(self.point_size_m, self.point_size_px)
 
 
 def pair_scenes(scenes: Path, labels: Path) -> tuple[list[Item], list[Problem]]:
@@ -117,7 +127,8 @@ def read_layers(items: list[Item], settings: LabelSettings, problems: list[Probl
     layers: dict[Path, LabelLayer] = {}
     for path in sorted({item.truth for item in items if item.truth}):
         try:
-            layer = read_layer(path, settings.attribute, layer=settings.layer, point_size_m=settings.point_size_m)
+            own = layer_in(path, settings.layer)
+            layer = read_layer(path, settings.attribute, layer=own, point_size=settings.point_size)
         except UserError as error:
             problems.append(as_problem(path, error))
         else:

@@ -42,6 +42,7 @@ from fsod.data.coco import ImageRecord
 from fsod.errors import UserError
 from fsod.geo.blank import is_blank
 from fsod.geo.labels import LabelLayer, assumed_encoding, outside
+from fsod.geo.mark_shapes import hull_notes
 from fsod.geo.misplaced import why_misplaced
 from fsod.geo.scene import Scene, open_scene
 
@@ -58,6 +59,7 @@ class _Plan:
         record: the scene as if it were one image. The ``box_ids`` number the objects of all label files, so an object on
             two scenes has one number. Of objects that the scene's edge cuts, more than half away, the rest is cut boxes.
         labels: the file of its labels.
+        kinds: of its boxes, see ``fsod.geo.mark_shapes``.
         numbers: of the file's labels, that lie on it.
         first_id: what to add to a label's number in its file for the number of its object.
         tiles: its windows, but those that show a label which could not be read.
@@ -67,6 +69,7 @@ class _Plan:
     scene: Scene
     record: ImageRecord
     labels: Path
+    kinds: NDArray[np.uint8]
     numbers: NDArray[np.int64]
     first_id: int
     tiles: list[Tile]
@@ -92,7 +95,7 @@ def prepare_labels(scenes: Path, labels: Path, out: Path, settings: LabelSetting
 
     Raises:
         UserError: nothing to read; unless ``skip_bad``, a scene without labels or the reverse, a file or a window that
-            cannot be read, a feature without a class, that is neither polygon nor sized point, or on no scene.
+            cannot be read, a feature without a class, that is neither polygon, line nor sized point, or on no scene.
     """
     items, problems = pair_scenes(scenes, labels)
     raise_first(problems, settings)
@@ -135,6 +138,11 @@ def prepare_labels(scenes: Path, labels: Path, out: Path, settings: LabelSetting
             "warnings": [
                 *(warning for plan in plans for warning in plan.scene.warnings),
                 *(warning for layer in layers.values() for warning in assumed_encoding(layer)),
+                *(
+                    note
+                    for path in layers
+                    for note in hull_notes(path, (plan.kinds for plan in plans if plan.labels == path))
+                ),
             ],
             "refused": [{"where": problem.place(), "why": problem.why} for problem in problems],
         }
@@ -194,7 +202,8 @@ def _plan(item: Item, layer: LabelLayer, first_id: int, class_ids: dict[str, int
     )
     tiles = cut_tiles(record, settings.window_px, settings.overlap_px, MIN_KEPT_AREA)
     known = [tile for tile in tiles if not _shows(tile, unread)]
-    return _Plan(scene, record, Path(layer.path), placed.numbers, first_id, known, len(tiles) - len(known))
+    left_out = len(tiles) - len(known)
+    return _Plan(scene, record, Path(layer.path), placed.kinds, placed.numbers, first_id, known, left_out)
 
 
 def _shows(tile: Tile, boxes_xyxy_px: NDArray[np.float64]) -> bool:

@@ -32,7 +32,7 @@ from fsod.cli.examples import (
     weights_of,
 )
 from fsod.cli.finetune import finetune_command
-from fsod.cli.options import Bands, Config, Nodata, Overrides, Seed, ShotsK, refuse, report
+from fsod.cli.options import Bands, Config, Nodata, Overrides, Seed, ShotsK, SizeM, SizePx, refuse, report
 from fsod.cli.outputs import (
     Json,
     Overwrite,
@@ -54,7 +54,6 @@ from fsod.progress import say
 app = typer.Typer(
     help="Few-shot object detection in aerial and satellite imagery.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.add_typer(data_app, name="data")
@@ -75,7 +74,7 @@ def main() -> None:
         with warnings.catch_warnings():
             if not sys.warnoptions:  # python -W
                 warnings.simplefilter("ignore")
-            app()
+            app(prog_name="fsod")  # the one that is completed, also for ``python -m fsod``
     except (UserError, OSError) as error:
         print(f"fsod: {escaped(' '.join(str(error).splitlines()))}", file=sys.stderr)
         sys.exit(2 if isinstance(error, UserError) else 1)
@@ -183,6 +182,8 @@ def enroll_command(
     layer: VectorLayer = None,
     bands: Bands = None,
     nodata: Nodata = None,
+    size_m: SizeM = None,
+    size_px: SizePx = None,
     learned: Annotated[bool, typer.Option(help="Also put in the classes that the checkpoint has learned.")] = False,
     overwrite: Overwrite = False,
     json: Json = None,
@@ -190,7 +191,8 @@ def enroll_command(
     """Take up classes without training, from boxes on GeoTIFFs or in a prepared folder (--class NAME -k 5, or --shots)."""
     may_write(json, overwrite, *bank_files(out))
     files = read_examples(
-        scene, examples, rivals, data, shots, names, shots_k, seed, attribute, verdicts, layer, ids, bands, nodata
+        *(scene, examples, rivals, data, shots, names, shots_k, seed, attribute, verdicts, layer, ids),
+        *(bands, nodata, size_m, size_px),
     )
     from fsod.steps.enroll import enroll
 
@@ -209,6 +211,9 @@ def report_command(
     out: Annotated[
         Path | None, typer.Option(help="The HTML file; report.html in the run's folder, or beside the layer.")
     ] = None,
+    layer: Annotated[
+        str | None, typer.Option("--layer", help="Which layer of the file, if not the one that predict writes.")
+    ] = None,
     overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
@@ -216,10 +221,12 @@ def report_command(
     from fsod.report.run_report import run_report
     from fsod.report.scene_report import overview_path, scene_report
 
+    if what.is_dir():
+        refuse({"--layer": layer}, "is a layer of a file, and this is a run's folder")
     page = out or (what / "report.html" if what.is_dir() else what.with_suffix(".html"))
     picture = () if what.is_dir() else (overview_path(what),)
     may_write(json, overwrite, report_page(page), inputs=picture)
-    report(run_report(what, page) if what.is_dir() else scene_report(what, page), json)
+    report(run_report(what, page) if what.is_dir() else scene_report(what, page, layer), json)
 
 
 @app.command("export")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fsod.cli.options import Bands, Config, Nodata, Overrides, bands_in, report
+from fsod.cli.options import SIZE_M, Bands, Config, Nodata, Overrides, SizePx, bands_in, report
 from fsod.cli.outputs import Json, Overwrite, check_report, may_write, paths_in, shot_list_file, write_result
 from fsod.config import load_settings
 from fsod.errors import UserError, nearest
@@ -78,9 +78,8 @@ def data_labels(
     labels: Annotated[Path, typer.Argument(help="A vector file for all, or a folder with one for each, of its stem.")],
     out: Annotated[Path, typer.Argument(help="The prepared folder to write.")],
     attribute: Annotated[str, typer.Option(help="Attribute that holds the class.")] = "class",
-    point_size_m: Annotated[
-        float | None, typer.Option(help="Take points as boxes of this many metres on the ground.")
-    ] = None,
+    point_size_m: Annotated[float | None, typer.Option("--size-m", "--point-size-m", help=SIZE_M)] = None,
+    point_size_px: SizePx = None,
     layer: Annotated[str | None, typer.Option(help="Of the vector file, where it has several.")] = None,
     window_px: Annotated[int, typer.Option(help="Larger scenes are cut into images of this side.")] = 2048,
     overlap_px: Annotated[int, typer.Option(help="What such images share.")] = 256,
@@ -96,7 +95,9 @@ def data_labels(
     from data_prep.label_files import LabelSettings
     from data_prep.vector import prepare_labels
 
-    settings = LabelSettings(attribute, point_size_m, layer, window_px, overlap_px, skip_bad, bands_in(bands), nodata)
+    settings = LabelSettings(
+        attribute, point_size_m, layer, window_px, overlap_px, skip_bad, bands_in(bands), nodata, point_size_px
+    )
     may_write(json, overwrite)
     card = prepare_labels(scenes, labels, out, settings)
     warn(card["warnings"])

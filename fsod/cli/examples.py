@@ -12,6 +12,7 @@ from fsod.config import load_settings
 from fsod.errors import UserError
 
 if TYPE_CHECKING:
+    from fsod.geo.mark_shapes import PointSize
     from fsod.steps.examples import ExampleFiles
 
 ExampleScenes = Annotated[
@@ -24,8 +25,8 @@ ExampleLabels = Annotated[
     list[str] | None,
     typer.Option(
         "--examples",
-        help="Vector file of example boxes: GeoJSON, GeoPackage, Shapefile; repeat it for each, and for scenes without a "
-        "coordinate system in the same order.",
+        help="Vector file of example boxes, or points (--size-m): GeoJSON, GeoPackage, Shapefile; repeat it for each, and "
+        "for scenes without a coordinate system in the same order.",
     ),
 ]
 Rivals = Annotated[
@@ -92,6 +93,8 @@ def read_examples(
     ids: Path | None = None,
     bands: str | None = None,
     nodata: float | None = None,
+    size_m: float | None = None,
+    size_px: float | None = None,
 ) -> ExampleFiles:
     """The examples that the options name; UserError unless they are those of one of the two ways."""
     from fsod.steps.examples import examples_in_folder, examples_on_scenes
@@ -100,11 +103,13 @@ def read_examples(
 
     if data is not None:
         refuse_seeing(bands, nodata)
+        refuse_size(size_m, size_px)
     if data is not None and not (scenes or labels or verdicts or layer or (shots and k)):
         return examples_in_folder(shots_in_folder(data, shots, class_names or [], rivals or [], k or 10, seed, ids))
     if data is None and scenes and (labels or verdicts) and not (shots or class_names or k or ids):
         seen = Seen(bands_in(bands), nodata)
-        return examples_on_scenes(scenes, labels or [], rivals or [], attribute, verdicts or [], layer, seen)
+        size = point_size(size_m, size_px)
+        return examples_on_scenes(scenes, labels or [], rivals or [], attribute, verdicts or [], layer, seen, size)
     raise UserError(
         "examples are either --scene and --examples or --verdicts, or --data with --class (and -k) or --shots, and --ids"
     )
@@ -115,6 +120,18 @@ def refuse_seeing(bands: str | None, nodata: float | None) -> None:
     refuse(
         {"--bands": bands, "--nodata": nodata is not None}, "goes with --scene; images of --data are red, green, blue"
     )
+
+
+def point_size(size_m: float | None, size_px: float | None) -> PointSize | None:
+    """What --size-m or --size-px says; None where neither is given."""
+    from fsod.geo.mark_shapes import PointSize
+
+    return None if size_m is None and size_px is None else PointSize(size_m, size_px)
+
+
+def refuse_size(size_m: float | None, size_px: float | None) -> None:
+    """UserError for the size of points, where there can be none."""
+    refuse({"--size-m": size_m is not None, "--size-px": size_px is not None}, "goes with --scene and its points")
 
 
 def weights_of(config: Path | None, checkpoint: Path | None) -> Path:

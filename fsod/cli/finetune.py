@@ -22,11 +22,13 @@ from fsod.cli.examples import (
     VectorLayer,
     Verdicts,
     Weights,
+    point_size,
     read_examples,
     refuse_seeing,
+    refuse_size,
     weights_of,
 )
-from fsod.cli.options import Bands, Nodata, Overrides, Seed, bands_in, refuse, report
+from fsod.cli.options import Bands, Nodata, Overrides, Seed, SizeM, SizePx, bands_in, refuse, report
 from fsod.cli.outputs import Json, Overwrite, bank_files, detector_files, may_write, paths_in
 from fsod.config import load_settings
 from fsod.errors import UserError
@@ -58,6 +60,8 @@ def finetune_command(
     layer: VectorLayer = None,
     bands: Bands = None,
     nodata: Nodata = None,
+    size_m: SizeM = None,
+    size_px: SizePx = None,
     minutes: Annotated[
         float | None, typer.Option(min=0.05, max=600, help="Time for the training, beside reading and writing [2].")
     ] = None,
@@ -92,6 +96,8 @@ def finetune_command(
             "--layer": layer,
             "--bands": bands,
             "--nodata": nodata is not None,
+            "--size-m": size_m is not None,
+            "--size-px": size_px is not None,
         }
         refuse({**own, "--restart": restart}, "goes with --out; a run (--config) draws its shots from its own data")
         _finetune_run(config, overrides, shots_k or 10, seed, json, overwrite)
@@ -105,7 +111,8 @@ def finetune_command(
         )
         may_write(json, overwrite, *bank_files(out))
         files = read_examples(
-            scene, examples, rivals, data, shots, names, shots_k, seed, attribute, verdicts, layer, ids, bands, nodata
+            *(scene, examples, rivals, data, shots, names, shots_k, seed, attribute, verdicts, layer, ids),
+            *(bands, nodata, size_m, size_px),
         )
         from fsod.steps.enroll import refine_files
 
@@ -127,6 +134,7 @@ def finetune_command(
                 "and --data are two ways to give examples; take one",
             )
             refuse_seeing(bands, nodata)
+            refuse_size(size_m, size_px)
             marks = marks_in_folder(shots_in_folder(data, shots, names or [], rivals or [], shots_k or 10, seed, ids))
         else:
             refuse({"--shots": shots, "--class": names, "--ids": ids, "--shots-k": shots_k}, "goes with --data")
@@ -138,7 +146,8 @@ def finetune_command(
                 raise UserError("--scene: name the scene that the marks are on")
             seen = Seen(bands_in(bands), nodata, band_rules(before))
             marks = marks_on_scenes(
-                scenes, examples or [], rivals or [], area or [], verdicts or [], attribute, layer, seen
+                *(scenes, examples or [], rivals or [], area or [], verdicts or [], attribute, layer, seen),
+                point_size(size_m, size_px),
             )
         result = finetune_marks(weights, marks, out, minutes=minutes or MINUTES, restart=restart)
     report(result, json, "predict", scene[0] if scene else "SCENE.tif", "--bank", out, "--out", "found.geojson")

@@ -28,6 +28,12 @@ Nodata = Annotated[
         help="The value that stands for no pixel, where a file does not say so; nan: none that it does not say.",
     ),
 ]
+SIZE_M = "Take a point as a box of this many metres on the ground."
+SizeM = Annotated[float | None, typer.Option("--size-m", help=SIZE_M)]
+SizePx = Annotated[
+    float | None,
+    typer.Option("--size-px", help="Take a point as a box of this many pixels of the scene; also without a CRS."),
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the shot list.")]
 
 Number = TypeVar("Number", int, float)

@@ -17,15 +17,18 @@ def predict_command(
     scenes: Annotated[
         list[str],
         typer.Argument(
-            help="Rasters: paths, quoted patterns ('tiles/**/*.tif'), lists (scenes.txt, a path a line), VRTs, URLs."
+            help="Rasters: paths, quoted patterns ('tiles/**/*.tif'), lists (scenes.txt, a path a line), VRTs, URLs; STAC "
+            "items, collections and item collections (.json); map tiles: a folder of Z/X/Y.png, .mbtiles, or either with a "
+            "zoom (tiles/17)."
         ),
     ],
     bank: Annotated[Path, typer.Option(help="The class bank, or the .onnx file that `fsod export` made of one.")],
     out: Annotated[
         Path,
         typer.Option(
-            help="The layer to write: .geojson (WGS84), .gpkg, .fgb, .parquet (the scene's CRS), .json (COCO) or .csv; "
-            "beside it a picture and a style for QGIS. For several scenes a folder, or a pattern: found/{scene}.gpkg."
+            help="The layer to write: .geojson (WGS84), .gpkg, .fgb, .parquet (the scene's CRS), .json (COCO, with "
+            "COCO results in found.results.json) or .csv; beside it a picture and a style for QGIS. For several scenes a folder, "
+            "or a pattern: found/{scene}.gpkg."
         ),
     ],
     checkpoint: Annotated[Path | None, typer.Option(help="The weights, if not where the bank says.")] = None,
@@ -62,6 +65,13 @@ def predict_command(
     aoi: Annotated[
         Path | None, typer.Option(help="Search only inside these polygons (any vector file and CRS).")
     ] = None,
+    asset: Annotated[
+        str | None,
+        typer.Option("--asset", help="Of STAC items: the scene by its name, or all of a role [visual, data]."),
+    ] = None,
+    stac: Annotated[
+        bool, typer.Option("--stac", help="Also write found.stac.json: the layer as an item of STAC's label extension.")
+    ] = False,
     layer: Annotated[str | None, typer.Option("--layer", help="Which layer of --aoi, where it has several.")] = None,
     skip_damaged: Annotated[bool, typer.Option(help="Go on where pixels cannot be read.")] = False,
     restart: Annotated[
@@ -94,6 +104,8 @@ def predict_command(
         nodata=nodata,
         aoi=aoi,
         aoi_layer=layer,
+        asset=asset,
+        stac=stac,
         restart=restart,
         overwrite=overwrite,
         skip_damaged=skip_damaged,

@@ -29,7 +29,7 @@ NAMED = 3
 """How many offending features an error names."""
 
 
-def read_frame(path: VectorFile, layer: str | None) -> GeoDataFrame:
+def read_frame(path: VectorFile, layer: str | None, usual: str = "") -> GeoDataFrame:
     """All features of a vector file.
 
     Tables without geometry do not count as layers: QGIS keeps styles and projects in such tables of a GeoPackage.
@@ -37,6 +37,7 @@ def read_frame(path: VectorFile, layer: str | None) -> GeoDataFrame:
     Args:
         path: GeoJSON, GeoPackage, Shapefile, FlatGeobuf or anything else that GDAL reads, or GeoParquet.
         layer: which layer, where the file has several.
+        usual: the one that is read of several where none is named, if it is among them.
 
     Raises:
         UserError: not a vector file; several layers and none named.
@@ -49,6 +50,8 @@ def read_frame(path: VectorFile, layer: str | None) -> GeoDataFrame:
         if Path(path).suffix.lower() == ".parquet":  # GDAL's wheels cannot
             return geopandas.read_parquet(path)
         layers = _layers(path)
+        if layer is None and usual in layers:
+            layer = usual
         if layer is None and len(layers) > 1:
             raise UserError(f"{path}: has several layers; name one of {', '.join(layers)} (--layer)")
         if layer is not None and layer not in layers:

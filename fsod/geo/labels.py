@@ -1,7 +1,7 @@
 """Labelled examples from any vector file, as boxes in a scene's own pixels.
 
-A polygon is the box around it, and each part of a set of polygons a label of its own. A point is a box of a size given in
-metres on the ground.
+A polygon or a line is the box around it, and each part of a set of them a label of its own. A point is a box of a given size;
+see ``mark_shapes``.
 """
 
 from __future__ import annotations
@@ -20,12 +20,10 @@ from shapely.geometry.base import BaseGeometry
 from fsod.errors import UserError, is_name, nearest
 from fsod.geo.antimeridian import joined_at_180
 from fsod.geo.features import NOT_FINITE, VectorFile, not_finite, raise_refused, read_frame
+from fsod.geo.mark_shapes import LINES, POINTS, POLYGONS, PointSize, box_kinds
 from fsod.geo.misplaced import why_misplaced
 from fsod.geo.scene import Scene
 from fsod.geo.scene_frame import vertices_px
-
-_POLYGONS = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
-_POINTS = (shapely.GeometryType.POINT, shapely.GeometryType.MULTIPOINT)
 
 
 @dataclass(frozen=True)
@@ -39,6 +37,7 @@ class LabelledBoxes:
         numbers: (n,) number of each box among the labels of its file, from 1; other than ``features`` from the first
             feature on that has several parts.
         visible: (n,) share of each box's area that lies inside the scene, above 0 to 1.
+        kinds: (n,) uint8, what each box is drawn around, see ``box_kinds``.
     """
 
     boxes_xyxy_px: NDArray[np.float64]
@@ -46,12 +45,18 @@ class LabelledBoxes:
     features: NDArray[np.int64]
     numbers: NDArray[np.int64]
     visible: NDArray[np.float64]
+    kinds: NDArray[np.uint8]
 
     def select(self, keep: NDArray[np.bool_]) -> LabelledBoxes:
         """The boxes where ``keep``, (n,), is true."""
         names = tuple(self.class_names[i] for i in np.flatnonzero(keep))
         return LabelledBoxes(
-            self.boxes_xyxy_px[keep], names, self.features[keep], self.numbers[keep], self.visible[keep]
+            self.boxes_xyxy_px[keep],
+            names,
+            self.features[keep],
+            self.numbers[keep],
+            self.visible[keep],
+            self.kinds[keep],
         )
 
 
@@ -61,12 +66,12 @@ class LabelLayer:
 
     Attributes:
         path: the file.
-        geometry: n polygons or points in the file's CRS.
+        geometry: n polygons, lines or points in the file's CRS.
         class_names: their classes.
         features: (n,) the numbers of their features in the file, from 1; parts of one feature share its.
         numbers: (n,) their own numbers in the file, from 1; what is refused has one too.
         count: of all labels in the file, those refused among them.
-        point_size_m: side of the box around a point, in metres on the ground.
+        point_size: of the box around a point.
         refused: number of a feature that cannot be a label -> why.
         unread: what these features look like, in the file's CRS; something is there, and nobody knows what.
     """
@@ -77,7 +82,7 @@ class LabelLayer:
     features: NDArray[np.int64]
     numbers: NDArray[np.int64]
     count: int
-    point_size_m: float | None
+    point_size: PointSize | None
     refused: dict[int, str]
     unread: GeoSeries
 
@@ -93,15 +98,16 @@ class LabelLayer:
         For a scene without a usable CRS coordinates are taken for its pixels, see ``scene_frame``.
 
         Raises:
-            UserError: the file has no CRS, or one that does not lead to the scene's; points and a scene without a CRS.
+            UserError: the file has no CRS, or one that does not lead to the scene's; points of a size in metres and a scene
+                without a CRS.
         """
-        boxes = self._pixel_boxes(scene)
+        boxes, kinds = self._pixel_boxes(scene)
         inside = np.clip(boxes, 0, np.tile([scene.width_px, scene.height_px], 2))
         # a box of NaN, of a place that the scene's CRS cannot hold, is outside too
         on = np.asarray((inside[:, :2] < inside[:, 2:]).all(axis=1))
         visible = np.prod(inside[on, 2:] - inside[on, :2], axis=1) / np.prod(boxes[on, 2:] - boxes[on, :2], axis=1)
         there = self.select(on)
-        return LabelledBoxes(inside[on], there.class_names, there.features, there.numbers, visible)
+        return LabelledBoxes(inside[on], there.class_names, there.features, there.numbers, visible, kinds[on])
 
     def place_on(self, scenes: Sequence[Scene], hint: str = "") -> list[LabelledBoxes]:
         """The same for several scenes; where they share ground, a label is on the one that shows most of it, once.
@@ -144,19 +150,18 @@ class LabelLayer:
         inside = np.clip(boxes, 0, np.tile([scene.width_px, scene.height_px], 2))
         return inside[(inside[:, :2] < inside[:, 2:]).all(axis=1)]
 
-    def _pixel_boxes(self, scene: Scene) -> NDArray[np.float64]:
-        """The bounds of each label in scene pixels (n, 4): of its vertices, so they fit on a rotated grid too."""
-        points = np.isin(shapely.get_type_id(np.asarray(self.geometry)), _POINTS)
-        if points.any() and scene.georeference.crs is None:
-            raise UserError(f"{self.path}: points need a scene whose CRS is known, and {scene.name} has none")
+    def _pixel_boxes(self, scene: Scene) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
+        """The bounds of each label in scene pixels (n, 4): of its vertices, so they fit on a rotated grid too; their kinds."""
         xy_px, owner = vertices_px(self.path, self.geometry, self.features, scene)
         if not len(owner):
-            return np.zeros((0, 4))
+            return np.zeros((0, 4)), np.zeros(0, np.uint8)
         boxes = _bounds(xy_px, owner)
-        if points.any():
-            half_px = (self.point_size_m or np.nan) / 2 / scene.georeference.pixel_sizes_m(boxes[points, :2])
+        kinds = box_kinds(self.geometry, xy_px, boxes)
+        points = np.isin(shapely.get_type_id(np.asarray(self.geometry)), POINTS)
+        if points.any() and self.point_size is not None:
+            half_px = self.point_size.halves_px(self.path, scene, boxes[points, :2])
             boxes[points] += np.concatenate([-half_px, half_px], axis=1)
-        return boxes
+        return boxes, kinds
 
 
 def _bounds(xy_px: NDArray[np.float64], owner: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -166,7 +171,7 @@ def _bounds(xy_px: NDArray[np.float64], owner: NDArray[np.int64]) -> NDArray[np.
 
 
 def read_boxes(path: VectorFile, class_attribute: str, scene: Scene, *, layer: str | None = None) -> LabelledBoxes:
-    """Reads polygons of a vector file as the boxes around them in the scene's pixels.
+    """Reads polygons and lines of a vector file as the boxes around them in the scene's pixels.
 
     Coordinates come from whatever CRS the file has. For a scene without a usable CRS they are taken for its pixels, with y
     downwards, or upwards and negative as in QGIS. A polygon that reaches over the scene's edge is clipped to it. A feature
@@ -180,7 +185,7 @@ def read_boxes(path: VectorFile, class_attribute: str, scene: Scene, *, layer: s
 
     Raises:
         UserError: not a vector file; several layers and none named; no such attribute; no CRS; no feature; a feature
-            without a class, that is no polygon, or that lies outside the scene. Features are counted from 1.
+            without a class, that is neither polygon nor line, or that lies outside the scene. Features are counted from 1.
     """
     found = read_layer(path, class_attribute, layer=layer)
     raise_refused(path, found.refused)
@@ -188,7 +193,7 @@ def read_boxes(path: VectorFile, class_attribute: str, scene: Scene, *, layer: s
 
 
 def read_layer(
-    path: VectorFile, class_attribute: str, *, layer: str | None = None, point_size_m: float | None = None
+    path: VectorFile, class_attribute: str, *, layer: str | None = None, point_size: PointSize | None = None
 ) -> LabelLayer:
     """Reads the features of a vector file that can be labels, and says of the others why they cannot.
 
@@ -196,16 +201,16 @@ def read_layer(
         path: GeoJSON, GeoPackage, Shapefile, FlatGeobuf or anything else that GDAL reads, or GeoParquet.
         class_attribute: the attribute that holds the class.
         layer: which layer, where the file has several.
-        point_size_m: take points too, as boxes of this size.
+        point_size: take points too, as boxes of this size.
 
     Raises:
         UserError: not a vector file; several layers and none named; no such attribute; no feature.
     """
-    return labels_of(path, read_frame(path, layer), class_attribute, point_size_m)
+    return labels_of(path, read_frame(path, layer), class_attribute, point_size)
 
 
 def labels_of(
-    path: VectorFile, frame: GeoDataFrame, class_attribute: str, point_size_m: float | None = None
+    path: VectorFile, frame: GeoDataFrame, class_attribute: str, point_size: PointSize | None = None
 ) -> LabelLayer:
     """The same of features that have been read."""
     if not len(frame):
@@ -214,20 +219,20 @@ def labels_of(
     names = ["" if missing else _class_name(value) for value, missing in zip(column, column.isna(), strict=True)]
     geometries = np.asarray(frame.geometry)
     kinds = shapely.get_type_id(geometries)
-    polygon = np.isin(kinds, _POLYGONS) & ~shapely.is_empty(geometries)
+    extended = np.isin(kinds, (*POLYGONS, *LINES)) & ~shapely.is_empty(geometries)
     # a point may come as a set of one
-    point = np.isin(kinds, _POINTS) & (shapely.get_num_coordinates(geometries) == 1)
-    parts = [_parts(g, frame) if is_polygon else [g] for g, is_polygon in zip(geometries, polygon, strict=True)]
+    point = np.isin(kinds, POINTS) & (shapely.get_num_coordinates(geometries) == 1)
+    parts = [_parts(g, frame) if is_extended else [g] for g, is_extended in zip(geometries, extended, strict=True)]
     owner = np.repeat(np.arange(len(frame)), [len(of_feature) for of_feature in parts])
     labels = np.array([part for of_feature in parts for part in of_feature], dtype=object)
     bounds = shapely.bounds(labels)
-    flat = polygon[owner] & ~(bounds[:, :2] < bounds[:, 2:]).all(axis=1)
+    flat = extended[owner] & ~(bounds[:, :2] < bounds[:, 2:]).all(axis=1)
     wrong = {
         f"no class in {class_attribute}": np.array([not name for name in names]),
         "a class with characters that cannot be printed, or too many": np.array([not is_name(name) for name in names]),
-        "no polygon": ~(polygon | point),
+        "neither a polygon, a line nor a point": ~(extended | point),
         NOT_FINITE: not_finite(geometries),
-        "no polygon (a point needs a size in metres)": point & (point_size_m is None),
+        "a point, which needs a size (--size-m, or --size-px in pixels)": point & (point_size is None),
         "no area": np.isin(np.arange(len(frame)), owner[flat]),
     }
     refused: dict[int, str] = {}
@@ -242,7 +247,7 @@ def labels_of(
         owner[good] + 1,
         good + 1,
         len(labels),
-        point_size_m,
+        point_size,
         refused,
         GeoSeries(geometries[unread], crs=frame.crs),
     )
@@ -259,10 +264,10 @@ def attribute_in(path: VectorFile, frame: GeoDataFrame, attribute: str) -> str:
     return attribute
 
 
-def _parts(polygons: BaseGeometry, frame: GeoDataFrame) -> list[BaseGeometry]:
-    """The polygons that a feature consists of; what was cut at 180 degrees is one."""
-    on_the_globe = frame.crs is not None and frame.crs.is_geographic
-    return list(shapely.get_parts(joined_at_180(polygons) if on_the_globe else polygons))
+def _parts(shape: BaseGeometry, frame: GeoDataFrame) -> list[BaseGeometry]:
+    """The polygons or lines that a feature consists of; polygons that were cut at 180 degrees are one."""
+    cut = frame.crs is not None and frame.crs.is_geographic and shapely.get_dimensions(shape) == 2
+    return list(shapely.get_parts(joined_at_180(shape) if cut else shape))
 
 
 def _class_name(value: object) -> str:

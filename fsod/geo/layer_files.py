@@ -1,7 +1,8 @@
 """A scene's detections as a file, in the format that its name asks for.
 
 GeoJSON is longitude and latitude (RFC 7946), the other formats of maps are in the scene's CRS; COCO is pixels, CSV has
-pixels and the longitude and latitude of a box's centre. All but COCO have a place for a verdict on each detection.
+pixels and the longitude and latitude of a box's centre. All but COCO have a place for a verdict on each detection. Beside a
+COCO data set lie the same detections in the form of COCO results, which is what pycocotools scores.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ import json
 import shutil
 import sqlite3
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pyogrio
@@ -43,6 +45,11 @@ def check_layer_path(path: Path) -> None:
         raise UserError(f"{path}: is a folder; name the file to write")
 
 
+def results_path(path: Path) -> Path | None:
+    """The file of COCO results beside a COCO data set; None for layers in other formats."""
+    return path.with_suffix(".results.json") if path.suffix.lower() == ".json" else None
+
+
 def write_layer(path: Path, layer: Layer) -> None:
     """Writes detections in the format of the extension, under a temporary name that is then renamed.
 
@@ -59,6 +66,8 @@ def write_layer(path: Path, layer: Layer) -> None:
             _into_geopackage(path, layer)
         else:
             write_bytes(path, _FORMATS[path.suffix.lower()](layer))
+        if (results := results_path(path)) is not None:
+            write_bytes(results, _coco_results(layer))
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
 
@@ -133,8 +142,9 @@ def _through_ogr(frame: GeoDataFrame, driver: str, **options: dict[str, str]) ->
 
 
 def _geoparquet(layer: Layer) -> bytes:
+    """GeoParquet 1.1, with the bounds of each box in a column, by which readers skip what lies elsewhere."""
     buffer = BytesIO()
-    layer.frame(lonlat=False).to_parquet(buffer, index=False)
+    layer.frame(lonlat=False).to_parquet(buffer, index=False, schema_version="1.1.0", write_covering_bbox=True)
     return buffer.getvalue()
 
 
@@ -159,6 +169,31 @@ def _no_formula(cell: object) -> object:
 def _coco(layer: Layer) -> bytes:
     """COCO with scores: one image, the scene; boxes are x, y, width, height in its pixels."""
     width, height = layer.size_px
+    image = {"id": 1, "file_name": layer.scene, "width": width, "height": height}
+    content = {
+        "info": dict(layer.attributes),
+        "images": [image],
+        "categories": [{"id": i, "name": name} for i, name in enumerate(layer.class_names, start=1)],
+        "annotations": _coco_annotations(layer),
+    }
+    return _json(content)
+
+
+def _coco_results(layer: Layer) -> bytes:
+    """What ``COCO.loadRes`` takes for the data set beside it."""
+    return _json(as_results(_coco_annotations(layer)))
+
+
+def as_results(annotations: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Of scored COCO annotations what COCO results have."""
+    return [{key: one[key] for key in ("image_id", "category_id", "bbox", "score")} for one in annotations]
+
+
+def _json(content: object) -> bytes:
+    return (json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _coco_annotations(layer: Layer) -> list[dict[str, Any]]:
     found = layer.detections
     annotations = []
     for i, (box, score, class_id) in enumerate(
@@ -177,14 +212,7 @@ def _coco(layer: Layer) -> bytes:
                 "score": round(float(score), 4),
             }
         )
-    image = {"id": 1, "file_name": layer.scene, "width": width, "height": height}
-    content = {
-        "info": dict(layer.attributes),
-        "images": [image],
-        "categories": [{"id": i, "name": name} for i, name in enumerate(layer.class_names, start=1)],
-        "annotations": annotations,
-    }
-    return (json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    return annotations
 
 
 _FORMATS: dict[str, Callable[[Layer], bytes]] = {

@@ -13,6 +13,8 @@ from rasterio.io import DatasetReader
 from fsod.errors import UserError
 from fsod.geo.network import gdal_for, safe_drivers, why_closed
 from fsod.geo.nodata import with_nodata
+from fsod.geo.tile_mosaic import TILES, TileMosaic
+from fsod.geo.tile_names import tiles_named, zoom_of_mbtiles
 
 NAMED_PARTS = 5
 """Rasters of a file that a message names."""
@@ -22,16 +24,20 @@ def open_dataset(name: str, driver: str | None = None, nodata: float | None = No
     """GDAL's handle of a raster; UserError if it cannot be opened.
 
     Args:
-        name: a file, or anything else that GDAL opens.
+        name: a file, or anything else that GDAL opens; map tiles, see ``tile_names``.
         driver: the only one of GDAL's that may open it.
         nodata: value that stands for nothing, see ``with_nodata``.
     """
+    if driver in (None, TILES) and (tiles := tiles_named(name)) is not None:
+        return TileMosaic(tiles, nodata)
     try:
         with gdal_for(name), warnings.catch_warnings():
             # read_georeference says so itself, with the file's name and the consequence
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             safe = safe_drivers()
-            if driver is None and safe is not None:
+            if (zoom := zoom_of_mbtiles(name)) is not None and driver in (None, "MBTiles"):
+                dataset = rasterio.open(str(Path(name).parent), driver="MBTiles", ZOOM_LEVEL=zoom)
+            elif driver is None and safe is not None:
                 dataset = DatasetReader(name, driver=list(safe))  # rasterio.open takes no more than one
             else:
                 dataset = rasterio.open(name, driver=driver)

@@ -9,11 +9,14 @@ from pathlib import Path
 from fsod.errors import UserError
 from fsod.files import decoded
 from fsod.geo.layer_files import check_layer_path
+from fsod.geo.stac_scenes import SUFFIXES, StacScene, stac_scenes
+from fsod.geo.tile_names import tile_source
 
 
-def list_scenes(arguments: Sequence[str]) -> list[str]:
+def list_scenes(arguments: Sequence[str], asset: str | None = None) -> list[str]:
     """The scenes that arguments stand for, in order, each once.
 
+    - ``FILE.json``, ``FILE.geojson``: the assets of a STAC file that ``asset`` names, see ``stac_scenes``.
     - ``@FILE`` or ``FILE.txt``: a scene a line; empty lines and those that begin with ``#`` are skipped.
     - A pattern with ``*``, ``?`` or ``[`` that is not itself the name of a file: all files that match, sorted; ``**``
       goes into folders.
@@ -21,13 +24,27 @@ def list_scenes(arguments: Sequence[str]) -> list[str]:
       one of GDAL's own file systems (/vsicurl/, /vsizip/).
 
     Raises:
-        UserError: a list that cannot be read or names nothing, a pattern that nothing matches.
+        UserError: a list that cannot be read or names nothing, a pattern that nothing matches; an asset without a STAC file.
     """
-    scenes = [scene for argument in arguments for scene in _expand(argument)]
+    if asset is not None and not any(map(is_stac, arguments)):
+        raise UserError(f"--asset {asset}: is an asset of a STAC file, and none is named")
+    scenes = [scene for argument in arguments for scene in _expand(argument, asset)]
     return list(dict.fromkeys(scenes))
 
 
-def _expand(argument: str) -> list[str]:
+def is_stac(argument: str) -> bool:
+    """Whether an argument is to be read as a STAC file."""
+    return argument.lower().endswith(SUFFIXES) and not _is_remote(argument) and not set("*?[") & set(argument)
+
+
+def stac_sources(arguments: Sequence[str], asset: str | None = None) -> dict[str, StacScene]:
+    """Scene -> where it comes from, of those that STAC files name."""
+    return {one.scene: one for argument in filter(is_stac, arguments) for one in stac_scenes(Path(argument), asset)}
+
+
+def _expand(argument: str, asset: str | None) -> list[str]:
+    if is_stac(argument):
+        return [one.scene for one in stac_scenes(Path(argument), asset)]
     if argument.startswith("@") or argument.lower().endswith(".txt"):
         return _read_list(Path(argument.removeprefix("@")))
     pattern = Path(argument)
@@ -58,7 +75,7 @@ def _is_remote(scene: str) -> bool:
 
 def short_name(scene: str) -> str:
     """The name of a scene's file alone: neither folders nor the key that a URL may carry."""
-    return Path(_without_query(scene)).name
+    return (tile_source(scene) or Path(_without_query(scene))).name
 
 
 def kept_name(scene: str) -> str:
@@ -67,12 +84,12 @@ def kept_name(scene: str) -> str:
     What is named as GDAL names things stays as it is.
     """
     path = Path(scene)
-    return str(path.resolve()) if path.exists() else _without_query(scene)
+    return str(path.resolve()) if path.exists() or tile_source(scene) else _without_query(scene)
 
 
 def is_gone(kept: str) -> bool:
     """Whether a scene of ``kept_name`` lay on this machine and does not any more."""
-    return Path(kept).is_absolute() and not _is_remote(kept) and not Path(kept).exists()
+    return Path(kept).is_absolute() and not _is_remote(kept) and not (tile_source(kept) or Path(kept)).exists()
 
 
 def _without_query(scene: str) -> str:
@@ -101,7 +118,7 @@ def layer_paths(scenes: Sequence[str], out: Path) -> dict[str, Path]:
     taken: dict[Path, str] = {}
     for scene in scenes:
         # absolute: the folder that ".." in a name leads to, and not a way out of the one that --out names
-        path = Path(os.path.abspath(scene.partition("?")[0]))  # noqa: PTH100, resolve would follow links
+        path = Path(os.path.abspath(tile_source(scene) or scene.partition("?")[0]))  # noqa: PTH100, resolve would follow links
         layer = Path(str(out).replace("{scene}", path.stem).replace("{parent}", path.parent.name))
         check_layer_path(layer)
         if layer in taken:

@@ -20,7 +20,9 @@ from fsod.errors import UserError, one_line
 from fsod.geo.features import VectorFile, raise_refused, read_frame
 from fsod.geo.georeference import Georeference
 from fsod.geo.labels import LabelLayer, LabelledBoxes, labels_of
+from fsod.geo.layer_files import NAME
 from fsod.geo.scene import Scene
+from fsod.geo.scene_list import short_name
 from fsod.geo.vector import BOX_COLUMNS, VERDICT
 
 YES, NO, NOT_JUDGED = 1, 0, -1
@@ -60,7 +62,7 @@ def read_verdicts(path: VectorFile, scenes: Sequence[Scene], *, layer: str | Non
             a class, that is no polygon, or on none of the scenes. Features are counted from 1.
     """
     csv = Path(path).suffix.lower() == ".csv"
-    frame = _read_csv(path) if csv else read_frame(path, layer)
+    frame = _read_csv(path) if csv else read_frame(path, layer, usual=NAME)
     if VERDICT not in frame or "class" not in frame:
         missing = VERDICT if VERDICT not in frame else "class"
         raise UserError(f"{path}: has no attribute {missing!r}, so it is not a layer that `fsod predict` wrote")
@@ -113,7 +115,7 @@ def _made_on(frame: GeoDataFrame) -> NDArray[np.object_]:
 
 def _place_by_name(labels: LabelLayer, scenes: Sequence[Scene], made_on: NDArray[np.object_]) -> list[LabelledBoxes]:
     """Boxes in pixels, which would fit on any scene, on the one that they were found on."""
-    names = [Path(scene.name).name for scene in scenes]
+    names = [short_name(scene.name) for scene in scenes]
     on = made_on[labels.features - 1]
     if len(scenes) == 1:
         on = np.where(on == "", names[0], on)

@@ -14,8 +14,9 @@ from geopandas import GeoDataFrame
 from numpy.typing import NDArray
 
 from fsod.errors import UserError, one_line
-from fsod.geo.features import UNREADABLE
+from fsod.geo.features import UNREADABLE, read_frame
 from fsod.geo.georeference import WGS84
+from fsod.geo.layer_files import NAME
 from fsod.geo.vector import BOX_COLUMNS
 
 ROUNDED_PX = 0.02
@@ -41,8 +42,12 @@ class FoundLayer:
     lonlat: NDArray[np.float64] | None
 
 
-def read_found(path: Path) -> FoundLayer:
+def read_found(path: Path, layer: str | None = None) -> FoundLayer:
     """Reads a layer.
+
+    Args:
+        path: the file.
+        layer: which of its layers; the one that ``fsod predict`` writes if None.
 
     Raises:
         UserError: no file, not readable, not of a known format, or not made by ``fsod predict``.
@@ -52,8 +57,10 @@ def read_found(path: Path) -> FoundLayer:
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise UserError(f"{path}: not a layer of detections; known: {', '.join(_READERS)}")
+    if layer is not None and reader is not _vector:
+        raise UserError(f"--layer {layer}: {path} has no layers")
     try:
-        table, scene = reader(path)
+        table, scene = reader(path) if layer is None else _vector(path, layer)
         if not len(table):
             return FoundLayer(scene, np.zeros(0, np.str_), np.zeros(0), np.zeros((0, 4)), None)
         numbers = table[["score", *BOX_COLUMNS]].to_numpy(np.float64)
@@ -107,8 +114,8 @@ def _geojson(path: Path) -> tuple[pd.DataFrame, str]:
     return GeoDataFrame.from_features(content["features"], crs=crs), scene
 
 
-def _vector(path: Path) -> tuple[pd.DataFrame, str]:
-    return geopandas.read_file(path), ""
+def _vector(path: Path, layer: str | None = None) -> tuple[pd.DataFrame, str]:
+    return read_frame(path, layer, usual=NAME), ""
 
 
 def _parquet(path: Path) -> tuple[pd.DataFrame, str]:

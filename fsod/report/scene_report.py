@@ -38,13 +38,18 @@ def write_overview(layer: Path, rgb: Rgb, size_px: tuple[int, int], class_names:
     write_jpeg(overview_path(layer), rgb, json.dumps({"size_px": size_px, "classes": class_names}))
 
 
-def scene_report(layer: Path, out: Path) -> dict[str, object]:
+def scene_report(layer: Path, out: Path, name: str | None = None) -> dict[str, object]:
     """Writes one HTML file with the detections of a layer over the picture of its scene.
+
+    Args:
+        layer: the file.
+        out: the page.
+        name: of the layer inside the file, where it has several.
 
     Raises:
         UserError: the layer or its overview is missing, or not what ``fsod predict`` writes.
     """
-    found = read_found(layer)
+    found = read_found(layer, name)
     picture, (width, height), classes = _read_overview(overview_path(layer))
     classes += sorted(set(found.class_names.tolist()) - set(classes))
     html = render(

@@ -18,6 +18,7 @@ from fsod.data.coco import CocoFolder, ImageRecord
 from fsod.data.marked import Marked, marked_shots
 from fsod.errors import UserError
 from fsod.geo.features import VectorFile
+from fsod.geo.mark_shapes import PointSize
 from fsod.geo.scene import Scene
 from fsod.steps.folder_shots import FolderShots
 from fsod.steps.scene_marks import AS_THEY_ARE, SceneMarks, Scenery, Seen, band_rules, marks_on_open, open_marked
@@ -64,6 +65,7 @@ def examples_on_scenes(
     verdicts: Sequence[VectorFile] = (),
     layer: str | None = None,
     seen: Seen = AS_THEY_ARE,
+    point_size: PointSize | None = None,
 ) -> ExampleFiles:
     """Reads example boxes in vector files, and of each scene what is around them.
 
@@ -78,13 +80,14 @@ def examples_on_scenes(
         verdicts: judged layers of ``fsod predict``.
         layer: which layer to read of those files that have several.
         seen: how the scenes are to be seen.
+        point_size: of points among the examples, which are refused if None.
 
     Raises:
         UserError: see ``marks_on_scenes``; no example at all.
     """
     with ExitStack() as stack:
         rasters = open_marked(scenes, seen, stack)
-        found = marks_on_open(rasters, labels, rivals, [], verdicts, attribute, layer)
+        found = marks_on_open(rasters, labels, rivals, [], verdicts, attribute, layer, point_size)
         names, taken_for = (
             list(dict.fromkeys(chain.from_iterable(lists)))
             for lists in ([one.class_names for one in found], [one.refused_names for one in found])

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from fsod.errors import UserError
 from fsod.geo.raster_file import open_dataset
 from fsod.geo.scene_list import list_scenes
+from fsod.geo.tile_names import tile_source
 from fsod.store.checkpoint import CheckpointHeader, read_any_header
 from fsod.store.class_bank import BankHeader, checkpoint_of
 
@@ -53,6 +54,9 @@ def _behind_one(name: str) -> Iterator[Path]:
 def _of_raster(scene: str, depth: int = 0) -> Iterator[Path]:
     path = Path(scene)
     if not path.is_file():
+        tiles = tile_source(scene)
+        if tiles is not None and tiles.is_dir():
+            yield tiles
         yield from _in_a_name(scene)
         return
     yield path

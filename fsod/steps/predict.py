@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import floor
 from pathlib import Path
@@ -15,11 +15,13 @@ from fsod.engine.infer import warm_up
 from fsod.engine.ray_cluster import ray_cluster
 from fsod.errors import UserError
 from fsod.geo.ask_order import ask_order
+from fsod.geo.label_item import write_label_item
 from fsod.geo.layer_files import ON_A_MAP, write_layer
 from fsod.geo.predict import OnOpen, OnProgress, SceneResult, predict_scene
 from fsod.geo.qgis_style import write_style
 from fsod.geo.scene import Scene, open_scene
-from fsod.geo.scene_list import layer_paths, list_scenes, short_name
+from fsod.geo.scene_list import kept_name, layer_paths, list_scenes, short_name, stac_sources
+from fsod.geo.stac_scenes import StacScene
 from fsod.geo.vector import Layer
 from fsod.marks import class_colour
 from fsod.progress import console, progress_bar, warn
@@ -63,17 +65,19 @@ def predict_files(
     """
     if plan.native and plan.gsd_m is not None:
         raise UserError(f"--native and --gsd-m {plan.gsd_m:g} contradict each other; give one of them")
-    layers = layer_paths(list_scenes(scenes), out)
+    layers = layer_paths(list_scenes(scenes, plan.asset), out)
     lists = [Path(scene.removeprefix("@")) for scene in scenes]
     inputs = [bank, checkpoint, plan.aoi, *lists]
-    check_layers(layers, inputs, overwrite=plan.overwrite, others=others)
+    check_layers(layers, inputs, overwrite=plan.overwrite, others=others, stac=plan.stac)
+    sources = stac_sources(scenes, plan.asset) if plan.stac else {}
     searcher = load_searcher(bank, checkpoint, plan)
     if plan.engine == "ray":
         with ray_cluster(to_take_along(bank, checkpoint, searcher, plan)) as cluster:
             machine = f"Ray, {cluster.workers} workers, {searcher.precision}"
-            return _predict_all(layers, replace(searcher, machine=machine, search=cluster.search), plan, cluster.map)
+            searcher = replace(searcher, machine=machine, search=cluster.search)
+            return _predict_all(layers, searcher, plan, cluster.map, sources)
     warm_up(searcher.detect, plan.batch, searcher.window_px)
-    return _predict_all(layers, searcher, plan, map)
+    return _predict_all(layers, searcher, plan, map, sources)
 
 
 def _predict_all(
@@ -81,15 +85,16 @@ def _predict_all(
     searcher: Searcher,
     plan: PredictSettings,
     each: Callable[..., Iterator[dict[str, Any] | Exception]],
+    sources: Mapping[str, StacScene],
 ) -> dict[str, Any]:
-    """The same for a searcher; ``each`` is ``map``, or does as it does."""
+    """The same for a searcher; ``each`` is ``map``, or does as it does; ``sources`` are the items of scenes."""
     console.print(
         f"predict: {searcher.machine}, {len(searcher.class_names)} classes, windows of {searcher.window_px} px"
     )
 
     def attempt(scene: str) -> dict[str, Any] | Exception:
         try:
-            return _predict_file(scene, searcher, layers[scene], plan)
+            return _predict_file(scene, searcher, layers[scene], plan, sources.get(scene))
         except (UserError, OSError) as error:
             return error
         except Exception as error:  # noqa: BLE001, whatever a library makes of one scene, the others are searched
@@ -130,7 +135,9 @@ def _sums(done: dict[str, dict[str, Any]], failed: dict[str, str], searcher: Sea
     }
 
 
-def _predict_file(scene: str, searcher: Searcher, out: Path, plan: PredictSettings) -> dict[str, Any]:
+def _predict_file(
+    scene: str, searcher: Searcher, out: Path, plan: PredictSettings, source: StacScene | None
+) -> dict[str, Any]:
     """Searches one scene and writes all that belongs to it; the journal stays."""
     names = searcher.class_names
     journal = journal_path(out)
@@ -148,7 +155,13 @@ def _predict_file(scene: str, searcher: Searcher, out: Path, plan: PredictSettin
     name = short_name(scene)
     told = result.upright.boxes_in_file(searcher.told_xyxy_px(scene))
     ask = ask_order(result.detections, searcher.proposed_scores, told)
-    write_layer(out, Layer(result.detections, names, result.georeference, name, size_px, attributes, ask))
+    layer = Layer(result.detections, names, result.georeference, name, size_px, attributes, ask)
+    write_layer(out, layer)
+    if plan.stac:
+        if source is None or not source.item:
+            write_label_item(out, layer, kept_name(scene), None)
+        else:
+            write_label_item(out, layer, source.item, source.asset)
     if out.suffix.lower() in ON_A_MAP:
         write_style(out.with_suffix(".qml"), {name: class_colour(i) for i, name in enumerate(names)})
     picture, unseen = _write_preview(result, plan, searcher, out)

@@ -10,7 +10,8 @@ import pyogrio
 from PIL import Image
 
 from fsod.geo.journal import FORMAT, lock_path
-from fsod.geo.layer_files import NAME, ON_A_MAP, check_not_open
+from fsod.geo.label_item import check_can_be_labels, label_item_path
+from fsod.geo.layer_files import NAME, ON_A_MAP, as_results, check_not_open, results_path
 from fsod.geo.qgis_style import CATEGORIES
 from fsod.geo.vector import VERDICT
 from fsod.replacing import Output, check_outputs, not_by
@@ -37,7 +38,12 @@ def journal_path(layer: Path) -> Path:
 
 
 def check_layers(
-    layers: Mapping[str, Path], inputs: Iterable[Path | None], *, overwrite: bool, others: Sequence[Output] = ()
+    layers: Mapping[str, Path],
+    inputs: Iterable[Path | None],
+    *,
+    overwrite: bool,
+    others: Sequence[Output] = (),
+    stac: bool = False,
 ) -> None:
     """Whether all that ``fsod predict`` is to write may be written, see ``fsod.replacing``.
 
@@ -46,22 +52,29 @@ def check_layers(
         inputs: further files that the command reads.
         overwrite: also replace files that are not fsod's; inputs never.
         others: further files that the command writes.
+        stac: an item of a catalogue is written beside each layer.
 
     Raises:
         UserError: the first file that may not be replaced, and why; a layer that another program is working on.
     """
-    outputs = [Output(path, _why_not, of=scene) for scene, layer in layers.items() for path in _beside(layer)]
+    for layer in layers.values() if stac else ():
+        check_can_be_labels(layer)
+    outputs = [Output(path, _why_not, of=scene) for scene, layer in layers.items() for path in _beside(layer, stac)]
     check_outputs([*outputs, *others], lambda: files_behind([*layers, *inputs]), overwrite=overwrite)
     for layer in layers.values():
         check_not_open(layer)
 
 
-def _beside(layer: Path) -> Iterator[Path]:
+def _beside(layer: Path, stac: bool) -> Iterator[Path]:
     """All that is written for a layer."""
     journal = journal_path(layer)
     yield layer
     if layer.suffix.lower() in ON_A_MAP:
         yield layer.with_suffix(".qml")
+    if (results := results_path(layer)) is not None:
+        yield results
+    if stac:
+        yield label_item_path(layer)
     yield from (picture_path(layer), overview_path(layer), journal, lock_path(journal))
 
 
@@ -115,7 +128,18 @@ def _csv(path: Path) -> tuple[bool, bool]:
 
 
 def _coco(path: Path) -> tuple[bool, bool]:
-    return set(json.loads(path.read_bytes())["info"]) >= RUN, False
+    content = json.loads(path.read_bytes())
+    if "stac_version" in content:
+        return {f"fsod:{key}" for key in RUN} <= set(content["properties"]), False
+    return (_is_beside(path, content) if isinstance(content, list) else set(content["info"]) >= RUN), False
+
+
+def _is_beside(path: Path, results: list[object]) -> bool:
+    """Whether COCO results, which cannot say who wrote them, are those of the layer beside them, or of an unfinished one."""
+    layer = path.with_suffix("").with_suffix(".json")
+    if path != results_path(layer):
+        return False
+    return journal_path(layer).exists() or results == as_results(json.loads(layer.read_bytes())["annotations"])
 
 
 def _style(path: Path) -> tuple[bool, bool]:

@@ -17,6 +17,7 @@ from fsod.boxes import iou
 from fsod.errors import UserError
 from fsod.geo.features import VectorFile, layer_in, raise_refused
 from fsod.geo.labels import LabelledBoxes, assumed_encoding, read_layer
+from fsod.geo.mark_shapes import PointSize, hull_notes
 from fsod.geo.marked_areas import read_marked_areas
 from fsod.geo.scene import Scene, open_scene
 from fsod.geo.scene_list import short_name
@@ -117,6 +118,7 @@ def marks_on_scenes(
     attribute: str,
     layer: str | None = None,
     seen: Seen = AS_THEY_ARE,
+    point_size: PointSize | None = None,
 ) -> list[SceneMarks]:
     """Reads all that vector files say of scenes, and of the scenes no more than opening them takes.
 
@@ -133,6 +135,7 @@ def marks_on_scenes(
         attribute: of labels and rivals, holds the class; of a rival, what it is.
         layer: which layer to read of those files that have several.
         seen: how the scenes are to be seen.
+        point_size: of points among labels and rivals, which are refused if None.
 
     Returns:
         One for each scene.
@@ -144,7 +147,7 @@ def marks_on_scenes(
     """
     with ExitStack() as stack:
         opened = open_marked(scenes, seen, stack)
-        return marks_on_open(opened, labels, rivals, areas, verdicts, attribute, layer)
+        return marks_on_open(opened, labels, rivals, areas, verdicts, attribute, layer, point_size)
 
 
 def marks_on_open(
@@ -155,13 +158,18 @@ def marks_on_open(
     verdicts: Sequence[VectorFile],
     attribute: str,
     layer: str | None = None,
+    point_size: PointSize | None = None,
 ) -> list[SceneMarks]:
     """The same of scenes that are open."""
     _check_alike(scenes)
     judged = _of_each(scenes, verdicts, "--verdicts", lambda file, on: _verdicts(file, on, layer), named=True)
     done = {i for i, of_scene in enumerate(judged) if any(len(v.yes.features) or len(v.no.features) for v in of_scene)}
-    marked = _of_each(scenes, labels, "--examples", lambda file, on: _labels(file, attribute, on, layer), done)
-    taken_for = _of_each(scenes, rivals, "--not", lambda file, on: _labels(file, attribute, on, layer), done)
+
+    def read(file: VectorFile, on: Sequence[Scene]) -> list[LabelledBoxes]:
+        return _labels(file, attribute, on, layer, point_size)
+
+    marked = _of_each(scenes, labels, "--examples", read, done)
+    taken_for = _of_each(scenes, rivals, "--not", read, done)
     known = _of_each(
         scenes, areas, "--area", lambda file, on: read_marked_areas(file, on, layer=layer_in(file, layer)), done
     )
@@ -227,15 +235,20 @@ def _of_each(
     return [[of_file[i] for of_file in by_file] for i in everyone]
 
 
-def _labels(path: VectorFile, attribute: str, scenes: Sequence[Scene], layer: str | None) -> list[LabelledBoxes]:
-    found = read_layer(path, attribute, layer=layer_in(path, layer))
+def _labels(
+    path: VectorFile, attribute: str, scenes: Sequence[Scene], layer: str | None, point_size: PointSize | None
+) -> list[LabelledBoxes]:
+    found = read_layer(path, attribute, layer=layer_in(path, layer), point_size=point_size)
     warn(assumed_encoding(found))
     raise_refused(path, found.refused)
-    return [_large_enough(path, boxes, scene) for boxes, scene in zip(found.place_on(scenes), scenes, strict=True)]
+    placed = found.place_on(scenes)
+    warn(hull_notes(path, (boxes.kinds for boxes in placed)))
+    return [_large_enough(path, boxes, scene) for boxes, scene in zip(placed, scenes, strict=True)]
 
 
 def _verdicts(path: VectorFile, scenes: Sequence[Scene], layer: str | None) -> list[Verdicts]:
     found = read_verdicts(path, scenes, layer=layer_in(path, layer))
+    warn(hull_notes(path, (boxes.kinds for verdicts in found for boxes in (verdicts.yes, verdicts.no))))
     for verdicts, scene in zip(found, scenes, strict=True):
         _large_enough(path, verdicts.yes, scene)
         _large_enough(path, verdicts.no, scene)

@@ -57,6 +57,16 @@ def test_what_was_found_is_judged_and_enrolled(bank: Path, tmp_path: Path) -> No
     ("arguments", "message"),
     [
         (("enroll", "--scene", "a.tif", "--out", "d.safetensors"), "either --scene and --examples or --verdicts"),
+        (
+            ("enroll", "--data", "b", "--size-m", "3", "--out", "d.safetensors"),
+            "--size-m goes with --scene and its points",
+        ),
+        (("finetune", "--data", "b", "--size-px", "3", "--out", "d.safetensors"), "--size-px goes with --scene"),
+        (("finetune", "-c", "configs/nwpu.yaml", "--size-px", "3"), "--size-px goes with --out"),
+        (
+            ("enroll", "--scene", "a.tif", "--examples", "b", "--size-m=1", "--size-px=2", "--out", "d.safetensors"),
+            "in metres or in pixels, not both (--size-m or --size-px)",
+        ),
         (("enroll", "--data", "b", "--verdicts", "c", "--out", "d.safetensors"), "either --scene and --examples"),
         (("enroll", "--scene", "a.tif", "--area", "c", "--out", "d.safetensors"), "No such option: --area"),
         (("predict", "a.tif", "--bank", "b", "--out", "c.gpkg", "--layer", "x"), "--layer x: is a layer of --aoi"),

@@ -54,7 +54,7 @@ def test_points_have_a_size_on_the_ground(tmp_path: Path) -> None:
     places = [shapely.Point(transform @ (60.0, 50.0)), shapely.Point(transform @ (129.0, 50.0))]
     points = geopandas.GeoDataFrame({"class": ["car", "bus"]}, geometry=places, crs=3857)
     points.to_crs(4326).to_file(tmp_path / "points.gpkg")
-    with pytest.raises(UserError, match=r"points.gpkg: feature 1: no polygon \(a point needs a size in metres\)"):
+    with pytest.raises(UserError, match=r"points.gpkg: feature 1: a point, which needs a size \(--size-m"):
         prepare_labels(scene, tmp_path / "points.gpkg", tmp_path / "out", BY_CLASS)
     prepare_labels(scene, tmp_path / "points.gpkg", tmp_path / "out", LabelSettings("class", point_size_m=20))
     image = load_folder(tmp_path / "out").images[0]
@@ -157,7 +157,7 @@ def test_without_a_crs_coordinates_are_pixels(tmp_path: Path) -> None:
     assert image.gsd_m is None
     assert "has no CRS" in card["warnings"][0]
     geopandas.GeoDataFrame({"class": CLASSES}, geometry=shapely.centroid(polygons)).to_file(tmp_path / "p.gpkg")
-    with pytest.raises(UserError, match="points need a scene whose CRS is known"):
+    with pytest.raises(UserError, match="has no usable CRS, so metres say nothing of its points"):
         prepare_labels(scene, tmp_path / "p.gpkg", tmp_path / "other", LabelSettings("class", point_size_m=3))
 
 

@@ -66,7 +66,7 @@ def test_a_label_that_cannot_be_read_is_no_background(
     labels = save_labels(tmp_path / "a.gpkg", scene, names=["tank", "tank", "" if what == "no class" else "ship"])
     frame = geopandas.read_file(labels)
     place = frame.geometry[2]
-    changed = {"point": place.centroid, "line": shapely.LineString(place.exterior.coords[:3]), "none": None}
+    changed = {"point": place.centroid, "line": shapely.LineString(place.exterior.coords[:2]), "none": None}
     if what in changed:
         frame["geometry"] = [*frame.geometry[:2], changed[what]]
         labels.unlink()
@@ -84,7 +84,7 @@ def test_a_label_that_cannot_be_read_is_no_background(
     [
         ({"window_px": 5000}, "window_px is 5000; it must be 64 to 4096"),
         ({"overlap_px": 2000}, "overlap_px is 2000"),
-        ({"point_size_m": -1}, "point_size_m is -1"),
+        ({"point_size_m": -1}, "points of -1 m: the size must be above 0"),
     ],
 )
 def test_settings_out_of_range(change: dict[str, Any], message: str) -> None:

@@ -7,12 +7,14 @@ import geopandas
 import numpy as np
 import pytest
 import shapely
+import shapely.affinity
 from affine import Affine
 
 from fsod.boxes import Detections
 from fsod.errors import UserError
 from fsod.geo.labels import read_boxes, read_layer
 from fsod.geo.layer_files import write_layer
+from fsod.geo.mark_shapes import PointSize, hull_notes
 from fsod.geo.scene import Scene, open_scene
 from fsod.geo.vector import Layer, corners_px
 
@@ -112,7 +114,7 @@ def test_bad_input_is_named(make_raster: MakeRaster, tmp_path: Path) -> None:
         frame.set_crs(None, allow_override=True).to_file(tmp_path / "nowhere.shp")
         refused(tmp_path / "nowhere.shp", "has no CRS")
         frame.set_geometry(frame.centroid).to_file(tmp_path / "points.gpkg")
-        refused(tmp_path / "points.gpkg", "feature 1, 2, 3: no polygon")
+        refused(tmp_path / "points.gpkg", "feature 1, 2, 3: a point, which needs a size")
         frame.to_file(tmp_path / "good.gpkg", layer="second")
         refused(good, "several layers; name one of good, second")
         assert len(read_boxes(good, "kind", scene, layer="second").class_names) == 3
@@ -144,8 +146,8 @@ def test_points_become_boxes_of_a_size_on_the_ground(make_raster: MakeRaster, tm
         one, two = shapely.MultiPoint([points[2]]), shapely.MultiPoint([points[2], points[0]])
         mixed = geopandas.GeoSeries([frame.geometry[0], points[1], one, two], crs=frame.crs)
         geopandas.GeoDataFrame({"kind": [1, 2, 3, 4]}, geometry=mixed).to_crs(4326).to_file(tmp_path / "mixed.gpkg")
-        layer = read_layer(tmp_path / "mixed.gpkg", "kind", point_size_m=10)
-        assert layer.refused == {4: "no polygon"}
+        layer = read_layer(tmp_path / "mixed.gpkg", "kind", point_size=PointSize(10))
+        assert layer.refused == {4: "neither a polygon, a line nor a point"}
         placed = layer.place(scene)
     # 20 px of 0.5 m, less the 0.04 % by which the grid is short here
     np.testing.assert_allclose(placed.boxes_xyxy_px, [BOXES[0], [70, 5, 90, 25], [100, 70, 120, 90]], atol=0.02)
@@ -153,16 +155,47 @@ def test_points_become_boxes_of_a_size_on_the_ground(make_raster: MakeRaster, tm
     np.testing.assert_array_equal(placed.features, [1, 2, 3])
 
 
+def test_points_of_a_picture_have_a_size_in_its_pixels(make_raster: MakeRaster, tmp_path: Path) -> None:
+    with open_made(make_raster) as scene:
+        frame = geopandas.read_file(save(tmp_path / "a.gpkg", scene, BOXES * [1, -1, 1, -1]))
+        frame.set_geometry(frame.centroid).to_file(tmp_path / "points.gpkg")
+        in_px = read_layer(tmp_path / "points.gpkg", "kind", point_size=PointSize(pixels=20)).place(scene)
+        np.testing.assert_allclose(in_px.boxes_xyxy_px, [[20, 30, 40, 50], [70, 5, 90, 25], [100, 70, 120, 90]])
+        with pytest.raises(UserError, match=r"points.gpkg: .*scene.tif has no usable CRS, so metres .* \(--size-px\)"):
+            read_layer(tmp_path / "points.gpkg", "kind", point_size=PointSize(5)).place(scene)
+    for wrong in ((None, None), (1, 1), (0, None), (float("nan"), None), (None, float("inf"))):
+        with pytest.raises(UserError, match="size"):
+            PointSize(*wrong)
+
+
+def test_lines_and_turned_boxes_are_the_boxes_around_them(make_raster: MakeRaster, tmp_path: Path) -> None:
+    with open_made(make_raster, crs="EPSG:32633", transform=STRAIGHT) as scene:
+        frame = geopandas.read_file(save(tmp_path / "a.gpkg", scene))
+        keel = shapely.LineString([frame.geometry[0].bounds[:2], frame.geometry[0].bounds[2:]])
+        turned = shapely.affinity.rotate(frame.geometry[1], 45)
+        hull = shapely.box(*turned.bounds)
+        frame.set_geometry([keel, turned, hull]).to_file(tmp_path / "drawn.gpkg")
+        placed = read_boxes(tmp_path / "drawn.gpkg", "kind", scene)
+    np.testing.assert_allclose(placed.boxes_xyxy_px[0], BOXES[0], atol=1e-6)
+    np.testing.assert_allclose(placed.boxes_xyxy_px[1], placed.boxes_xyxy_px[2], atol=1e-6)
+    assert hull_notes("drawn.gpkg", [placed.kinds[:1], placed.kinds[1:]]) == [
+        "drawn.gpkg: 1 line taken as the upright box around it, which holds more than was drawn",
+        "drawn.gpkg: 1 turned box taken as the upright box around it, which holds more than was drawn",
+    ]
+    assert hull_notes("drawn.gpkg", []) == []
+
+
 def test_features_that_cannot_be_labels_are_told_apart(tmp_path: Path) -> None:
     line = shapely.LineString([(0, 0), (5, 5)])
     flat = shapely.Polygon([(0, 0), (5, 0), (9, 0)])
-    shapes = [shapely.box(0, 0, 5, 5), line, None, shapely.Polygon(), flat, shapely.box(-5, 0, 5, 8)]
-    frame = geopandas.GeoDataFrame({"kind": [1, 1, 1, 1, 1, None]}, geometry=shapes, crs="EPSG:32633")
+    level = shapely.LineString([(0, 0), (5, 0)])
+    shapes = [shapely.box(0, 0, 5, 5), line, None, shapely.Polygon(), flat, shapely.box(-5, 0, 5, 8), level]
+    frame = geopandas.GeoDataFrame({"kind": [1, 1, 1, 1, 1, None, 1]}, geometry=shapes, crs="EPSG:32633")
     frame.to_file(tmp_path / "a.gpkg")
     layer = read_layer(tmp_path / "a.gpkg", "kind")
-    no = "no polygon"
-    assert layer.refused == {6: "no class in kind", 2: no, 3: no, 4: no, 5: "no area"}
-    assert layer.class_names == ("1",)
+    no = "neither a polygon, a line nor a point"
+    assert layer.refused == {6: "no class in kind", 3: no, 4: no, 5: "no area", 7: "no area"}
+    assert layer.class_names == ("1", "1")
 
 
 def test_a_class_that_would_steer_a_terminal_is_refused(tmp_path: Path) -> None:

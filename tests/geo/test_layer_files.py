@@ -20,7 +20,9 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
+from pyarrow import parquet
 from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 from rasterio.control import GroundControlPoint
 from rasterio.warp import transform as gdal_transform
 
@@ -263,6 +265,38 @@ def test_coco_is_what_pycocotools_reads(tmp_path: Path) -> None:
     assert [a["bbox"] for a in found] == [[0, 0, 100, 80], [10.25, 20.5, 20.5, 23.5], [99, 79, 1, 1]]
     assert [(a["category_id"], a["score"]) for a in found] == [(1, 0.9), (2, 0.5), (2, 0.25)]
     assert found[1]["area"] == 20.5 * 23.5
+
+
+def test_coco_results_beside_it_are_what_load_res_takes(tmp_path: Path) -> None:
+    write_layer(tmp_path / "out.json", layer(place("utm")))
+    with contextlib.redirect_stdout(io.StringIO()):
+        data_set = COCO(tmp_path / "out.json")
+        with pytest.raises(AssertionError, match="results in not an array of objects"):
+            data_set.loadRes(str(tmp_path / "out.json"))
+        results = data_set.loadRes(str(tmp_path / "out.results.json"))
+        scored = COCOeval(data_set, results, "bbox")
+        scored.evaluate()
+        scored.accumulate()
+        scored.summarize()
+    assert [a["score"] for a in results.loadAnns(results.getAnnIds())] == [0.9, 0.5, 0.25]
+    assert scored.stats[1] == pytest.approx(1), "what was found is where it was found"
+    plain = json.loads((tmp_path / "out.results.json").read_text())
+    assert [set(one) for one in plain] == [{"image_id", "category_id", "bbox", "score"}] * 3
+    write_layer(tmp_path / "none.json", layer(place("utm"), BOXES.select(np.zeros(3, bool))))
+    assert json.loads((tmp_path / "none.results.json").read_text()) == []
+
+
+@pytest.mark.parametrize("where", ["utm", "pixels"])
+def test_geoparquet_says_where_each_box_lies_before_it_is_read(tmp_path: Path, where: str) -> None:
+    path = tmp_path / "out.parquet"
+    write_layer(path, layer(PIXELS if where == "pixels" else place(where)))
+    about = json.loads(parquet.read_schema(path).metadata[b"geo"])
+    assert about["version"] == "1.1.0"
+    assert about["columns"]["geometry"]["covering"]["bbox"]["xmin"] == ["bbox", "xmin"]
+    assert (about["columns"]["geometry"]["crs"] is None) == (where == "pixels")
+    first = geopandas.read_parquet(path).geometry[2].bounds
+    assert geopandas.read_parquet(path, bbox=first)["score"].tolist() == [0.9, 0.25]
+    assert "bbox" not in read(path), "the column is the format's own"
 
 
 def test_csv_has_pixels_and_where_the_centre_is(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import geopandas
 import numpy as np
 import pyproj
 import pytest
+import shapely
 from affine import Affine
 
 from fsod.boxes import Detections
@@ -93,7 +94,9 @@ def test_other_files_are_refused_in_one_line(tmp_path: Path) -> None:
         read_found(other)
     for name, content in {"a.geojson": "{", "b.json": "[]", "c.gpkg": "x", "d.parquet": "x", "e.fgb": "x"}.items():
         (tmp_path / name).write_text(content)
-        with pytest.raises(UserError, match=f"{name}: not a layer that `fsod predict` wrote") as raised:
+        with pytest.raises(
+            UserError, match=f"{name}: (not a layer that `fsod predict` wrote|cannot be read)"
+        ) as raised:
             read_found(tmp_path / name)
         assert "\n" not in str(raised.value)
     (tmp_path / "f.tif").write_text("x")
@@ -102,3 +105,17 @@ def test_other_files_are_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "g.csv").write_text("class,score,scene,x1_px,y1_px,x2_px,y2_px\na,0.5,s,0,0,nan,5\n")
     with pytest.raises(UserError, match="feature 1 has no finite box"):
         read_found(tmp_path / "g.csv")
+
+
+def test_the_layer_that_predict_writes_is_read_of_several(tmp_path: Path) -> None:
+    """Also where it is not the first; another one if it is named."""
+    path = tmp_path / "found.gpkg"
+    geopandas.GeoDataFrame({"class": ["road"]}, geometry=[shapely.box(0, 0, 1, 1)], crs=32633).to_file(path, layer="a")
+    written(path, FOUND, UTM)
+    assert read_found(path).class_names.tolist() == list(NAMES)
+    geopandas.read_file(path, layer="detections")[1:].to_file(path, layer="judged")
+    assert read_found(path, "judged").class_names.tolist() == [NAMES[1]]
+    with pytest.raises(UserError, match="no layer 'b'; it has a, detections, judged"):
+        read_found(path, "b")
+    with pytest.raises(UserError, match=r"--layer b: .*found.csv has no layers"):
+        read_found(written(tmp_path / "found.csv", FOUND, UTM), "b")

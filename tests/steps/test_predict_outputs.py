@@ -168,3 +168,15 @@ def test_the_result_may_not_take_an_outputs_place(
     assert "would be written twice" in said
     said = refused(bank, tmp_path, capsys, tmp_path / "f.json", scene, "--json", scene)
     assert "this command reads it" in said
+
+
+def test_coco_results_of_others_stay(bank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Results cannot say who wrote them, so those count as fsod's own that the layer beside them has."""
+    scene, results = make_scene(tmp_path / "scene.tif"), tmp_path / "f.results.json"
+    results.write_text('[{"image_id": 7, "category_id": 1, "bbox": [0, 0, 1, 1], "score": 0.5}]')
+    said = refused(bank, tmp_path, capsys, tmp_path / "f.json", scene)
+    assert "f.results.json: is there already and was not written by `fsod predict`" in said
+    (tmp_path / "f.json.journal").touch()  # a run that was killed between the two had been allowed to replace them
+    assert predict(bank, tmp_path / "f.json", scene) == 0
+    results.write_text(results.read_text().replace('"image_id": 1', '"image_id": 2', 1))
+    assert "f.results.json: is there already" in refused(bank, tmp_path, capsys, tmp_path / "f.json", scene)
