@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from fsod.engine.onnx_infer import OUTPUT, OnnxHeader, expected_shape
 from fsod.files import sha256_of
@@ -20,7 +21,7 @@ BANK_KEY = "fsod:bank_sha256"
 """Property that tells an item of ``fsod export`` from others."""
 
 WORLD = -180.0, -90.0, 180.0, 90.0
-BANDS = "red", "green", "blue"
+BANDS = ({"name": "red"}, {"name": "green"}, {"name": "blue"})
 SHA_256 = "1220"  # as a multihash begins: which function, and 32 bytes
 ONNX = ".onnx"
 
@@ -52,7 +53,7 @@ def model_item(header: OnnxHeader, files: Sequence[Path], folder: Path, at_once:
             "start_datetime": "1900-01-01T00:00:00Z",
             "end_datetime": "9999-12-31T23:59:59Z",
             **({} if header.gsd_m is None else {"gsd": header.gsd_m}),
-            "bands": [{"name": band} for band in BANDS],
+            "bands": list(BANDS),  # which MLM asks for here, and the core only where they are at an asset too
             "mlm:name": f"fsod {name}",
             "mlm:architecture": "YOLOv7",
             "mlm:framework": "PyTorch",
@@ -61,7 +62,7 @@ def model_item(header: OnnxHeader, files: Sequence[Path], folder: Path, at_once:
                 {
                     "name": "windows",
                     "description": f"8-bit windows of a scene{f', the examples were shown in {seen}' if seen else ''}",
-                    "bands": list(BANDS),
+                    "bands": [band["name"] for band in BANDS],
                     "input": {
                         "shape": [_size(at_once), 3, side, side],
                         "dim_order": ["batch", "channel", "height", "width"],
@@ -115,10 +116,10 @@ def _detections() -> dict[str, Any]:
 
 
 def _classes(class_names: Sequence[str]) -> list[dict[str, Any]]:
-    """With names for machines, each once, and titles for people."""
+    """With names for machines, each once, and descriptions for people."""
     plain = [_plain(name) for name in class_names]
     return [
-        {"value": i, "name": name if plain.count(name) == 1 else f"{name}-{i}", "title": class_names[i]}
+        {"value": i, "name": name if plain.count(name) == 1 else f"{name}-{i}", "description": class_names[i]}
         for i, name in enumerate(plain)
     ]
 
@@ -126,10 +127,11 @@ def _classes(class_names: Sequence[str]) -> list[dict[str, Any]]:
 def _asset(file: Path, folder: Path) -> dict[str, Any]:
     onnx = _is_onnx(file)
     return {
-        "href": Path(os.path.relpath(file, folder)).as_posix(),
+        "href": quote(Path(os.path.relpath(file, folder)).as_posix()),
         "type": f"application/octet-stream; framework={'onnx' if onnx else 'pytorch'}",
         "roles": ["mlm:model", "mlm:compiled" if onnx else "mlm:weights"],
-        "mlm:artifact_type": "onnx.save" if onnx else "safetensors.torch.save_file",
+        "bands": list(BANDS),
+        "mlm:artifact_type": "onnx" if onnx else "safetensors.torch.save_file",
         **({"mlm:framework": "ONNX"} if onnx else {}),
         "file:size": file.stat().st_size,
         "file:checksum": SHA_256 + sha256_of(file),

@@ -49,7 +49,8 @@ def boxes_and_scores(output: Tensor, shown_from: tuple[float, ...]) -> tuple[Ten
 
 def rescale(scores: Tensor, of: Tensor | float, to: Tensor | float) -> Tensor:
     """Maps 0..1 onto itself in two straight pieces that meet where ``of`` becomes ``to``; the way back swaps these two."""
-    return torch.where(scores < of, scores * (to / of), 1 - (1 - scores) * ((1 - to) / (1 - of)))
+    above = to + (scores - of) * ((1 - to) / (1 - of))  # so that ``of`` itself becomes ``to`` to the last bit
+    return torch.where(scores < of, scores * (to / of), above).clamp(max=1)
 
 
 def _column(shown_from: tuple[float, ...]) -> Tensor:

@@ -24,7 +24,7 @@ from ultralytics import YOLO
 from ultralytics.nn.autobackend import AutoBackend
 from ultralytics.utils.nms import non_max_suppression
 
-from fsod.boxes import Detections, iou, nms
+from fsod.boxes import Detections, iou
 from fsod.config import EvaluateSettings
 from fsod.engine import onnx_infer
 from fsod.engine.device import Machine
@@ -131,7 +131,15 @@ def as_deepness_does(output: NDArray[np.float32], told: dict[str, Any]) -> Detec
     centre, size, scores = output[:2].T, output[2:4].T, output[4:].T
     corners = np.concatenate([centre - size / 2, centre + size / 2], 1, dtype=np.float64)
     likely = Detections(corners, scores.max(1), scores.argmax(1)).select(scores.max(1) >= told["det_conf"])
-    return nms(likely, told["det_iou_thresh"], across_classes=True)
+    boxes, order, kept = likely.boxes_xyxy_px, np.argsort(-likely.scores), []
+    area = np.prod(boxes[:, 2:] - boxes[:, :2] + 1, 1)  # a box from 3 to 5 has three pixels there
+    while len(order):
+        best, others = order[0], order[1:]
+        kept.append(best)
+        shared = np.minimum(boxes[best, 2:], boxes[others, 2:]) - np.maximum(boxes[best, :2], boxes[others, :2]) + 1
+        both = np.prod(shared.clip(0), 1)
+        order = others[both / (area[best] + area[others] - both) < told["det_iou_thresh"]]
+    return likely.select(np.array(kept))
 
 
 def test_deepness_loads_it_as_a_detector(exported: Path, by_torch: BatchDetector) -> None:
@@ -164,25 +172,38 @@ def test_ultralytics_loads_it(exported: Path, by_torch: BatchDetector) -> None:
     assert_same(ours, theirs)
 
 
-def test_sahi_and_supervision_find_with_it_what_ultralytics_finds(exported: Path, by_torch: BatchDetector) -> None:
+@pytest.fixture(scope="module")
+def as_ultralytics_shows(by_torch: BatchDetector) -> Detections:
+    """What it shows of a window unless it is told otherwise: cut to the window. Skips where its predictions do not run."""
     try:
         importlib.import_module("torchvision")
-    except Exception as error:  # noqa: BLE001 - a build for other CUDA libraries raises whatever it meets first
-        pytest.skip(f"torchvision cannot be imported ({error}), which predictions of ultralytics, and so SAHI's, need")
-    sahi, supervision = pytest.importorskip("sahi"), pytest.importorskip("supervision")
-    image = windows(1)[0]
-    (result,) = YOLO(exported, task="detect")(image[..., ::-1], verbose=False)
+    except Exception as error:  # noqa: BLE001 - a build for another torch raises whatever it meets first
+        pytest.skip(f"predictions of ultralytics, and so SAHI's, need torchvision, which cannot be imported: {error}")
+    raw = torch.from_numpy(as_others_see_it(by_torch, windows(1)[0]))[None]
+    (found,) = non_max_suppression(raw, iou_thres=0.7)
+    corners = found[:, :4].clamp(0, WINDOW_PX).double().numpy()
+    return Detections(corners, found[:, 4].numpy(), found[:, 5].long().numpy())
+
+
+def test_supervision_takes_what_ultralytics_predicts(exported: Path, as_ultralytics_shows: Detections) -> None:
+    supervision = pytest.importorskip("supervision")
+    (result,) = YOLO(exported)(windows(1)[0][..., ::-1], verbose=False)
     found = supervision.Detections.from_ultralytics(result)
-    (raw,) = non_max_suppression(torch.from_numpy(as_others_see_it(by_torch, image))[None], iou_thres=0.7)
-    expected = Detections(raw[:, :4].double().numpy(), raw[:, 4].numpy(), raw[:, 5].long().numpy())
-    assert_same(expected, Detections(found.xyxy.astype(np.float64), found.confidence, found.class_id.astype(np.int64)))
+    assert set(found.data["class_name"]) == set(NAMES)
+    theirs = Detections(found.xyxy.astype(np.float64), found.confidence, found.class_id.astype(np.int64))
+    assert_same(as_ultralytics_shows, theirs)
+
+
+def test_sahi_loads_it(exported: Path, as_ultralytics_shows: Detections) -> None:
+    sahi = pytest.importorskip("sahi")
     model = sahi.AutoDetectionModel.from_pretrained("ultralytics", str(exported), confidence_threshold=0.25)
-    model.perform_inference(image)
+    model.perform_inference(windows(1)[0])
     model.convert_original_predictions()
-    seen = [(one.bbox.to_xyxy(), one.score.value, one.category.id) for one in model.object_prediction_list]
-    assert {one.category.name for one in model.object_prediction_list} <= set(NAMES)
-    boxes, scores, classes = map(np.array, zip(*seen, strict=True))
-    assert_same(expected, Detections(boxes.astype(np.float64), scores.astype(np.float32), classes))
+    found = model.object_prediction_list
+    assert {one.category.name for one in found} == set(NAMES)
+    boxes, scores = [one.bbox.to_xyxy() for one in found], [one.score.value for one in found]
+    classes = np.array([one.category.id for one in found])
+    assert_same(as_ultralytics_shows, Detections(np.array(boxes, np.float64), np.array(scores, np.float32), classes))
 
 
 def test_the_file_says_what_it_is_and_not_where_it_was_made(exported: Path, bank: Path) -> None:
