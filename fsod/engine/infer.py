@@ -57,15 +57,13 @@ def warm_up(detect: Callable[[NDArray[np.uint8]], list[Detections]], batch: int,
     detect(np.zeros((batch, window_px, window_px, 3), np.uint8))
 
 
-def to_batch(
-    images: NDArray[np.uint8], device: torch.device, dtype: torch.dtype = torch.float32, multiple_px: int = 32
-) -> Tensor:
-    """(B, H, W, 3) uint8 RGB -> (B, 3, H', W') in 0..1 on the device, padded with grey to multiples of ``multiple_px``."""
+def to_batch(images: NDArray[np.uint8], device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
+    """(B, H, W, 3) uint8 RGB -> (B, 3, H', W') in 0..1 on the device, padded with grey to multiples of 32."""
     pixels = torch.from_numpy(np.ascontiguousarray(images))  # torch has no negative strides
     if device.type == "cuda":
         pixels = pixels.pin_memory()
     batch = pixels.to(device, non_blocking=True).permute(0, 3, 1, 2).to(dtype).div_(255)  # bytes travel, floats do not
-    padding = (0, -images.shape[2] % multiple_px, 0, -images.shape[1] % multiple_px)
+    padding = (0, -images.shape[2] % 32, 0, -images.shape[1] % 32)
     return pad(batch, padding, value=GREY) if any(padding) else batch
 
 

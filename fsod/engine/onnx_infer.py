@@ -78,18 +78,21 @@ class OnnxDetector:
     score_floor: float | tuple[float, ...]
 
     def __call__(self, images: NDArray[np.uint8]) -> list[Detections]:
-        """(B, H, W, 3) uint8 RGB, H and W up to the network's window -> one Detections an image, in its pixel frame, best first."""
-        size_px, side_px = images.shape[1:3], self.header.window_px
-        if max(size_px) > side_px:
-            raise UserError(f"the exported network takes windows of {side_px} px; these have {max(size_px)} px")
-        batch = to_batch(images, torch.device("cpu"), multiple_px=side_px).numpy()
+        """(B, S, S, 3) uint8 RGB, S the network's own -> one Detections an image, in its pixel frame, best first."""
+        side_px = self.header.window_px
+        height, width = images.shape[1:3]
+        if (height, width) != (side_px, side_px):
+            raise UserError(
+                f"the exported network takes windows of {side_px} x {side_px} px, not of {width} x {height}"
+            )
+        batch = to_batch(images, torch.device("cpu")).numpy()
         at_once = self.at_once or len(batch)
         filled = np.pad(batch, ((0, -len(batch) % at_once), (0, 0), (0, 0), (0, 0)))
         output = np.concatenate([self._compute(part) for part in np.split(filled, len(filled) // at_once)])[
             : len(batch)
         ]
         boxes, scores = boxes_and_scores(torch.from_numpy(output), self.header.scores)
-        return settle(boxes, scores, size_px, self.score_floor, self.header.suppression)
+        return settle(boxes, scores, (side_px, side_px), self.score_floor, self.header.suppression)
 
     def _compute(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """(B, 3, S, S) -> (B, 4 + N, L); UserError if the network gives anything else."""

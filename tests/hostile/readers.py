@@ -420,8 +420,8 @@ def make_onnx(folder: Path) -> None:
     """A network as ``fsod export`` makes them, but for what it computes."""
     image = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [1, 3, 64, 64])
     output = helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [1, 6, 84])
-    rows = [[value] * 84 for value in (15.0, 20.0, 30.0, 40.0, 0.5, 0.5)]  # centre, size, a score for each class
-    value = helper.make_tensor("value", TensorProto.FLOAT, [1, 6, 84], sum(rows, []))
+    rows = np.repeat([15.0, 20, 30, 40, 0.5, 0.5], 84)  # centre, size, a score for each class
+    value = helper.make_tensor("value", TensorProto.FLOAT, [1, 6, 84], rows)
     graph = helper.make_graph([helper.make_node("Identity", ["value"], [OUTPUT])], "made", [image], [output], [value])
     model = helper.make_model(graph, ir_version=9, opset_imports=[helper.make_opsetid("", 18)])
     header = OnnxHeader(
