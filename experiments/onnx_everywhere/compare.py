@@ -30,7 +30,7 @@ from fsod.engine.device import Machine
 from fsod.engine.infer import batch_detector
 from fsod.engine.onnx_infer import load_onnx
 from fsod.model.one_output import SHOWN_FROM
-from fsod.steps.export import export_files
+from fsod.steps.export_bank import export_files
 from fsod.store.checkpoint import load_checkpoint
 from fsod.store.class_bank import learned_bank, load_bank, save_bank
 

@@ -249,7 +249,7 @@ def export_command(
     pixels, and a score for each class, rescaled so that each class is worth showing from 0.25 on. What the file is stands
     in its metadata.
     """
-    from fsod.steps.export import export_files
+    from fsod.steps.export_bank import export_files
 
     if form != "onnx":
         raise UserError(f"unknown format {form!r}; known: onnx")

@@ -34,7 +34,7 @@ from fsod.engine.onnx_infer import METADATA_KEY, load_onnx
 from fsod.errors import UserError
 from fsod.model.baked import bake
 from fsod.model.one_output import OneOutput
-from fsod.steps.export import export_files
+from fsod.steps.export_bank import export_files
 from fsod.store.checkpoint import load_checkpoint
 from fsod.store.class_bank import learned_bank, load_bank, read_bank, save_bank
 from tests import untrained
