@@ -149,7 +149,7 @@ class EvaluateSettings(Settings):
 class PredictSettings(Settings):
     """Inference on scenes."""
 
-    window_px: SidePx | None = Field(None, description="None: what an exported bank is meant for, else 640")
+    window_px: SidePx | None = Field(None, description="None: what an exported bank was made for, else 640")
     overlap_px: Annotated[int, Field(ge=0)] = 160
     scales: tuple[Annotated[float, Field(gt=1, le=64)], ...] = Field(
         (), description="reductions of further passes, which look for objects larger than the overlap"

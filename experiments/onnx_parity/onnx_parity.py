@@ -1,4 +1,4 @@
-"""An exported bank through onnxruntime against the same bank through torch, float32, on the NWPU test images.
+"""An exported bank through onnxruntime against the same bank through torch, float32, on windows of the NWPU test images.
 
     make data meta-train finetune CONFIG=configs/nwpu.yaml DATA=/path/to/nwpu_vhr10
     .venv/bin/python -m experiments.onnx_parity.onnx_parity
@@ -16,15 +16,16 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import torch
+from numpy.typing import NDArray
 
 from experiments.finetuned import finetuned_run
 from fsod.boxes import Detections, iou
 from fsod.data.coco import read_image, write_json
 from fsod.engine.device import Machine
 from fsod.engine.evaluate import average_precision
-from fsod.engine.export import export_bank
 from fsod.engine.infer import batch_detector
 from fsod.engine.onnx_infer import load_onnx
+from fsod.steps.export_bank import export_files
 from fsod.store.checkpoint import load_checkpoint
 from fsod.store.class_bank import load_bank
 
@@ -42,13 +43,16 @@ def main(overrides: list[str]) -> None:
     machine = Machine(torch.device("cpu"), torch.float32)
     by_torch = batch_detector(loaded, bank, machine, settings.evaluate, floor)
     with tempfile.TemporaryDirectory() as place:
-        proof = export_bank(run.bank, None, Path(place) / "bank.onnx", WINDOW_PX)
-        by_onnx = load_onnx(Path(proof["onnx"]), floor)
+        exported = Path(place) / "bank.onnx"
+        export_files(run.bank, None, exported, None, WINDOW_PX, 1)
+        by_onnx = load_onnx(exported, floor)
 
     found: dict[str, dict[int, Detections]] = {"torch": {}, "onnx": {}}
     for image in test.images:
-        pixels = read_image(image)[None]
-        found["torch"][image.id], found["onnx"][image.id] = by_torch(pixels)[0], by_onnx(pixels)[0]
+        windows, places = cut(read_image(image), WINDOW_PX)
+        for name, detect in (("torch", by_torch), ("onnx", by_onnx)):
+            own = zip(detect(windows), places, strict=True)
+            found[name][image.id] = Detections.concatenate([one.shift(*place) for one, place in own])
     pairs = [(found["torch"][image.id], found["onnx"][image.id]) for image in test.images]
     names = list(bank.class_names)
     result = {
@@ -62,6 +66,14 @@ def main(overrides: list[str]) -> None:
     }
     print(result)
     write_json(HERE / "results.json", result)
+
+
+def cut(image: NDArray[np.uint8], side_px: int) -> tuple[NDArray[np.uint8], list[tuple[int, int]]]:
+    """Windows side by side over a (H, W, 3) image, 0 beyond it as in a scene: (B, S, S, 3), and each one's x, y in it."""
+    height, width = image.shape[:2]
+    filled = np.pad(image, ((0, -height % side_px), (0, -width % side_px), (0, 0)))
+    places = [(x, y) for y in range(0, height, side_px) for x in range(0, width, side_px)]
+    return np.stack([filled[y : y + side_px, x : x + side_px] for x, y in places]), places
 
 
 def compare(pairs: list[tuple[Detections, Detections]]) -> dict[str, float]:

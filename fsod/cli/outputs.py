@@ -36,7 +36,7 @@ Json = Annotated[Path | None, typer.Option("--json", callback=_note, help="Also 
 WRITTEN_BY = "written_by"
 """First key of the JSON files that commands write."""
 
-_OUTPUTS = {"out", "json", "fix", "overwrite"}
+_OUTPUTS = {"out", "json", "fix", "stac", "overwrite"}
 """Parameters that name no input."""
 _HEAD_BYTES = 2**16
 _PREPARED = re.compile(r"(card|annotations)\.json|changes\.jsonl|(images|splits)/.*")
@@ -159,6 +159,16 @@ def exported_network(out: Path) -> Output:
         return METADATA_KEY in {entry.key for entry in model.metadata_props}
 
     return Output(out, not_by(command_name(), is_own))
+
+
+def catalogue_item(out: Path) -> Output:
+    """An item of a STAC catalogue."""
+    from fsod.engine.model_item import BANK_KEY
+
+    def is_own(path: Path) -> bool:
+        return BANK_KEY in json.loads(path.read_bytes())["properties"]
+
+    return Output(out, not_by(command_name(), is_own), "--stac")
 
 
 def report_page(out: Path) -> Output:

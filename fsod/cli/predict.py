@@ -37,7 +37,7 @@ def predict_command(
         typer.Option(min=0.005, max=1, help="Leave out detections below this, not below what the bank proposes."),
     ] = None,
     window_px: Annotated[
-        int | None, typer.Option(min=64, help="Side of a window, a multiple of 32; 640, or what an .onnx is meant for.")
+        int | None, typer.Option(min=64, help="Side of a window, a multiple of 32; 640, or what an .onnx was made for.")
     ] = None,
     overlap_px: Annotated[
         int, typer.Option(help="What windows share: the largest object that is sure to be whole.")

@@ -17,6 +17,8 @@ from fsod.boxes import Detections
 from fsod.config import EvaluateSettings, Settings, Share, SidePx
 from fsod.engine.infer import settle, to_batch
 from fsod.errors import UserError, one_line
+from fsod.model.one_output import boxes_and_scores
+from fsod.model.yolov7 import STRIDES
 from fsod.store.checkpoint import ClassName, Enlargement, Metres
 
 if TYPE_CHECKING:
@@ -24,27 +26,30 @@ if TYPE_CHECKING:
 
 METADATA_KEY = "fsod"
 INPUT = "images"
-OUTPUTS = ("boxes_xyxy_px", "scores")
+OUTPUT = "output0"
+MOST_AT_ONCE = 64
+"""Images that a network may take at once; each has to lie in memory."""
 PROVIDERS = {"CUDAExecutionProvider": "cuda", "CPUExecutionProvider": "cpu"}  # best first
 
 
 class OnnxHeader(Settings):
-    """What an exported network says of itself: JSON in the model's metadata, under ``METADATA_KEY``.
+    """What an exported network says of itself to fsod: JSON in the model's metadata, under ``METADATA_KEY``.
 
     Attributes:
         format: tells the files of ``fsod export`` from others.
         class_names: a detection's class id is a position in them.
-        scores: from which on detections of each class are worth showing.
+        scores: from which on detections of each class are worth showing; the file's own are rescaled by them, see
+            ``OneOutput``.
         weights_sha256: hash of the weights, as class banks name it.
         bank_sha256: hash of the class bank's file.
         gsd_m: ground size of a pixel that scenes are searched at, None when unknown.
         enlargement: how many times as large as it is a scene of unknown GSD is searched.
         shown: which bands the examples were shown in, see ``ClassBank``.
-        window_px: side of the windows that the network is meant for; it takes any multiple of 32.
+        window_px: side of the windows that the network takes.
         suppression: what follows the network.
     """
 
-    format: Literal["fsod-onnx-1"] = "fsod-onnx-1"
+    format: Literal["fsod-onnx-2"] = "fsod-onnx-2"
     class_names: tuple[ClassName, ...]
     scores: tuple[Share, ...]
     weights_sha256: str
@@ -63,33 +68,46 @@ class OnnxDetector:
     Attributes:
         session: holds the network.
         header: what the file says of it.
+        at_once: how many images it takes at once, None for any number.
         score_floor: detections below this are dropped; one number, or one a class.
     """
 
     session: InferenceSession
     header: OnnxHeader
+    at_once: int | None
     score_floor: float | tuple[float, ...]
 
     def __call__(self, images: NDArray[np.uint8]) -> list[Detections]:
-        """(B, H, W, 3) uint8 RGB of any size -> one Detections an image, in its pixel frame, best first."""
+        """(B, S, S, 3) uint8 RGB, S the network's own -> one Detections an image, in its pixel frame, best first."""
+        side_px = self.header.window_px
+        height, width = images.shape[1:3]
+        if (height, width) != (side_px, side_px):
+            raise UserError(
+                f"the exported network takes windows of {side_px} x {side_px} px, not of {width} x {height}"
+            )
         batch = to_batch(images, torch.device("cpu")).numpy()
+        at_once = self.at_once or len(batch)
+        filled = np.pad(batch, ((0, -len(batch) % at_once), (0, 0), (0, 0), (0, 0)))
+        output = np.concatenate([self._compute(part) for part in np.split(filled, len(filled) // at_once)])[
+            : len(batch)
+        ]
+        boxes, scores = boxes_and_scores(torch.from_numpy(output), self.header.scores)
+        return settle(boxes, scores, (side_px, side_px), self.score_floor, self.header.suppression)
+
+    def _compute(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(B, 3, S, S) -> (B, 4 + N, L); UserError if the network gives anything else."""
         try:
-            boxes, scores = self.session.run(OUTPUTS, {INPUT: batch})
+            (output,) = self.session.run([OUTPUT], {INPUT: batch})
         except Exception as error:  # onnxruntime's errors have no other base
             raise UserError(
                 f"the exported network does not compute ({one_line(error)}); export the bank again"
             ) from error
-        locations = boxes.shape[1] if boxes.ndim == 3 else 0
-        wanted = (len(batch), locations, 4), (len(batch), len(self.header.class_names), locations)
-        if (boxes.shape, scores.shape) != wanted:
+        wanted = expected_shape(len(batch), self.header)
+        if output.shape != wanted:
             raise UserError(
-                f"the exported network gives boxes of shape {boxes.shape} and scores of shape {scores.shape} for "
-                f"{len(batch)} images and {len(self.header.class_names)} classes; export the bank again"
+                f"the exported network gives an output of shape {output.shape}, not {wanted}; export the bank again"
             )
-        size_px = images.shape[1:3]
-        return settle(
-            torch.from_numpy(boxes), torch.from_numpy(scores), size_px, self.score_floor, self.header.suppression
-        )
+        return output
 
     def __str__(self) -> str:
         return f"{PROVIDERS[self.session.get_providers()[0]]} float32, onnxruntime"
@@ -114,32 +132,38 @@ def load_onnx(path: Path, score_floor: float | None) -> OnnxDetector:
         raise UserError(
             f"{path}: an ONNX file, but not of this version's `fsod export`; export the bank again"
         ) from error
-    _check_shapes(path, session, header)
-    return OnnxDetector(session, header, header.scores if score_floor is None else score_floor)
+    at_once = _images_at_once(path, session, header)
+    return OnnxDetector(session, header, at_once, header.scores if score_floor is None else score_floor)
 
 
-def _check_shapes(path: Path, session: InferenceSession, header: OnnxHeader) -> None:
-    """UserError unless the network takes and gives what its header says."""
-    inputs = {one.name: list(one.shape) for one in session.get_inputs()}
-    outputs = {one.name: list(one.shape) for one in session.get_outputs()}
-    classes = len(header.class_names)
-    if list(inputs) != [INPUT] or len(inputs[INPUT]) != 4 or not set(OUTPUTS) <= set(outputs):
+def expected_shape(images: int | None, header: OnnxHeader) -> tuple[int | None, int, int]:
+    """Of the output for so many images: boxes and a score of each class at every location of every level."""
+    locations = sum((header.window_px // stride) ** 2 for stride in STRIDES)
+    return images, 4 + len(header.class_names), locations
+
+
+def _images_at_once(path: Path, session: InferenceSession, header: OnnxHeader) -> int | None:
+    """How many images the network takes at once, None for any number; UserError unless it is as its header says."""
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    if [one.name for one in inputs] != [INPUT] or [one.name for one in outputs] != [OUTPUT]:
+        names = (", ".join(one.name for one in ends) for ends in (inputs, outputs))
         raise UserError(
-            f"{path}: its inputs are {', '.join(inputs)} and its outputs {', '.join(outputs)}, not those of `fsod export`; "
-            "export the bank again"
+            "{}: its inputs are {} and its outputs {}, not those of `fsod export`; export the bank again".format(
+                path, *names
+            )
         )
-    boxes, scores = (outputs[name] for name in OUTPUTS)
-    # a size that the file leaves open is a name
-    fits = len(boxes) == len(scores) == 3 and all(
-        size == wanted for size, wanted in ((boxes[2], 4), (scores[1], classes)) if isinstance(size, int)
-    )
-    if other := [one.type for one in (*session.get_inputs(), *session.get_outputs()) if one.type != "tensor(float)"]:
+    if other := [one.type for one in (*inputs, *outputs) if one.type != "tensor(float)"]:
         raise UserError(f"{path}: computes in {other[0]}, not in 32-bit floats; export the bank again")
-    if not fits or len(header.scores) != classes:
+    taken, given = tuple(inputs[0].shape), tuple(outputs[0].shape)
+    # a size that the file leaves open is a name
+    images = taken[0] if taken and isinstance(taken[0], int) else None
+    fits = taken[1:] == (3, header.window_px, header.window_px) and given[1:] == expected_shape(images, header)[1:]
+    if not fits or images not in (None, *range(1, MOST_AT_ONCE + 1)) or len(header.scores) != len(header.class_names):
         raise UserError(
-            f"{path}: names {classes} classes and {len(header.scores)} scores, and its network gives boxes of shape {boxes} "
-            f"and scores of shape {scores}; export the bank again"
+            f"{path}: names {len(header.class_names)} classes, {len(header.scores)} scores and windows of {header.window_px} px, "
+            f"and its network makes {given} of {taken}; export the bank again"
         )
+    return images
 
 
 def open_session(path: Path, providers: list[str]) -> InferenceSession:

@@ -71,6 +71,11 @@ def load_searcher(bank: Path, checkpoint: Path | None, plan: PredictSettings) ->
             raise UserError(f"{bank}: an exported bank computes in float32; leave out --precision")
         exported = load_onnx(bank, plan.score)
         known = exported.header
+        if plan.window_px not in (None, known.window_px):
+            raise UserError(
+                f"{bank}: takes windows of {known.window_px} px; leave out --window-px, or export the bank again with "
+                f"--window-px {plan.window_px}"
+            )
         return Searcher(
             exported,
             known.class_names,
@@ -80,7 +85,7 @@ def load_searcher(bank: Path, checkpoint: Path | None, plan: PredictSettings) ->
             sha256_of(bank),
             known.gsd_m,
             known.suppression,
-            plan.window_px or known.window_px,
+            known.window_px,
             "float32",
             str(exported),
             known.enlargement,

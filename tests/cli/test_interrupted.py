@@ -186,7 +186,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finetuning, "proposed_scores", lambda learned, lesson: [0.5 for _ in lesson.class_names])
     monkeypatch.setattr(training, "tracked", lambda *a, **k: nullcontext(Mock()))
     monkeypatch.setattr(torch.onnx, "export", lambda *a, **k: NoNetwork())
-    monkeypatch.setattr(exporting, "_prove", lambda network, path: {})
+    monkeypatch.setattr(exporting, "_prove", lambda network, noise, path: {})
 
 
 def everything(folder: Path) -> dict[str, str]:

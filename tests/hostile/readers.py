@@ -31,7 +31,7 @@ from fsod.boxes import Detections
 from fsod.config import OptimSettings, PredictSettings, load_settings
 from fsod.data.coco import load_folder, read_ids
 from fsod.data.shots import draw_shots, load_shots
-from fsod.engine.onnx_infer import INPUT, METADATA_KEY, OUTPUTS, OnnxHeader
+from fsod.engine.onnx_infer import INPUT, METADATA_KEY, OUTPUT, OnnxHeader
 from fsod.engine.stage import Stage, _resume, _save, adamw
 from fsod.errors import UserError
 from fsod.geo.area import read_area
@@ -418,19 +418,12 @@ def make_only(name: str) -> Callable[[Path], object]:
 
 def make_onnx(folder: Path) -> None:
     """A network as ``fsod export`` makes them, but for what it computes."""
-    image = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["batch", 3, "height", "width"])
-    shapes: tuple[list[str | int | None], ...] = (["batch", "n", 4], ["batch", 2, "n"])
-    outputs = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-        for name, shape in zip(OUTPUTS, shapes, strict=True)
-    ]
-    constants = [
-        helper.make_tensor("boxes_value", TensorProto.FLOAT, [1, 3, 4], [1.0, 2, 30, 40] * 3),
-        helper.make_tensor("scores_value", TensorProto.FLOAT, [1, 2, 3], [0.5] * 6),
-    ]
-    nodes = [helper.make_node("Identity", [c.name], [name]) for c, name in zip(constants, OUTPUTS, strict=True)]
-    graph = helper.make_graph(nodes, "made", [image], outputs, constants)
-    model = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 20)])
+    image = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [1, 3, 64, 64])
+    output = helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [1, 6, 84])
+    rows = np.repeat([15.0, 20, 30, 40, 0.5, 0.5], 84)  # centre, size, a score for each class
+    value = helper.make_tensor("value", TensorProto.FLOAT, [1, 6, 84], rows)
+    graph = helper.make_graph([helper.make_node("Identity", ["value"], [OUTPUT])], "made", [image], [output], [value])
+    model = helper.make_model(graph, ir_version=9, opset_imports=[helper.make_opsetid("", 18)])
     header = OnnxHeader(
         class_names=("boat", "car"),
         scores=(0.2, 0.3),

@@ -1,0 +1,1 @@
+"""That other software finds with an exported network what fsod finds."""

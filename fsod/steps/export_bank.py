@@ -1,0 +1,58 @@
+"""The step that hands a class bank on: as one network that others' software opens, as an item of a STAC catalogue."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fsod.data.coco import write_json
+from fsod.engine.export import describe, write_onnx
+from fsod.engine.model_item import ONNX, model_item
+from fsod.engine.onnx_infer import MOST_AT_ONCE, load_onnx
+from fsod.errors import UserError
+from fsod.store.checkpoint import SHIPPED
+from fsod.store.class_bank import checkpoint_of
+
+
+def export_files(
+    bank: Path, checkpoint: Path | None, out: Path | None, stac: Path | None, window_px: int, at_once: int | None
+) -> dict[str, Any]:
+    """Writes a bank and its weights as ONNX, or as an item of a STAC catalogue, or both.
+
+    Args:
+        bank: enrolled or finetuned; for an item alone also what was exported (.onnx).
+        checkpoint: the weights, where the bank says if None; refused if the bank was made for others.
+        out: the network to write, .onnx.
+        stac: the item to write; it names the other files as seen from its folder.
+        window_px: side of the windows that the network takes.
+        at_once: how many windows it takes at once, None for any number; Deepness, ultralytics and SAHI want 1.
+
+    Raises:
+        UserError: nothing to write, bank and weights do not belong together, or see ``write_onnx``.
+    """
+    if out is None and stac is None:
+        raise UserError("nothing to write: give --out bank.onnx, --stac item.json, or both")
+    if out is not None and out.suffix.lower() != ONNX:
+        raise UserError(f"{out}: give a name that ends in .onnx")
+    if window_px % 32:
+        raise UserError(f"--window-px {window_px}: the side of a window must be a multiple of 32")
+    if at_once is not None and not 0 < at_once <= MOST_AT_ONCE:
+        raise UserError(f"--batch {at_once}: give 1 to {MOST_AT_ONCE}, or dynamic")
+    told: dict[str, Any] = {}
+    if bank.suffix.lower() == ONNX:
+        if out is not None or checkpoint is not None:
+            raise UserError(f"{bank}: is exported already; give --stac alone")
+        exported = load_onnx(bank, None)
+        header, files, at_once = exported.header, [bank], exported.at_once
+    else:
+        weights = checkpoint or checkpoint_of(bank)
+        header, network = describe(bank, weights, window_px)
+        files = [file for file in dict.fromkeys((bank, weights)) if file != SHIPPED]
+        if out is not None:
+            proof = write_onnx(network, header, out, at_once)
+            files.append(out)
+            told = {"onnx": str(out), "batch": at_once or "dynamic", **proof}
+    if stac is not None:
+        write_json(stac, model_item(header, files, stac.parent, at_once))
+        told["stac"] = str(stac)
+    return {**told, **header.model_dump(mode="json", exclude={"suppression", "shown"})}
