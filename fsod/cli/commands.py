@@ -186,6 +186,14 @@ def enroll_command(
     size_m: SizeM = None,
     size_px: SizePx = None,
     learned: Annotated[bool, typer.Option(help="Also put in the classes that the checkpoint has learned.")] = False,
+    native: Annotated[
+        bool,
+        typer.Option(
+            "--native",
+            help="Have scenes searched at the pixel size of the examples, rather than at that which suits the classes; "
+            "banks that are to be merged must share one.",
+        ),
+    ] = False,
     overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
@@ -197,7 +205,7 @@ def enroll_command(
     )
     from fsod.steps.enroll import enroll
 
-    result = enroll(weights_of(config, checkpoint), files, out, learned=learned)
+    result = enroll(weights_of(config, checkpoint), files, out, learned=learned, native=native)
     report(result, json, "predict", scene[0] if scene else "SCENE.tif", "--bank", out, "--out", "found.geojson")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,6 +40,27 @@ class Marked:
             name: [support_crop(self.pixels[i], self.box_xyxy_px(i, box_id), support_px) for i, box_id in places]
             for name, places in self.places.items()
         }
+
+    def enlarged(self, factor: float) -> Marked:
+        """The same examples in images that are ``factor`` times as large."""
+        if factor == 1:
+            return self
+        images, pixels = [], []
+        for record, rgb in zip(self.folder.images, self.pixels, strict=True):
+            width_px, height_px = (max(round(factor * side), 1) for side in (record.width_px, record.height_px))
+            smooth = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+            pixels.append(np.asarray(cv2.resize(rgb, (width_px, height_px), interpolation=smooth), dtype=np.uint8))
+            by = np.tile([width_px / record.width_px, height_px / record.height_px], 2)
+            images.append(
+                replace(
+                    record,
+                    width_px=width_px,
+                    height_px=height_px,
+                    boxes_xyxy_px=record.boxes_xyxy_px * by,
+                    gsd_m=None if record.gsd_m is None else record.gsd_m / factor,
+                )
+            )
+        return replace(self, folder=replace(self.folder, images=tuple(images)), pixels=pixels)
 
     def without(self, box_ids: Collection[int]) -> Marked:
         """The same as if these examples had not been marked."""

@@ -14,7 +14,8 @@ from fsod.engine.device import Machine, choose_machine
 from fsod.engine.enroll import enrolled_bank
 from fsod.engine.infer import batch_detector
 from fsod.engine.refine import REFINING, refined_bank
-from fsod.engine.thresholds import FLOOR, folds_of, propose_scores
+from fsod.engine.thresholds import FLOOR, Detect, folds_of, propose_scores
+from fsod.engine.working_scale import best_enlargement
 from fsod.errors import UserError
 from fsod.progress import progress_bar
 from fsod.steps.examples import ExampleFiles
@@ -26,7 +27,7 @@ KNOWN_MARGIN = 0.5
 """Background is assumed this far around an example, in box sides."""
 
 
-def enroll(checkpoint: Path, files: ExampleFiles, out: Path, *, learned: bool) -> dict[str, Any]:
+def enroll(checkpoint: Path, files: ExampleFiles, out: Path, *, learned: bool = False, native: bool = False) -> dict[str, Any]:
     """Makes a class bank of rows predicted from examples; a contact sheet of them is written beside it.
 
     Args:
@@ -34,6 +35,8 @@ def enroll(checkpoint: Path, files: ExampleFiles, out: Path, *, learned: bool) -
         files: the examples.
         out: the bank.
         learned: also put in the classes that the checkpoint has learned.
+        native: scenes are to be searched at the pixel size of the examples, as those of a folder or beside learned
+            classes always are; else at that at which the examples are best told from what surrounds them.
 
     Raises:
         UserError: an example's class is among the learned ones.
@@ -43,7 +46,7 @@ def enroll(checkpoint: Path, files: ExampleFiles, out: Path, *, learned: bool) -
         crops = marked.crops(common_settings(loaded.settings).episodes.support_px)
         return enrolled_bank(loaded, crops, machine, files.origin, files.gsd_m, learned=learned, rivals=files.rivals)
 
-    return _write_bank(checkpoint, files, out, bank_of)
+    return _write_bank(checkpoint, files, out, bank_of, native=native or learned)
 
 
 def refine_files(checkpoint: Path, files: ExampleFiles, out: Path, steps: int | None = None) -> dict[str, Any]:
@@ -64,7 +67,7 @@ def refine_files(checkpoint: Path, files: ExampleFiles, out: Path, steps: int | 
             bank = enrolled_bank(loaded, crops, machine, origin, files.gsd_m, learned=False, rivals=files.rivals)
             return refined_bank(loaded, bank, marked, optim, KNOWN_MARGIN, machine, bar.advance)
 
-        return _write_bank(checkpoint, files, out, bank_of)
+        return _write_bank(checkpoint, files, out, bank_of, native=True)
 
 
 def sheet_beside(out: Path, scenes: Sequence[str | Path]) -> Path:
@@ -78,7 +81,12 @@ def sheet_beside(out: Path, scenes: Sequence[str | Path]) -> Path:
 
 
 def _write_bank(
-    checkpoint: Path, files: ExampleFiles, out: Path, bank_of: Callable[[Checkpoint, Marked, Machine], ClassBank]
+    checkpoint: Path,
+    files: ExampleFiles,
+    out: Path,
+    bank_of: Callable[[Checkpoint, Marked, Machine], ClassBank],
+    *,
+    native: bool,
 ) -> dict[str, Any]:
     """Makes the bank, proposes scores for its classes, and writes it with a contact sheet of the examples."""
     started = time.perf_counter()
@@ -86,20 +94,25 @@ def _write_bank(
     machine = choose_machine()
     loaded = load_checkpoint(checkpoint, machine.trunk_dtype)
     settings = common_settings(loaded.settings)
-    bank = bank_of(loaded, files.marked, machine)
-    proposed = propose_scores(
-        files.marked,
-        bank.reported.class_names,
-        lambda part: batch_detector(loaded, bank_of(loaded, part, machine), machine, settings.evaluate, FLOOR),
-    )
-    bank = replace(bank.with_scores(proposed), shown=files.shown)
+    class_names = tuple(name for name in files.marked.places if name not in files.rivals)
+
+    def detector_of(some: Marked) -> Detect:
+        return batch_detector(loaded, bank_of(loaded, some, machine), machine, settings.evaluate, FLOOR)
+
+    enlargement = 1.0 if native or not files.scenes else best_enlargement(files.marked, class_names, detector_of)
+    marked = files.marked.enlarged(enlargement)
+    bank = bank_of(loaded, marked, machine)
+    proposed = propose_scores(marked, bank.reported.class_names, detector_of)
+    gsd_m = None if files.gsd_m is None else files.gsd_m / enlargement
+    bank = replace(bank.with_scores(proposed), gsd_m=gsd_m, enlargement=enlargement, shown=files.shown)
     save_bank(out, bank, checkpoint)
     write_examples(sheet, files.marked.crops(settings.episodes.support_px), columns=8)
     return {
         "bank": str(out),
         "examples": {name: len(places) for name, places in files.marked.places.items()},
         "scores": {name: round(score, 4) for name, score in proposed.items()},
-        "gsd_m": files.gsd_m,
+        "gsd_m": gsd_m,
+        "enlargement": enlargement,
         "warnings": list(files.warnings),
         "contact_sheet": str(sheet),
         "seconds": time.perf_counter() - started,

@@ -88,7 +88,7 @@ def test_scenes_in_parts_and_labels_in_files_give_the_rows_of_the_whole(weights:
     assert result["examples"] == {"red": 2, "green": 3}
     parts = [write_scene(tmp_path / "west.tif", 0, 360), write_scene(tmp_path / "east.tif", 160, 640)]
     files = [write_labels(tmp_path / f"{name}.geojson", {name: places}) for name, places in OBJECTS.items()]
-    result = enroll(weights, examples_on_scenes(parts, files, [], "class"), tmp_path / "two.safetensors", learned=False)
+    result = enroll(weights, examples_on_scenes(parts, files, [], "class"), tmp_path / "two.safetensors", native=True)
     assert result["examples"] == {"red": 2, "green": 3}
     assert result["gsd_m"] == pytest.approx(GSD_M, rel=0.01)
     one, two = read_bank(tmp_path / "one.safetensors"), read_bank(tmp_path / "two.safetensors")
