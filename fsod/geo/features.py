@@ -29,7 +29,7 @@ NAMED = 3
 """How many offending features an error names."""
 
 
-def read_frame(path: VectorFile, layer: str | None) -> GeoDataFrame:
+def read_frame(path: VectorFile, layer: str | None, *, ids: bool = False) -> GeoDataFrame:
     """All features of a vector file.
 
     Tables without geometry do not count as layers: QGIS keeps styles and projects in such tables of a GeoPackage.
@@ -37,6 +37,7 @@ def read_frame(path: VectorFile, layer: str | None) -> GeoDataFrame:
     Args:
         path: GeoJSON, GeoPackage, Shapefile, FlatGeobuf or anything else that GDAL reads, or GeoParquet.
         layer: which layer, where the file has several.
+        ids: index the features by their ids in the file, not by their positions from 0.
 
     Raises:
         UserError: not a vector file; several layers and none named.
@@ -56,7 +57,7 @@ def read_frame(path: VectorFile, layer: str | None) -> GeoDataFrame:
         with warnings.catch_warnings():
             # what GDAL and GEOS warn of leaves a feature without a geometry, which is then refused by its number
             warnings.simplefilter("ignore")
-            frame = pyogrio.read_dataframe(path, layer=layer or layers[0], on_invalid="ignore")
+            frame = pyogrio.read_dataframe(path, layer=layer or layers[0], on_invalid="ignore", fid_as_index=ids)
     except UNREADABLE as error:
         raise UserError(f"{path}: cannot be read as a vector file ({one_line(error)})") from error
     if not isinstance(frame, GeoDataFrame):

@@ -133,10 +133,12 @@ class Scene:
         """
         return self.read_rectangle(window.xyxy_px)
 
-    def read_rectangle(self, xyxy_px: tuple[int, int, int, int]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """Pixels of any rectangle inside the grid (left, top, right, bottom), as ``read_window``."""
+    def read_rectangle(
+        self, xyxy_px: tuple[int, int, int, int], shape_hw: tuple[int, int] | None = None
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """Pixels of any rectangle inside the grid (left, top, right, bottom), as ``read_window``; resampled to ``shape_hw``."""
         left, top, right, bottom = xyxy_px
-        raw, valid = self._read(xyxy_px, (bottom - top, right - left))
+        raw, valid = self._read(xyxy_px, shape_hw or (bottom - top, right - left))
         return self.rule.to_rgb(raw, valid), valid
 
     @property

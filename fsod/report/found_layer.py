@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from fsod.errors import UserError, one_line
 from fsod.geo.features import UNREADABLE
 from fsod.geo.georeference import WGS84
+from fsod.geo.layer_files import geojson_crs
 from fsod.geo.vector import BOX_COLUMNS
 
 ROUNDED_PX = 0.02
@@ -101,10 +102,7 @@ def _geojson(path: Path) -> tuple[pd.DataFrame, str]:
     scene = str(content.get("run", {}).get("scene", ""))
     if not content["features"]:
         return pd.DataFrame(), scene
-    # by its standard GeoJSON is longitude and latitude, unless the file says that it is pixels, or as QGIS may what it is
-    named = content.get("crs")
-    crs = None if "coordinate_frame" in content else named["properties"]["name"] if named else WGS84
-    return GeoDataFrame.from_features(content["features"], crs=crs), scene
+    return GeoDataFrame.from_features(content["features"], crs=geojson_crs(content)), scene
 
 
 def _vector(path: Path) -> tuple[pd.DataFrame, str]:
