@@ -1,0 +1,177 @@
+"""The page in a browser, as an analyst uses it: by keys, with the mouse, and round the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from fsod.geo.verdicts import read_verdicts
+from fsod.geo.scene import open_scene
+from fsod.review.session import Session
+from tests.review.made_review import TOKEN, make_layer, served
+
+DETECTIONS = 24
+
+
+@dataclass
+class Opened:
+    page: Page
+    layer: Path
+    session: Session
+    root: str
+
+
+@pytest.fixture
+def review(browser: Browser, tmp_path: Path) -> Iterator[Opened]:
+    """The page of a review, which must ask for nothing but this server and make no mistake."""
+    layer = make_layer(tmp_path / "found.gpkg", DETECTIONS)
+    session = Session(layer, None, None)
+    with served(session) as client:
+        page = browser.new_page(viewport={"width": 1400, "height": 860})
+        page.set_default_timeout(60_000)
+        asked: list[str] = []
+        wrong: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+        open_page(page, client.root)
+        yield Opened(page, layer, session, client.root)
+        assert [url for url in asked if not url.startswith((client.root, "data:", "blob:"))] == []
+        assert wrong == []
+        page.close()
+
+
+def open_page(page: Page, root: str) -> None:
+    page.goto(f"{root}/{TOKEN}/")
+    page.wait_for_selector("body[data-ready]", state="attached")
+
+
+def settle(page: Page) -> None:
+    """Waits until the server has answered everything."""
+    page.wait_for_function("() => !Number(document.body.dataset.pending || 0)")
+
+
+def table(layer: Path) -> Any:
+    return geopandas.read_file(layer)
+
+
+def on_screen(page: Page, *places_px: tuple[float, float]) -> list[tuple[float, float]]:
+    """Places of the scene in the window, while the map shows the whole of it."""
+    box = page.locator("#map").bounding_box()
+    assert box is not None
+    zoom = min(box["width"] / 400, box["height"] / 300)
+    left, top = box["x"] + (box["width"] - 400 * zoom) / 2, box["y"] + (box["height"] - 300 * zoom) / 2
+    return [(left + x * zoom, top + y * zoom) for x, y in places_px]
+
+
+def drag(page: Page, *places: tuple[float, float]) -> None:
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    for place in places[1:]:
+        page.mouse.move(*place, steps=4)
+    page.mouse.up()
+
+
+def test_twenty_verdicts_by_keyboard_are_in_the_file_in_the_order_of_ask(review: Opened) -> None:
+    page = review.page
+    expect(page.locator(".chip")).to_have_count(DETECTIONS)
+    for i in range(20):
+        page.keyboard.press("n" if i % 5 == 4 else "y")
+    settle(page)
+    expect(page.locator("#counts")).to_have_text("16 yes, 4 no, 4 not judged")
+    frame = table(review.layer).sort_values("ask")
+    assert frame["verdict"].tolist()[:20] == (["yes"] * 4 + ["no"]) * 4
+    assert not any(frame["verdict"].tolist()[20:])
+    page.keyboard.press("u")
+    settle(page)
+    assert table(review.layer).sort_values("ask")["verdict"].tolist()[18:20] == ["yes", ""]
+    # the tab is closed and opened again: nothing is lost, and undo goes on
+    open_page(page, review.root)
+    expect(page.locator("#counts")).to_have_text("16 yes, 3 no, 5 not judged")
+    page.keyboard.press("u")
+    settle(page)
+    assert (table(review.layer)["verdict"] == "yes").sum() == 15
+
+
+def test_the_wall_shows_what_passes_the_filters(review: Opened) -> None:
+    page = review.page
+    page.keyboard.press("y")
+    page.locator("#which").select_option("open")
+    expect(page.locator(".chip")).to_have_count(DETECTIONS - 1)
+    page.get_by_label("ship").uncheck()
+    expect(page.locator(".chip .class").first).to_have_text("tank")
+    page.locator("#score").fill("0.6")
+    shown = table(review.layer)
+    wanted = ((shown["class"] == "tank") & (shown["score"] >= 0.6) & (shown["verdict"] != "yes")).sum()
+    expect(page.locator(".chip")).to_have_count(int(wanted))
+    page.wait_for_function("() => [...document.images].filter((i) => i.complete && i.naturalWidth === 240).length > 3")
+
+
+def test_a_missed_object_is_drawn_and_a_box_is_mended_with_the_mouse(review: Opened) -> None:
+    page = review.page
+    page.keyboard.press("0")
+    page.locator("#draw-class").fill("barge")
+    page.locator("#draw").click()
+    drag(page, *on_screen(page, (300, 200), (360, 250)))
+    expect(page.locator(".chip .class").first).to_have_text("barge")
+    settle(page)
+    drawn = table(review.layer).iloc[-1]
+    assert (drawn["class"], drawn["verdict"], drawn["scene"]) == ("barge", "yes", "scene.tif")
+    judged = read_verdicts(review.layer, [open_scene(review.layer.with_name("scene.tif"))])[0].yes
+    assert judged.boxes_xyxy_px[0] == pytest.approx([300, 200, 360, 250], abs=1)
+    page.keyboard.press("Escape")
+    drag(page, *on_screen(page, (360, 250), (380, 270)))
+    settle(page)
+    judged = read_verdicts(review.layer, [open_scene(review.layer.with_name("scene.tif"))])[0].yes
+    assert judged.boxes_xyxy_px[0] == pytest.approx([300, 200, 380, 270], abs=1.5)
+    page.locator("#erase").click()
+    expect(page.locator(".chip")).to_have_count(DETECTIONS)
+    settle(page)
+    assert len(table(review.layer)) == DETECTIONS
+
+
+def test_an_area_is_drawn_and_taken_back(review: Opened) -> None:
+    page = review.page
+    page.keyboard.press("0")
+    page.locator("#area").click()
+    corners = on_screen(page, (20, 100), (200, 100), (200, 250), (20, 250))
+    for corner in corners[:-1]:
+        page.mouse.click(*corner, delay=20)
+        page.wait_for_timeout(350)  # two clicks at once end the outline
+    page.mouse.dblclick(*corners[-1])
+    expect(page.get_by_role("button", name="area 1 ×")).to_be_visible()
+    settle(page)
+    areas = geopandas.read_file(review.layer.with_suffix(".areas.geojson")).to_crs(32633)
+    assert areas.area.sum() == pytest.approx(180 * 150 * 0.25, rel=0.03)
+    page.get_by_role("button", name="area 1 ×").click()
+    settle(page)
+    assert not review.layer.with_suffix(".areas.geojson").exists()
+
+
+def test_a_click_on_the_map_chooses_and_the_map_follows_the_wall(review: Opened) -> None:
+    page = review.page
+    page.keyboard.press("0")
+    (place,) = on_screen(page, (15, 15))
+    page.mouse.click(*place)
+    expect(page.locator("#selected")).to_contain_text("tank, score 0.900, box 5.0, 5.0, 25.0, 25.0 px")
+    expect(page.locator(".chip.current .score")).to_have_text("0.90")
+    page.locator(".chip").nth(3).click()
+    expect(page.locator("#selected")).to_contain_text(f"score {np.linspace(0.9, 0.3, DETECTIONS)[-4]:.3f}")
+
+
+def test_what_the_file_refuses_is_said_and_shown_as_it_is(review: Opened) -> None:
+    page = review.page
+    expect(page.locator("#learn")).to_be_disabled()
+    review.layer.rename(review.layer.with_suffix(".away"))
+    page.keyboard.press("y")
+    expect(page.locator("#message")).to_contain_text("no such layer")
+    review.layer.with_suffix(".away").rename(review.layer)
+    page.reload()
+    expect(page.locator("#counts")).to_have_text(f"0 yes, 0 no, {DETECTIONS} not judged")
