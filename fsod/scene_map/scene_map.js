@@ -6,12 +6,13 @@
  * @param target element that holds the map
  * @param sizePx columns and rows of the scene
  * @param ground what lies below: {tileUrl: (left, top, right, bottom, sidePx) => URL} in pixels of the scene, or {image: URL}
- * @param styleOf (box, selected) => {colour, dash, wide}, how a box is drawn; null hides it
+ * @param styleOf (id, selected) => {colour, dash, wide}, how a box is drawn; null hides it
+ * @param onZoom is told how many pixels of the screen show one of the scene, whenever that changes
  */
-function sceneMap(target, sizePx, ground, styleOf) {
+function sceneMap(target, sizePx, ground, styleOf, onZoom) {
   const [width, height] = sizePx;
   const extent = [0, -height, width, 0];
-  const TILE_PX = 256, NEAREST = 1 / 64, LINE_PX = 2, SMALLEST_PX = 4, MANY = 5000;
+  const TILE_PX = 256, NEAREST = 1 / 64, LINE_PX = 1.5, SMALLEST_PX = 4, MANY = 5000;
   const projection = new ol.Projection({ code: "scene", units: "pixels", extent });
   const toExtent = ([x1, y1, x2, y2]) => [x1, -y2, x2, -y1];
   const toBox = ([x1, y1, x2, y2]) => [x1, -y2, x2, -y1];
@@ -44,7 +45,7 @@ function sceneMap(target, sizePx, ground, styleOf) {
   function lines({ colour, dash, wide }, many) {
     const key = `${colour} ${dash} ${wide} ${many}`;
     if (!styles.has(key)) {
-      const thick = wide ? LINE_PX + 1 : LINE_PX;
+      const thick = wide ? 2 * LINE_PX : LINE_PX;
       const casing = many ? [] : [stroke("rgba(0, 0, 0, 0.55)", thick + 2)];
       styles.set(key, [...casing, stroke(colour, thick, dash ? [6, 5] : undefined)]);
     }
@@ -72,6 +73,8 @@ function sceneMap(target, sizePx, ground, styleOf) {
     maxResolution: 2 * Math.max(width / 200, height / 200, 1), enableRotation: false,
   });
   const map = new ol.Map({ target, layers: [ground.tileUrl ? tiles() : image(), boxes], view, controls: [] });
+
+  view.on("change:resolution", () => onZoom(1 / view.getResolution()));
 
   function makeFeature(id, box) {
     const feature = new ol.Feature({ geometry: ol.rectangle(toExtent(box)), box });
@@ -112,11 +115,10 @@ function sceneMap(target, sizePx, ground, styleOf) {
       return best;
     },
 
-    /** Brings a box into the middle, near enough to be seen. */
+    /** Brings a box into the middle: near enough to be seen, and as a whole. */
     goTo([x1, y1, x2, y2]) {
-      const [columns, rows] = map.getSize() || [1, 1];
-      const wanted = Math.max(x2 - x1, y2 - y1, 1) * 8 / Math.min(columns, rows);
-      view.setResolution(Math.max(Math.min(view.getResolution(), wanted), NEAREST));
+      const share = Math.max(x2 - x1, y2 - y1, 1) / Math.min(...(map.getSize() || [1]));
+      view.setResolution(Math.max(Math.min(Math.max(view.getResolution(), 2 * share), 8 * share), NEAREST));
       view.setCenter([(x1 + x2) / 2, -(y1 + y2) / 2]);
     },
 

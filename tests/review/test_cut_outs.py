@@ -35,7 +35,11 @@ def pixels(content: bytes) -> np.ndarray:
 def test_pieces_show_what_is_there_at_any_size(tmp_path: Path) -> None:
     scene = open_scene(large_scene(tmp_path / "s.tif"), north_up=False)
     pieces = CutOuts(scene, tmp_path / "none.jpg")
-    for side_px, extent in ((256, (3500, 3500, 4500, 4500)), (256, (3000, 3000, 5000, 5000)), (128, (0, 0, 5000, 5000))):
+    for side_px, extent in (
+        (256, (3500, 3500, 4500, 4500)),
+        (256, (3000, 3000, 5000, 5000)),
+        (128, (0, 0, 5000, 5000)),
+    ):
         seen = pixels(pieces.jpeg(extent, side_px))
         assert seen.shape == (side_px, side_px, 3)
         edge = round((4000 - extent[0]) / (extent[2] - extent[0]) * side_px)

@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from fsod.geo.verdicts import read_verdicts
+from fsod.boxes import iou
 from fsod.geo.scene import open_scene
+from fsod.geo.verdicts import read_verdicts
 from fsod.review.session import Session
-from tests.review.made_review import TOKEN, make_layer, served
+from tests.command import fsod
+from tests.labelled_scene import make_scene, save_labels
+from tests.review.made_review import SIZE_PX, TOKEN, make_layer, served
 
 DETECTIONS = 24
 
@@ -40,7 +43,10 @@ def review(browser: Browser, tmp_path: Path) -> Iterator[Opened]:
         wrong: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
         page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+        # Chromium notes every refusal, which the page tells in its own words
+        page.on(
+            "console", lambda said: wrong.append(said.text) if said.type == "error" and "400" not in said.text else None
+        )
         open_page(page, client.root)
         yield Opened(page, layer, session, client.root)
         assert [url for url in asked if not url.startswith((client.root, "data:", "blob:"))] == []
@@ -62,12 +68,14 @@ def table(layer: Path) -> Any:
     return geopandas.read_file(layer)
 
 
-def on_screen(page: Page, *places_px: tuple[float, float]) -> list[tuple[float, float]]:
+def on_screen(
+    page: Page, *places_px: tuple[float, float], size_px: tuple[int, int] = SIZE_PX
+) -> list[tuple[float, float]]:
     """Places of the scene in the window, while the map shows the whole of it."""
     box = page.locator("#map").bounding_box()
     assert box is not None
-    zoom = min(box["width"] / 400, box["height"] / 300)
-    left, top = box["x"] + (box["width"] - 400 * zoom) / 2, box["y"] + (box["height"] - 300 * zoom) / 2
+    (width, height), zoom = size_px, min(box["width"] / size_px[0], box["height"] / size_px[1])
+    left, top = box["x"] + (box["width"] - width * zoom) / 2, box["y"] + (box["height"] - height * zoom) / 2
     return [(left + x * zoom, top + y * zoom) for x, y in places_px]
 
 
@@ -105,7 +113,7 @@ def test_the_wall_shows_what_passes_the_filters(review: Opened) -> None:
     page.keyboard.press("y")
     page.locator("#which").select_option("open")
     expect(page.locator(".chip")).to_have_count(DETECTIONS - 1)
-    page.get_by_label("ship").uncheck()
+    page.get_by_role("checkbox", name="ship").uncheck()
     expect(page.locator(".chip .class").first).to_have_text("tank")
     page.locator("#score").fill("0.6")
     shown = table(review.layer)
@@ -175,3 +183,45 @@ def test_what_the_file_refuses_is_said_and_shown_as_it_is(review: Opened) -> Non
     review.layer.with_suffix(".away").rename(review.layer)
     page.reload()
     expect(page.locator("#counts")).to_have_text(f"0 yes, 0 no, {DETECTIONS} not judged")
+
+
+def test_twenty_verdicts_and_a_drawn_box_are_learned_and_change_what_is_found(browser: Browser, tmp_path: Path) -> None:
+    """The whole loop with nothing made up: enroll, predict, judge, draw, learn, and what is found then."""
+    places = np.array([[40 + 90 * (i % 6), 40 + 90 * (i // 6)] for i in range(24)], float)
+    boxes = np.concatenate([places, places + 28], axis=1)
+    scene = make_scene(tmp_path / "scene.tif", boxes, (600, 420))
+    examples = save_labels(tmp_path / "examples.geojson", scene, boxes[:3], names=["roof"] * 3)
+    bank, layer = tmp_path / "roofs.safetensors", tmp_path / "found.gpkg"
+    assert fsod("enroll", "--scene", scene, "--examples", examples, "--out", bank) == 0
+    assert fsod("predict", scene, "--bank", bank, "--score", 0.02, "--out", layer) == 0
+    before = table(layer)
+    assert len(before) >= 20
+    session = Session(layer, None, None)
+    assert session.bank == bank
+    with served(session) as client:
+        page = browser.new_page(viewport={"width": 1400, "height": 860})
+        page.set_default_timeout(60_000)
+        open_page(page, client.root)
+        shown = {one["id"]: np.array(one["box_xyxy_px"]) for one in client("layer")[1]["found"]}
+        for _ in range(20):
+            chosen = shown[int(page.locator(".chip.current").get_attribute("data-id") or 0)]
+            page.keyboard.press("y" if iou(chosen[None], boxes).max() >= 0.5 else "n")
+        page.keyboard.press("0")
+        page.keyboard.press("d")
+        drag(page, *on_screen(page, (490, 310), (518, 338), size_px=(600, 420)))
+        page.keyboard.press("Escape")
+        settle(page)
+        judged = table(layer)
+        assert (judged["verdict"] != "").sum() == 21
+        page.locator("#minutes").fill("0.1")
+        page.locator("#learn").click()
+        expect(page.locator("#stage")).to_contain_text("learning")
+        expect(page.locator("#message")).to_contain_text("detections before", timeout=300_000)
+        expect(page.locator("#name")).to_have_text("found-2.gpkg on scene.tif")
+        after = table(tmp_path / "found-2.gpkg")
+        expect(page.locator(".chip")).to_have_count(len(after))
+        page.close()
+    assert sorted(after["score"]) != sorted(before["score"])
+    assert set(after["class"]) == {"roof"}
+    assert table(layer).equals(judged)  # what was said stays where it was said
+    assert not list(tmp_path.glob("*.unfinished"))

@@ -79,7 +79,13 @@ def test_an_answered_change_is_in_the_file(ask: Client, layer: Path) -> None:
     status, answer = ask("box", {"id": 1, "box_xyxy_px": [4, 4, 30, 26]})
     assert answer["changed"]["1"]["box_xyxy_px"] == [4, 4, 30, 26]
     assert ask("area", {"ring_px": [[0, 0], [100, 0], [100, 100]]})[1]["areas"]
-    assert [ask("undo", {})[1]["undone"] for _ in range(5)] == ["drawn area", "mended box", "drawn box", "verdict no", ""]
+    assert [ask("undo", {})[1]["undone"] for _ in range(5)] == [
+        "drawn area",
+        "mended box",
+        "drawn box",
+        "verdict no",
+        "",
+    ]
     assert verdicts(layer) == [""] * 6
     assert ask("layer")[1]["found"] == shown["found"]
 
@@ -116,7 +122,15 @@ def test_pieces_are_the_scene_and_nothing_beyond_a_limit(ask: Client) -> None:
     assert np.asarray(Image.open(BytesIO(content))).mean() > 190  # the bright square of the first detection
     status, content = ask("piece/-100,-100,-36,-36/64.jpg")
     assert np.asarray(Image.open(BytesIO(content))).max() == 0
-    for path in ("0,0,64,32/64", "0,0,0,0/64", "64,64,0,0/64", "0,0,64,64/4096", "0,0,64,64/0", "a,b,c,d/64", "1,2,3/64"):
+    for path in (
+        "0,0,64,32/64",
+        "0,0,0,0/64",
+        "64,64,0,0/64",
+        "0,0,64,64/4096",
+        "0,0,64,64/0",
+        "a,b,c,d/64",
+        "1,2,3/64",
+    ):
         assert ask(f"piece/{path}.jpg")[0] == 404
     assert ask("files/..%2Fserver.py")[0] == 404
     assert ask("files/review.html")[0] == 404

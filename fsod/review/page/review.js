@@ -34,7 +34,8 @@ function change(path, body) {
   pending++;
   document.body.dataset.pending = pending;
   const sent = queue.then(() => ask(path, body)).then(apply);
-  queue = sent.catch(async (error) => { say(error.message); await load(); }).finally(() => {
+  // what could not be done must not look done
+  queue = sent.catch((error) => load().catch(() => {}).then(() => say(error.message))).finally(() => {
     pending--;
     document.body.dataset.pending = pending;
   });
@@ -92,9 +93,10 @@ function makeMap(sizePx) {
     const one = found.get(id);
     if (!one) return null;
     const colour = selected ? "#ffffff" : one.verdict === "no" ? REFUSED_COLOUR : colourOf(one.class_name);
-    return { colour, dash: one.verdict !== "yes", wide: selected };
+    return { colour, dash: one.verdict === "no", wide: selected || one.verdict === "yes" };
   };
-  scene = sceneMap(find("#map"), sizePx, { tileUrl }, styleOf);
+  const onZoom = (zoom) => { find("#zoom-value").textContent = `${(100 * zoom).toFixed(zoom < 0.1 ? 1 : 0)} %`; };
+  scene = sceneMap(find("#map"), sizePx, { tileUrl }, styleOf, onZoom);
   tools = mapTools(scene, () => current === null ? null : { id: current, box: found.get(current).box_xyxy_px }, {
     choose,
     mend: (id, box) => change("box", { id, box_xyxy_px: box }),
