@@ -118,6 +118,11 @@ class Scene:
         flags = [self._dataset.mask_flag_enums[band - 1] for band in self.rule.bands]
         return any(MaskFlags.all_valid not in own and MaskFlags.alpha not in own for own in flags)
 
+    @property
+    def has_overviews(self) -> bool:
+        """Whether the file holds smaller copies of the bands shown, so that a coarse look does not read all of it."""
+        return all(self._dataset.overviews(band) for band in self.rule.bands)
+
     def row_bytes(self, window_px: int) -> int:
         """Size of all decoded blocks that a row of windows touches: what to keep so that each is decoded once."""
         (width_px, height_px), seen = self.file_size_px, (self.grid_width_px, self.grid_height_px)

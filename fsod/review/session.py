@@ -6,7 +6,6 @@ import json
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -100,11 +99,10 @@ class Session:
                     {"name": name, "colour": "#{:02x}{:02x}{:02x}".format(*class_colour(i))}
                     for i, name in enumerate(names)
                 ],
-                "found": [asdict(one) for one in self.layer.found.values()],
+                "found": [vars(one) for one in self.layer.found.values()],
                 "areas": self.areas(),
                 "undoable": self.layer.undoable,
                 "why_not_learn": self.why_not_learn(),
-                "notes": [*scene.warnings],
             }
 
     def areas(self) -> list[list[list[float]]]:
@@ -172,13 +170,14 @@ class Session:
 
     def _take(self, done: Round, changes: int) -> None:
         """Goes over to what a round has found. What was judged while it ran is learned in the next one."""
-        old = self.layer
+        old, pictures = self.layer, self.pictures
         scene = old.scene.reopen()
         with self.lock:
             meanwhile = old.changes != changes
             self._open(done.found, None, scene)
             self.bank = done.detector
             self.news = _news(old.found.values(), self.layer.found.values())
+            pictures.close()
             together = old.rows.layer == self.layer.rows.layer  # `fsod finetune` takes one --layer for all
             self._later = [old.path] if meanwhile and together else []
             if meanwhile and not together:
