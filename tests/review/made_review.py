@@ -37,14 +37,20 @@ def grid_boxes(count: int) -> np.ndarray:
     return np.stack([x, y, x + 20, y + 20], axis=1)
 
 
-def make_layer(path: Path, count: int = 3, crs: str | None = "EPSG:32633", transform: Affine = STRAIGHT) -> Path:
+def make_layer(
+    path: Path,
+    count: int = 3,
+    crs: str | None = "EPSG:32633",
+    transform: Affine = STRAIGHT,
+    bank_sha256: str = "ba9876543210",
+) -> Path:
     """``scene.tif`` with a bright square for each of ``count`` detections, and their layer at ``path``."""
     boxes = grid_boxes(count)
     scene = make_scene(path.parent / "scene.tif", boxes, SIZE_PX, crs, transform if crs else None)
     place = Georeference(pyproj.CRS(crs), transform, (0.5, 0.5)) if crs else Georeference(None, Affine.identity(), None)
     found = Detections(boxes, np.linspace(0.9, 0.3, count).astype(np.float32), np.arange(count) % 2)
     ask = np.arange(count, 0, -1)
-    run = {"weights": "0123456789ab", "bank": "ba9876543210"}
+    run = {"weights": "0123456789ab", "bank": bank_sha256}
     write_layer(path, Layer(found, NAMES, place, scene.name, SIZE_PX, run, ask))
     return path
 

@@ -85,6 +85,7 @@ export class Wall {
       const picture = part("picture", "");
       const image = document.createElement("img");
       image.loading = "lazy";
+      image.fetchPriority = "low"; // the map comes first
       image.alt = "";
       image.src = url;
       const outline = part("outline", "");
