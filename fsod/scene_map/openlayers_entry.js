@@ -1,11 +1,13 @@
-// What the pages use of OpenLayers; the bundle is made of this file, see README.md of this folder.
+// What the pages use of OpenLayers; openlayers.js is made of this file, as __init__.py of this folder says.
 export { default as Feature } from "ol/Feature.js";
 export { default as Map } from "ol/Map.js";
 export { default as View } from "ol/View.js";
 export { getCenter } from "ol/extent.js";
 export { fromExtent as rectangle, default as Polygon } from "ol/geom/Polygon.js";
+export { default as DragPan } from "ol/interaction/DragPan.js";
 export { default as Draw, createBox } from "ol/interaction/Draw.js";
 export { default as PointerInteraction } from "ol/interaction/Pointer.js";
+export { defaults as interactions } from "ol/interaction/defaults.js";
 export { default as ImageLayer } from "ol/layer/Image.js";
 export { default as TileLayer } from "ol/layer/Tile.js";
 export { default as VectorLayer } from "ol/layer/Vector.js";

@@ -72,7 +72,16 @@ function sceneMap(target, sizePx, ground, styleOf, onZoom) {
     center: ol.getCenter(extent), resolution: 1, minResolution: NEAREST,
     maxResolution: 2 * Math.max(width / 200, height / 200, 1), enableRotation: false,
   });
-  const map = new ol.Map({ target, layers: [ground.tileUrl ? tiles() : image(), boxes], view, controls: [] });
+  const interactions = ol.interactions({
+    altShiftDragRotate: false, pinchRotate: false, doubleClickZoom: false, dragPan: false, keyboard: false, mouseWheelZoom: false,
+  });
+  const map = new ol.Map({ target, layers: [ground.tileUrl ? tiles() : image(), boxes], view, controls: [], interactions });
+  map.addInteraction(new ol.DragPan({})); // which stops where it is let go
+  map.getViewport().addEventListener("wheel", (event) => {
+    event.preventDefault();
+    const lines = event.deltaMode === 1 ? 30 : 1; // Firefox counts lines
+    view.adjustResolution(Math.exp(event.deltaY * lines * 0.002), map.getEventCoordinate(event));
+  }, { passive: false });
 
   view.on("change:resolution", () => onZoom(1 / view.getResolution()));
 
@@ -124,8 +133,9 @@ function sceneMap(target, sizePx, ground, styleOf, onZoom) {
 
     showAll() { view.fit(extent); },
 
-    zoomBy(factor) { view.setResolution(view.getResolution() / factor); },
+    zoomBy(factor) { view.adjustResolution(1 / factor); },
 
+    /** Moves the scene by so many pixels of the screen. */
     pan(dx, dy) {
       const [x, y] = view.getCenter(), r = view.getResolution();
       view.setCenter([x - dx * r, y + dy * r]);

@@ -71,7 +71,7 @@ export function mapTools(scene, chosen, told) {
     },
   }));
 
-  map.on("singleclick", (event) => {
+  map.on("click", (event) => {
     if (box.getActive() || area.getActive()) return;
     const id = scene.under(event.coordinate);
     if (id !== null) told.choose(id);
