@@ -1,12 +1,12 @@
 """Plays an analyst at the page of `fsod review`: twenty verdicts by keyboard, a drawn box, Learn, and the new detections.
 
-    .venv/bin/python -m experiments.review_loop.play --only cars_kit --fsod .venv/bin/fsod
+    .venv/bin/python -m experiments.review_loop.play --only cars_kit --pictures experiments/review_loop
 
 The detector that it begins with comes from ten marks on the support scene of a task. The analyst judges that scene, in the order
 of the wall, and says the truth: yes where a true object overlaps the box by IoU 0.5, else no. Then it draws the first object that no
 detection overlaps, if there is one, and presses Learn. F1 is measured on the task's test scenes, before and after.
 
-A record goes to OUT/review.jsonl, and pictures of the page to this folder. Needs Chromium.
+A record goes to OUT/review.jsonl. Needs Chromium.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -29,6 +29,7 @@ from playwright.sync_api import Page
 from experiments.dashboard_pictures.take import browser_page, small
 from experiments.real_tasks.analyst import TRUE_IOU
 from experiments.real_tasks.tool import (
+    Marks,
     Task,
     add_line,
     corners_of,
@@ -42,7 +43,6 @@ from experiments.records import Record, commit
 from fsod.boxes import iou
 from fsod.errors import UserError
 
-PICTURES = Path(__file__).parent
 VERDICTS = 20
 MISSED_IOU = 0.1
 """A true object that no detection overlaps more was missed."""
@@ -50,9 +50,12 @@ MISSED_IOU = 0.1
 PATIENCE_MS = 600_000
 
 
-def play(tool: ModuleType, task: Task, fsod: str, work: Path, minutes: float, marks: str, k: int, draw: int) -> Record:
+Take = Callable[[Page, str], None]
+"""Takes a picture of the page, of that name."""
+
+
+def play(tool: ModuleType, task: Task, fsod: str, made: Marks, work: Path, minutes: float, take: Take) -> Record:
     """One way round the loop on one task."""
-    made = write_marks(tool, task, marks, k, draw, work)
     bank, layer = work / "start.safetensors", work / "found.gpkg"
     area = [] if made.area is None else ["--area", made.area]
     given = ["--scene", made.scene, "--examples", made.examples, *area, "--minutes", minutes]
@@ -66,11 +69,11 @@ def play(tool: ModuleType, task: Task, fsod: str, work: Path, minutes: float, ma
         page.set_default_timeout(PATIENCE_MS)
         page.goto(address)
         page.wait_for_selector("body[data-ready]", state="attached")
-        said = judge(page, truth, task.name)
+        said = judge(page, truth, take)
         drawn = draw_missed(page, truth)
         settle(page)
-        take(page, f"{task.name}_judged")
-        learned = learn(page, minutes, task.name)
+        take(page, "judged")
+        learned = learn(page, minutes, take)
     after = measure(tool, task, fsod, layer.with_name("found-2.detector.safetensors"), work)
     return {**said, "drawn": drawn, **learned, "before": before, "after": after}
 
@@ -98,11 +101,11 @@ def review(fsod: str, layer: Path, scene: Path) -> Iterator[str]:
             server.terminate()
 
 
-def judge(page: Page, truth_xyxy_px: NDArray[np.float64], name: str) -> Record:
+def judge(page: Page, truth_xyxy_px: NDArray[np.float64], take: Take) -> Record:
     """Twenty verdicts; each takes from the key to the server's answer, which comes when it is in the file."""
     found = boxes(page)
     took, yes = [], 0
-    take(page, f"{name}_wall")
+    take(page, "wall")
     for _ in range(min(VERDICTS, len(found))):
         box = found[int(page.locator(".chip.current").get_attribute("data-id") or 0)]
         is_one = iou(box[None], truth_xyxy_px).max(initial=0) >= TRUE_IOU
@@ -159,19 +162,19 @@ def look_at(page: Page, box_xyxy_px: NDArray[np.float64]) -> tuple[float, float,
     return x - middle[0] * near, y - middle[1] * near, near
 
 
-def learn(page: Page, minutes: float, name: str) -> Record:
+def learn(page: Page, minutes: float, take: Take) -> Record:
     """Presses Learn and waits for the new detections."""
     page.locator("#minutes").fill(f"{minutes:g}")
     start = time.perf_counter()
     page.locator("#learn").click()
     page.wait_for_function("() => Number(document.querySelector('#bar').value) > 0.3")
-    take(page, f"{name}_learning")
+    take(page, "learning")
     page.wait_for_function("() => document.querySelector('#message').textContent")
     news = page.locator("#message").text_content() or ""
     if "detections before" not in news:
         raise RuntimeError(news)
     page.wait_for_timeout(1500)
-    take(page, f"{name}_learned")
+    take(page, "learned")
     return {"learn_s": round(time.perf_counter() - start, 1), "news": news}
 
 
@@ -180,16 +183,22 @@ def settle(page: Page) -> None:
     page.wait_for_function("() => !Number(document.body.dataset.pending || 0)")
 
 
-def take(page: Page, name: str) -> None:
-    """Writes a picture of the page."""
-    page.wait_for_timeout(700)
-    (PICTURES / f"{name}.webp").write_bytes(small(page.screenshot()))
+def taking(folder: Path | None, task: Task) -> Take:
+    """Writes pictures into a folder; into none if that is None."""
+
+    def take(page: Page, name: str) -> None:
+        if folder is not None:
+            page.wait_for_timeout(700)
+            (folder / f"{task.name}_{name}.webp").write_bytes(small(page.screenshot()))
+
+    return take
 
 
 def main(arguments: list[str]) -> None:
     parser = options_of(__doc__)
     parser.add_argument("--fsod", default=".venv/bin/fsod")
     parser.add_argument("--minutes", type=float, default=2.0, help="of each training")
+    parser.add_argument("--pictures", type=Path, help="folder for pictures of the page")
     options = parser.parse_args(arguments)
     if shutil.which("chromium") is None:
         raise UserError("chromium is not on the PATH (Debian: apt-get install chromium)")
@@ -199,7 +208,8 @@ def main(arguments: list[str]) -> None:
             for marks in options.marks:
                 for draw in options.draws:
                     work = options.out / "review" / task.name / f"{marks}-k{k}-{draw}"
-                    record = play(tool, task, options.fsod, work, options.minutes, marks, k, draw)
+                    made, take = write_marks(tool, task, marks, k, draw, work), taking(options.pictures, task)
+                    record = play(tool, task, options.fsod, made, work, options.minutes, take)
                     key = {"task": task.name, "marks": marks, "k": k, "draw": draw, "minutes": options.minutes}
                     add_line(options.out / "review.jsonl", {**key, **record, "commit": commit()})
                     print(key, record, flush=True)

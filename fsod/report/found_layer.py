@@ -17,7 +17,7 @@ from fsod.errors import UserError, one_line
 from fsod.geo.features import UNREADABLE
 from fsod.geo.georeference import WGS84
 from fsod.geo.layer_files import geojson_crs
-from fsod.geo.vector import BOX_COLUMNS
+from fsod.geo.vector import BOX_COLUMNS, VERDICT
 
 ROUNDED_PX = 0.02
 """Boxes in attributes are rounded to hundredths of a pixel."""
@@ -55,6 +55,7 @@ def read_found(path: Path) -> FoundLayer:
         raise UserError(f"{path}: not a layer of detections; known: {', '.join(_READERS)}")
     try:
         table, scene = reader(path)
+        table = _without_drawn(table)
         if not len(table):
             return FoundLayer(scene, np.zeros(0, np.str_), np.zeros(0), np.zeros((0, 4)), None)
         numbers = table[["score", *BOX_COLUMNS]].to_numpy(np.float64)
@@ -69,6 +70,13 @@ def read_found(path: Path) -> FoundLayer:
             f"{path}: feature {int(np.flatnonzero(~np.isfinite(numbers).all(axis=1))[0]) + 1} has no finite box"
         )
     return FoundLayer(scene, names, numbers[:, 0], numbers[:, 1:], lonlat)
+
+
+def _without_drawn(table: pd.DataFrame) -> pd.DataFrame:
+    """The detections alone: an object that somebody has drawn in has the verdict yes, and no score."""
+    if VERDICT not in table:
+        return table
+    return table[~((table[VERDICT] == "yes") & table["score"].isna())]
 
 
 def _lonlat(table: pd.DataFrame) -> NDArray[np.float64] | None:

@@ -115,6 +115,7 @@ class Learning:
     started_s: float = 0.0
     minutes: float = 0.0
     _process: subprocess.Popen[str] | None = None
+    _thread: threading.Thread | None = None
     _stopping: bool = False
 
     def start(self, this: Round, then: Callable[[Round], None]) -> None:
@@ -124,7 +125,8 @@ class Learning:
         self.lines.clear()
         self.started_s = time.monotonic()
         self._begin(next(iter(commands)))
-        threading.Thread(target=self._run, args=(this, commands, then), daemon=True).start()
+        self._thread = threading.Thread(target=self._run, args=(this, commands, then), daemon=True)
+        self._thread.start()
 
     def stop(self) -> None:
         """Ends a round that is running; what it has written so far is removed."""
@@ -133,6 +135,8 @@ class Learning:
             process = self._process
             if process is not None:
                 _end(process)
+            if self._thread is not None:
+                self._thread.join(_PATIENCE_S)
 
     def _run(self, this: Round, commands: dict[str, list[str]], then: Callable[[Round], None]) -> None:
         try:

@@ -20,6 +20,7 @@ from fsod.geo.layer_files import NAME
 from fsod.geo.marked_areas import read_marked_areas
 from fsod.geo.scene import Scene, open_scene
 from fsod.geo.verdicts import read_verdicts
+from fsod.report.found_layer import read_found
 from fsod.review.geopackage_rows import SQL_FUNCTIONS
 from fsod.review.judged_layer import JudgedLayer
 from tests.labelled_scene import ROTATED
@@ -101,6 +102,7 @@ def test_a_drawn_object_is_an_example_on_a_rotated_scene(tmp_path: Path, suffix:
     judged = read_verdicts(path, [open_scene(path.parent / "scene.tif", north_up=False)])[0]
     assert judged.yes.class_names == ("hangar",)
     assert judged.yes.boxes_xyxy_px[0] == pytest.approx(box, abs=0.02)
+    assert len(read_found(path).scores) == 2  # it is no detection, so a report does not show it as one
 
 
 def test_other_layers_of_a_container_and_edits_of_others_stay(tmp_path: Path) -> None:

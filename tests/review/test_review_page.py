@@ -9,15 +9,21 @@ from typing import Any
 
 import geopandas
 import numpy as np
+import pyproj
 import pytest
+import rasterio
 from playwright.sync_api import Browser, Page, expect
 
-from fsod.boxes import iou
-from fsod.geo.scene import open_scene
+from fsod.boxes import Detections, iou
+from fsod.geo.georeference import Georeference
+from fsod.geo.layer_files import write_layer
+from fsod.geo.scene import Scene, open_scene
+from fsod.geo.vector import Layer
 from fsod.geo.verdicts import read_verdicts
+from fsod.report.scene_report import write_overview
 from fsod.review.session import Session
 from tests.command import fsod
-from tests.labelled_scene import make_scene, save_labels
+from tests.labelled_scene import STRAIGHT, make_scene, save_labels
 from tests.review.made_review import SIZE_PX, TOKEN, make_layer, served
 
 DETECTIONS = 24
@@ -183,6 +189,42 @@ def test_what_the_file_refuses_is_said_and_shown_as_it_is(review: Opened) -> Non
     review.layer.with_suffix(".away").rename(review.layer)
     page.reload()
     expect(page.locator("#counts")).to_have_text(f"0 yes, 0 no, {DETECTIONS} not judged")
+
+
+def test_a_scene_of_30000_px_opens_without_being_read(
+    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No overviews of its own: what is coarse comes from the picture beside the layer."""
+    side = 30_000
+    shape = {"width": side, "height": side, "count": 3, "dtype": "uint8", "tiled": True, "sparse_ok": True}
+    rasterio.open(tmp_path / "scene.tif", "w", driver="GTiff", crs="EPSG:32633", transform=STRAIGHT, **shape).close()
+    layer = tmp_path / "found.gpkg"
+    corners = np.random.default_rng(0).uniform(0, side - 100, (500, 2))
+    found = Detections(np.concatenate([corners, corners + 40], axis=1), np.full(500, 0.5), np.zeros(500, np.int64))
+    place = Georeference(pyproj.CRS("EPSG:32633"), STRAIGHT, (0.5, 0.5))
+    write_layer(layer, Layer(found, ["ship"], place, "scene.tif", (side, side), {}, np.arange(1, 501)))
+    write_overview(layer, np.full((2048, 2048, 3), (0, 90, 0), np.uint8), (side, side), ["ship"])
+    read_px: list[int] = []
+    read = Scene._read
+
+    def noted(self: Scene, xyxy_px: tuple[int, int, int, int], shape: tuple[int, int]) -> Any:
+        left, top, right, bottom = xyxy_px
+        read_px.append((right - left) * (bottom - top))
+        return read(self, xyxy_px, shape)
+
+    monkeypatch.setattr(Scene, "_read", noted)
+    with served(Session(layer, None, None)) as client:
+        page = browser.new_page(viewport={"width": 1400, "height": 860})
+        page.set_default_timeout(60_000)
+        open_page(page, client.root)
+        page.keyboard.press("0")
+        page.wait_for_timeout(500)
+        place_px = page.locator("#map canvas").evaluate(
+            "map => [...map.getContext('2d').getImageData(map.width / 2 + 3, map.height / 2 + 3, 1, 1).data]"
+        )
+        assert place_px[:3] == pytest.approx([0, 90, 0], abs=3)
+        page.close()
+    assert sum(read_px) < 0.02 * side**2
 
 
 def test_twenty_verdicts_and_a_drawn_box_are_learned_and_change_what_is_found(browser: Browser, tmp_path: Path) -> None:

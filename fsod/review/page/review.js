@@ -133,7 +133,6 @@ function filter() {
   const passing = [...found.values()].filter(passes);
   shown = passing.map((one) => one.id);
   wall.show(passing);
-  find("#shown").textContent = `${shown.length} of ${found.size} shown`;
   if (current !== null && shown.includes(current)) wall.choose(current);
 }
 
@@ -141,6 +140,7 @@ function count() {
   const said = [...found.values()].map((one) => one.verdict);
   const of = (verdict) => said.filter((one) => one === verdict).length;
   find("#counts").textContent = `${of("yes")} yes, ${of("no")} no, ${of("")} not judged`;
+  find("#shown").textContent = `${shown.length} of ${found.size} shown`;
 }
 
 function showUndo(what) {
@@ -240,7 +240,7 @@ for (const [id, act] of Object.entries({
   find(`#${id}`).addEventListener("click", (event) => { act(); event.currentTarget.blur(); });
 }
 for (const id of ["#classes", "#score", "#which"]) {
-  find(id).addEventListener("input", () => { filter(); if (!shown.includes(current)) choose(nextOpen(-1) ?? shown[0] ?? null); });
+  find(id).addEventListener("input", () => { filter(); count(); if (!shown.includes(current)) choose(nextOpen(-1) ?? shown[0] ?? null); });
 }
 window.addEventListener("beforeunload", (event) => { if (pending) event.preventDefault(); });
 
