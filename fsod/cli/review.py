@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from fsod.cli.options import Bands, Nodata, bands_in
-from fsod.progress import console, say
+from fsod.progress import say, warn
 
 
 def review_command(
@@ -42,10 +42,7 @@ def review_command(
     from fsod.review.session import Session
 
     session = Session(layer, scene, bank, name, bands_in(bands), nodata)
-    for warning in session.layer.scene.warnings:
-        console.print(f"warning: {warning}")
-    if why := session.why_not_learn():
-        console.print(f"warning: {why}")
+    warn(session.warnings())
 
     def ready(address: str) -> None:
         say(f"review: {address}   (Ctrl-C ends it)")

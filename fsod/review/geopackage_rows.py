@@ -49,8 +49,7 @@ class GeoPackageRows:
             if layer is None:
                 layer = NAME if NAME in names else names[0] if len(names) == 1 else None
             if layer is None or layer not in names:
-                wanted = "has several layers; name one of" if layer is None else f"no layer {layer!r}; it has"
-                raise UserError(f"{path}: {wanted} {', '.join(names) or 'none'} (--layer)")
+                raise UserError(f"{path}: {_which(names, layer)}")
             self.layer: str = layer
             query = "SELECT column_name, geometry_type_name, srs_id FROM gpkg_geometry_columns WHERE table_name = ?"
             self._geometry, kind, self._srs_id = file.execute(query, (layer,)).fetchone()
@@ -155,6 +154,15 @@ class GeoPackageRows:
             locked = "another program keeps it locked; save and end the editing there, then try again"
             reason = locked if "locked" in str(error) else f"cannot be changed as a GeoPackage ({error})"
             raise UserError(f"{self.path}: {reason}") from error
+
+
+def _which(names: list[str], wanted: str | None) -> str:
+    """Why none of a file's layers is the one that is wanted, and what to do."""
+    if not names:
+        return "has no layer with geometry, so it is none that `fsod predict` wrote"
+    if wanted is None:
+        return f"has several layers; name one of {', '.join(names)} (--layer)"
+    return f"no layer {wanted!r}; it has {', '.join(names)} (--layer)"
 
 
 def _geometry(blob: bytes | None) -> BaseGeometry | None:

@@ -119,9 +119,15 @@ class JudgedLayer:
                 )
         self.areas.read()
         self._placing = placing(self.path, frame.geometry, self.scene)
-        found = _found(frame, self._placing.boxes_px(frame.geometry))
+        boxes = self._placing.boxes_px(frame.geometry)
+        if len(frame) and not _have_area(boxes).any():
+            raise UserError(
+                f"{self.path}: none of its features is a polygon, so nothing can be shown; let `fsod predict` write it anew"
+            )
+        boxes[self._are_of_another_picture(frame)] = np.nan
+        found = _found(frame, boxes)
         on_scene = [one for one in found if self._is_on_scene(one)]
-        if found and not on_scene:
+        if len(frame) and not on_scene:
             raise UserError(
                 f"{self.path}: nothing in it lies on {self.scene.name}; name the scene that it is of (--scene)"
             )
@@ -225,6 +231,13 @@ class JudgedLayer:
             raise UserError("this box is smaller than a pixel of the scene; draw it around the whole object")
         return np.asarray(box, np.float64)
 
+    def _are_of_another_picture(self, frame: GeoDataFrame) -> NDArray[np.bool_]:
+        """Which features say that they are of another scene; without a CRS only the name tells, as in ``read_verdicts``."""
+        if self.scene.georeference.crs is not None or "scene" not in frame:
+            return np.zeros(len(frame), np.bool_)
+        names = np.array(_texts(frame, "scene"), dtype=object)
+        return np.asarray((names != "") & (names != short_name(self.scene.name)), np.bool_)
+
     def _is_on_scene(self, one: Found) -> bool:
         x1, y1, x2, y2 = one.box_xyxy_px
         return x1 < self.scene.width_px and y1 < self.scene.height_px and x2 > 0 and y2 > 0
@@ -251,8 +264,14 @@ def _found(frame: GeoDataFrame, boxes: NDArray[np.float64]) -> list[Found]:
             box_xyxy_px=_sides(box),
         )
         for feature, name, score, said, rank, box in zip(frame.index, *columns, boxes, strict=True)
-        if name and np.isfinite(box).all()
+        if name and _have_area(box)
     ]
+
+
+def _have_area(boxes_xyxy_px: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which boxes (..., 4) are somewhere, and no points or lines."""
+    x1, y1, x2, y2 = np.moveaxis(boxes_xyxy_px, -1, 0)
+    return np.asarray((x2 > x1) & (y2 > y1), np.bool_)
 
 
 def _texts(frame: GeoDataFrame, column: str) -> list[str]:

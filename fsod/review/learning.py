@@ -77,10 +77,12 @@ def start_from(bank: Path) -> list[str]:
     header = read_any_header(bank, "a class bank")
     if (header.get("learned_from") or {}).get("marks"):
         return ["--from", str(bank)]
-    weights = header.get("checkpoint")
-    if weights == "shipped":
+    if (weights := header.get("checkpoint")) == "shipped":
         return []
-    return ["--checkpoint", str(bank.parent / weights if weights else bank)]
+    checkpoint = bank.parent / weights if weights else bank
+    if not checkpoint.is_file():
+        raise UserError(f"{bank}: its weights, {checkpoint}, are not there; put them back, or name another bank (--bank)")
+    return ["--checkpoint", str(checkpoint)]
 
 
 def next_files(layer: Path) -> tuple[Path, Path]:
@@ -162,7 +164,8 @@ class Learning:
 
     def _say(self, arguments: list[str]) -> None:
         """Runs one command to its end and takes down what it says; UserError with its last line where it fails."""
-        command = [sys.executable, "-m", "fsod", *arguments]
+        # -P: what lies in the working folder, beside somebody's scenes, is not code of fsod
+        command = [sys.executable, "-P", "-m", "fsod", *arguments]
         # a session of its own: Ctrl-C at the terminal is for the server, which then ends it
         self._process = subprocess.Popen(
             command,

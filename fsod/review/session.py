@@ -68,7 +68,8 @@ class Session:
             UserError: no such layer, a format whose features cannot be changed, no scene, a bank that is none.
         """
         run = run_of(open_rows(path, layer).read())
-        self.bank = bank or find_bank(path, run.get("bank", ""))
+        self._found_with = run.get("bank", "")
+        self.bank = bank or find_bank(path, self._found_with)
         header = read_any_header(self.bank, "a class bank") if self.bank is not None and _is_bank(self.bank) else {}
         name = scene or find_scene(path, run.get("scene", ""), header)
         self._seeing = [*(["--bands", ",".join(map(str, bands))] if bands else [])]
@@ -108,6 +109,16 @@ class Session:
     def areas(self) -> list[list[list[float]]]:
         """Outlines of the areas as lists of x and y in the scene's pixels."""
         return [ring.round(2).tolist() for ring in self.layer.areas.rings_px]
+
+    def warnings(self) -> list[str]:
+        """What the user should know before the first verdict."""
+        said = [*self.layer.scene.warnings, self.why_not_learn()]
+        if self.bank is not None and not _is_of(self.bank, self._found_with):
+            said.append(
+                f"{self.layer.path} was not found with {self.bank} but with a bank {self._found_with}; learning goes on from "
+                "the former, so name the latter (--bank) if that is not meant"
+            )
+        return [one for one in said if one]
 
     def why_not_learn(self) -> str:
         """Why nothing can be learned from this layer, and what to do; empty where it can."""
@@ -194,7 +205,7 @@ def find_scene(layer: Path, name: str, header: dict[str, Any]) -> str:
         UserError: the layer does not name it, or it is in none of these places.
     """
     if not name:
-        raise UserError(f"{layer}: does not say which scene it is of; name the raster with --scene")
+        raise UserError(f"{layer}: no feature in it says which scene it is of; name the raster with --scene")
     marked = [Path(one["scene"]) for one in (header.get("learned_from") or {}).get("marks", [])]
     name = Path(name).name
     places = [layer.parent / name, Path(name), *(path for path in marked if path.name == name)]
@@ -212,6 +223,11 @@ def find_bank(layer: Path, sha256: str) -> Path | None:
         return None
     files = [path for folder in (layer.parent, Path()) for path in sorted(folder.glob("*.safetensors"))]
     return next((path for path in files if sha256_of(path).startswith(sha256)), None)
+
+
+def _is_of(bank: Path, sha256: str) -> bool:
+    """Whether a bank may be the one that a layer names by the beginning of its hash."""
+    return len(sha256) < _LEAST_HASH or sha256_of(bank).startswith(sha256)
 
 
 def _is_bank(path: Path) -> bool:

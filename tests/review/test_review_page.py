@@ -99,7 +99,7 @@ def test_twenty_verdicts_by_keyboard_are_in_the_file_in_the_order_of_ask(review:
     for i in range(20):
         page.keyboard.press("n" if i % 5 == 4 else "y")
     settle(page)
-    expect(page.locator("#counts")).to_have_text("16 yes, 4 no, 4 not judged")
+    expect(page.locator("#counts")).to_have_text("16 yes, 4 no, 4 to judge")
     frame = table(review.layer).sort_values("ask")
     assert frame["verdict"].tolist()[:20] == (["yes"] * 4 + ["no"]) * 4
     assert not any(frame["verdict"].tolist()[20:])
@@ -108,7 +108,7 @@ def test_twenty_verdicts_by_keyboard_are_in_the_file_in_the_order_of_ask(review:
     assert table(review.layer).sort_values("ask")["verdict"].tolist()[18:20] == ["yes", ""]
     # the tab is closed and opened again: nothing is lost, and undo goes on
     open_page(page, review.root)
-    expect(page.locator("#counts")).to_have_text("16 yes, 3 no, 5 not judged")
+    expect(page.locator("#counts")).to_have_text("16 yes, 3 no, 5 to judge")
     page.keyboard.press("u")
     settle(page)
     assert (table(review.layer)["verdict"] == "yes").sum() == 15
@@ -188,7 +188,7 @@ def test_what_the_file_refuses_is_said_and_shown_as_it_is(review: Opened) -> Non
     expect(page.locator("#message")).to_contain_text("no such layer")
     review.layer.with_suffix(".away").rename(review.layer)
     page.reload()
-    expect(page.locator("#counts")).to_have_text(f"0 yes, 0 no, {DETECTIONS} not judged")
+    expect(page.locator("#counts")).to_have_text(f"0 yes, 0 no, {DETECTIONS} to judge")
 
 
 def test_a_scene_of_30000_px_opens_without_being_read(

@@ -34,7 +34,7 @@ export function learningPanel(ask, say, onNew) {
       if (!was) return;
       if (now.state === "done") {
         await onNew();
-        say(`${now.name}: ${now.news}`);
+        say(`${now.name}: ${now.news}`, true);
       } else if (now.state === "failed") say(`nothing was learned: ${now.error}`);
       else if (now.state === "stopped") say("stopped; nothing was learned");
     } catch (error) {

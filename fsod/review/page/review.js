@@ -70,7 +70,8 @@ async function load() {
   found = new Map(layer.found.map((one) => [one.id, one]));
   colours = new Map(layer.classes.map((one) => [one.name, one.colour]));
   document.title = `${layer.name}: fsod review`;
-  find("#name").textContent = `${layer.name} on ${layer.scene}`;
+  find("#name").textContent = layer.name;
+  find("#scene").textContent = `on ${layer.scene}`;
   showClasses(layer.classes);
   if (scene === null) makeMap(layer.size_px);
   scene.setBoxes([...found.values()].reverse().map((one) => [one.id, one.box_xyxy_px]));
@@ -139,7 +140,9 @@ function filter() {
 function count() {
   const said = [...found.values()].map((one) => one.verdict);
   const of = (verdict) => said.filter((one) => one === verdict).length;
-  find("#counts").textContent = `${of("yes")} yes, ${of("no")} no, ${of("")} not judged`;
+  find("#counts").textContent = `${of("yes")} yes, ${of("no")} no, ${of("")} to judge`;
+  for (const verdict of ["yes", "no"]) find(`#judged .${verdict}`).style.flexGrow = of(verdict);
+  find("#judged").style.setProperty("--open", of("") || Number(!found.size));
   find("#shown").textContent = `${shown.length} of ${found.size} shown`;
 }
 
@@ -151,16 +154,19 @@ function showUndo(what) {
 function showAreas(rings) {
   tools.setAreas(rings);
   find("#areas").replaceChildren(...rings.map((ring, i) => {
-    const go = document.createElement("button");
-    Object.assign(go, { type: "button", className: "area", textContent: `area ${i + 1} ×`, title: "Remove this area" });
-    go.addEventListener("mouseenter", () => tools.goToArea(ring));
-    go.addEventListener("click", () => change("erase", { area: i }));
-    return go;
+    const pair = part("area", ""), go = document.createElement("button"), remove = document.createElement("button");
+    Object.assign(go, { type: "button", textContent: `area ${i + 1}`, title: "Go to this area" });
+    Object.assign(remove, { type: "button", textContent: "×", title: "Remove this area", ariaLabel: `remove area ${i + 1}` });
+    go.addEventListener("click", () => tools.goToArea(ring));
+    remove.addEventListener("click", () => change("erase", { area: i }));
+    pair.append(go, remove);
+    return pair;
   }));
 }
 
-function say(text) {
+function say(text, good = false) {
   find("#message").textContent = text;
+  find("#message").classList.toggle("good", good);
   find("#message").hidden = !text;
 }
 
@@ -242,6 +248,9 @@ for (const [id, act] of Object.entries({
 for (const id of ["#classes", "#score", "#which"]) {
   find(id).addEventListener("input", () => { filter(); count(); if (!shown.includes(current)) choose(nextOpen(-1) ?? shown[0] ?? null); });
 }
+find("#light").addEventListener("input", (event) => {
+  document.documentElement.style.setProperty("--light", event.target.value);
+});
 window.addEventListener("beforeunload", (event) => { if (pending) event.preventDefault(); });
 
 const learning = learningPanel(ask, say, async () => { current = null; await load(); });
