@@ -1,12 +1,13 @@
 """Plays an analyst at the page of `fsod review`: twenty verdicts by keyboard, a drawn box, Learn, and the new detections.
 
-    .venv/bin/python -m experiments.review_loop.play --only cars_kit --pictures experiments/review_loop
+    .venv/bin/python -m experiments.review_loop.play --only cars_kit
 
-The detector that it begins with comes from ten marks on the support scene of a task. The analyst judges that scene, in the order
-of the wall, and says the truth: yes where a true object overlaps the box by IoU 0.5, else no. Then it draws the first object that no
-detection overlaps, if there is one, and presses Learn. F1 is measured on the task's test scenes, before and after.
+The detector that it begins with comes from ten marks on the support scene of a task; one that OUT has is not made again. The
+analyst judges that scene, in the order of the wall, and says the truth: yes where a true object overlaps the box by IoU 0.5, else no.
+Then it draws the first object that no detection overlaps, if there is one, and presses Learn. F1 is measured on the task's test
+scenes, before and after.
 
-A record goes to OUT/review.jsonl. Needs Chromium.
+The record goes to results.json and the pictures to loop.webp, beside this file. Needs Chromium.
 """
 
 from __future__ import annotations
@@ -16,22 +17,23 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from playwright.sync_api import Page
 
-from experiments.dashboard_pictures.take import browser_page, small
+from experiments.dashboard_pictures.take import browser_page
 from experiments.real_tasks.analyst import TRUE_IOU
 from experiments.real_tasks.tool import (
     Marks,
     Task,
-    add_line,
     corners_of,
     load_tool,
     open_tasks,
@@ -40,6 +42,7 @@ from experiments.real_tasks.tool import (
     write_marks,
 )
 from experiments.records import Record, commit
+from experiments.review_loop.record import PICTURES, keep
 from fsod.boxes import iou
 from fsod.errors import UserError
 
@@ -48,18 +51,21 @@ MISSED_IOU = 0.1
 """A true object that no detection overlaps more was missed."""
 
 PATIENCE_MS = 600_000
+STRIP_PX = 1000, 625
+"""Of a picture in the strip, two of which stand side by side."""
+
+MOST_BYTES = 300_000
 
 
-Take = Callable[[Page, str], None]
-"""Takes a picture of the page, of that name."""
-
-
-def play(tool: ModuleType, task: Task, fsod: str, made: Marks, work: Path, minutes: float, take: Take) -> Record:
+def play(
+    tool: ModuleType, task: Task, fsod: str, made: Marks, work: Path, minutes: float, taken: list[Image.Image]
+) -> Record:
     """One way round the loop on one task."""
     bank, layer = work / "start.safetensors", work / "found.gpkg"
     area = [] if made.area is None else ["--area", made.area]
-    given = ["--scene", made.scene, "--examples", made.examples, *area, "--minutes", minutes]
-    tool.run(fsod, "finetune", *given, "--out", bank, "--restart", "--overwrite")
+    if not bank.exists():
+        given = ["--scene", made.scene, "--examples", made.examples, *area, "--minutes", minutes]
+        tool.run(fsod, "finetune", *given, "--out", bank)
     for path in work.glob("found*"):
         path.unlink()
     tool.run(fsod, "predict", made.scene, "--bank", bank, "--out", layer)
@@ -69,11 +75,11 @@ def play(tool: ModuleType, task: Task, fsod: str, made: Marks, work: Path, minut
         page.set_default_timeout(PATIENCE_MS)
         page.goto(address)
         page.wait_for_selector("body[data-ready]", state="attached")
-        said = judge(page, truth, take)
+        said = judge(page, truth)
+        taken.append(picture_of(page))
         drawn = draw_missed(page, truth)
-        settle(page)
-        take(page, "judged")
-        learned = learn(page, minutes, take)
+        taken.append(picture_of(page))
+        learned = learn(page, minutes, taken)
     after = measure(tool, task, fsod, layer.with_name("found-2.detector.safetensors"), work)
     return {**said, "drawn": drawn, **learned, "before": before, "after": after}
 
@@ -101,11 +107,10 @@ def review(fsod: str, layer: Path, scene: Path) -> Iterator[str]:
             server.terminate()
 
 
-def judge(page: Page, truth_xyxy_px: NDArray[np.float64], take: Take) -> Record:
+def judge(page: Page, truth_xyxy_px: NDArray[np.float64]) -> Record:
     """Twenty verdicts; each takes from the key to the server's answer, which comes when it is in the file."""
     found = boxes(page)
     took, yes = [], 0
-    take(page, "wall")
     for _ in range(min(VERDICTS, len(found))):
         box = found[int(page.locator(".chip.current").get_attribute("data-id") or 0)]
         is_one = iou(box[None], truth_xyxy_px).max(initial=0) >= TRUE_IOU
@@ -162,20 +167,20 @@ def look_at(page: Page, box_xyxy_px: NDArray[np.float64]) -> tuple[float, float,
     return x - middle[0] * near, y - middle[1] * near, near
 
 
-def learn(page: Page, minutes: float, take: Take) -> Record:
+def learn(page: Page, minutes: float, taken: list[Image.Image]) -> Record:
     """Presses Learn and waits for the new detections."""
     page.locator("#minutes").fill(f"{minutes:g}")
     start = time.perf_counter()
     page.locator("#learn").click()
     page.wait_for_function("() => Number(document.querySelector('#bar').value) > 0.3")
-    take(page, "learning")
+    taken.append(picture_of(page))
     page.wait_for_function("() => document.querySelector('#message').textContent")
     news = page.locator("#message").text_content() or ""
     if "detections before" not in news:
         raise RuntimeError(news)
-    page.wait_for_timeout(1500)
-    take(page, "learned")
-    return {"learn_s": round(time.perf_counter() - start, 1), "news": news}
+    took = time.perf_counter() - start
+    taken.append(picture_of(page))
+    return {"learn_s": round(took, 1), "news": news}
 
 
 def settle(page: Page) -> None:
@@ -183,22 +188,31 @@ def settle(page: Page) -> None:
     page.wait_for_function("() => !Number(document.body.dataset.pending || 0)")
 
 
-def taking(folder: Path | None, task: Task) -> Take:
-    """Writes pictures into a folder; into none if that is None."""
+def picture_of(page: Page) -> Image.Image:
+    """The page as it is, once everything on it has been drawn."""
+    page.wait_for_timeout(1500)
+    return Image.open(BytesIO(page.screenshot())).convert("RGB").resize(STRIP_PX, Image.Resampling.LANCZOS)
 
-    def take(page: Page, name: str) -> None:
-        if folder is not None:
-            page.wait_for_timeout(700)
-            (folder / f"{task.name}_{name}.webp").write_bytes(small(page.screenshot()))
 
-    return take
+def strip(pictures: list[Image.Image]) -> bytes:
+    """Pictures in rows of two, as a WebP that is small enough for a repository."""
+    width, height = STRIP_PX
+    gap = 12
+    sheet = Image.new("RGB", (2 * width + gap, (len(pictures) + 1) // 2 * (height + gap) - gap), "white")
+    for i, picture in enumerate(pictures):
+        sheet.paste(picture, (i % 2 * (width + gap), i // 2 * (height + gap)))
+    for quality in range(85, 20, -5):
+        buffer = BytesIO()
+        sheet.save(buffer, "WEBP", quality=quality, method=6)
+        if buffer.tell() < MOST_BYTES:
+            return buffer.getvalue()
+    raise RuntimeError(f"the pictures do not fit into {MOST_BYTES} bytes")
 
 
 def main(arguments: list[str]) -> None:
     parser = options_of(__doc__)
     parser.add_argument("--fsod", default=".venv/bin/fsod")
     parser.add_argument("--minutes", type=float, default=2.0, help="of each training")
-    parser.add_argument("--pictures", type=Path, help="folder for pictures of the page")
     options = parser.parse_args(arguments)
     if shutil.which("chromium") is None:
         raise UserError("chromium is not on the PATH (Debian: apt-get install chromium)")
@@ -207,12 +221,15 @@ def main(arguments: list[str]) -> None:
         for k in options.k:
             for marks in options.marks:
                 for draw in options.draws:
-                    work = options.out / "review" / task.name / f"{marks}-k{k}-{draw}"
-                    made, take = write_marks(tool, task, marks, k, draw, work), taking(options.pictures, task)
-                    record = play(tool, task, options.fsod, made, work, options.minutes, take)
-                    key = {"task": task.name, "marks": marks, "k": k, "draw": draw, "minutes": options.minutes}
-                    add_line(options.out / "review.jsonl", {**key, **record, "commit": commit()})
-                    print(key, record, flush=True)
+                    work, taken = options.out / "review" / task.name / f"{marks}-k{k}-{draw}", list[Image.Image]()
+                    made = write_marks(tool, task, marks, k, draw, work)
+                    record = play(tool, task, options.fsod, made, work, options.minutes, taken)
+                    keep(
+                        f"{task.name} {marks} k={k} draw={draw}",
+                        {"minutes": options.minutes, **record, "commit": commit()},
+                    )
+                    if task.name == "cars_kit":  # images of other tasks are not ours to show
+                        PICTURES.write_bytes(strip(taken))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,9 @@ from typing import Literal
 from fsod.errors import UserError
 from fsod.store.any_header import read_any_header
 
+FSOD = (sys.executable, "-P", "-m", "fsod")
+"""-P: what lies in the working folder, beside somebody's scenes, is not code of fsod."""
+
 KEPT_LINES = 8
 """Last lines of what the processes say that the page shows."""
 
@@ -81,7 +84,9 @@ def start_from(bank: Path) -> list[str]:
         return []
     checkpoint = bank.parent / weights if weights else bank
     if not checkpoint.is_file():
-        raise UserError(f"{bank}: its weights, {checkpoint}, are not there; put them back, or name another bank (--bank)")
+        raise UserError(
+            f"{bank}: its weights, {checkpoint}, are not there; put them back, or name another bank (--bank)"
+        )
     return ["--checkpoint", str(checkpoint)]
 
 
@@ -164,11 +169,9 @@ class Learning:
 
     def _say(self, arguments: list[str]) -> None:
         """Runs one command to its end and takes down what it says; UserError with its last line where it fails."""
-        # -P: what lies in the working folder, beside somebody's scenes, is not code of fsod
-        command = [sys.executable, "-P", "-m", "fsod", *arguments]
         # a session of its own: Ctrl-C at the terminal is for the server, which then ends it
         self._process = subprocess.Popen(
-            command,
+            [*FSOD, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -105,6 +105,17 @@ def test_a_drawn_object_is_an_example_on_a_rotated_scene(tmp_path: Path, suffix:
     assert len(read_found(path).scores) == 2  # it is no detection, so a report does not show it as one
 
 
+def test_of_a_layer_on_several_pictures_those_of_this_one_are_shown(tmp_path: Path) -> None:
+    path = make_layer(tmp_path / "found.geojson", 3, None)
+    content = json.loads(path.read_text())
+    content["features"][1]["properties"]["scene"] = "other.png"
+    path.write_text(json.dumps(content))
+    layer = opened(path)
+    assert list(layer.found) == [3, 1]
+    layer.judge(1, "yes")
+    assert verdicts(path) == ["yes", "", ""]
+
+
 def test_other_layers_of_a_container_and_edits_of_others_stay(tmp_path: Path) -> None:
     path = make_layer(tmp_path / "found.gpkg", 3)
     mine = geopandas.GeoDataFrame({"note": ["mine"]}, geometry=[shapely.box(0, 0, 1, 1)], crs="EPSG:32633")
@@ -201,6 +212,13 @@ def test_what_cannot_be_judged_says_what_to_do(tmp_path: Path) -> None:
     pyogrio.write_dataframe(geopandas.GeoDataFrame({"a": [1]}, geometry=[shapely.box(0, 0, 1, 1)], crs=32633), plain)
     with pytest.raises(UserError, match="no attribute 'verdict'"):
         opened(plain)
+    points = geopandas.read_file(path)
+    points.set_geometry(points.centroid).to_file(tmp_path / "points.gpkg")
+    with pytest.raises(UserError, match="none of its features is a polygon"):
+        opened(tmp_path / "points.gpkg")
+    pyogrio.write_dataframe(points.drop(columns="geometry"), tmp_path / "table.gpkg")
+    with pytest.raises(UserError, match="has no layer with geometry"):
+        opened(tmp_path / "table.gpkg")
     (tmp_path / "text.geojson").write_text("{}")
     with pytest.raises(UserError, match="cannot be read as GeoJSON"):
         opened(tmp_path / "text.geojson")

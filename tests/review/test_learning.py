@@ -12,7 +12,7 @@ from fsod.errors import UserError
 from fsod.files import sha256_of
 from fsod.review.learning import Learning, Round, next_files, start_from
 from fsod.review.session import Session, find_bank, find_scene
-from fsod.store.checkpoint import SHIPPED, Checkpoint, LearnedFrom, load_checkpoint, save_checkpoint
+from fsod.store.checkpoint import SHIPPED, Checkpoint, KeptMarks, LearnedFrom, load_checkpoint, save_checkpoint
 from fsod.store.class_bank import learned_bank, save_bank
 from tests.review.made_review import make_layer
 from tests.untrained import make_bank
@@ -37,8 +37,9 @@ def never(this: Round) -> None:
 
 def test_training_goes_on_from_what_a_bank_has_kept(tmp_path: Path) -> None:
     shipped = load_checkpoint(SHIPPED)
-    marks = [{"scene": "s.tif"}]
-    known = LearnedFrom(origins={}, marks=marks)
+    nothing = {"boxes_xyxy_px": [], "class_names": [], "refused_xyxy_px": [], "refused_names": [], "areas": ""}
+    marks = KeptMarks(scene="s.tif", size_px=(9, 9), gsd_m=None, **nothing)
+    known = LearnedFrom(origins={}, marks=[marks.model_dump()])
     made = Checkpoint(shipped.detector, shipped.size, shipped.class_names, "finetune", shipped.settings, known)
     save_checkpoint(tmp_path / "marked.safetensors", made, torch.float16)
     assert start_from(tmp_path / "marked.safetensors") == ["--from", str(tmp_path / "marked.safetensors")]
@@ -51,6 +52,9 @@ def test_training_goes_on_from_what_a_bank_has_kept(tmp_path: Path) -> None:
         start_from(tmp_path / "bank.onnx")
     with pytest.raises(UserError, match="no such file"):
         start_from(tmp_path / "gone.safetensors")
+    (tmp_path / "weights.safetensors").unlink()
+    with pytest.raises(UserError, match=r"its weights, .*weights.safetensors, are not there; put them back"):
+        start_from(bank)
 
 
 def test_names_of_a_round_are_nobody_elses(tmp_path: Path) -> None:
@@ -118,6 +122,9 @@ def test_what_is_not_judged_cannot_be_learned(tmp_path: Path) -> None:
     session = Session(make_layer(tmp_path / "found.gpkg", 3), None, make_bank(tmp_path))
     with pytest.raises(UserError, match="nothing is judged yet"):
         session.learn(1)
+    (warning,) = session.warnings()
+    assert "was not found with" in warning
+    assert "a bank ba9876543210" in warning
     session.close()
 
 

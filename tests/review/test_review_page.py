@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,16 +15,18 @@ import pytest
 import rasterio
 from playwright.sync_api import Browser, Page, expect
 
-from fsod.boxes import Detections, iou
+from fsod.boxes import Detections
 from fsod.geo.georeference import Georeference
 from fsod.geo.layer_files import write_layer
 from fsod.geo.scene import Scene, open_scene
 from fsod.geo.vector import Layer
 from fsod.geo.verdicts import read_verdicts
 from fsod.report.scene_report import write_overview
+from fsod.review import learning
 from fsod.review.session import Session
-from tests.command import fsod
-from tests.labelled_scene import STRAIGHT, make_scene, save_labels
+from fsod.store.checkpoint import SHIPPED, load_checkpoint
+from fsod.store.class_bank import learned_bank, save_bank
+from tests.labelled_scene import STRAIGHT
 from tests.review.made_review import SIZE_PX, TOKEN, make_layer, served
 
 DETECTIONS = 24
@@ -160,11 +163,11 @@ def test_an_area_is_drawn_and_taken_back(review: Opened) -> None:
         page.mouse.click(*corner, delay=20)
         page.wait_for_timeout(350)  # two clicks at once end the outline
     page.mouse.dblclick(*corners[-1])
-    expect(page.get_by_role("button", name="area 1 ×")).to_be_visible()
+    expect(page.get_by_role("button", name="area 1", exact=True)).to_be_visible()
     settle(page)
     areas = geopandas.read_file(review.layer.with_suffix(".areas.geojson")).to_crs(32633)
     assert areas.area.sum() == pytest.approx(180 * 150 * 0.25, rel=0.03)
-    page.get_by_role("button", name="area 1 ×").click()
+    page.get_by_role("button", name="remove area 1").click()
     settle(page)
     assert not review.layer.with_suffix(".areas.geojson").exists()
 
@@ -227,43 +230,36 @@ def test_a_scene_of_30000_px_opens_without_being_read(
     assert sum(read_px) < 0.02 * side**2
 
 
-def test_twenty_verdicts_and_a_drawn_box_are_learned_and_change_what_is_found(browser: Browser, tmp_path: Path) -> None:
-    """The whole loop with nothing made up: enroll, predict, judge, draw, learn, and what is found then."""
-    places = np.array([[40 + 90 * (i % 6), 40 + 90 * (i // 6)] for i in range(24)], float)
-    boxes = np.concatenate([places, places + 28], axis=1)
-    scene = make_scene(tmp_path / "scene.tif", boxes, (600, 420))
-    examples = save_labels(tmp_path / "examples.geojson", scene, boxes[:3], names=["roof"] * 3)
-    bank, layer = tmp_path / "roofs.safetensors", tmp_path / "found.gpkg"
-    assert fsod("enroll", "--scene", scene, "--examples", examples, "--out", bank) == 0
-    assert fsod("predict", scene, "--bank", bank, "--score", 0.02, "--out", layer) == 0
-    before = table(layer)
-    assert len(before) >= 20
-    session = Session(layer, None, None)
-    assert session.bank == bank
-    with served(session) as client:
+def test_twenty_verdicts_and_a_drawn_box_are_learned_and_change_what_is_found(
+    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole way with real training, of a few steps: judge, draw, learn, and what is found then."""
+    monkeypatch.setattr(learning, "FSOD", (sys.executable, "-P", str(Path(__file__).with_name("few_steps.py"))))
+    layer = make_layer(tmp_path / "found.gpkg", DETECTIONS)
+    bank = tmp_path / "roofs.safetensors"
+    save_bank(bank, learned_bank(load_checkpoint(SHIPPED)), SHIPPED)
+    with served(Session(layer, None, bank)) as client:
         page = browser.new_page(viewport={"width": 1400, "height": 860})
         page.set_default_timeout(60_000)
         open_page(page, client.root)
-        shown = {one["id"]: np.array(one["box_xyxy_px"]) for one in client("layer")[1]["found"]}
-        for _ in range(20):
-            chosen = shown[int(page.locator(".chip.current").get_attribute("data-id") or 0)]
-            page.keyboard.press("y" if iou(chosen[None], boxes).max() >= 0.5 else "n")
+        for i in range(20):
+            page.keyboard.press("n" if i % 5 == 4 else "y")
         page.keyboard.press("0")
         page.keyboard.press("d")
-        drag(page, *on_screen(page, (490, 310), (518, 338), size_px=(600, 420)))
+        drag(page, *on_screen(page, (300, 200), (360, 250)))
         page.keyboard.press("Escape")
         settle(page)
         judged = table(layer)
         assert (judged["verdict"] != "").sum() == 21
-        page.locator("#minutes").fill("0.1")
+        page.locator("#minutes").fill("0.05")
         page.locator("#learn").click()
         expect(page.locator("#stage")).to_contain_text("learning")
-        expect(page.locator("#message")).to_contain_text("detections before", timeout=300_000)
-        expect(page.locator("#name")).to_have_text("found-2.gpkg on scene.tif")
+        expect(page.locator("#message")).to_contain_text("24 detections before", timeout=300_000)
+        expect(page.locator("#name")).to_have_text("found-2.gpkg")
         after = table(tmp_path / "found-2.gpkg")
-        expect(page.locator(".chip")).to_have_count(len(after))
+        expect(page.locator(".chip")).to_have_count(min(len(after), 200))
         page.close()
-    assert sorted(after["score"]) != sorted(before["score"])
-    assert set(after["class"]) == {"roof"}
+    assert len(after)
+    assert not set(after["score"]) & set(judged["score"])
     assert table(layer).equals(judged)  # what was said stays where it was said
     assert not list(tmp_path.glob("*.unfinished"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 from collections.abc import Iterator
 from io import BytesIO
@@ -19,13 +20,14 @@ from tests.command import fsod
 from tests.review.made_review import Client, make_layer, served
 
 
-@pytest.fixture
-def layer(tmp_path: Path) -> Path:
-    return make_layer(tmp_path / "found.gpkg", 6)
+@pytest.fixture(scope="module")
+def layer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_layer(tmp_path_factory.mktemp("served") / "found.gpkg", 6)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ask(layer: Path) -> Iterator[Client]:
+    """One server for all tests; each leaves the layer as it was."""
     with served(Session(layer, None, None)) as client:
         yield client
 
@@ -139,12 +141,13 @@ def test_pieces_are_the_scene_and_nothing_beyond_a_limit(ask: Client) -> None:
 def test_a_review_that_cannot_begin_says_what_to_do(
     tmp_path: Path, layer: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "scene.tif").unlink()
+    served_scene = layer.with_name("scene.tif")
+    layer = Path(shutil.copy(layer, tmp_path))
     assert fsod("review", layer) == 2
     assert "its scene scene.tif is neither beside it nor in this folder; name the raster" in capsys.readouterr().err
     assert fsod("review", layer, "--scene", tmp_path / "gone.tif") == 2
     assert "gone.tif: cannot be opened as a raster" in capsys.readouterr().err
-    assert fsod("review", layer, "--bank", tmp_path / "gone.safetensors") == 2
+    assert fsod("review", layer, "--scene", served_scene, "--bank", tmp_path / "gone.safetensors") == 2
     assert "gone.safetensors: no such file" in capsys.readouterr().err
     assert fsod("review", tmp_path / "nothing.gpkg") == 2
     assert "nothing.gpkg: no such layer" in capsys.readouterr().err
