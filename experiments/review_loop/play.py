@@ -50,7 +50,7 @@ VERDICTS = 20
 MISSED_IOU = 0.1
 """A true object that no detection overlaps more was missed."""
 
-PATIENCE_MS = 600_000
+PATIENCE_MS = 3_600_000
 STRIP_PX = 1000, 625
 """Of a picture in the strip, two of which stand side by side."""
 

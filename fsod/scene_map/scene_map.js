@@ -12,7 +12,6 @@
 function sceneMap(target, sizePx, ground, styleOf, onZoom) {
   const [width, height] = sizePx;
   const extent = [0, -height, width, 0];
-  const GROUND = "ground"; // a canvas of its own, below that of the boxes, which a page may style
   const TILE_PX = 256, NEAREST = 1 / 64, LINE_PX = 1.5, SMALLEST_PX = 4, MANY = 5000;
   const projection = new ol.Projection({ code: "scene", units: "pixels", extent });
   const toExtent = ([x1, y1, x2, y2]) => [x1, -y2, x2, -y1];
@@ -27,12 +26,12 @@ function sceneMap(target, sizePx, ground, styleOf, onZoom) {
       return ground.tileUrl(x * side, y * side, (x + 1) * side, (y + 1) * side, TILE_PX);
     };
     const source = new ol.TileImage({ projection, tileGrid: grid, tileUrlFunction, transition: 0 });
-    return new ol.TileLayer({ extent, source, className: GROUND });
+    return new ol.TileLayer({ extent, source });
   }
 
   function image() {
     const source = new ol.ImageStatic({ url: ground.image, imageExtent: extent, projection });
-    return new ol.ImageLayer({ source, className: GROUND });
+    return new ol.ImageLayer({ source });
   }
 
   // ---- boxes ----
