@@ -46,6 +46,7 @@ from fsod.cli.outputs import (
     write_result,
 )
 from fsod.cli.predict import predict_command
+from fsod.cli.review import review_command
 from fsod.cli.runs import runs_app
 from fsod.cli.serve import register_command, serve_command
 from fsod.config import load_pretrain_settings, load_settings
@@ -210,6 +211,7 @@ def enroll_command(
 
 
 app.command("predict")(predict_command)
+app.command("review")(review_command)
 
 
 @app.command("report")

@@ -211,7 +211,7 @@ def _sheet(out: Path) -> Output:
 
 def _has_header(form: str, path: Path) -> bool:
     """Whether a safetensors file is of this format, in whatever version."""
-    from fsod.store.checkpoint import read_any_header
+    from fsod.store.any_header import read_any_header
 
     return str(read_any_header(path).get("format")).rpartition("-")[0] == form.rpartition("-")[0]
 

@@ -29,7 +29,7 @@ NAMED = 3
 """How many offending features an error names."""
 
 
-def read_frame(path: VectorFile, layer: str | None, usual: str = "") -> GeoDataFrame:
+def read_frame(path: VectorFile, layer: str | None, usual: str = "", *, ids: bool = False) -> GeoDataFrame:
     """All features of a vector file.
 
     Tables without geometry do not count as layers: QGIS keeps styles and projects in such tables of a GeoPackage.
@@ -38,6 +38,7 @@ def read_frame(path: VectorFile, layer: str | None, usual: str = "") -> GeoDataF
         path: GeoJSON, GeoPackage, Shapefile, FlatGeobuf or anything else that GDAL reads, or GeoParquet.
         layer: which layer, where the file has several.
         usual: the one that is read of several where none is named, if it is among them.
+        ids: index the features by their ids in the file, not by their positions from 0.
 
     Raises:
         UserError: not a vector file; several layers and none named.
@@ -59,7 +60,7 @@ def read_frame(path: VectorFile, layer: str | None, usual: str = "") -> GeoDataF
         with warnings.catch_warnings():
             # what GDAL and GEOS warn of leaves a feature without a geometry, which is then refused by its number
             warnings.simplefilter("ignore")
-            frame = pyogrio.read_dataframe(path, layer=layer or layers[0], on_invalid="ignore")
+            frame = pyogrio.read_dataframe(path, layer=layer or layers[0], on_invalid="ignore", fid_as_index=ids)
     except UNREADABLE as error:
         raise UserError(f"{path}: cannot be read as a vector file ({one_line(error)})") from error
     if not isinstance(frame, GeoDataFrame):

@@ -24,6 +24,7 @@ from geopandas import GeoDataFrame
 
 from fsod.errors import UserError, nearest
 from fsod.files import write_bytes
+from fsod.geo.georeference import WGS84
 from fsod.geo.vector import Layer
 
 DEGREE_DIGITS = 9
@@ -86,6 +87,17 @@ def _geojson(layer: Layer) -> bytes:
         "RFC7946": "NO" if layer.georeference.crs is None else "YES",
     }
     return _through_ogr(layer.frame(lonlat=True), "GeoJSON", layer_options=options)
+
+
+def geojson_crs(content: Mapping[str, Any]) -> str | None:
+    """The CRS of a GeoJSON collection; None where it says that its coordinates are pixels.
+
+    By its standard GeoJSON is longitude and latitude; QGIS may say in the file that it is something else.
+    """
+    if "coordinate_frame" in content:
+        return None
+    named = content.get("crs")
+    return str(named["properties"]["name"]) if named else WGS84
 
 
 def _geopackage(layer: Layer) -> bytes:

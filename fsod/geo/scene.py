@@ -118,6 +118,11 @@ class Scene:
         flags = [self._dataset.mask_flag_enums[band - 1] for band in self.rule.bands]
         return any(MaskFlags.all_valid not in own and MaskFlags.alpha not in own for own in flags)
 
+    @property
+    def has_overviews(self) -> bool:
+        """Whether the file holds smaller copies of the bands shown, so that a coarse look does not read all of it."""
+        return all(self._dataset.overviews(band) for band in self.rule.bands)
+
     def row_bytes(self, window_px: int) -> int:
         """Size of all decoded blocks that a row of windows touches: what to keep so that each is decoded once."""
         (width_px, height_px), seen = self.file_size_px, (self.grid_width_px, self.grid_height_px)
@@ -133,10 +138,12 @@ class Scene:
         """
         return self.read_rectangle(window.xyxy_px)
 
-    def read_rectangle(self, xyxy_px: tuple[int, int, int, int]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """Pixels of any rectangle inside the grid (left, top, right, bottom), as ``read_window``."""
+    def read_rectangle(
+        self, xyxy_px: tuple[int, int, int, int], shape_hw: tuple[int, int] | None = None
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """Pixels of any rectangle inside the grid (left, top, right, bottom), as ``read_window``; resampled to ``shape_hw``."""
         left, top, right, bottom = xyxy_px
-        raw, valid = self._read(xyxy_px, (bottom - top, right - left))
+        raw, valid = self._read(xyxy_px, shape_hw or (bottom - top, right - left))
         return self.rule.to_rgb(raw, valid), valid
 
     @property

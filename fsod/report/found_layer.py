@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from fsod.errors import UserError, one_line
 from fsod.geo.features import UNREADABLE, read_frame
 from fsod.geo.georeference import WGS84
-from fsod.geo.layer_files import NAME
-from fsod.geo.vector import BOX_COLUMNS
+from fsod.geo.layer_files import NAME, geojson_crs
+from fsod.geo.vector import BOX_COLUMNS, VERDICT
 
 ROUNDED_PX = 0.02
 """Boxes in attributes are rounded to hundredths of a pixel."""
@@ -61,6 +61,7 @@ def read_found(path: Path, layer: str | None = None) -> FoundLayer:
         raise UserError(f"--layer {layer}: {path} has no layers")
     try:
         table, scene = reader(path) if layer is None else _vector(path, layer)
+        table = _without_drawn(table)
         if not len(table):
             return FoundLayer(scene, np.zeros(0, np.str_), np.zeros(0), np.zeros((0, 4)), None)
         numbers = table[["score", *BOX_COLUMNS]].to_numpy(np.float64)
@@ -75,6 +76,13 @@ def read_found(path: Path, layer: str | None = None) -> FoundLayer:
             f"{path}: feature {int(np.flatnonzero(~np.isfinite(numbers).all(axis=1))[0]) + 1} has no finite box"
         )
     return FoundLayer(scene, names, numbers[:, 0], numbers[:, 1:], lonlat)
+
+
+def _without_drawn(table: pd.DataFrame) -> pd.DataFrame:
+    """The detections alone: an object that somebody has drawn in has the verdict yes, and no score."""
+    if VERDICT not in table:
+        return table
+    return table[~((table[VERDICT] == "yes") & table["score"].isna())]
 
 
 def _lonlat(table: pd.DataFrame) -> NDArray[np.float64] | None:
@@ -108,10 +116,7 @@ def _geojson(path: Path) -> tuple[pd.DataFrame, str]:
     scene = str(content.get("run", {}).get("scene", ""))
     if not content["features"]:
         return pd.DataFrame(), scene
-    # by its standard GeoJSON is longitude and latitude, unless the file says that it is pixels, or as QGIS may what it is
-    named = content.get("crs")
-    crs = None if "coordinate_frame" in content else named["properties"]["name"] if named else WGS84
-    return GeoDataFrame.from_features(content["features"], crs=crs), scene
+    return GeoDataFrame.from_features(content["features"], crs=geojson_crs(content)), scene
 
 
 def _vector(path: Path, layer: str | None = None) -> tuple[pd.DataFrame, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -19,27 +20,28 @@ from fsod.errors import UserError
 LONGEST_PX = 2400
 """The longer side of a photo on a page."""
 
-_FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parent
+"""Of templates and scripts."""
 
 
-def render(template: str, script: str | None = None, **values: object) -> str:
+def render(template: str, scripts: Sequence[Path] = (), **values: object) -> str:
     """An HTML page.
 
     Args:
         template: file of this folder, filled with ``values``; text in them is escaped.
-        script: JavaScript file of this folder to put in.
+        scripts: JavaScript files to put in, as one.
         values: what the template names.
     """
-    code = (_FOLDER / script).read_text(encoding="utf-8") if script else ""
+    code = "\n".join(script.read_text(encoding="utf-8") for script in scripts)
     digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
     environment = Environment(
-        loader=FileSystemLoader(_FOLDER),
+        loader=FileSystemLoader(FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    style = (_FOLDER / "page.css").read_text(encoding="utf-8")
+    style = (FOLDER / "page.css").read_text(encoding="utf-8")
     policy = (
         f"default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
         "base-uri 'none'; form-action 'none'"

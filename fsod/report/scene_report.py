@@ -15,7 +15,8 @@ from fsod.errors import UserError, one_line
 from fsod.files import write_text
 from fsod.marks import class_colour
 from fsod.report.found_layer import FoundLayer, read_found
-from fsod.report.page import render
+from fsod.report.page import FOLDER, render
+from fsod.scene_map import SCENE_MAP
 
 MOST_PX = 8192
 """Longest side of a picture that goes into a report; `fsod predict` writes 2048."""
@@ -54,7 +55,7 @@ def scene_report(layer: Path, out: Path, name: str | None = None) -> dict[str, o
     classes += sorted(set(found.class_names.tolist()) - set(classes))
     html = render(
         "scene.html.j2",
-        "scene.js",
+        [SCENE_MAP / "openlayers.js", SCENE_MAP / "scene_map.js", FOLDER / "scene.js"],
         name=found.scene or layer.name,
         layer=layer.name,
         classes=[

@@ -27,7 +27,9 @@ KNOWN_MARGIN = 0.5
 """Background is assumed this far around an example, in box sides."""
 
 
-def enroll(checkpoint: Path, files: ExampleFiles, out: Path, *, learned: bool = False, native: bool = False) -> dict[str, Any]:
+def enroll(
+    checkpoint: Path, files: ExampleFiles, out: Path, *, learned: bool = False, native: bool = False
+) -> dict[str, Any]:
     """Makes a class bank of rows predicted from examples; a contact sheet of them is written beside it.
 
     Args:

@@ -13,7 +13,8 @@ from fsod.errors import UserError
 from fsod.geo.raster_file import open_dataset
 from fsod.geo.scene_list import list_scenes
 from fsod.geo.tile_names import tile_source
-from fsod.store.checkpoint import CheckpointHeader, read_any_header
+from fsod.store.any_header import read_any_header
+from fsod.store.checkpoint import CheckpointHeader
 from fsod.store.class_bank import BankHeader, checkpoint_of
 
 _SIDECARS = (".aux.xml", ".ovr", ".msk")

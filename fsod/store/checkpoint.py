@@ -22,6 +22,7 @@ from fsod.errors import UserError, first_problem, printable
 from fsod.files import whole
 from fsod.model.detector import Detector
 from fsod.model.yolov7 import SIZES
+from fsod.store.any_header import first_line, read_any_header
 
 SHIPPED = Path(__file__).parents[1] / "weights" / "nano.safetensors"
 """What comes with fsod: size nano, pretrained on invented classes alone."""
@@ -195,7 +196,7 @@ def load_checkpoint(path: Path, trunk_dtype: torch.dtype = torch.float32, size: 
     try:
         detector.load_state_dict(tensors)
     except RuntimeError as error:
-        raise UserError(f"{path}: the weights do not fit a {header.size} detector: {_first_line(error)}") from error
+        raise UserError(f"{path}: the weights do not fit a {header.size} detector: {first_line(error)}") from error
     return Checkpoint(detector.eval(), **dict(header))
 
 
@@ -214,7 +215,7 @@ def read_safetensors(path: Path, kind: type[H]) -> tuple[dict[str, torch.Tensor]
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: not {kind.WHAT}: {_first_line(error)}") from error
+        raise UserError(f"{path}: not {kind.WHAT}: {first_line(error)}") from error
     return tensors, header
 
 
@@ -233,21 +234,3 @@ def read_header(path: Path, kind: type[H]) -> H:
         return kind.model_validate(content)
     except ValidationError as error:
         raise UserError(f"{path}: {kind.WHAT} with a damaged header: {first_problem(error)}; make it again") from error
-
-
-def read_any_header(path: Path, what: str = "weights") -> dict[str, Any]:
-    """What fsod wrote beside a file's tensors, nothing if somebody else wrote it; UserError if it is not ``what``."""
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; expected {what}")
-    try:
-        with safe_open(path, "pt") as file:
-            header = json.loads((file.metadata() or {}).get("fsod", "{}"))
-    except (SafetensorError, OSError, ValueError, RecursionError) as error:  # JSON, or a number of too many digits
-        raise UserError(f"{path}: not {what}: {_first_line(error)}") from error
-    if not isinstance(header, dict):
-        raise UserError(f"{path}: not {what}: its header is no JSON object")
-    return header
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -17,6 +17,7 @@ from fsod.band_rule import BandRule
 from fsod.errors import UserError
 from fsod.model.detector import Detector
 from fsod.model.meta_head import ClassRows
+from fsod.store.any_header import read_any_header
 from fsod.store.checkpoint import (
     SHIPPED,
     Checkpoint,
@@ -28,7 +29,6 @@ from fsod.store.checkpoint import (
     Metres,
     Origins,
     load_checkpoint,
-    read_any_header,
     read_header,
     read_safetensors,
     weights_sha256,

@@ -7,7 +7,8 @@ from typing import Literal
 
 from fsod.errors import UserError
 from fsod.model.detector import Detector
-from fsod.store.checkpoint import SHIPPED, CheckpointHeader, load_checkpoint, read_any_header
+from fsod.store.any_header import read_any_header
+from fsod.store.checkpoint import SHIPPED, CheckpointHeader, load_checkpoint
 from fsod.store.official import initialise_trunk
 
 Initial = Literal["shipped"] | Path

@@ -1,0 +1,1 @@
+"""Judging detections in a browser: a page served on this machine, and the layer file that every verdict goes into at once."""

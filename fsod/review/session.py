@@ -1,0 +1,267 @@
+"""What one ``fsod review`` is about: the layer, its scene, its bank, and the loop from verdicts to new detections."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from fsod.band_rule import BandRule
+from fsod.boxes import iou
+from fsod.errors import UserError
+from fsod.files import sha256_of
+from fsod.geo.scene import Scene, open_scene
+from fsod.geo.scene_list import short_name
+from fsod.marks import class_colour
+from fsod.report.scene_report import overview_path
+from fsod.review.cut_outs import CutOuts
+from fsod.review.judged_layer import Found, JudgedLayer, open_rows, run_of
+from fsod.review.learning import Learning, Round, next_files, start_from
+from fsod.store.any_header import read_any_header
+
+SAME_OBJECT_IOU = 0.5
+"""A new detection that overlaps an old one of its class more is of the same object."""
+
+_BLOCK = 256
+_LEAST_HASH = 12
+"""Digits that a layer gives of a hash."""
+
+
+class Session:
+    """A layer that is being judged, and what is learned from it.
+
+    Attributes:
+        layer: as it is now; another one after each round.
+        pictures: of the scene.
+        bank: what the layer was found with; None where nobody knows, and then nothing can be learned.
+        learning: the round that is running, or the last one.
+        news: what the last round changed, in words.
+        lock: held by whoever reads or changes the layer.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        scene: str | None,
+        bank: Path | None,
+        layer: str | None = None,
+        bands: tuple[int, ...] | None = None,
+        nodata: float | None = None,
+    ) -> None:
+        """Opens a layer.
+
+        Args:
+            path: of the layer.
+            scene: the raster; looked for by its name if None.
+            bank: what the layer was found with; looked for by its hash if None.
+            layer: name of the layer in the file, where it has several.
+            bands: as of ``open_scene``; as the bank's examples were shown if None.
+            nodata: the same.
+
+        Raises:
+            UserError: no such layer, a format whose features cannot be changed, no scene, a bank that is none.
+        """
+        run = run_of(open_rows(path, layer).read())
+        self._found_with = run.get("bank", "")
+        self.bank = bank or find_bank(path, self._found_with)
+        header = read_any_header(self.bank, "a class bank") if self.bank is not None and _is_bank(self.bank) else {}
+        name = scene or find_scene(path, run.get("scene", ""), header)
+        self._seeing = [*(["--bands", ",".join(map(str, bands))] if bands else [])]
+        self._seeing += [] if nodata is None else ["--nodata", str(nodata)]
+        opened = open_scene(name, bands=bands, nodata=nodata, like=_shown(header), north_up=False)
+        self.lock = threading.RLock()
+        self.learning = Learning()
+        self.news = ""
+        self._later: list[Path] = []
+        self._open(path, layer, opened)
+
+    def _open(self, path: Path, layer: str | None, scene: Scene) -> None:
+        self.layer = JudgedLayer(path, layer, scene)
+        self.pictures = CutOuts(scene, overview_path(path))
+        self._known_classes = _classes_in(overview_path(path))
+
+    def reread(self) -> dict[str, Any]:
+        """Takes the layer from its file again; all that the page shows."""
+        with self.lock:
+            self.layer.read()
+            scene = self.layer.scene
+            names = list(dict.fromkeys([*self._known_classes, *sorted(self._used_classes())]))
+            return {
+                "name": self.layer.path.name,
+                "scene": short_name(scene.name),
+                "size_px": [scene.width_px, scene.height_px],
+                "classes": [
+                    {"name": name, "colour": "#{:02x}{:02x}{:02x}".format(*class_colour(i))}
+                    for i, name in enumerate(names)
+                ],
+                "found": [vars(one) for one in self.layer.found.values()],
+                "areas": self.areas(),
+                "undoable": self.layer.undoable,
+                "why_not_learn": self.why_not_learn(),
+            }
+
+    def areas(self) -> list[list[list[float]]]:
+        """Outlines of the areas as lists of x and y in the scene's pixels."""
+        return [ring.round(2).tolist() for ring in self.layer.areas.rings_px]
+
+    def warnings(self) -> list[str]:
+        """What the user should know before the first verdict."""
+        said = [*self.layer.scene.warnings, self.why_not_learn()]
+        if self.bank is not None and not _is_of(self.bank, self._found_with):
+            said.append(
+                f"{self.layer.path} was not found with {self.bank} but with a bank {self._found_with}; learning goes on from "
+                "the former, so name the latter (--bank) if that is not meant"
+            )
+        return [one for one in said if one]
+
+    def why_not_learn(self) -> str:
+        """Why nothing can be learned from this layer, and what to do; empty where it can."""
+        if self.bank is None:
+            return "the bank that these were found with is not beside the layer; name it: fsod review ... --bank FILE"
+        try:
+            start_from(self.bank)
+        except UserError as error:
+            return str(error)
+        return ""
+
+    def learn(self, minutes: float) -> None:
+        """Begins a round; UserError where nothing can be learned, or one is running."""
+        with self.lock:
+            if self.learning.state == "running":
+                raise UserError("a round is running already; wait for it, or stop it")
+            if why := self.why_not_learn():
+                raise UserError(why)
+            assert self.bank is not None
+            judged = [self.layer.path] if any(one.verdict for one in self.layer.found.values()) else []
+            areas = self.layer.areas
+            if not (judged or areas.rings_px):
+                raise UserError("nothing is judged yet; say yes or no to a few first")
+            detector, found = next_files(self.layer.path)
+            this = Round(
+                scene=self.layer.scene.name,
+                bank=self.bank,
+                verdicts=[*self._later, *judged],
+                layer=self.layer.rows.layer,
+                area=areas.path if areas.rings_px else None,
+                minutes=minutes,
+                seeing=self._seeing,
+                detector=detector,
+                found=found,
+            )
+            before = self.layer.changes
+            self.learning.start(this, lambda done: self._take(done, before))
+
+    def progress(self) -> dict[str, Any]:
+        """How far the round is."""
+        now = self.learning
+        seconds = time.monotonic() - now.started_s if now.started_s else 0.0
+        return {
+            "state": now.state,
+            "step": now.step,
+            "done": now.done,
+            "total": now.total,
+            "lines": list(now.lines),
+            "error": now.error,
+            "seconds": round(seconds, 1),
+            "minutes": now.minutes,
+            "news": self.news,
+            "name": self.layer.path.name,
+        }
+
+    def close(self) -> None:
+        """Ends what is running."""
+        self.learning.stop()
+        self.pictures.close()
+
+    def _take(self, done: Round, changes: int) -> None:
+        """Goes over to what a round has found. What was judged while it ran is learned in the next one."""
+        old, pictures = self.layer, self.pictures
+        scene = old.scene.reopen()
+        with self.lock:
+            meanwhile = old.changes != changes
+            self._open(done.found, None, scene)
+            self.bank = done.detector
+            self.news = _news(old.found.values(), self.layer.found.values())
+            pictures.close()
+            together = old.rows.layer == self.layer.rows.layer  # `fsod finetune` takes one --layer for all
+            self._later = [old.path] if meanwhile and together else []
+            if meanwhile and not together:
+                self.news += f"; what you judged in {old.path.name} while it ran was not learned"
+
+    def _used_classes(self) -> set[str]:
+        return {one.class_name for one in self.layer.found.values()}
+
+
+def find_scene(layer: Path, name: str, header: dict[str, Any]) -> str:
+    """The raster that a layer was made of: of its name, beside the layer, in the working folder, or where a bank's marks lie.
+
+    Raises:
+        UserError: the layer does not name it, or it is in none of these places.
+    """
+    if not name:
+        raise UserError(f"{layer}: no feature in it says which scene it is of; name the raster with --scene")
+    marked = [Path(one["scene"]) for one in (header.get("learned_from") or {}).get("marks", [])]
+    name = Path(name).name
+    places = [layer.parent / name, Path(name), *(path for path in marked if path.name == name)]
+    there = next((path for path in places if path.is_file()), None)
+    if there is None:
+        raise UserError(
+            f"{layer}: its scene {name} is neither beside it nor in this folder; name the raster with --scene"
+        )
+    return str(there)
+
+
+def find_bank(layer: Path, sha256: str) -> Path | None:
+    """The bank that a layer was found with, by the beginning of its hash: beside the layer, or in the working folder."""
+    if len(sha256) < _LEAST_HASH:
+        return None
+    files = [path for folder in (layer.parent, Path()) for path in sorted(folder.glob("*.safetensors"))]
+    return next((path for path in files if sha256_of(path).startswith(sha256)), None)
+
+
+def _is_of(bank: Path, sha256: str) -> bool:
+    """Whether a bank may be the one that a layer names by the beginning of its hash."""
+    return len(sha256) < _LEAST_HASH or sha256_of(bank).startswith(sha256)
+
+
+def _is_bank(path: Path) -> bool:
+    return path.suffix.lower() != ".onnx"
+
+
+def _shown(header: dict[str, Any]) -> Sequence[BandRule]:
+    rules = (header.get("learned_from") or header).get("shown", ())
+    return [BandRule.model_validate(rule) for rule in rules]
+
+
+def _classes_in(overview: Path) -> list[str]:
+    """All classes of the bank, in the order that decides on their colours, as ``fsod predict`` noted them; else none."""
+    try:
+        with Image.open(overview) as picture:
+            return [str(name) for name in json.loads(picture.info["comment"])["classes"]]
+    except (OSError, ValueError, LookupError, TypeError, SyntaxError, Image.DecompressionBombError):
+        return []
+
+
+def _news(before: Iterable[Found], after: Iterable[Found]) -> str:
+    """How detections differ from those before, in words."""
+    old, new = ([one for one in found if one.score is not None] for found in (before, after))
+    return f"{len(old)} detections before, {len(new)} now: {_without(new, old)} new, {_without(old, new)} gone"
+
+
+def _without(some: list[Found], others: list[Found]) -> int:
+    """How many of some have no counterpart among others."""
+    alone = 0
+    for name in {one.class_name for one in some}:
+        own, theirs = (
+            np.array([one.box_xyxy_px for one in found if one.class_name == name]).reshape(-1, 4)
+            for found in (some, others)
+        )
+        for start in range(0, len(own), _BLOCK):  # all pairs of a large layer would not fit into memory
+            alone += int((~(iou(own[start : start + _BLOCK], theirs) >= SAME_OBJECT_IOU).any(axis=1)).sum())
+    return alone
