@@ -1,0 +1,87 @@
+"""Layers that ``fsod predict`` wrote, as a project has them: which they are, and what was asked for when they were made."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from qgis.core import (
+    QgsMapLayer,
+    QgsProcessingContext,
+    QgsProcessingFeedback,
+    QgsProcessingLayerPostProcessorInterface,
+    QgsProviderRegistry,
+    QgsVectorLayer,
+)
+
+VERDICT, ASK = "verdict", "ask"
+_ASKED_FOR = "fsod/find"
+"""Property of a layer, kept in the project: parameters of *Find objects* as JSON."""
+
+_NAME = "detections"
+"""Of the layer inside a GeoPackage that fsod wrote."""
+
+
+def is_detections(layer: QgsMapLayer) -> bool:
+    """Whether it can be judged."""
+    return isinstance(layer, QgsVectorLayer) and {VERDICT, ASK} <= set(layer.fields().names())
+
+
+def file_of(layer: QgsMapLayer) -> str:
+    """The path of its file; empty where it has none, as in memory."""
+    if layer.providerType() != "ogr":
+        return ""
+    return str(QgsProviderRegistry.instance().decodeUri("ogr", layer.source()).get("path") or "")
+
+
+def source_of(path: str) -> str:
+    """What QGIS opens for a layer that was written to this path: GeoPackages may hold others beside it."""
+    if not path.lower().endswith(".gpkg"):
+        return path
+    layers = QgsVectorLayer(path, "", "ogr").dataProvider().subLayers()
+    return f"{path}|layername={_NAME}" if len(layers) > 1 else path
+
+
+def remember(layer: QgsMapLayer, asked_for: dict[str, Any]) -> None:
+    """Notes with which parameters a layer was found."""
+    layer.setCustomProperty(_ASKED_FOR, json.dumps(asked_for))
+
+
+def asked_for(layer: QgsMapLayer) -> dict[str, Any]:
+    """The same again; empty for a layer that was not found by this plugin."""
+    try:
+        known = json.loads(layer.customProperty(_ASKED_FOR) or "{}")
+    except ValueError:
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+class Remembering(QgsProcessingLayerPostProcessorInterface):
+    """Notes it on the layer that QGIS loads when an algorithm has ended."""
+
+    _alive: list[Remembering] = []  # noqa: RUF012, QGIS keeps no reference of Python's
+
+    def __init__(self, asked_for: dict[str, Any]) -> None:
+        super().__init__()
+        self._asked_for = asked_for
+        self._alive.append(self)
+
+    def postProcessLayer(
+        self, layer: QgsMapLayer, context: QgsProcessingContext, feedback: QgsProcessingFeedback
+    ) -> None:
+        remember(layer, self._asked_for)
+
+
+def next_path(path: Path) -> Path:
+    """A path that is free, with a number one higher: found.gpkg, found_2.gpkg, found_3.gpkg."""
+    stem, _, number = path.stem.rpartition("_")
+    if not (stem and number.isdigit()):
+        stem, number = path.stem, "1"
+    count = int(number) + 1
+    while True:
+        free = path.with_name(f"{stem}_{count}{path.suffix}")
+        # nothing of that name: fsod writes a picture and a style beside it
+        if not any(free.with_suffix(suffix).exists() for suffix in (path.suffix, ".png", ".qml")):
+            return free
+        count += 1
