@@ -107,7 +107,7 @@ def export_extent(
     extent: QgsRectangle, crs: QgsCoordinateReferenceSystem, path: Path, context: QgsProcessingContext
 ) -> None:
     """Writes a rectangle as a layer of one polygon; QgsProcessingException as ``export_layer``."""
-    writer = _writer(path, QgsFields(), QgsWkbTypes.Polygon, crs, context)
+    writer = _writer(path, QgsFields(), QgsWkbTypes.Type.Polygon, crs, context)
     feature = QgsFeature()
     feature.setGeometry(QgsGeometry.fromRect(extent))
     if not writer.addFeature(feature):
@@ -124,7 +124,7 @@ def _writer(
     options.layerOptions = ["FID=fsod_fid", "GEOMETRY_NAME=fsod_geometry"]  # names that no attribute has
     project = context.project() or QgsProject.instance()
     writer = QgsVectorFileWriter.create(str(path), fields, kind, crs, project.transformContext(), options)
-    if writer.hasError() != QgsVectorFileWriter.NoError:
+    if writer.hasError() != QgsVectorFileWriter.WriterError.NoError:
         raise QgsProcessingException(f"{path}: cannot be written ({writer.errorMessage()})")
     return writer
 

@@ -44,10 +44,10 @@ class _Finding(FsodAlgorithm):
         files = "fsod (*.safetensors *.onnx)"
         self.addParameter(QgsProcessingParameterFile(BANK, bank, fileFilter=files))
         self.addParameter(QgsProcessingParameterExtent(EXTENT, "Search only in this extent", optional=True))
-        polygons = [QgsProcessing.TypeVectorPolygon]
+        polygons = [QgsProcessing.SourceType.TypeVectorPolygon]
         label = "Search only inside these polygons"
         self.addParameter(QgsProcessingParameterVectorLayer(AREA, label, polygons, optional=True))
-        double = QgsProcessingParameterNumber.Double
+        double = QgsProcessingParameterNumber.Type.Double
         label = "Leave out what has a lower score (what the detector proposes, if empty)"
         self.addParameter(QgsProcessingParameterNumber(SCORE, label, double, optional=True, minValue=0.005, maxValue=1))
         label = "Also look at the raster reduced, for large objects: 4, or 4,16"
@@ -118,7 +118,7 @@ class FindAlgorithm(_Finding):
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
         self.addParameter(QgsProcessingParameterRasterLayer(INPUT, "Raster to search"))
         self._add_how()
-        polygon = QgsProcessing.TypeVectorPolygon
+        polygon = QgsProcessing.SourceType.TypeVectorPolygon
         self.addParameter(QgsProcessingParameterVectorDestination(OUTPUT, "Detections", polygon))
         self.addOutput(QgsProcessingOutputNumber(FOUND, "Number of objects"))
 
@@ -155,7 +155,7 @@ class FindManyAlgorithm(_Finding):
     )
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
-        self.add_multiple(INPUT, "Rasters to search", QgsProcessing.TypeRaster)
+        self.add_multiple(INPUT, "Rasters to search", QgsProcessing.SourceType.TypeRaster)
         self._add_how()
         self.addParameter(QgsProcessingParameterBoolean("LOAD", "Open the layers when done", defaultValue=True))
         self.addParameter(QgsProcessingParameterFolderDestination(FOLDER, "Folder of the layers"))

@@ -42,7 +42,7 @@ class FinetuneAlgorithm(FsodAlgorithm):
         self.addParameter(QgsProcessingParameterFile(EARLIER, label, optional=True, fileFilter=WEIGHT_FILES))
         self.addParameter(
             QgsProcessingParameterNumber(
-                MINUTES, "Minutes to train", QgsProcessingParameterNumber.Double, 2, minValue=0.05, maxValue=600
+                MINUTES, "Minutes to train", QgsProcessingParameterNumber.Type.Double, 2, minValue=0.05, maxValue=600
             )
         )
         self.add_seeing()

@@ -131,7 +131,7 @@ class FsodAlgorithm(QgsProcessingAlgorithm):
 
     def add_advanced(self, parameter: QgsProcessingParameterDefinition) -> None:
         """A parameter that the dialog folds away."""
-        parameter.setFlags(parameter.flags() | QgsProcessingParameterDefinition.FlagAdvanced)
+        parameter.setFlags(parameter.flags() | QgsProcessingParameterDefinition.Flag.FlagAdvanced)
         self.addParameter(parameter)
 
     def add_seeing(self) -> None:
@@ -212,7 +212,7 @@ def _layers_named(definition: QgsProcessingParameterDefinition, parameters: Para
     """The layers that a parameter names."""
     if definition.type() not in ("multilayer", "raster", "vector", "source"):
         return []
-    if getattr(definition, "layerType", lambda: None)() == QgsProcessing.TypeFile:
+    if getattr(definition, "layerType", lambda: None)() == QgsProcessing.SourceType.TypeFile:
         return []
     given = parameters.get(definition.name())
     return [one for one in (given if isinstance(given, list) else [given]) if one]

@@ -45,7 +45,7 @@ class JudgePanel(QWidget):
         self._judging: Judging | None = None
         self._active = False
         self._layers = QgsMapLayerComboBox()
-        self._layers.setFilters(QgsMapLayerProxyModel.PolygonLayer)
+        self._layers.setFilters(QgsMapLayerProxyModel.Filter.PolygonLayer)
         self._judged, self._what, self._bar = QLabel(), QLabel(), QProgressBar()
         self._what.setWordWrap(True)
         self._bar.setTextVisible(False)
@@ -66,7 +66,7 @@ class JudgePanel(QWidget):
         for widget in (QLabel("Detections"), self._layers, self._judged, self._bar, self._what):
             column.addWidget(widget)
         column.addLayout(self._buttons)
-        self._outline = QgsRubberBand(canvas, QgsWkbTypes.PolygonGeometry)
+        self._outline = QgsRubberBand(canvas, QgsWkbTypes.GeometryType.PolygonGeometry)
         self._outline.setStrokeColor(OUTLINE)
         self._outline.setFillColor(QColor(0, 0, 0, 0))
         self._outline.setWidth(OUTLINE_PX)
@@ -155,7 +155,7 @@ class JudgePanel(QWidget):
 
     def _show(self) -> None:
         self._tell()
-        self._outline.reset(QgsWkbTypes.PolygonGeometry)
+        self._outline.reset(QgsWkbTypes.GeometryType.PolygonGeometry)
         feature = None if self._judging is None or not self._active else self._judging.feature()
         if feature is None or not feature.hasGeometry():
             return

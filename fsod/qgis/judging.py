@@ -55,7 +55,7 @@ class Judging:
     def read(self) -> None:
         """Takes up what the layer says now: others may have judged, drawn or deleted."""
         fields = self.layer.fields()
-        request = QgsFeatureRequest().setFlags(QgsFeatureRequest.NoGeometry)
+        request = QgsFeatureRequest().setFlags(QgsFeatureRequest.Flag.NoGeometry)
         request.setSubsetOfAttributes([fields.lookupField(VERDICT), fields.lookupField(ASK)])
         ranks = {}
         self._verdicts = {}
@@ -93,7 +93,7 @@ class Judging:
             written = self.layer.changeAttributeValue(self.current, field, verdict)
         else:
             provider = self.layer.dataProvider()
-            able = provider.capabilities() & QgsVectorDataProvider.ChangeAttributeValues
+            able = provider.capabilities() & QgsVectorDataProvider.Capability.ChangeAttributeValues
             written = bool(able) and provider.changeAttributeValues({self.current: {field: verdict}})
         if not written:
             raise JudgingError(

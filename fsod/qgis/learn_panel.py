@@ -43,7 +43,7 @@ class LearnPanel(QGroupBox):
         self._learning.found.connect(self._take_up)
         self._learning.failed.connect(lambda why: self._say(why or "Cancelled."))
         self._scenes = QgsMapLayerComboBox()
-        self._scenes.setFilters(QgsMapLayerProxyModel.RasterLayer)
+        self._scenes.setFilters(QgsMapLayerProxyModel.Filter.RasterLayer)
         self._detector = QgsFileWidget()
         self._detector.setFilter(WEIGHT_FILES)
         self._minutes = QDoubleSpinBox()

@@ -33,7 +33,7 @@ class ReportAlgorithm(FsodAlgorithm):
     )
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
-        polygons = [QgsProcessing.TypeVectorPolygon]
+        polygons = [QgsProcessing.SourceType.TypeVectorPolygon]
         self.addParameter(QgsProcessingParameterVectorLayer(INPUT, "Detections, of Find objects", polygons))
         label = "Also replace a file that fsod did not write"
         self.add_advanced(QgsProcessingParameterBoolean(OVERWRITE, label, defaultValue=False))
