@@ -39,8 +39,8 @@ def source_of(path: str) -> str:
     """What QGIS opens for a layer that was written to this path: GeoPackages may hold others beside it."""
     if not path.lower().endswith(".gpkg"):
         return path
-    layers = QgsVectorLayer(path, "", "ogr").dataProvider().subLayers()
-    return f"{path}|layername={_NAME}" if len(layers) > 1 else path
+    layer = QgsVectorLayer(path, "", "ogr")  # its provider lives no longer than this reference
+    return f"{path}|layername={_NAME}" if len(layer.dataProvider().subLayers()) > 1 else path
 
 
 def remember(layer: QgsMapLayer, asked_for: dict[str, Any]) -> None:

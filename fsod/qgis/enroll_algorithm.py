@@ -49,5 +49,5 @@ class EnrollAlgorithm(FsodAlgorithm):
         self, parameters: Parameters, context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> Parameters:
         bank = self.parameterAsFileOutput(parameters, OUTPUT, context)
-        self.run_command(["--out", bank], feedback)
-        return {OUTPUT: bank}
+        outcome = self.run_command(["--out", bank], feedback)
+        return {} if outcome.cancelled else {OUTPUT: bank}

@@ -90,7 +90,7 @@ class FsodAlgorithm(QgsProcessingAlgorithm):
     def prepareAlgorithm(
         self, parameters: Parameters, context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> bool:
-        self._folder = TemporaryDirectory(prefix="fsod-qgis-")  # gone with the algorithm
+        self._folder = TemporaryDirectory(prefix="fsod-qgis-")  # gone when the command has ended
         self._arguments = self.gather(parameters, context, feedback)
         return True
 
@@ -118,7 +118,8 @@ class FsodAlgorithm(QgsProcessingAlgorithm):
             executable = find_fsod(executable_setting())
             arguments = [self.COMMAND, *self._arguments, *outputs]
             feedback.pushDebugInfo(" ".join([str(executable), *arguments]))
-            outcome = run_fsod(executable, arguments, audience, bars=bars, patience_s=patience_s)
+            with self._folder:
+                outcome = run_fsod(executable, arguments, audience, bars=bars, patience_s=patience_s)
         except (FsodMissingError, OSError) as error:
             raise QgsProcessingException(str(error)) from error
         if outcome.error and not outcome.result:

@@ -31,6 +31,7 @@ class FsodPlugin:
         QgsApplication.processingRegistry().addProvider(self._provider)
 
     def initGui(self) -> None:
+        assert self._iface is not None  # QGIS calls this only where it has a window
         self.initProcessing()
         self._action = QAction(QIcon(str(ICON)), "fsod: judge detections", self._iface.mainWindow())
         self._action.setCheckable(True)
@@ -42,7 +43,7 @@ class FsodPlugin:
         self.dock.setToggleVisibilityAction(self._action)
 
     def unload(self) -> None:
-        if self.dock is not None:
+        if self._iface is not None and self.dock is not None:
             self.dock.stop()
             self._iface.removeDockWidget(self.dock)
             self.dock.deleteLater()

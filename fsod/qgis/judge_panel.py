@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from qgis.core import (
     QgsCoordinateTransform,
@@ -156,22 +157,24 @@ class JudgePanel(QWidget):
     def _show(self) -> None:
         self._tell()
         self._outline.reset(QgsWkbTypes.GeometryType.PolygonGeometry)
-        feature = None if self._judging is None or not self._active else self._judging.feature()
+        if self._judging is None or not self._active:
+            return
+        feature = self._judging.feature()
         if feature is None or not feature.hasGeometry():
             return
-        self._outline.setToGeometry(feature.geometry(), self.layer)
+        self._outline.setToGeometry(feature.geometry(), self._judging.layer)
         self._outline.show()
-        bounds = self._on_map(feature.geometry().boundingBox())
+        bounds = self._on_map(feature.geometry().boundingBox(), self._judging.layer)
         if bounds is not None:
             side = VIEW * max(bounds.width(), bounds.height())
             self._canvas.setExtent(QgsRectangle.fromCenterAndSize(bounds.center(), side, side))
             self._canvas.refresh()
 
-    def _on_map(self, bounds: QgsRectangle) -> QgsRectangle | None:
-        """A rectangle of the layer in the map's coordinate system; None where it has no place there."""
+    def _on_map(self, bounds: QgsRectangle, layer: QgsVectorLayer) -> QgsRectangle | None:
+        """A rectangle of a layer in the map's coordinate system; None where it has no place there."""
         there = self._canvas.mapSettings().destinationCrs()
         try:
-            return QgsCoordinateTransform(self.layer.crs(), there, QgsProject.instance()).transformBoundingBox(bounds)
+            return QgsCoordinateTransform(layer.crs(), there, QgsProject.instance()).transformBoundingBox(bounds)
         except QgsCsException:
             return None
 
@@ -198,7 +201,7 @@ class JudgePanel(QWidget):
         self._what.setText(f"No. {self._judging.position}: {feature['class']}, score {feature['score']:.2f}, {said}")
 
 
-def _changes(layer: QgsVectorLayer) -> list[object]:
+def _changes(layer: QgsVectorLayer) -> list[Any]:
     """Signals of a layer that what was read of it may not hold any more."""
     return [layer.attributeValueChanged, layer.featureAdded, layer.featuresDeleted, layer.afterRollBack,
             layer.afterCommitChanges, layer.subsetStringChanged]  # fmt: skip

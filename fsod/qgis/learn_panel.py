@@ -6,6 +6,7 @@ from pathlib import Path
 
 import processing
 from qgis.core import (
+    QgsMapLayer,
     QgsMapLayerProxyModel,
     QgsProcessingException,
     QgsProcessingFeedback,
@@ -37,6 +38,8 @@ class LearnPanel(QGroupBox):
     def __init__(self) -> None:
         super().__init__("Learn")
         self._layer: QgsVectorLayer | None = None
+        self._bar, self._status = QProgressBar(), QLabel()
+        self._status.setWordWrap(True)
         self._learning = Learning(self)
         self._learning.began.connect(self._say)
         self._learning.advanced.connect(lambda percent: self._bar.setValue(round(percent)))
@@ -52,8 +55,6 @@ class LearnPanel(QGroupBox):
         self._learn, self._cancel = QPushButton("Learn from these"), QPushButton("Cancel")
         self._learn.clicked.connect(self.learn)
         self._cancel.clicked.connect(self._learning.stop)
-        self._bar, self._status = QProgressBar(), QLabel()
-        self._status.setWordWrap(True)
         form = QFormLayout(self)
         form.addRow("Raster", self._scenes)
         form.addRow("Detector", self._detector)
@@ -88,7 +89,7 @@ class LearnPanel(QGroupBox):
             self._say(f"{detector if detector.name else 'Detector'}: choose the file that found these detections.")
             return
         if not remembers_marks(detector):
-            self._ask_for_marks(str(raster.id()))
+            self._ask_for_marks(self._layer, raster)
             return
         try:
             scene = raster_name(raster, QgsProcessingFeedback(False))
@@ -102,10 +103,10 @@ class LearnPanel(QGroupBox):
         """Cancels what is running."""
         self._learning.stop()
 
-    def _ask_for_marks(self, raster_id: str) -> None:
+    def _ask_for_marks(self, layer: QgsVectorLayer, raster: QgsMapLayer) -> None:
         """Opens the dialog of Finetune, filled in as far as anybody can."""
         self._say("A class bank does not keep its examples: choose them in the dialog as well.")
-        given = {"SCENES": [raster_id], "VERDICTS": [self._layer.id()], "MINUTES": self._minutes.value()}
+        given = {"SCENES": [raster.id()], "VERDICTS": [layer.id()], "MINUTES": self._minutes.value()}
         self._dialog = processing.createAlgorithmDialog(FINETUNE, given)
         self._dialog.show()
 

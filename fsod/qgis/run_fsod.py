@@ -89,6 +89,8 @@ def run_fsod(
         finally:
             if process.poll() is None:
                 _kill(process)
+            if process.stdin is not None:
+                process.stdin.close()
         if result.is_file():
             outcome.result = json.loads(result.read_text(encoding="utf-8"))
         return outcome
@@ -143,8 +145,9 @@ def _attend(
 
 def _read(process: subprocess.Popen[str], lines: queue.Queue[str | None]) -> None:
     assert process.stdout is not None
-    for line in process.stdout:
-        lines.put(line.rstrip("\n"))
+    with process.stdout:
+        for line in process.stdout:
+            lines.put(line.rstrip("\n"))
     lines.put(None)
 
 
