@@ -20,6 +20,9 @@ from typing import Any
 from .find_fsod import environment_of_fsod
 
 LOOK_EVERY_S = 0.1
+REST_S = 0.5
+"""How long the last that a command said may take to arrive."""
+
 PATIENCE_S = 20.0
 """How long a command has to stop in its own way."""
 
@@ -119,16 +122,20 @@ def _attend(
     lines: queue.Queue[str | None] = queue.Queue()
     threading.Thread(target=_read, args=(process, lines), daemon=True).start()
     deadline_s: float | None = None
-    at_end = False
-    while not at_end or process.poll() is None:
+    ended = at_end = False
+    while True:
         try:
-            line = lines.get(timeout=LOOK_EVERY_S)
+            line = lines.get(timeout=REST_S if ended else LOOK_EVERY_S)
         except queue.Empty:
-            pass
+            if ended:  # a child of it may hold the pipe open
+                break
         else:
             at_end = at_end or line is None
             if line is not None:
                 listener.hear(line)
+        ended = process.poll() is not None
+        if ended and at_end:
+            break
         if deadline_s is None and wants_end() and process.stdin is not None:
             deadline_s = time.monotonic() + patience_s
             process.stdin.close()
