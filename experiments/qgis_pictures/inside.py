@@ -15,6 +15,7 @@ from qgis.utils import iface, plugins
 
 JUDGED = "YYNYYYS"
 OTHER_PANELS = "Browser", "GPSInformation", "Overview", "LayerStyling"
+SIZE_PX = 1400, 860
 SETTLE_MS = 1500
 
 
@@ -24,7 +25,7 @@ def main() -> None:
     for panel in window.findChildren(QDockWidget):
         if panel.objectName() in OTHER_PANELS:
             panel.hide()
-    window.showMaximized()
+    window.resize(*SIZE_PX)
     raster = QgsRasterLayer(told["scene"], Path(told["scene"]).stem)
     QgsProject.instance().addMapLayer(raster)
     given = {"INPUT": raster, "BANK": told["detector"], "OUTPUT": told["layer"]}

@@ -8,20 +8,21 @@ in a fresh profile, searches another picture, judges some of what is found by it
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from shutil import copy
 from tempfile import TemporaryDirectory
 
 import shapely
 from geopandas import GeoDataFrame
 from PIL import Image
 
-from fsod.errors import UserError
-from fsod.qgis.plugin_archive import FOLDER, executable_here, write_archive
 from experiments.qgis_pictures.fresh_profile import fresh_profile
+from fsod.qgis.plugin_archive import FOLDER, executable_here, write_archive
 
 HERE = Path(__file__).parent
 SUPPORT, SEARCHED = "MOS155.png", "MOS85.png"
@@ -32,19 +33,28 @@ MOST_BYTES = 200_000
 
 
 def main() -> None:
-    if len(sys.argv) != 2:
-        raise UserError("name the folder of the task cars_kit")
-    task = Path(sys.argv[1]).absolute()
-    with TemporaryDirectory() as folder:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("task", type=Path, help="the folder of the task cars_kit")
+    parser.add_argument("--detector", type=Path, help="of vehicles, that is there already")
+    options = parser.parse_args()
+    task = options.task.absolute()
+    with TemporaryDirectory(dir=Path.cwd()) as folder:  # QGIS marks what lies in the system's own as passing
         work = Path(folder)
-        area, marks = write_marks(task, work)
         detector = work / "vehicles.safetensors"
-        learn = ["finetune", "--scene", task / "images" / SUPPORT, "--examples", marks, "--area", area]
-        fsod = [sys.executable, "-m", "fsod"]
-        subprocess.run([*fsod, *learn, "--minutes", str(MINUTES), "--out", detector], check=True)
+        if options.detector is None:
+            learn(task, work, detector)
+        else:
+            copy(options.detector, detector)
         picture = work / "qgis.png"
         show(work, task / "images" / SEARCHED, detector, picture)
         save(picture, HERE / "judge.webp")
+
+
+def learn(task: Path, work: Path, detector: Path) -> None:
+    """From all that one picture shows."""
+    area, marks = write_marks(task, work)
+    given = ["--scene", task / "images" / SUPPORT, "--examples", marks, "--area", area, "--minutes", str(MINUTES)]
+    subprocess.run([sys.executable, "-m", "fsod", "finetune", *given, "--out", detector], check=True)
 
 
 def write_marks(task: Path, work: Path) -> tuple[Path, Path]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from qgis.core import (
+    QgsCoordinateReferenceSystem,
     QgsMapLayer,
     QgsProcessingContext,
     QgsProcessingFeedback,
@@ -16,7 +17,7 @@ from qgis.core import (
 )
 
 VERDICT, ASK = "verdict", "ask"
-_ASKED_FOR = "fsod/find"
+ASKED_FOR = "fsod/find"
 """Property of a layer, kept in the project: parameters of *Find objects* as JSON."""
 
 _NAME = "detections"
@@ -45,31 +46,39 @@ def source_of(path: str) -> str:
 
 def remember(layer: QgsMapLayer, asked_for: dict[str, Any]) -> None:
     """Notes with which parameters a layer was found."""
-    layer.setCustomProperty(_ASKED_FOR, json.dumps(asked_for))
+    layer.setCustomProperty(ASKED_FOR, json.dumps(asked_for))
 
 
 def asked_for(layer: QgsMapLayer) -> dict[str, Any]:
     """The same again; empty for a layer that was not found by this plugin."""
     try:
-        known = json.loads(layer.customProperty(_ASKED_FOR) or "{}")
+        known = json.loads(layer.customProperty(ASKED_FOR) or "{}")
     except ValueError:
         return {}
     return known if isinstance(known, dict) else {}
 
 
-class Remembering(QgsProcessingLayerPostProcessorInterface):
-    """Notes it on the layer that QGIS loads when an algorithm has ended."""
+def lies_on_picture(layer: QgsMapLayer) -> None:
+    """For a layer of a picture without a coordinate system: it has none either, whatever its format says of that."""
+    layer.setCrs(QgsCoordinateReferenceSystem())
 
-    _alive: list[Remembering] = []  # noqa: RUF012, QGIS keeps no reference of Python's
 
-    def __init__(self, asked_for: dict[str, Any]) -> None:
+class TakingUp(QgsProcessingLayerPostProcessorInterface):
+    """Gives the layer that QGIS loads when an algorithm has ended the style beside it, and notes what was asked for."""
+
+    _alive: list[TakingUp] = []  # noqa: RUF012, QGIS keeps no reference of Python's
+
+    def __init__(self, asked_for: dict[str, Any], on_picture: bool) -> None:
         super().__init__()
-        self._asked_for = asked_for
+        self._asked_for, self._on_picture = asked_for, on_picture
         self._alive.append(self)
 
     def postProcessLayer(
         self, layer: QgsMapLayer, context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> None:
+        layer.loadDefaultStyle()
+        if self._on_picture:
+            lies_on_picture(layer)
         remember(layer, self._asked_for)
 
 

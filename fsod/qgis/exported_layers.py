@@ -64,6 +64,11 @@ def raster_name(layer: QgsRasterLayer, feedback: QgsProcessingFeedback) -> str:
     return name
 
 
+def is_picture(layer: QgsRasterLayer) -> bool:
+    """Whether a raster has no coordinate system, so that its coordinates are pixels."""
+    return not layer.dataProvider().crs().isValid()
+
+
 def export_layer(
     layer: QgsVectorLayer, attributes: Sequence[str], path: Path, context: QgsProcessingContext
 ) -> list[str]:

@@ -23,8 +23,8 @@ from qgis.core import (
     QgsProcessingParameterVectorLayer,
 )
 
-from .detections_layer import Remembering, source_of
-from .exported_layers import export_extent, export_layer, raster_name
+from .detections_layer import TakingUp, source_of
+from .exported_layers import export_extent, export_layer, is_picture, raster_name
 from .fsod_algorithm import BANDS, NODATA, FsodAlgorithm, Parameters
 
 INPUT, BANK, EXTENT, AREA, SCORE = "INPUT", "BANK", "EXTENT", "AREA", "SCORE"
@@ -99,9 +99,9 @@ class _Finding(FsodAlgorithm):
         self._asked[EXTENT] = ",".join(map(repr, bounds)) + of_crs
         return ["--aoi", str(path)]
 
-    def _remembering(self, scene: str) -> Remembering:
-        """What is noted on the layer of a scene, so that it can be searched again in the same way."""
-        return Remembering({INPUT: scene, **self._asked})
+    def _taking_up(self, scene: str, on_picture: bool) -> TakingUp:
+        """For the layer of a scene, which can then be searched again in the same way."""
+        return TakingUp({INPUT: scene, **self._asked}, on_picture)
 
 
 class FindAlgorithm(_Finding):
@@ -125,7 +125,8 @@ class FindAlgorithm(_Finding):
     def gather(
         self, parameters: Parameters, context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> list[str]:
-        self._scene = raster_name(self.parameterAsRasterLayer(parameters, INPUT, context), feedback)
+        raster = self.parameterAsRasterLayer(parameters, INPUT, context)
+        self._scene, self._on_picture = raster_name(raster, feedback), is_picture(raster)
         return [self._scene, *self._how(parameters, context)]
 
     def processAlgorithm(
@@ -139,7 +140,7 @@ class FindAlgorithm(_Finding):
         loading = context.layersToLoadOnCompletion()
         if path in loading:
             details = loading.pop(path)
-            details.setPostProcessor(self._remembering(self._scene))
+            details.setPostProcessor(self._taking_up(self._scene, self._on_picture))
             context.setLayersToLoadOnCompletion({**loading, source: details})
         return {OUTPUT: source, FOUND: sum(outcome.result["found"].values())}
 
@@ -165,7 +166,9 @@ class FindManyAlgorithm(_Finding):
     def gather(
         self, parameters: Parameters, context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> list[str]:
-        self._scenes = self.rasters(INPUT, parameters, context, feedback)
+        rasters = {raster_name(one, feedback): one for one in self.parameterAsLayerList(parameters, INPUT, context)}
+        self._scenes = list(rasters)
+        self._pictures = {scene for scene, raster in rasters.items() if is_picture(raster)}
         return [*self._scenes, *self._how(parameters, context)]
 
     def processAlgorithm(
@@ -184,7 +187,7 @@ class FindManyAlgorithm(_Finding):
             for scene, source in layers.items():
                 name = f"{Path(scene).stem}: {self.LABEL}"
                 details = QgsProcessingContext.LayerDetails(name, context.project(), LAYERS)
-                details.setPostProcessor(self._remembering(scene))
+                details.setPostProcessor(self._taking_up(scene, scene in self._pictures))
                 context.addLayerToLoadOnCompletion(source, details)
         found = sum(outcome.result["found"].values())
         return {FOLDER: str(folder), LAYERS: list(layers.values()), FOUND: found}

@@ -19,7 +19,7 @@ from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtGui import QColor
 from qgis.PyQt.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
-from .detections_layer import is_detections
+from .detections_layer import ASKED_FOR, is_detections
 from .judging import NO, YES, Judging, JudgingError
 
 VIEW = 6.0
@@ -35,7 +35,7 @@ class JudgePanel(QWidget):
     """Which layer, how far, which one now, and buttons for verdicts.
 
     Attributes:
-        chosen: signal, the layer that is judged from now on, or None.
+        chosen: signal, the layer that is judged from now on, or None; again where more becomes known of it.
     """
 
     chosen = pyqtSignal(object)
@@ -134,11 +134,13 @@ class JudgePanel(QWidget):
             for signal in _changes(self._judging.layer):
                 signal.disconnect(self._read_again)
             self._judging.layer.willBeDeleted.disconnect(self._forget)
+            self._judging.layer.customPropertyChanged.disconnect(self._tell_of)
         self._judging = None if layer is None else Judging(layer)
         if layer is not None:
             for signal in _changes(layer):
                 signal.connect(self._read_again)
             layer.willBeDeleted.connect(self._forget)
+            layer.customPropertyChanged.connect(self._tell_of)
         self._show()
         self.chosen.emit(layer)
 
@@ -147,6 +149,11 @@ class JudgePanel(QWidget):
         self._judging = None
         self._show()
         self.chosen.emit(None)
+
+    def _tell_of(self, key: str) -> None:
+        """QGIS adds a layer to the project first; then it is noted how it was found."""
+        if key == ASKED_FOR:
+            self.chosen.emit(self.layer)
 
     def _read_again(self, *changed: object) -> None:
         """Somebody works on the layer: in its table, with tools for drawing."""

@@ -114,7 +114,7 @@ class Judging:
         """Goes to the one that was shown before, whatever was said of it."""
         while self._shown:
             before = self._shown.pop()
-            if before in self._verdicts:
+            if before in self._verdicts and before != self.current:
                 self.current = before
                 return
 

@@ -16,7 +16,7 @@ from qgis.core import (
 )
 from qgis.PyQt.QtCore import QObject, pyqtSignal
 
-from .detections_layer import asked_for, file_of, next_path, remember
+from .detections_layer import asked_for, file_of, lies_on_picture, next_path, remember
 
 FINETUNE, FIND = "fsod:finetune", "fsod:find"
 
@@ -72,6 +72,8 @@ class Learning(QObject):
             if not new.isValid():
                 self._end(f"{output}: was written, and QGIS cannot open it")
                 return
+            if not layer.crs().isValid():
+                lies_on_picture(new)
             remember(new, how)
             QgsProject.instance().addMapLayer(new)
             self._end(None)

@@ -23,7 +23,9 @@ CLASS = "class"
 def add_marks(algorithm: FsodAlgorithm, *, areas: bool) -> None:
     """Adds the parameters; areas only if asked for."""
     polygons = QgsProcessing.SourceType.TypeVectorPolygon
-    algorithm.add_multiple(SCENES, "Rasters that the examples lie on", QgsProcessing.SourceType.TypeRaster, optional=True)
+    algorithm.add_multiple(
+        SCENES, "Rasters that the examples lie on", QgsProcessing.SourceType.TypeRaster, optional=True
+    )
     algorithm.add_multiple(EXAMPLES, "Examples: a polygon around each", polygons, optional=True)
     field = QgsProcessingParameterField(FIELD, "Attribute that holds the class", CLASS, EXAMPLES, optional=True)
     algorithm.addParameter(field)

@@ -38,7 +38,7 @@ def test_without_fsod_it_says_what_to_do(bare: Path) -> None:
 
 def test_what_is_named_counts_even_where_it_is_gone(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(executable(bare / "bin" / NAME).parent))
-    with pytest.raises(FsodMissingError, match="setting of the plugin says '/gone/fsod'.*Settings > Options"):
+    with pytest.raises(FsodMissingError, match=r"setting of the plugin says '/gone/fsod'.*Settings > Options"):
         find_fsod("/gone/fsod")
     monkeypatch.setenv(VARIABLE, str(bare))
     with pytest.raises(FsodMissingError, match=f"variable {VARIABLE} says .*no executable"):

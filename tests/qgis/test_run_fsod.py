@@ -110,7 +110,17 @@ def test_cancelling_leaves_nothing_running(program: Program, deaf: str, patience
     assert (outcome.cancelled, outcome.error) == (True, "")
     assert ("killed" in " ".join(listener.warned)) == ("sleep" in deaf)
     child = int(listener.said[0].split()[1])
-    assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
+    while runs(child):
+        assert time.monotonic() - started_s < 10, "still there"
+        time.sleep(0.05)
+
+
+def runs(pid: int) -> bool:
+    """Whether a process is at work; one that has ended may still be listed."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_fsod_takes_the_end_of_its_input_for_ctrl_c() -> None:
@@ -128,7 +138,8 @@ except KeyboardInterrupt:
     command = [sys.executable, "-c", code]
     environment = {**os.environ, "FSOD_DRIVEN": "1"}
     with subprocess.Popen(command, stdin=-1, stdout=-1, env=environment, text=True) as process:
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.stdin.close()
         assert process.stdout.read() == "stopped\n"
