@@ -53,7 +53,16 @@ def main() -> None:
 def learn(task: Path, work: Path, detector: Path) -> None:
     """From all that one picture shows."""
     area, marks = write_marks(task, work)
-    given = ["--scene", task / "images" / SUPPORT, "--examples", marks, "--area", area, "--minutes", str(MINUTES)]
+    given: list[str | Path] = [
+        "--scene",
+        task / "images" / SUPPORT,
+        "--examples",
+        marks,
+        "--area",
+        area,
+        "--minutes",
+        str(MINUTES),
+    ]
     subprocess.run([sys.executable, "-m", "fsod", "finetune", *given, "--out", detector], check=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from qgis.core import (
@@ -66,5 +67,6 @@ class FinetuneAlgorithm(FsodAlgorithm):
         self, parameters: Parameters, context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> Parameters:
         detector = self.parameterAsFileOutput(parameters, OUTPUT, context)
-        self.run_command(["--out", detector], feedback, patience_s=PATIENCE_S)
-        return {OUTPUT: detector}
+        outcome = self.run_command(["--out", detector], feedback, patience_s=PATIENCE_S)
+        # who stops early keeps a detector, unless there was no time to write it
+        return {OUTPUT: detector} if not outcome.cancelled or Path(detector).exists() else {}

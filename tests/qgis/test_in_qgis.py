@@ -70,7 +70,7 @@ def did(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     executable.chmod(0o755)
     write_archive(folder / "plugin.zip", executable)
     fresh_profile(folder / "plugin.zip", folder / "profiles")
-    command = [PYTHON, HERE / "session.py", folder]
+    command: list[str | Path] = [PYTHON, HERE / "session.py", folder]
     told = environment(QGIS_CUSTOM_CONFIG_PATH=str(folder / "profiles"))
     done = subprocess.run(command, env=told, capture_output=True, text=True, timeout=WALL_S, check=False)
     assert (folder / "did.json").is_file(), done.stderr
