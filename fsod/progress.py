@@ -22,6 +22,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from fsod import DRIVEN
 from fsod.errors import escaped
 
 
@@ -39,7 +40,7 @@ def say(text: str) -> None:
 
 
 console = _Screen(stderr=True, soft_wrap=True, markup=False, highlight=False)
-LINE_EVERY_S = 20.0
+LINE_EVERY_S = 1.0 if DRIVEN else 20.0
 
 
 def warn(warnings: Iterable[str]) -> None:

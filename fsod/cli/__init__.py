@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from fsod.cli.end_of_input import stop_at_end_of_input
+
 __all__ = ["main"]
 
 INTERRUPTED = 130
@@ -18,6 +20,7 @@ def main() -> None:
     except OSError:
         sys.stderr.write("fsod: the working folder is not there any more; change to another one\n")
         sys.exit(2)
+    stop_at_end_of_input()
     try:
         from fsod.cli.commands import main as run
 

@@ -46,6 +46,7 @@ from fsod.cli.outputs import (
     write_result,
 )
 from fsod.cli.predict import predict_command
+from fsod.cli.qgis_plugin import qgis_app
 from fsod.cli.review import review_command
 from fsod.cli.runs import runs_app
 from fsod.cli.serve import register_command, serve_command
@@ -61,6 +62,7 @@ app = typer.Typer(
 app.add_typer(data_app, name="data")
 app.add_typer(bank_app, name="bank")
 app.add_typer(runs_app, name="runs")
+app.add_typer(qgis_app, name="qgis")
 weights_app = typer.Typer(help="Bring in weights.", no_args_is_help=True)
 app.add_typer(weights_app, name="weights")
 

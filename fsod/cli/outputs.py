@@ -171,6 +171,14 @@ def catalogue_item(out: Path) -> Output:
     return Output(out, not_by(command_name(), is_own), "--stac")
 
 
+def plugin_archive(out: Path) -> Output:
+    """The plugin for QGIS."""
+    from fsod.qgis.plugin_archive import is_archive
+
+    _check_name(out)
+    return Output(out, not_by(command_name(), is_archive))
+
+
 def report_page(out: Path) -> Output:
     """A page of `fsod report`."""
     mark = b'<meta name="generator" content="fsod report">'

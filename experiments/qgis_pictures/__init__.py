@@ -1,0 +1,1 @@
+"""Pictures of QGIS with the plugin."""

@@ -1,0 +1,72 @@
+"""*Finetune*: takes up classes in minutes; all weights learn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from qgis.core import (
+    QgsProcessingContext,
+    QgsProcessingFeedback,
+    QgsProcessingParameterBoolean,
+    QgsProcessingParameterFile,
+    QgsProcessingParameterFileDestination,
+    QgsProcessingParameterNumber,
+)
+
+from .fsod_algorithm import FsodAlgorithm, Parameters
+from .marks_given import OUTPUT, WEIGHT_FILES, add_marks, marks_arguments
+
+EARLIER, MINUTES, RESTART = "FROM", "MINUTES", "RESTART"
+PATIENCE_S = 120.0
+"""A training that is stopped writes what it has learned so far."""
+
+
+class FinetuneAlgorithm(FsodAlgorithm):
+    """``fsod finetune`` of an analyst's marks."""
+
+    COMMAND = "finetune"
+    NAME = "finetune"
+    LABEL = "Finetune"
+    HELP = (
+        "Learns classes from a handful of examples in minutes. Draw a polygon around each example and write its class into "
+        "an attribute. Areas say where every object is marked, so that the rest of them is background. Judged detections "
+        "say what is an object (yes) and what is none (no).\n\n"
+        "To go on from an earlier detector, name it: what it was made from is learned again as well, and rasters may be left "
+        "out where new marks lie on the same ones.\n\n"
+        "What comes out is a detector, one file for Find objects. Cancel keeps what has been learned so far."
+    )
+
+    def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
+        add_marks(self, areas=True)
+        label = "Go on from this detector, with all that it was made from"
+        self.addParameter(QgsProcessingParameterFile(EARLIER, label, optional=True, fileFilter=WEIGHT_FILES))
+        self.addParameter(
+            QgsProcessingParameterNumber(
+                MINUTES, "Minutes to train", QgsProcessingParameterNumber.Type.Double, 2, minValue=0.05, maxValue=600
+            )
+        )
+        self.add_seeing()
+        label = "Drop what an unfinished training has left beside the detector (--restart)"
+        self.add_advanced(QgsProcessingParameterBoolean(RESTART, label, defaultValue=False))
+        self.addParameter(QgsProcessingParameterFileDestination(OUTPUT, "Detector", WEIGHT_FILES))
+
+    def gather(
+        self, parameters: Parameters, context: QgsProcessingContext, feedback: QgsProcessingFeedback
+    ) -> list[str]:
+        restart = ["--restart"] if self.parameterAsBool(parameters, RESTART, context) else []
+        return [
+            *marks_arguments(self, parameters, context, feedback),
+            *self.texts({"--from": EARLIER}, parameters, context),
+            f"--minutes={self.parameterAsDouble(parameters, MINUTES, context):g}",
+            *restart,
+            *self.seeing(parameters, context),
+        ]
+
+    def processAlgorithm(
+        self, parameters: Parameters, context: QgsProcessingContext, feedback: QgsProcessingFeedback
+    ) -> Parameters:
+        detector = self.parameterAsFileOutput(parameters, OUTPUT, context)
+        outcome = self.run_command(["--out", detector], feedback, patience_s=PATIENCE_S)
+        # who stops early keeps a detector, unless there was no time to write it
+        return {OUTPUT: detector} if not outcome.cancelled or Path(detector).exists() else {}
