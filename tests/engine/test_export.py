@@ -320,23 +320,30 @@ def test_a_header_that_cannot_be_is_refused(tmp_path: Path, about: dict[str, obj
     assert len(str(caught.value)) < 500
 
 
-@pytest.mark.parametrize("damage", ["output name", "input name", "classes", "sides", "dimensions", "type"])
-def test_a_network_that_is_not_what_it_says_is_refused(tmp_path: Path, damage: str) -> None:
+@pytest.mark.parametrize(
+    "damage",
+    ["output name", "input name", "type", (1, (1, 7, 3)), (0, (1, 3, 5)), (1, (2, 3)), (1, (1, 2, 4))],
+    ids=str,
+)
+def test_a_network_that_is_not_what_it_says_is_refused(
+    tmp_path: Path, damage: str | tuple[int, tuple[int, ...]]
+) -> None:
+    """Other names or types, or an output (0 boxes, 1 scores) of another shape."""
     path = make_onnx(tmp_path / "bad.onnx")
     model = onnx.load(path)
-    boxes, scores = model.graph.output
+    scores = model.graph.output[1]
     if damage == "output name":
         model.graph.node[1].output[0] = scores.name = "logits"
     elif damage == "input name":
         model.graph.input[0].name = "x"
-    elif damage == "classes":
-        scores.type.tensor_type.shape.dim[1].dim_value = 7
-    elif damage == "sides":
-        boxes.type.tensor_type.shape.dim[2].dim_value = 5
-    elif damage == "dimensions":
-        del scores.type.tensor_type.shape.dim[0]
-    else:
+    elif damage == "type":
         scores.type.tensor_type.elem_type = TensorProto.DOUBLE
+    else:
+        position, shape = int(damage[0]), tuple(map(int, damage[1]))
+        constant = model.graph.initializer[position]
+        zeros = np.zeros(np.prod(shape), np.float32)
+        constant.CopyFrom(helper.make_tensor(constant.name, TensorProto.FLOAT, shape, zeros))
+        model.graph.output[position].type.tensor_type.ClearField("shape")
     onnx.save(model, path)
     with pytest.raises(UserError) as caught:
         load_onnx(path, None)(np.zeros((1, 64, 64, 3), np.uint8))
