@@ -98,7 +98,7 @@ def label_fingerprint(
     Raises:
         UserError: a file of a scene cannot be read.
     """
-    content = hashlib.sha256(f"labels 3 {settings} {[(p.place(), p.why) for p in problems]}".encode())
+    content = hashlib.sha256(f"labels 4 {settings} {[(p.place(), p.why) for p in problems]}".encode())
     for layer in layers:
         crs = layer.geometry.crs and layer.geometry.crs.to_wkt()
         content.update(f" {crs} {layer.class_names} {layer.features.tolist()} ".encode())

@@ -270,6 +270,8 @@ def _image_entry(cut: _CutImage, tile: Tile, image_format: str, image_id: int) -
     }
     if cut.resampled is not cut.original:
         entry["resample_xy"] = cut.resample_xy
+    if cut.original.shown is not None:
+        entry["shown"] = cut.original.shown.model_dump(mode="json")
     return entry if cut.resampled.gsd_m is None else {**entry, "gsd_m": cut.resampled.gsd_m}
 
 

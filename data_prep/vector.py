@@ -233,6 +233,7 @@ def _write_window(plan: _Plan, tile: Tile, folder: Path, settings: LabelSettings
         "height": height,
         "source": plan.record.source,
         "tile_xywh_px": tile.xywh_px,
+        "shown": plan.scene.shown.model_dump(mode="json"),
     }
     if plan.scene.georeference.crs is None:
         return entry

@@ -149,7 +149,7 @@ def _class_names(settings: dict[str, Any], path: Path) -> dict[int, str]:
     ordered = {key: str(names[key]).strip() for key in sorted(names)}
     for name in ordered.values():
         if not is_name(name):
-            raise UserError(f"{path}: names: {reprlib.repr(name)} has characters that cannot be printed")
+            raise UserError(f"{path}: names: {reprlib.repr(name)} has characters that cannot be printed, or too many")
     if len(set(ordered.values())) < len(ordered) or not all(ordered.values()):
         raise UserError(f"{path}: names: a class name is there twice, or is empty")
     if settings.get("nc", len(ordered)) != len(ordered):

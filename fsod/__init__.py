@@ -24,7 +24,6 @@ _OFFLINE = {
 }
 for _key, _value in _OFFLINE.items():
     os.environ.setdefault(_key, _value)
-os.environ["GDAL_VRT_ENABLE_PYTHON"] = "NO"  # whatever the user has set for others: a raster shall not run what it says
 
 DRIVEN = os.environ.get("FSOD_DRIVEN") == "1"
 """Whether another program runs fsod and shows what it says, as the QGIS plugin does: progress comes as a line a second, and the

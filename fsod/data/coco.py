@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fsod.band_rule import BandRule
 from fsod.errors import UserError, nearest, one_line, printable
 from fsod.files import decoded, write_text
 
@@ -58,6 +59,7 @@ class ImageRecord:
         crowd_class_ids: (k,) int64, their classes.
         source_box_ids: (n,) int64, the annotation ids that a tile's boxes have in the folder it was cut from: overlapping
             tiles show one object twice, under two ``box_ids`` and one source id. ``box_ids`` where not given.
+        shown: which bands of a scene its pixels are; None of a plain picture.
     """
 
     id: int
@@ -75,6 +77,7 @@ class ImageRecord:
     difficult: NDArray[np.bool_] = field(repr=False, default_factory=lambda: np.zeros(0, np.bool_))
     crowd_boxes_xyxy_px: NDArray[np.float64] = field(repr=False, default_factory=lambda: np.zeros((0, 4)))
     crowd_class_ids: NDArray[np.int64] = field(repr=False, default_factory=lambda: np.zeros(0, np.int64))
+    shown: BandRule | None = None
 
     def __post_init__(self) -> None:
         if not len(self.source_box_ids):
@@ -245,6 +248,7 @@ def _record(root: Path, image: dict[str, Any], boxes: list[_Box], index_of: dict
         difficult=np.array([b.difficult for b in boxes], dtype=np.bool_),
         crowd_boxes_xyxy_px=inside[crowd],
         crowd_class_ids=class_ids[crowd],
+        shown=BandRule.model_validate(image["shown"]) if "shown" in image else None,
     )
     return record.keep(~crowd)
 

@@ -21,9 +21,10 @@ NOT_FINITE = "a coordinate that is not finite"
 
 UNREADABLE = (
     *(pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, shapely.GEOSException, OSError, RuntimeError),
-    *(ValueError, LookupError, TypeError, AttributeError),
+    *(ValueError, LookupError, TypeError, AttributeError, NameError),
 )
-"""What GDAL, GEOS, PROJ, Arrow and GeoPandas raise for damaged files: each has errors of its own."""
+"""What GDAL, GEOS, PROJ, Arrow and GeoPandas raise for damaged files: each has errors of its own. NameError is pyogrio's for a
+coordinate system that is not in UTF-8."""
 
 NAMED = 3
 """How many offending features an error names."""
@@ -62,7 +63,8 @@ def read_frame(path: VectorFile, layer: str | None, usual: str = "", *, ids: boo
             warnings.simplefilter("ignore")
             frame = pyogrio.read_dataframe(path, layer=layer or layers[0], on_invalid="ignore", fid_as_index=ids)
     except UNREADABLE as error:
-        raise UserError(f"{path}: cannot be read as a vector file ({one_line(error)})") from error
+        reason = error.__context__ if isinstance(error, NameError) else error
+        raise UserError(f"{path}: cannot be read as a vector file ({one_line(reason)})") from error
     if not isinstance(frame, GeoDataFrame):
         raise UserError(f"{path}: is a table without geometry")
     return frame

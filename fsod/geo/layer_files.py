@@ -61,7 +61,7 @@ def write_layer(path: Path, layer: Layer) -> None:
         UserError: no known extension, or the file cannot be written; no half file is left behind, and an older one stays.
     """
     check_layer_path(path)
-    check_not_open(path)
+    check_takes_layer(path)
     try:
         if path.suffix.lower() == ".gpkg" and _has_other_layers(path):
             _into_geopackage(path, layer)
@@ -105,27 +105,34 @@ def _geopackage(layer: Layer) -> bytes:
     return _through_ogr(layer.frame(lonlat=False), "GPKG", layer_metadata=run)
 
 
-def check_not_open(path: Path) -> None:
-    """UserError for a GeoPackage whose last changes are not in the file yet, as another program has it open.
+def check_takes_layer(path: Path) -> None:
+    """UserError for a GeoPackage that cannot take the layer.
 
-    They lie in a file beside it, which would not fit the one that takes its place.
+    It holds a raster of the layer's name, or its last changes are not in the file yet, as another program has it open: they
+    lie in a file beside it, which would not fit the one that takes its place.
     """
     log = path.with_name(path.name + "-wal")
     if path.suffix.lower() == ".gpkg" and path.exists() and log.is_file() and log.stat().st_size:
         raise UserError(f"{path}: is open in another program, such as QGIS; close it there, or choose another --out")
+    if path.suffix.lower() == ".gpkg" and _selects(path, f"FROM gpkg_tile_matrix_set WHERE table_name = '{NAME}'"):
+        raise UserError(f"{path}: holds a raster called {NAME!r}, as its layer would be; choose another --out")
 
 
 def _has_other_layers(path: Path) -> bool:
     """Whether a GeoPackage holds layers of others, rasters, or tables such as QGIS's styles; what is none is replaced."""
+    layers = f"FROM gpkg_contents WHERE table_name <> '{NAME}'"
+    return _selects(path, layers) or _selects(path, "FROM sqlite_master WHERE name = 'layer_styles'")
+
+
+def _selects(path: Path, query: str) -> bool:
+    """Whether a query finds a row; it finds none where there is no such file, or no such table in it."""
     if not path.is_file():
         return False
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as file:
-            layers = file.execute("SELECT 1 FROM gpkg_contents WHERE table_name <> ? LIMIT 1", (NAME,)).fetchone()
-            styles = file.execute("SELECT 1 FROM sqlite_master WHERE name = 'layer_styles'").fetchone()
+            return file.execute(f"SELECT 1 {query} LIMIT 1").fetchone() is not None
     except sqlite3.Error:
         return False
-    return bool(layers or styles)
 
 
 def _into_geopackage(path: Path, layer: Layer) -> None:

@@ -1,4 +1,4 @@
-"""No network call unless asked for: GDAL reaches for servers only where a scene was named by its URL.
+"""No network call unless asked for, and no code run: GDAL reaches for servers only where a scene was named by its URL.
 
 Files that lie here can point there: a VRT at its sources, a sidecar at overviews, GML at its schema, GeoJSON at its
 coordinate system. So can a file that is called .tif and is no TIFF: drivers that do nothing but talk to servers are
@@ -16,6 +16,10 @@ import rasterio
 
 CLOSED = {"CPL_VSIL_CURL_ALLOWED_FILENAME": "none", "GDAL_HTTP_PROXY": "off://"}
 """GDAL's settings under which it opens no connection: the first is for its file systems, the second for all the rest."""
+
+NO_CODE = {"GDAL_VRT_ENABLE_PYTHON": "NO"}
+"""GDAL runs nothing that a raster brings, whatever a program, the environment or the user's ``gdalrc`` lets it run: of all
+places that GDAL looks for settings in, the thread's own come first."""
 
 PATIENT = {
     "GDAL_HTTP_MAX_RETRY": "3",  # of requests that a busy or broken server refuses
@@ -35,7 +39,7 @@ _URL = re.compile(rf"([a-z0-9]+\+)*(https?|ftp|s3|gs|az|oss)://|/vsi(.*/vsi)?({_
 
 def gdal_for(scene: str) -> rasterio.Env:
     """GDAL as far as this scene may use it, for the thread that enters it."""
-    return rasterio.Env() if _asks_for_network(scene) else rasterio.Env(**CLOSED)
+    return rasterio.Env(**NO_CODE, **({} if _asks_for_network(scene) else CLOSED))
 
 
 @lru_cache(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
+import numpy as np
 import rasterio
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
@@ -15,6 +16,10 @@ from fsod.geo.network import gdal_for, safe_drivers, why_closed
 from fsod.geo.nodata import with_nodata
 from fsod.geo.tile_mosaic import TILES, TileMosaic
 from fsod.geo.tile_names import tiles_named, zoom_of_mbtiles
+
+WINDOW_PX = 640
+MOST_WINDOW_BYTES = 2**36
+"""Of a window of so many pixels a side all blocks are decoded that it touches, whole; of more bytes nobody waits for it."""
 
 NAMED_PARTS = 5
 """Rasters of a file that a message names."""
@@ -53,6 +58,14 @@ def open_dataset(name: str, driver: str | None = None, nodata: float | None = No
         dataset.close()
         several = f"; it holds {len(parts)} rasters, name one: {', '.join(parts[:NAMED_PARTS])}" if parts else ""
         raise UserError(f"{name}: holds no pixels of its own{several}")
+    height, width = dataset.block_shapes[0]
+    window_bytes = (WINDOW_PX + 2 * height) * (WINDOW_PX + 2 * width) * np.dtype(dataset.dtypes[0]).itemsize
+    if window_bytes > MOST_WINDOW_BYTES:
+        dataset.close()
+        raise UserError(
+            f"{name}: is stored in pieces of {width}x{height} px, so that {window_bytes / 2**30:.0f} GB would be read to see "
+            "any place of it; store it in tiles (gdal_translate -co TILED=YES)"
+        )
     return dataset
 
 

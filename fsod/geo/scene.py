@@ -34,6 +34,10 @@ from fsod.geo.raster_file import gdals_reason, open_dataset
 from fsod.geo.upright import Upright, as_stored, make_upright
 from fsod.geo.windows import Window
 
+CACHE_SLACK = 1.25
+"""GDAL counts its own notes on each block, too. If but one of a row of windows did not fit, each would be decoded anew for
+every window."""
+
 SAME_GSD = 1.05
 """A GSD that differs by less than this factor is left alone: resampling would cost time and sharpness for nothing."""
 
@@ -128,7 +132,8 @@ class Scene:
         (width_px, height_px), seen = self.file_size_px, (self.grid_width_px, self.grid_height_px)
         seen_height = seen[0] if self.upright.transposed else seen[1]
         rows_px = window_px * height_px / seen_height + 2 * max(height for height, _ in self._dataset.block_shapes)
-        return int(rows_px * width_px * sum(np.dtype(kind).itemsize for kind in self._dataset.dtypes))
+        bytes_read = rows_px * width_px * sum(np.dtype(kind).itemsize for kind in self._dataset.dtypes)
+        return int(bytes_read * CACHE_SLACK)
 
     def read_window(self, window: Window) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """Pixels of a window of the grid: (h, w, 3) uint8 RGB, 0 where not valid, and validity (h, w).
@@ -414,7 +419,8 @@ def _parts(scene: Scene) -> list[tuple[int, int, int, int]]:
         np.unique(np.linspace(0, side, PARTS + 1).astype(int)).tolist()
         for side in (scene.grid_width_px, scene.grid_height_px)
     )
-    return [(left, top, right, bottom) for left, right in pairwise(columns) for top, bottom in pairwise(rows)]
+    # row by row: parts of a row may lie in the same strips
+    return [(left, top, right, bottom) for top, bottom in pairwise(rows) for left, right in pairwise(columns)]
 
 
 def _read_parts(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fsod.band_rule import BandRule
+from fsod.band_rule import BandRule, each_once
 from fsod.boxes import area_px
 from fsod.data.coco import CocoFolder, ImageRecord
 from fsod.data.marked import Marked, marked_shots
@@ -44,7 +44,7 @@ class ExampleFiles:
         origin: where the examples come from.
         gsd_m: of the pixels that they were marked on, None when unknown.
         scenes: that they lie on, as named; none of examples of a folder.
-        shown: which bands of the scenes were seen, each rule once.
+        shown: which bands of the scenes were seen, or of those that a folder's images were cut from, each rule once.
         warnings: what a user should know of the scenes, one line each.
     """
 
@@ -114,9 +114,10 @@ def examples_in_folder(shots: FolderShots) -> ExampleFiles:
     marked = marked_shots(folder, drawn, [*shots.class_names, *shots.rivals])
     gsd_m = gsd_of(marked.folder)
     # which images: so that nobody scores the bank on them
-    shown = {"annotations_sha256": folder.sha256, "images": sorted({image.source for image in marked.folder.images})}
-    origin = {"data": folder.root.resolve().name, "seed": drawn.seed, "gsd_m": gsd_m, **shown}
-    return ExampleFiles(marked, shots.rivals, origin, gsd_m)
+    seen = {"annotations_sha256": folder.sha256, "images": sorted({image.source for image in marked.folder.images})}
+    origin = {"data": folder.root.resolve().name, "seed": drawn.seed, "gsd_m": gsd_m, **seen}
+    shown = each_once(image.shown for image in marked.folder.images if image.shown is not None)
+    return ExampleFiles(marked, shots.rivals, origin, gsd_m, shown=shown)
 
 
 def _views(marks: Sequence[SceneMarks], scenes: list[Scene], class_names: tuple[str, ...]) -> Marked:

@@ -91,6 +91,7 @@ def marks_in_folder(shots: FolderShots) -> list[SceneMarks]:
                 refused_xyxy_px=image.boxes_xyxy_px[refused],
                 refused_names=tuple(compress(of_box, refused)),
                 areas=shapely.MultiPolygon(),
+                cut_from=image.shown,
             )
         )
     return found

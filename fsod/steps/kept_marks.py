@@ -17,6 +17,9 @@ from fsod.geo.scene_list import is_gone, kept_name, short_name
 from fsod.steps.scene_marks import SceneMarks, is_there, one_multipolygon
 from fsod.store.checkpoint import CheckpointHeader, read_header
 
+RULES = ("shown", "cut_from")
+"""Band rules of ``SceneMarks``."""
+
 
 def kept_marks(marks: Sequence[SceneMarks]) -> list[dict[str, Any]]:
     """The same as JSON values, for a file that remembers what it was made from."""
@@ -30,7 +33,7 @@ def kept_marks(marks: Sequence[SceneMarks]) -> list[dict[str, Any]]:
             "refused_xyxy_px": one.refused_xyxy_px.round(3).tolist(),
             "refused_names": list(one.refused_names),
             "areas": one.areas.wkt,
-            "shown": None if one.shown is None else one.shown.model_dump(mode="json"),
+            **{name: rule.model_dump(mode="json") for name in RULES if (rule := getattr(one, name)) is not None},
         }
         for one in marks
     ]
@@ -51,7 +54,7 @@ def marks_kept(kept: Sequence[dict[str, Any]], file: Path) -> list[SceneMarks]:
                 refused_xyxy_px=np.array(one["refused_xyxy_px"], np.float64).reshape(-1, 4),
                 refused_names=tuple(one["refused_names"]),
                 areas=one_multipolygon([shapely.from_wkt(one["areas"])]),
-                shown=None if one.get("shown") is None else BandRule.model_validate(one["shown"]),
+                **{name: BandRule.model_validate(one[name]) for name in RULES if one.get(name) is not None},
             )
             for one in kept
         ]

@@ -11,7 +11,7 @@ from PIL import Image
 
 from fsod.geo.journal import FORMAT, lock_path
 from fsod.geo.label_item import check_can_be_labels, label_item_path
-from fsod.geo.layer_files import NAME, ON_A_MAP, as_results, check_not_open, results_path
+from fsod.geo.layer_files import NAME, ON_A_MAP, as_results, check_takes_layer, results_path
 from fsod.geo.qgis_style import CATEGORIES
 from fsod.geo.vector import VERDICT
 from fsod.replacing import Output, check_outputs, not_by
@@ -62,7 +62,7 @@ def check_layers(
     outputs = [Output(path, _why_not, of=scene) for scene, layer in layers.items() for path in _beside(layer, stac)]
     check_outputs([*outputs, *others], lambda: files_behind([*layers, *inputs]), overwrite=overwrite)
     for layer in layers.values():
-        check_not_open(layer)
+        check_takes_layer(layer)
 
 
 def _beside(layer: Path, stac: bool) -> Iterator[Path]:

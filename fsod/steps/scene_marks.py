@@ -54,6 +54,7 @@ class SceneMarks:
         refused_names: m names; ``not NAME`` for a verdict on NAME.
         areas: in the scene's pixels, inside it; whatever is not marked there is background. Empty if none is given.
         shown: which bands of it are seen; None: by its own words.
+        cut_from: which bands of another raster its pixels are, where it is an image of a prepared folder.
     """
 
     scene: str
@@ -67,6 +68,7 @@ class SceneMarks:
     refused_names: tuple[str, ...]
     areas: shapely.MultiPolygon
     shown: BandRule | None = None
+    cut_from: BandRule | None = None
 
     def open(self, **how: Any) -> Scene:  # noqa: ANN401, they are those of ``open_scene``
         """The scene, with the bands and the nodata value that it was marked in; ``how`` goes to ``open_scene``."""
@@ -106,7 +108,7 @@ def open_marked(scenes: Sequence[Scenery], seen: Seen, stack: ExitStack) -> list
 
 def band_rules(marks: Iterable[SceneMarks]) -> tuple[BandRule, ...]:
     """What scenes are seen in, each rule once."""
-    return each_once(one.shown for one in marks if one.shown is not None)
+    return each_once(rule for one in marks if (rule := one.cut_from or one.shown) is not None)
 
 
 def marks_on_scenes(

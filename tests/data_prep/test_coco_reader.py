@@ -127,6 +127,7 @@ def test_a_prepared_folder_read_again_is_the_same(source: Path, out: Path) -> No
         ("categories", 1, {"id": 18}, "category 18: its id is there twice, with two names"),
         ("categories", 1, {"name": None}, "category 3: expected an id and a name that can be printed"),
         ("categories", 1, {"name": "car\x1b[31m"}, "category 3: expected an id and a name that can be printed"),
+        ("categories", 1, {"name": "c" * 10**6}, "category 3: expected an id and a name that can be printed"),
         (
             "annotations",
             1,

@@ -224,6 +224,7 @@ def test_folders_and_files_that_are_links(source: Path, out: Path) -> None:
         ("train: images/train\nnames: [&a [b, b], [*a, *a]]", "names: each must be a text"),
         ("train: images/train\nnames: [boat, 2024-99-99]", "not valid YAML: month must be in 1..12"),
         ('train: images/train\nnames: [boat, "a\\e[31m"]', "has characters that cannot be printed"),
+        (f"train: images/train\nnames: [boat, {'c' * 10**6}]", "has characters that cannot be printed, or too many"),
         ("train: [[a]]\nnames: [a, b]", r"train: there is no \['a'\]"),
         ("names: [a, b]", "names no train, val or test images"),
         ("train: images/training\nnames: [a, b]", "train: there is no 'images/training'"),

@@ -39,6 +39,7 @@ from fsod.store.checkpoint import load_checkpoint
 from fsod.store.class_bank import learned_bank, load_bank, read_bank, save_bank
 from tests import untrained
 from tests.command import fsod
+from tests.made_onnx import make_onnx
 
 NAMES = ("café", "ship", "storage tank")
 SCORES = 0.3, 0.45, 0.2
@@ -291,6 +292,56 @@ def test_what_is_not_of_fsod_is_refused_in_one_line(
     assert len(error) == 1
     assert error[0].startswith(f"fsod: {path}: ")
     assert message in error[0]
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        {"gsd_m": 0},
+        {"gsd_m": -0.5},
+        {"gsd_m": "half"},
+        {"enlargement": 0},
+        {"enlargement": -1},
+        {"class_names": ("boat", "c" * 10**6)},
+        {"scores": (0.2, 2)},
+        {"class_names": ("boat",)},
+        {"class_names": tuple("abcdefg")},
+        {"scores": (0.2,)},
+    ],
+    ids=lambda about: " ".join(f"{key} {str(value)[:9]}" for key, value in about.items()),
+)
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
+def test_a_header_that_cannot_be_is_refused(tmp_path: Path, about: dict[str, object]) -> None:
+    good = load_onnx(make_onnx(tmp_path / "good.onnx"), None)
+    assert len(good(np.zeros((1, 64, 64, 3), np.uint8))) == 1
+    bad = make_onnx(tmp_path / "bad.onnx", **about)
+    with pytest.raises(UserError, match=r"^\S+bad\.onnx: .*; export the bank again$") as caught:
+        load_onnx(bad, None)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("damage", ["output name", "input name", "type", (1, 9, 84), (6, 84), (1, 6, 84, 1)], ids=str)
+def test_a_network_that_is_not_what_it_says_is_refused(tmp_path: Path, damage: str | tuple[int, ...]) -> None:
+    """Other names or types, or an output of another shape."""
+    path = make_onnx(tmp_path / "bad.onnx")
+    model = onnx.load(path)
+    output = model.graph.output[0]
+    if damage == "output name":
+        model.graph.node[0].output[0] = output.name = "logits"
+    elif damage == "input name":
+        model.graph.input[0].name = "x"
+    elif damage == "type":
+        output.type.tensor_type.elem_type = TensorProto.DOUBLE
+    else:
+        shape = tuple(map(int, damage))
+        constant = model.graph.initializer[0]
+        zeros = np.zeros(np.prod(shape), np.float32)
+        constant.CopyFrom(helper.make_tensor(constant.name, TensorProto.FLOAT, shape, zeros))
+        output.type.tensor_type.ClearField("shape")
+    onnx.save(model, path)
+    with pytest.raises(UserError) as caught:
+        load_onnx(path, None)(np.zeros((1, 64, 64, 3), np.uint8))
+    assert len(str(caught.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.999])

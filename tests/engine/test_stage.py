@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ from fsod.data.coco import CocoFolder
 from fsod.data.episodes import Episode, RealEpisodes
 from fsod.engine.device import Machine, choose_machine
 from fsod.engine.episode_loss import episode_loss, ignored, known_background, shots_loss, targets_of
-from fsod.engine.stage import Stage, _Awaited, learning_rate, run_stage
+from fsod.engine.stage import Stage, _Awaited, _resume, _save, adamw, learning_rate, run_stage
 from fsod.errors import UserError
 from fsod.model.detector import Detector
 from tests.made_folder import make_folder
@@ -112,6 +112,35 @@ def test_a_damaged_state_is_named(folder: CocoFolder, tmp_path: Path) -> None:
     (tmp_path / "state.pt").write_bytes(b"nonsense")
     with pytest.raises(UserError, match=r"state\.pt: not a readable checkpoint"):
         run_stage(stage(folder, tmp_path / "state.pt"), new_detector(), CPU, ignore)
+
+
+@pytest.mark.parametrize(
+    "damage", ["no key", "other shapes", "other shapes of averages", "too many steps", "no steps", "a list"]
+)
+def test_a_state_that_does_not_fit_is_named(tmp_path: Path, damage: str) -> None:
+    net, path = torch.nn.Linear(3, 2), tmp_path / "state.pt"
+    optimizer = adamw(net, OptimSettings(steps=4))
+    net(torch.zeros(1, 3)).sum().backward()
+    optimizer.step()
+    plan = Stage("made", cast(Any, None), cast(Any, None), OptimSettings(steps=4), path, "same")
+    _save(plan, 2, net, net, optimizer)
+    assert _resume(plan, net, net, optimizer) == 2
+    state: Any = torch.load(path)
+    if damage == "no key":
+        del state["average"]
+    elif damage == "other shapes":
+        state["detector"]["weight"] = torch.zeros(2, 4)
+    elif damage == "other shapes of averages":
+        state["optimizer"]["state"][0]["exp_avg"] = torch.zeros(7)
+    elif damage == "too many steps":
+        state["done"] = 5
+    elif damage == "no steps":
+        state["done"] = "two"
+    else:
+        state = [state]
+    torch.save(state, path)
+    with pytest.raises(UserError, match=r"^\S+state\.pt: not a readable checkpoint \(.*\); delete it to start again$"):
+        _resume(plan, net, net, optimizer)
 
 
 def test_a_diverged_loss_stops_the_stage(folder: CocoFolder, tmp_path: Path) -> None:

@@ -55,6 +55,14 @@ def test_what_is_no_vector_file_is_one_line(tmp_path: Path, name: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_coordinate_system_in_latin1_is_one_line(tmp_path: Path) -> None:
+    BOXES.to_crs(32633).to_file(tmp_path / "a.shp")
+    wkt = (tmp_path / "a.prj").read_text().replace("WGS_1984_UTM_Zone_33N", "Süd")
+    (tmp_path / "a.prj").write_bytes(wkt.encode("latin1"))
+    with pytest.raises(UserError, match=r"a\.shp: cannot be read as a vector file \('utf-8' codec can't decode"):
+        read_frame(tmp_path / "a.shp", None)
+
+
 def test_a_bow_tie_is_made_valid(tmp_path: Path) -> None:
     tie = shapely.Polygon([(0, 0), (2, 2), (2, 0), (0, 2)])
     geopandas.GeoSeries([tie], crs=4326).to_file(tmp_path / "a.gpkg")

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from fsod.boxes import Detections
 from fsod.errors import UserError
-from fsod.geo.journal import Finished, Journal, _line, lock_path
+from fsod.geo.journal import Finished, Journal, _line, _parse, lock_path
 from fsod.geo.predict import SceneResult, predict_scene
 
 MakeRaster = Callable[..., Path]
@@ -214,6 +214,12 @@ def test_numbers_come_back_bit_by_bit(tmp_path: Path) -> None:
         {"found": [], "blank": [-1]},
         {"found": [], "blank": ["0"]},
         {"found": [[0, [[0, 0, 1, 1]], [0.5], [-1]]], "blank": []},
+        {"found": [[0, [[0, 0, 1, 1]], [7], [0]]], "blank": []},
+        {"found": [[0, [[0, 0, 1, 1]], [-0.5], [0]]], "blank": []},
+        {"found": [[0, [[0, 0, 1, 1]], ["high"], [0]]], "blank": []},
+        {"found": [[0, [[0, 0, 1, 1]], [float("nan")], [0]]], "blank": []},
+        {"found": [[0, [[0, 0, float("inf"), 1]], [0.5], [0]]], "blank": []},
+        {"found": [[0, [[0, 0, 1, 1]], [0.5], [10**30]]], "blank": []},
         {"found": 7, "blank": []},
     ],
 )
@@ -224,6 +230,19 @@ def test_a_line_that_no_run_writes_is_refused(scene: Path, tmp_path: Path, entry
     journal.write_bytes(head + b"\n" + _line(entry))
     with pytest.raises(UserError, match=r"out\.journal: damaged .*--restart"):
         predict_scene(scene, odd_boxes, journal=journal, detector=WEIGHTS, **SETTINGS)
+
+
+@pytest.mark.parametrize("started", [7, None, ["x"], "x" * 10**5])
+def test_a_beginning_that_is_no_time_is_a_short_text(scene: Path, tmp_path: Path, started: object) -> None:
+    journal = tmp_path / "out.journal"
+    interrupt(scene, journal, 2)
+    head, _, rest = journal.read_bytes().partition(b"\n")
+    header = _parse(head + b"\n")
+    assert header is not None
+    journal.write_bytes(_line({**header, "started": started}) + rest)
+    result = predict_scene(scene, odd_boxes, journal=journal, detector=WEIGHTS, **SETTINGS)
+    assert result.windows_resumed
+    assert result.started == str(started)[:40]
 
 
 def test_a_line_that_was_changed_is_run_again(scene: Path, tmp_path: Path) -> None:

@@ -198,9 +198,10 @@ def test_features_that_cannot_be_labels_are_told_apart(tmp_path: Path) -> None:
     assert layer.class_names == ("1", "1")
 
 
-def test_a_class_that_would_steer_a_terminal_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["\x1b[2J", "x" * 10**6])
+def test_a_class_that_would_steer_or_fill_a_terminal_is_refused(tmp_path: Path, name: str) -> None:
     boxes = [shapely.box(0, 0, 5, 5), shapely.box(5, 0, 9, 5)]
-    frame = geopandas.GeoDataFrame({"kind": ["ship", "\x1b[2J"]}, geometry=boxes, crs="EPSG:32633")
+    frame = geopandas.GeoDataFrame({"kind": ["ship", name]}, geometry=boxes, crs="EPSG:32633")
     frame.to_file(tmp_path / "a.gpkg")
     layer = read_layer(tmp_path / "a.gpkg", "kind")
     assert layer.refused == {2: "a class with characters that cannot be printed, or too many"}

@@ -29,7 +29,7 @@ from rasterio.warp import transform as gdal_transform
 from fsod.boxes import Detections
 from fsod.errors import UserError
 from fsod.geo.georeference import Georeference
-from fsod.geo.layer_files import ON_A_MAP, check_layer_path, check_not_open, write_layer
+from fsod.geo.layer_files import ON_A_MAP, check_layer_path, check_takes_layer, write_layer
 from fsod.geo.scene import open_scene
 from fsod.geo.vector import Layer
 
@@ -396,16 +396,50 @@ def test_a_geopackage_that_another_program_is_working_on_stays(tmp_path: Path) -
     """Its last changes lie in a file beside it, which would be put into the one that takes its place."""
     path = tmp_path / "found.gpkg"
     geopandas.GeoDataFrame({"a": ["mine"]}, geometry=[shapely.box(0, 0, 1, 1)], crs=4326).to_file(path, layer="roads")
-    check_not_open(path)
+    check_takes_layer(path)
     with closing(sqlite3.connect(path)) as elsewhere:
         elsewhere.execute("PRAGMA journal_mode=WAL")
         elsewhere.execute("UPDATE gpkg_contents SET description = 'new'")
         elsewhere.commit()
         with pytest.raises(UserError, match=r"found\.gpkg: is open in another program, such as QGIS; close it there"):
-            check_not_open(path)
-    check_not_open(path)
+            check_takes_layer(path)
+    check_takes_layer(path)
     with closing(sqlite3.connect(path)) as later:
         assert later.execute("SELECT description FROM gpkg_contents").fetchall() == [("new",)]
+
+
+def add_rasters(path: Path, *names: str) -> Path:
+    """Puts rasters into a GeoPackage."""
+    shape = {"width": 64, "height": 64, "count": 3, "dtype": "uint8", "driver": "GPKG"}
+    for name in names:
+        about = {"crs": "EPSG:32633", "transform": Affine(1, 0, 5e5, 0, -1, 5e6), "RASTER_TABLE": name}
+        with rasterio.open(path, "w", **shape, **about, APPEND_SUBDATASET="YES", TILE_FORMAT="PNG") as file:
+            file.write(np.full((3, 64, 64), len(name), np.uint8))
+    return path
+
+
+@pytest.mark.parametrize("names", [("ortho",), ("ortho", "dem")])
+def test_rasters_of_a_geopackage_stay(tmp_path: Path, names: tuple[str, ...]) -> None:
+    path = add_rasters(tmp_path / "found.gpkg", *names)
+    for _ in range(2):
+        check_takes_layer(path)
+        write_layer(path, layer(place("utm")))
+    assert len(geopandas.read_file(path, layer="detections")) == len(BOXES)
+    with closing(sqlite3.connect(path)) as package:
+        tables = package.execute("SELECT table_name, data_type FROM gpkg_contents").fetchall()
+    assert set(tables) == {*((name, "tiles") for name in names), ("detections", "features")}
+    for name in names:
+        with rasterio.open(f"GPKG:{path}:{name}") as file:
+            assert (file.read()[:3, :64, :64] == len(name)).any()
+
+
+def test_a_raster_of_the_layers_name_is_found_before_the_work(tmp_path: Path) -> None:
+    path = add_rasters(tmp_path / "found.gpkg", "dem", "detections")
+    before = path.read_bytes()
+    for refuse in (check_takes_layer, lambda path: write_layer(path, layer(place("utm")))):
+        with pytest.raises(UserError, match=r"found\.gpkg: holds a raster called 'detections'"):
+            refuse(path)
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", '=HYPERLINK("http://a","b")'])

@@ -175,10 +175,17 @@ from fsod.geo.scene import open_scene
 with open_scene(sys.argv[1]) as scene:
     scene.read_reduced(16)
 """
+UNDER_RASTERIO = """
+import sys, rasterio
+from fsod.geo.scene import open_scene
+with rasterio.Env(GDAL_VRT_ENABLE_PYTHON="YES"), open_scene(sys.argv[1]) as scene:
+    scene.read_reduced(16)
+"""
 
 
-def test_a_raster_that_brings_python_does_not_run_it(tmp_path: Path) -> None:
-    """Not even where the user lets other programs do so."""
+@pytest.mark.parametrize("by", ["variable", "file", "program"])
+def test_a_raster_that_brings_python_does_not_run_it(tmp_path: Path, by: str) -> None:
+    """Not even where the user lets other programs do so: by a variable, by GDAL's own file, which may come before that."""
     ran = tmp_path / "ran"
     code = f"def f(a, out, *more, **named):\n    open({str(ran)!r}, 'w').close()\n    out[:] = 7\n"
     with rasterio.open(tmp_path / "a.tif", "w", driver="GTiff", width=32, height=32, count=1, dtype="uint8") as file:
@@ -191,9 +198,15 @@ def test_a_raster_that_brings_python_does_not_run_it(tmp_path: Path) -> None:
         '<SourceFilename relativeToVRT="1">a.tif</SourceFilename><SourceBand>1</SourceBand></SimpleSource>'
         "</VRTRasterBand></VRTDataset>"
     )
-    told = os.environ | {"GDAL_VRT_ENABLE_PYTHON": "YES"}
+    config = tmp_path / "gdalrc"
+    config.write_text("[directives]\nignore-env-vars=yes\n[configoptions]\nGDAL_VRT_ENABLE_PYTHON=YES\n")
+    told = {"variable": {"GDAL_VRT_ENABLE_PYTHON": "YES"}, "file": {"GDAL_CONFIG_FILE": str(config)}}.get(by, {})
     done = subprocess.run(
-        [sys.executable, "-c", PYTHON, str(tmp_path / "a.vrt")], env=told, capture_output=True, text=True, check=False
+        [sys.executable, "-c", PYTHON if by != "program" else UNDER_RASTERIO, str(tmp_path / "a.vrt")],
+        env=os.environ | told,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert not ran.exists()
     assert "UserError" in done.stderr

@@ -75,6 +75,17 @@ def test_scales_that_make_no_sense_are_refused(make_raster: MakeRaster, scales: 
         predict_scene(scene_of(make_raster), bright, window_px=96, overlap_px=32, scales=scales)
 
 
+def test_scales_that_see_no_more_are_named(make_raster: MakeRaster) -> None:
+    """Four times reduced, a window of 192 px sees all of 640 px; of less reduction too, so the second has no effect."""
+    scene = scene_of(make_raster)
+    for scales, unused in (((4.0,), []), ((4.0, 8.0, 16.5), ["8,16.5"]), ((2.0, 4.0), [])):
+        said = predict_scene(scene, bright, window_px=192, overlap_px=32, scales=scales).warnings
+        wanted = [f"{scene}: --scales {n} has no effect, as a single window sees all of it before" for n in unused]
+        assert [line for line in said if "--scales" in line] == wanted
+    (said,) = predict_scene(scene, bright, window_px=640, overlap_px=32, scales=(2.0,)).warnings
+    assert said == f"{scene}: --scales 2 has no effect, as a single window sees all of it before"
+
+
 def test_a_run_killed_in_any_pass_goes_on(make_raster: MakeRaster, tmp_path: Path) -> None:
     path, journal = scene_of(make_raster), tmp_path / "run.journal"
 

@@ -72,6 +72,8 @@ def mutated_bytes(content: bytes, rng: Random) -> bytes:
 
 def mutated_text(content: bytes, rng: Random) -> bytes:
     """A word replaced, a line missing or there twice."""
+    if not content:
+        return content
     if rng.random() < 0.3:
         lines = content.splitlines(keepends=True)
         i = rng.randrange(len(lines))
@@ -106,9 +108,9 @@ def mutated_json(content: bytes, rng: Random) -> bytes:
             holder[key] = json.loads(json.dumps(other[place]))
         case 3 if isinstance(holder[key], str) and holder[key].startswith("{"):
             # a text that is JSON again, as headers are
-            holder[key] = mutated_json(holder[key].encode(), rng).decode(errors="replace")
+            holder[key] = mutated_json(holder[key].encode(errors="surrogatepass"), rng).decode(errors="replace")
         case _ if isinstance(holder[key], str) and holder[key].startswith("{") and rng.random() < 0.9:
-            holder[key] = mutated_json(holder[key].encode(), rng).decode(errors="replace")
+            holder[key] = mutated_json(holder[key].encode(errors="surrogatepass"), rng).decode(errors="replace")
         case _:
             holder[key] = _MARK
     return json.dumps(tree).replace(json.dumps(_MARK), odd).encode()
@@ -147,7 +149,7 @@ def mutated_safetensors(content: bytes, rng: Random) -> bytes:
         return mutated_bytes(content, rng)
     about = header.get("__metadata__")
     if rng.random() < 0.7 and isinstance(about, dict) and isinstance(about.get("fsod"), str):
-        about["fsod"] = mutated_json(about["fsod"].encode(), rng).decode(errors="replace")
+        about["fsod"] = mutated_json(about["fsod"].encode(errors="surrogatepass"), rng).decode(errors="replace")
         text = json.dumps(header).encode()
     else:
         text = mutated_json(json.dumps(header).encode(), rng)
@@ -184,7 +186,8 @@ def mutated_onnx(content: bytes, rng: Random) -> bytes:
     values = [*graph.input, *graph.output]
     if rng.random() < 0.5 and model.metadata_props:
         prop = rng.choice(model.metadata_props)
-        prop.value = mutated_json(prop.value.encode(), rng).decode(errors="replace")
+        text = prop.value if isinstance(prop.value, bytes) else prop.value.encode()  # protobuf's, if it is not UTF-8
+        prop.value = mutated_json(text, rng).decode(errors="replace")
     elif values:
         value = rng.choice(values)
         shape = value.type.tensor_type.shape

@@ -18,8 +18,14 @@ from pathlib import Path
 from random import Random
 
 from fsod.errors import LONGEST_MESSAGE, UserError
+from tests.hostile.data_set_kinds import DATA_SET_KINDS
+from tests.hostile.kind import Kind
 from tests.hostile.mutations import mutated
-from tests.hostile.readers import KINDS, Kind
+from tests.hostile.network_kinds import NETWORK_KINDS
+from tests.hostile.raster_kinds import RASTER_KINDS
+from tests.hostile.vector_kinds import VECTOR_KINDS
+
+KINDS = (*RASTER_KINDS, *VECTOR_KINDS, *DATA_SET_KINDS, *NETWORK_KINDS)
 
 MOST_S = 30
 """That a case may take; the files are of some kilobytes."""

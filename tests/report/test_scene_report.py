@@ -71,6 +71,14 @@ def test_what_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[
     Image.fromarray(RGB).save(overview_path(path))
     with pytest.raises(UserError, match=r"found.overview.jpg: not the picture that `fsod predict` wrote"):
         scene_report(path, tmp_path / "r.html")
+    for kind in ("PNG", "TIFF", "GIF"):
+        Image.fromarray(RGB).save(overview_path(path), kind)
+        with pytest.raises(UserError, match=r"found.overview.jpg: not the picture that `fsod predict` wrote"):
+            scene_report(path, tmp_path / "r.html")
+    for content in (b"", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"):
+        overview_path(path).write_bytes(content)
+        with pytest.raises(UserError, match=r"found.overview.jpg: not the picture that `fsod predict` wrote"):
+            scene_report(path, tmp_path / "r.html")
     assert fsod("report", tmp_path) == 2
     assert "holds no evaluation (kK-seedS/scores.json)" in capsys.readouterr().err
     assert not list(tmp_path.glob("*.html"))

@@ -15,7 +15,10 @@ import shapely
 from affine import Affine
 from rasterio.enums import ColorInterp
 
+from data_prep.check import check_folder
+from data_prep.fix import write_fixed
 from data_prep.label_files import LabelSettings
+from data_prep.tile import tile_folder
 from data_prep.vector import prepare_labels
 from fsod.boxes import Detections
 from fsod.data.coco import load_folder, read_image
@@ -25,9 +28,10 @@ from fsod.geo.scene import open_scene
 from fsod.geo.scene_list import is_gone, kept_name, short_name
 from fsod.geo.vector import Layer, corners_px
 from fsod.geo.verdicts import read_verdicts
-from fsod.steps.examples import examples_on_scenes
+from fsod.steps.examples import examples_in_folder, examples_on_scenes
+from fsod.steps.folder_shots import marks_in_folder, shots_in_folder
 from fsod.steps.kept_marks import joined_marks, kept_marks, marks_kept
-from fsod.steps.scene_marks import Seen, marks_on_scenes
+from fsod.steps.scene_marks import Seen, band_rules, marks_on_scenes
 from fsod.steps.scene_views import read_views
 
 BOXES = np.array([[30, 40, 60, 50], [100, 20, 110, 44.0]])
@@ -176,6 +180,24 @@ def test_earlier_scenes_are_seen_as_they_were_marked(tmp_path: Path) -> None:
     assert are_ships([cut(view.rgb, box) for box in view.boxes_xyxy_px])
     older = [{key: value for key, value in kept_marks(marks)[0].items() if key != "shown"}]
     assert marks_kept(older, Path("d"))[0].shown is None
+
+
+def test_a_folder_of_labels_knows_which_bands_it_shows(tmp_path: Path) -> None:
+    """So a bank or a detector that is made of it, or of its tiles, is searched with in the same."""
+    scene, labels = write(tmp_path / "s.tif", pixels()[[2, 1, 0, 3]]), write_labels(tmp_path / "l.gpkg")
+    prepare_labels(scene, labels, tmp_path / "folder", LabelSettings("class", bands=(3, 2, 1), nodata=float("nan")))
+    tile_folder(load_folder(tmp_path / "folder"), tmp_path / "tiles", window_px=128, overlap_px=64)
+    write_fixed(check_folder(tmp_path / "tiles"), tmp_path / "fixed")
+    for folder in ("folder", "fixed"):
+        shots = shots_in_folder(tmp_path / folder, None, ["ship"], [], 2, 0)
+        (rule,) = examples_in_folder(shots).shown
+        assert (rule.bands, rule.count, rule.chosen, str(rule.nodata)) == ((3, 2, 1), 4, "option", "nan")
+        marks = marks_in_folder(shots)
+        assert are_ships(
+            [cut(view.rgb, box) for view in read_views(marks, ["ship"], 1.0).views for box in view.boxes_xyxy_px]
+        )
+        kept = marks_kept(kept_marks(marks), Path("d"))
+        assert repr(band_rules(kept)) == repr(band_rules(marks)) == repr((rule,))
 
 
 def test_a_table_of_verdicts_on_a_turned_scene(tmp_path: Path) -> None:

@@ -23,10 +23,12 @@ import pytest
 import rasterio
 import torch
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from PIL import Image
 from rasterio.io import MemoryFile
 from rasterio.transform import from_origin
 
+from fsod.cli import INTERRUPTED
 from fsod.config import PredictSettings
 from fsod.errors import UserError
 from fsod.steps.predict import predict_files
@@ -248,6 +250,31 @@ def test_the_alias_moves_and_a_bad_name_is_refused(registered: str, folder: Path
             register_model(bank, None, "made", "champion", PLAN.model_copy(update=change), database)
     with pytest.raises(UserError, match="name"):
         register_model(bank, None, "no/slash", "champion", PLAN, database)
+
+
+def test_registering_that_is_interrupted_is_done_by_the_same_command(
+    registered: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the files are copied, and when all is there but the alias; the alias then points to what is whole."""
+    bank = folder / "bank.safetensors"
+    command = ("register", "--bank", bank, "--name", "cut", "--database", folder / "mlflow.db")
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    for place, name in (
+        (LocalArtifactRepository, "log_artifacts"),
+        (mlflow.MlflowClient, "set_registered_model_alias"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, name, interrupt)
+            assert fsod(*command) == INTERRUPTED
+        with pytest.raises(MlflowException):
+            mlflow.MlflowClient().get_model_version_by_alias("cut", "champion")
+    assert fsod(*command) == 0
+    place = Path(mlflow.artifacts.download_artifacts("models:/cut@champion", dst_path=str(folder / "whole")))
+    (copied,) = place.rglob("bank.safetensors")
+    assert copied.read_bytes() == bank.read_bytes()
 
 
 def post(url: str, body: object, host: str | None = None) -> tuple[int, str]:

@@ -8,6 +8,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from fsod.config import common_settings
 from fsod.errors import UserError
 from fsod.model.detector import Detector
 from fsod.store.checkpoint import (
@@ -15,11 +16,13 @@ from fsod.store.checkpoint import (
     CheckpointHeader,
     load_checkpoint,
     read_header,
+    read_safetensors,
     save_checkpoint,
     weights_sha256,
     write_safetensors,
 )
 from fsod.store.class_bank import BankHeader, ClassBank, checkpoint_of, load_bank, read_bank, save_bank
+from tests.untrained import SETTINGS
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +71,7 @@ def test_one_of_another_version_says_what_to_do(saved: Path, tmp_path: Path) -> 
         load_checkpoint(old)
 
 
-@pytest.mark.parametrize("header", ["[1]", "3", "[" * 100_000, "{"])
+@pytest.mark.parametrize("header", ["[1]", "3", "[" * 100_000, "{", '{"seed": ' + "9" * 5000 + "}"])
 def test_a_header_that_is_no_json_object_is_refused(tmp_path: Path, header: str) -> None:
     path = tmp_path / "odd.safetensors"
     save_file({"x": torch.zeros(1)}, path, metadata={"fsod": header})
@@ -85,11 +88,51 @@ def rewritten(path: Path, source: Path, key: str, value: object) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("key", "value"), [("size", None), ("class_names", "ab"), ("stage", 3), ("settings", [])])
+MARKS = {
+    "scene": "s.tif",
+    "size_px": [90, 60],
+    "gsd_m": 0.5,
+    "boxes_xyxy_px": [[1, 2, 3, 4]],
+    "class_names": ["a"],
+    "refused_xyxy_px": [],
+    "refused_names": [],
+    "areas": "MULTIPOLYGON EMPTY",
+}
+
+
+def learned(origin: object = None, **marks: object) -> dict[str, object]:
+    """What a detector says of where it comes from, with other values for some."""
+    return {"origins": {"a": {} if origin is None else origin}, "marks": [MARKS | marks]}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("size", None),
+        ("class_names", "ab"),
+        ("stage", 3),
+        ("settings", []),
+        ("learned_from", []),
+        ("learned_from", {"marks": []}),
+        ("learned_from", learned({"score": "high"})),
+        ("learned_from", learned("learned")),
+        ("learned_from", learned(size_px=[90])),
+        ("learned_from", learned(size_px=[90, -1])),
+        ("learned_from", learned(boxes_xyxy_px=[[1, 2, 3]])),
+        ("learned_from", learned(boxes_xyxy_px=[[1, 2, 3, "x"]])),
+        ("learned_from", learned(class_names=["a", "b"])),
+        ("learned_from", learned(class_names=["\x1b[2J"])),
+        ("learned_from", learned(areas=None)),
+        ("learned_from", {**learned(), "enlargement": 0}),
+        ("learned_from", {**learned(), "shown": [{"bands": [0], "count": 1, "chosen": "option"}]}),
+    ],
+)
 def test_a_checkpoint_with_a_damaged_header_is_refused(tmp_path: Path, saved: Path, key: str, value: object) -> None:
     path = rewritten(tmp_path / "odd.safetensors", saved, key, value)
     for read in (load_checkpoint, lambda path: read_header(path, CheckpointHeader)):
-        with pytest.raises(UserError, match=rf"^\S+odd\.safetensors: a checkpoint with a damaged header: {key}: .*$"):
+        with pytest.raises(
+            UserError, match=rf"^\S+odd\.safetensors: a checkpoint with a damaged header: {key}\S*: .*$"
+        ):
             read(path)
 
 
@@ -100,8 +143,16 @@ def test_a_checkpoint_with_a_damaged_header_is_refused(tmp_path: Path, saved: Pa
         ("class_names", [1, 2]),
         ("class_names", ["a", "\x1b[2J"]),
         ("weights_sha256", None),
+        ("class_names", ["a", "b" * 10**6]),
         ("origins", []),
+        ("origins", {"a": 7}),
+        ("origins", {"a": {"score": "high"}}),
+        ("origins", {"a": {"score": 1.5}}),
+        ("origins", {"a": {"reported": "perhaps"}}),
+        ("origins", {"a": {"gsd_m": 0}}),
         ("gsd_m", "half"),
+        ("gsd_m", -0.5),
+        ("enlargement", 0),
     ],
 )
 def test_a_bank_with_a_damaged_header_is_refused(tmp_path: Path, saved: Path, key: str, value: object) -> None:
@@ -110,6 +161,47 @@ def test_a_bank_with_a_damaged_header_is_refused(tmp_path: Path, saved: Path, ke
     for read in (read_bank, checkpoint_of):
         with pytest.raises(UserError, match=rf"^\S+odd\.safetensors: a class bank with a damaged header: {key}.*$"):
             read(path)
+        with pytest.raises(UserError) as caught:
+            read(path)
+        assert len(str(caught.value)) < 500
+
+
+def test_the_header_of_a_detector_is_read_as_it_was(tmp_path: Path, saved: Path) -> None:
+    """What is damaged above is sound without the damage."""
+    path = rewritten(tmp_path / "d.safetensors", saved, "learned_from", learned())
+    assert read_header(path, CheckpointHeader).learned_from.marks == [MARKS]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("settings", [{"evaluate": 7}, {"episodes": {"support_px": "large"}}, {"loss": []}])
+def test_settings_that_are_damaged_are_one_line(tmp_path: Path, saved: Path, settings: dict[str, object]) -> None:
+    path = rewritten(tmp_path / "d.safetensors", saved, "settings", SETTINGS.model_dump(mode="json") | settings)
+    with pytest.raises(
+        UserError, match=rf"the settings in the header of the weights are damaged: {next(iter(settings))}"
+    ):
+        common_settings(load_checkpoint(path).settings)
+
+
+@pytest.mark.parametrize("damage", ["double", "dimensions", "levels", "not finite", "twice", "none"])
+def test_a_bank_whose_rows_are_no_rows_is_refused(tmp_path: Path, saved: Path, damage: str) -> None:
+    path, bank = tmp_path / "bank.safetensors", bank_of(load_checkpoint(saved).detector)
+    save_bank(path, bank, saved)
+    tensors, header = read_safetensors(path, BankHeader)
+    if damage == "double":
+        tensors["kernels.0"] = tensors["kernels.0"].double()
+    elif damage == "dimensions":
+        tensors["kernels.0"] = tensors["kernels.0"][..., None, None]
+    elif damage == "levels":
+        tensors["kernels.0"], tensors["kernels.2"] = tensors["kernels.2"], tensors["kernels.0"]
+    elif damage == "not finite":
+        tensors["biases"][0, 0] = torch.nan
+    elif damage == "twice":
+        header = header.model_copy(update={"class_names": ("a", "a")})
+    else:
+        header = header.model_copy(update={"class_names": ()})
+        tensors = {name: rows[:0] for name, rows in tensors.items()}
+    write_safetensors(path, tensors, header)
+    with pytest.raises(UserError, match=r"^\S+bank\.safetensors: a class bank (whose|with) .*; make it again$"):
+        load_bank(path, load_checkpoint(saved).detector)
 
 
 def test_a_bank_whose_rows_are_not_of_its_classes_is_refused(tmp_path: Path, saved: Path) -> None:
