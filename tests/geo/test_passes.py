@@ -82,8 +82,8 @@ def test_scales_that_see_no_more_are_named(make_raster: MakeRaster) -> None:
         said = predict_scene(scene, bright, window_px=192, overlap_px=32, scales=scales).warnings
         wanted = [f"{scene}: --scales {n} has no effect, as a single window sees all of it before" for n in unused]
         assert [line for line in said if "--scales" in line] == wanted
-    (said,) = predict_scene(scene, bright, window_px=640, overlap_px=32, scales=(2.0,)).warnings
-    assert said == f"{scene}: --scales 2 has no effect, as a single window sees all of it before"
+    (alone,) = predict_scene(scene, bright, window_px=640, overlap_px=32, scales=(2.0,)).warnings
+    assert alone == f"{scene}: --scales 2 has no effect, as a single window sees all of it before"
 
 
 def test_a_run_killed_in_any_pass_goes_on(make_raster: MakeRaster, tmp_path: Path) -> None:
