@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, sync_playwright
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")  # its event loop would be in the way of other modules
 def browser() -> Iterator[Browser]:
     """Headless Chromium of the system; nothing is downloaded."""
     path = next(filter(None, map(shutil.which, CHROMIUM)), None)
