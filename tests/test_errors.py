@@ -34,7 +34,7 @@ def test_texts_from_files_cannot_steer_a_terminal(capsys: pytest.CaptureFixture[
 
 
 def test_an_interruption_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def interrupted() -> None:
+    def interrupted(**_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(commands, "app", interrupted)

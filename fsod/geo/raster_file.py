@@ -35,6 +35,9 @@ def open_dataset(name: str, driver: str | None = None, nodata: float | None = No
     """
     if driver in (None, TILES) and (tiles := tiles_named(name)) is not None:
         return TileMosaic(tiles, nodata)
+    place = Path(name)
+    if place.exists() and not (place.is_file() or place.is_dir()):
+        raise UserError(f"{name}: is a pipe or a device, which has no pixels; name a file")
     try:
         with gdal_for(name), warnings.catch_warnings():
             # read_georeference says so itself, with the file's name and the consequence

@@ -358,7 +358,7 @@ LIBRARIES_TALK = """
 import logging, sys, warnings
 from fsod.cli import commands
 
-def app():
+def app(**_):
     warnings.warn("raw")
     logging.getLogger("rasterio._env").warning("raw")
     print("said")

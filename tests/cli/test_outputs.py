@@ -53,6 +53,7 @@ JSON: dict[str, tuple[str, ...]] = {
     "bank merge": ("b.safetensors", "c.safetensors", "--out", "d.safetensors"),
     "bank remove": ("b.safetensors", "ship"),
     "runs upload": (),
+    "qgis zip": ("--out", "plugin.zip"),
 }
 """Every command with a result, and arguments that it takes so far as to look at its outputs."""
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +13,7 @@ import shapely
 
 from fsod.errors import UserError
 from fsod.geo.features import layer_in, raise_refused, read_frame, read_polygons
+from fsod.geo.raster_file import open_dataset
 
 BOXES = geopandas.GeoDataFrame(
     {"kind": ["a", "b"]}, geometry=[shapely.box(0, 0, 1, 1), shapely.box(2, 0, 3, 1)], crs=4326
@@ -53,6 +55,15 @@ def test_what_is_no_vector_file_is_one_line(tmp_path: Path, name: str) -> None:
     with pytest.raises(UserError, match=f"{name}: cannot be read as a vector file") as caught:
         read_frame(path, None)
     assert "\n" not in str(caught.value)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "marks.geojson")
+    os.mkfifo(tmp_path / "scene.tif")
+    with pytest.raises(UserError, match=r"marks\.geojson: is a pipe or a device"):
+        read_frame(tmp_path / "marks.geojson", None)
+    with pytest.raises(UserError, match=r"scene\.tif: is a pipe or a device"):
+        open_dataset(str(tmp_path / "scene.tif"))
 
 
 def test_a_coordinate_system_in_latin1_is_one_line(tmp_path: Path) -> None:

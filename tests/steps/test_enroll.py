@@ -22,6 +22,7 @@ from fsod.geo.layer_files import write_layer
 from fsod.geo.scene import open_scene
 from fsod.geo.vector import Layer
 from fsod.model.detector import Detector
+from fsod.steps import enroll as enrolling
 from fsod.steps.enroll import enroll, refine_files
 from fsod.steps.examples import examples_in_folder, examples_on_scenes
 from fsod.steps.folder_shots import marks_in_folder, shots_in_folder
@@ -83,7 +84,7 @@ def test_scenes_in_parts_and_labels_in_files_give_the_rows_of_the_whole(weights:
     whole = write_scene(tmp_path / "whole.tif", 0, 640)
     every = write_labels(tmp_path / "every.geojson", OBJECTS)
     result = enroll(
-        weights, examples_on_scenes([whole], [every], [], "class"), tmp_path / "one.safetensors", learned=False
+        weights, examples_on_scenes([whole], [every], [], "class"), tmp_path / "one.safetensors", native=True
     )
     assert result["examples"] == {"red": 2, "green": 3}
     parts = [write_scene(tmp_path / "west.tif", 0, 360), write_scene(tmp_path / "east.tif", 160, 640)]
@@ -105,13 +106,13 @@ def test_scenes_that_do_not_go_together_are_refused(weights: Path, tmp_path: Pat
     labels, out = write_labels(tmp_path / "every.geojson", OBJECTS), tmp_path / "bank.safetensors"
     coarse = write_scene(tmp_path / "coarse.tif", 160, 640, gsd_m=0.7)
     with pytest.raises(UserError, match=r"coarse\.tif: 0\.7 m a pixel, but .*west\.tif has 0\.5 m"):
-        enroll(weights, examples_on_scenes([west, coarse], [labels], [], "class"), out, learned=False)
+        enroll(weights, examples_on_scenes([west, coarse], [labels], [], "class"), out, native=True)
     bare = write_scene(tmp_path / "bare.tif", 160, 640, crs=None)
     with pytest.raises(UserError, match=r"bare\.tif: has no usable CRS, but .*west\.tif has one"):
-        enroll(weights, examples_on_scenes([west, bare], [labels], [], "class"), out, learned=False)
+        enroll(weights, examples_on_scenes([west, bare], [labels], [], "class"), out, native=True)
     middle = write_scene(tmp_path / "middle.tif", 200, 500)
     with pytest.raises(UserError, match="feature 5: lies on none of the scenes"):
-        enroll(weights, examples_on_scenes([west, middle], [labels], [], "class"), out, learned=False)
+        enroll(weights, examples_on_scenes([west, middle], [labels], [], "class"), out, native=True)
     assert not out.exists()
 
 
@@ -120,7 +121,7 @@ def test_neither_bank_nor_picture_replaces_a_scene(weights: Path, tmp_path: Path
     before = scene.read_bytes()
     files = examples_on_scenes([scene], [write_labels(tmp_path / "every.geojson", OBJECTS)], [], "class")
     with pytest.raises(UserError, match=r"harbour\.safetensors: the picture beside it would be written over the scene"):
-        enroll(weights, files, tmp_path / "harbour.safetensors", learned=False)
+        enroll(weights, files, tmp_path / "harbour.safetensors", native=True)
     with pytest.raises(UserError, match=r"harbour\.png: the name of a class bank ends in \.safetensors"):
         refine_files(weights, files, scene)
     assert scene.read_bytes() == before
@@ -152,7 +153,7 @@ def test_a_folder_gives_the_same_rows_by_list_and_by_number(weights: Path, tmp_p
         weights,
         examples_in_folder(shots_in_folder(folder.root, tmp_path / "shots.json", ["square"], [], 10, 0)),
         drawn,
-        learned=False,
+        native=True,
     )
     assert_same_rows(read_bank(drawn), read_bank(listed).select(["square"]))
 
@@ -162,17 +163,17 @@ def test_mistakes_with_a_folder(weights: Path, tmp_path: Path) -> None:
     shots, train = tmp_path / "shots.json", folder.root / "splits" / "train.txt"
     draw_shots(folder, ["square"], 3, 1).save(shots)
     with pytest.raises(UserError, match="--class"):
-        enroll(weights, examples_in_folder(shots_in_folder(folder.root, None, [], [], 3, 0)), out, learned=False)
+        enroll(weights, examples_in_folder(shots_in_folder(folder.root, None, [], [], 3, 0)), out, native=True)
     with pytest.raises(UserError, match=r"shots\.json: no shots of 'squares' \(did you mean 'square'\?\)"):
         enroll(
-            weights, examples_in_folder(shots_in_folder(folder.root, shots, ["squares"], [], 3, 0)), out, learned=False
+            weights, examples_in_folder(shots_in_folder(folder.root, shots, ["squares"], [], 3, 0)), out, native=True
         )
     with pytest.raises(UserError, match="99 shots of 'cross' asked for"):
         enroll(
             weights,
             examples_in_folder(shots_in_folder(folder.root, None, ["cross"], [], 99, 0, train)),
             out,
-            learned=False,
+            native=True,
         )
     with pytest.raises(UserError, match="already among the learned"):
         enroll(
@@ -193,6 +194,20 @@ def test_mistakes_with_a_folder(weights: Path, tmp_path: Path) -> None:
     assert not out.exists()
 
 
+def test_scenes_are_searched_at_the_size_that_suits_the_class(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = write_scene(tmp_path / "scene.tif", 0, 640)
+    marks = write_labels(tmp_path / "red.geojson", {"red": OBJECTS["red"]})
+    monkeypatch.setattr(enrolling, "best_enlargement", lambda marked, names, detect: 2.0)
+    out = tmp_path / "b.safetensors"
+    for native, enlargement in ((False, 2.0), (True, 1.0)):
+        result = enroll(weights, examples_on_scenes([scene], [marks], [], "class"), out, native=native)
+        bank = load_bank(out, load_checkpoint(weights).detector)
+        assert (bank.enlargement, bank.gsd_m) == (enlargement, pytest.approx(GSD_M / enlargement, rel=1e-3))
+        assert result["enlargement"] == enlargement
+
+
 def test_rivals_are_told_apart_and_never_reported(weights: Path, tmp_path: Path) -> None:
     """Their rows are in the bank, and take part, but no detection has their name."""
     whole = write_scene(tmp_path / "whole.tif", 0, 640)
@@ -200,7 +215,7 @@ def test_rivals_are_told_apart_and_never_reported(weights: Path, tmp_path: Path)
     files = examples_on_scenes([whole], [red], [green], "class")
     assert files.rivals == ("green",)
     out = tmp_path / "bank.safetensors"
-    enroll(weights, files, out, learned=False)
+    enroll(weights, files, out, native=True)
     bank = read_bank(out)
     assert bank.class_names == ("red", "green")
     assert bank.reported.class_names == ("red",)
@@ -218,7 +233,7 @@ def test_refined_rows_are_for_the_same_weights(weights: Path, tmp_path: Path) ->
     whole = write_scene(tmp_path / "whole.tif", 0, 640)
     files = examples_on_scenes([whole], [write_labels(tmp_path / "every.geojson", OBJECTS)], [], "class")
     one, two = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
-    enroll(weights, files, one, learned=False)
+    enroll(weights, files, one, native=True)
     result = refine_files(weights, files, two, steps=2)
     start, refined = read_bank(one), load_bank(two, load_checkpoint(weights).detector)
     assert {origin["row"] for origin in refined.origins.values()} == {"refined"}
@@ -232,7 +247,7 @@ def test_verdicts_are_examples_and_rivals(weights: Path, tmp_path: Path) -> None
     scene, out = write_scene(tmp_path / "whole.tif", 0, 640), tmp_path / "bank.safetensors"
     red, green = (write_labels(tmp_path / f"{name}.geojson", {name: places}) for name, places in OBJECTS.items())
     layer = judge(tmp_path / "found.gpkg", scene, "green", {(80, 240): "no", (400, 240): "yes", (560, 80): ""})
-    enroll(weights, examples_on_scenes([scene], [red], [], "class", [layer]), out, learned=False)
+    enroll(weights, examples_on_scenes([scene], [red], [], "class", [layer]), out, native=True)
     bank = read_bank(out)
     assert bank.class_names == ("red", "green", "not green")
     assert bank.reported.class_names == ("red", "green")
@@ -240,7 +255,7 @@ def test_verdicts_are_examples_and_rivals(weights: Path, tmp_path: Path) -> None
     for name, files in {"marks": ([green], []), "verdicts": ([], [alone])}.items():
         marks, verdicts = files
         bank_path = tmp_path / f"{name}.safetensors"
-        enroll(weights, examples_on_scenes([scene], marks, [], "class", verdicts), bank_path, learned=False)
+        enroll(weights, examples_on_scenes([scene], marks, [], "class", verdicts), bank_path, native=True)
     assert_same_rows(read_bank(tmp_path / "marks.safetensors"), read_bank(tmp_path / "verdicts.safetensors"))
     nothing = judge(tmp_path / "nothing.gpkg", scene, "green", {(80, 240): "no"})
     with pytest.raises(UserError, match=r"nothing.gpkg: no verdict is yes, so there is no example"):
