@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fsod.config import PredictSettings
-from fsod.draw import scene_preview, write_png
+from fsod.draw import hatched, scene_preview, write_png
 from fsod.engine.infer import warm_up
 from fsod.engine.ray_cluster import ray_cluster
 from fsod.errors import UserError
@@ -22,6 +22,8 @@ from fsod.geo.qgis_style import write_style
 from fsod.geo.scene import Scene, open_scene
 from fsod.geo.scene_list import kept_name, layer_paths, list_scenes, short_name, stac_sources
 from fsod.geo.stac_scenes import StacScene
+from fsod.geo.searched_area import BLANK, DAMAGED, NODATA, NOT_REACHED, OUTSIDE, STATUSES
+from fsod.geo.searched_layer import SearchedLayer, write_searched
 from fsod.geo.vector import Layer
 from fsod.marks import class_colour
 from fsod.progress import console, progress_bar, warn
@@ -31,6 +33,15 @@ from fsod.steps.predict_outputs import PICTURE_MARK, check_layers, journal_path,
 from fsod.steps.searcher import Searcher, load_searcher, to_take_along
 
 PREVIEW_PX = 2048
+
+PART_COLOURS = {
+    BLANK: (150, 150, 150),
+    NODATA: (90, 90, 90),
+    DAMAGED: (225, 0, 75),
+    NOT_REACHED: (230, 159, 0),
+    OUTSIDE: (105, 105, 255),
+}
+"""RGB of the hatching of what was not searched."""
 
 LEAST_SCORE = 0.005
 """The least one that --score takes."""
@@ -127,6 +138,7 @@ def _sums(done: dict[str, dict[str, Any]], failed: dict[str, str], searcher: Sea
     return {
         "layers": {scene: result["layer"] for scene, result in done.items()},
         "failed": failed,
+        "searched": {scene: result["searched"] for scene, result in done.items()},
         "found": dict(found),
         **{key: sum(result[key] for result in done.values()) for key in added},
         "damaged": [window for result in done.values() for window in result["damaged"]],
@@ -162,9 +174,11 @@ def _predict_file(
             write_label_item(out, layer, kept_name(scene), None)
         else:
             write_label_item(out, layer, source.item, source.asset)
+    searched = SearchedLayer(result.area, result.georeference, name, attributes)
+    write_searched(out, searched)
     if out.suffix.lower() in ON_A_MAP:
         write_style(out.with_suffix(".qml"), {name: class_colour(i) for i, name in enumerate(names)})
-    picture, unseen = _write_preview(result, plan, searcher, out)
+    picture, unseen = _write_preview(result, plan, searcher, out, searched)
     warnings = [*result.warnings, *_nothing_found(result, searcher), *unseen]
     warn(warnings)
     found = [names[c] for c in result.detections.class_ids]
@@ -173,6 +187,8 @@ def _predict_file(
         "preview": picture,
         "found": {name: found.count(name) for name in names},
         "scores": {name: round(score, 4) for name, score in zip(names, searcher.scores, strict=True)},
+        "searched": searched.said,
+        "parts": {status: round(result.area.share(status), 6) for status in result.area.parts_px},
         "windows_run": result.windows_run,
         "windows_blank": result.windows_blank,
         "windows_outside": result.windows_outside,
@@ -275,9 +291,11 @@ def _announce(scene: Scene, resumed: int, windows: int) -> None:
 
 
 def _write_preview(
-    result: SceneResult, plan: PredictSettings, searcher: Searcher, out: Path
+    result: SceneResult, plan: PredictSettings, searcher: Searcher, out: Path, searched: SearchedLayer
 ) -> tuple[str | None, list[str]]:
     """Draws what was found over the whole scene, and the scene without it for the report, beside the layer ``out``.
+
+    What was not searched is hatched in both.
 
     A scene that is damaged may have no such pictures, and then says so.
     """
@@ -289,7 +307,14 @@ def _write_preview(
     except UserError as error:
         return None, [f"no picture: {error}"]
     scale, names = rgb.shape[1] / result.width_px, list(searcher.class_names)
-    write_overview(out, rgb, (result.width_px, result.height_px), names)
+    rgb = hatched(rgb, result.area.drawn(rgb.shape[:2]), [PART_COLOURS[status] for status in STATUSES[1:]])
+    parts = [
+        (PART_COLOURS[status], f"{status} {result.area.share(status):.1%}")
+        for status in result.area.parts_px
+        if status in PART_COLOURS
+    ]
+    told = [(searched.said, ""), *((text, "#{:02x}{:02x}{:02x}".format(*colour)) for colour, text in parts)]
+    write_overview(out, rgb, (result.width_px, result.height_px), names, told)
     path = picture_path(out)
-    write_png(path, scene_preview(rgb, result.detections, scale, names), PICTURE_MARK)
+    write_png(path, scene_preview(rgb, result.detections, scale, names, parts, searched.said), PICTURE_MARK)
     return str(path), []
