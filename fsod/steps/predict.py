@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -14,6 +15,7 @@ from fsod.draw import hatched, scene_preview, write_png
 from fsod.engine.infer import warm_up
 from fsod.engine.ray_cluster import ray_cluster
 from fsod.errors import UserError
+from fsod.evidence import Evidence
 from fsod.geo.ask_order import ask_order
 from fsod.geo.label_item import write_label_item
 from fsod.geo.layer_files import ON_A_MAP, write_layer
@@ -174,20 +176,22 @@ def _predict_file(
             write_label_item(out, layer, kept_name(scene), None)
         else:
             write_label_item(out, layer, source.item, source.asset)
+    found = [names[c] for c in result.detections.class_ids]
+    counts = {name: found.count(name) for name in names}
     searched = SearchedLayer(result.area, result.georeference, name, attributes)
+    searched = replace(searched, attributes={**attributes, **_missed(searched.said, searcher, counts)})
     write_searched(out, searched)
     if out.suffix.lower() in ON_A_MAP:
         write_style(out.with_suffix(".qml"), {name: class_colour(i) for i, name in enumerate(names)})
     picture, unseen = _write_preview(result, plan, searcher, out, searched)
     warnings = [*result.warnings, *_nothing_found(result, searcher), *unseen]
     warn(warnings)
-    found = [names[c] for c in result.detections.class_ids]
     return {
         "layer": str(out),
         "preview": picture,
-        "found": {name: found.count(name) for name in names},
+        "found": counts,
         "scores": {name: round(score, 4) for name, score in zip(names, searcher.scores, strict=True)},
-        "searched": searched.said,
+        "searched": searched.attributes["summary"],
         "parts": {status: round(result.area.share(status), 6) for status in result.area.parts_px},
         "windows_run": result.windows_run,
         "windows_blank": result.windows_blank,
@@ -200,6 +204,18 @@ def _predict_file(
         "seconds_detecting": result.seconds_detecting,
         "machine": searcher.machine,
     }
+
+
+def _missed(searched: str, searcher: Searcher, counts: dict[str, int]) -> dict[str, str]:
+    """What was searched and found, and what would have been missed: in words, and as JSON for programs."""
+    known = {name: searcher.known.get(name, Evidence()) for name in searcher.class_names}
+    scores = dict(zip(searcher.class_names, searcher.scores, strict=True))
+    numbers = {name: {"found": counts[name], **own.numbers(scores[name])} for name, own in known.items()}
+    words = [
+        f"{f'{name}: ' if len(known) > 1 else ''}{counts[name]} found; {own.said(scores[name])}"
+        for name, own in known.items()
+    ]
+    return {"summary": "; ".join([searched, *words]), "classes": json.dumps(numbers, ensure_ascii=False)}
 
 
 def _nothing_found(result: SceneResult, searcher: Searcher) -> list[str]:
@@ -313,7 +329,10 @@ def _write_preview(
         for status in result.area.parts_px
         if status in PART_COLOURS
     ]
-    told = [(searched.said, ""), *((text, "#{:02x}{:02x}{:02x}".format(*colour)) for colour, text in parts)]
+    told = [
+        (str(searched.attributes["summary"]), ""),
+        *((text, "#{:02x}{:02x}{:02x}".format(*colour)) for colour, text in parts),
+    ]
     write_overview(out, rgb, (result.width_px, result.height_px), names, told)
     path = picture_path(out)
     write_png(path, scene_preview(rgb, result.detections, scale, names, parts, searched.said), PICTURE_MARK)

@@ -310,7 +310,7 @@ def test_bands_and_area(bank: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     parts = geopandas.read_file(out, layer="searched").set_index("status")
     assert parts.geometry["searched"].symmetric_difference(square).area < 0.01 * square.area
     assert parts["area_km2"].sum() == pytest.approx(160**2 / 1e6, rel=1e-3)
-    assert result["searched"] == "searched 0.0049 of 0.0256 km2"
+    assert result["searched"].startswith("searched 0.0049 of 0.0256 km2; boat: ")
     overview = np.asarray(Image.open(out.with_suffix(".overview.jpg")), np.int64)
     hatched = np.abs(overview - PART_COLOURS["outside the area of interest"]).sum(axis=2) < 60
     assert hatched[:135, :135].mean() < 0.01 < hatched[150:, 150:].mean()
@@ -358,6 +358,29 @@ def test_nothing_found_says_how_much_was_missing(bank: Path, tmp_path: Path) -> 
     with rasterio.open(empty, "r+") as file:
         file.write(np.zeros((3, 320, 320), np.uint8))
     assert predict(bank, out, empty)["warnings"] == [f"{empty}: nothing found, as all of its 25 windows are empty"]
+
+
+def test_what_would_have_been_missed_is_said_by_the_score_in_use(bank: Path, tmp_path: Path) -> None:
+    scene, out, told = make_scene(tmp_path / "s.tif", size=96), tmp_path / "o.geojson", tmp_path / "told.safetensors"
+    weights = checkpoint_of(bank)
+    known = {"boat": {"examples": 12, "trials": [0.9] * 9 + [0.2, 0.0, 0.0], "judged": [7, 3]}}
+    save_bank(told, load_bank(bank, load_checkpoint(weights).detector).with_origins(known), weights)
+    for score, hits in (("0.02", "10 of 12 trials (55 to 96 %)"), ("0.999", "0 of 12 trials (0 to 25 %)")):
+        report = tmp_path / "r.json"
+        command = ("predict", scene, "--bank", told, "--out", out, *SMALL, "--score", score, "--json", report)
+        assert fsod(*command) == 0
+        result = json.loads(report.read_text())
+        assert result["searched"] == (
+            f"searched 0.00230 of 0.00230 km2; boat: {result['found']['boat']} found; an object like your 12 examples would "
+            f"have been found in {hits}; 7 of 10 judged detections were right (39 to 90 %); car: {result['found']['car']} "
+            "found; what would have been missed is unknown, as no example was left out"
+        )
+        parts = geopandas.read_file(out.with_suffix(".searched.geojson"))
+        assert parts["summary"].tolist() == [result["searched"]]
+        content = json.loads(out.with_suffix(".searched.geojson").read_text())
+        numbers = json.loads(content["run"]["classes"])
+        assert numbers["boat"]["recall"]["trials"] == 12
+        assert numbers["car"] == {"found": result["found"]["car"], "examples": 0, "score": float(score)}
 
 
 def test_a_class_that_the_bank_does_not_have_is_one_line(bank: Path, tmp_path: Path) -> None:
