@@ -23,9 +23,9 @@ from fsod.geo.predict import OnOpen, OnProgress, SceneResult, predict_scene
 from fsod.geo.qgis_style import write_style
 from fsod.geo.scene import Scene, open_scene
 from fsod.geo.scene_list import kept_name, layer_paths, list_scenes, short_name, stac_sources
-from fsod.geo.stac_scenes import StacScene
 from fsod.geo.searched_area import BLANK, DAMAGED, NODATA, NOT_REACHED, OUTSIDE, STATUSES
 from fsod.geo.searched_layer import SearchedLayer, write_searched
+from fsod.geo.stac_scenes import StacScene
 from fsod.geo.vector import Layer
 from fsod.marks import class_colour
 from fsod.progress import console, progress_bar, warn
