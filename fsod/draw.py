@@ -97,7 +97,33 @@ def draw_truth_and_found(
     return np.array(sheet)
 
 
-def scene_preview(rgb_preview: Rgb, detections: Detections, scale: float, class_names: Sequence[str]) -> Rgb:
+def hatched(rgb: Rgb, numbers: NDArray[np.uint8], colours: Sequence[Colour]) -> Rgb:
+    """A picture with stripes over parts of it, so that the ground still shows.
+
+    Args:
+        rgb: (h, w, 3) uint8.
+        numbers: (h, w) of each pixel, 0 for one that stays as it is.
+        colours: of the numbers from 1 on.
+
+    Returns:
+        (h, w, 3) uint8, a new array.
+    """
+    height, width = numbers.shape
+    period = max(6, max(height, width) // 120)
+    striped = (np.add.outer(np.arange(height), np.arange(width)) % period < max(1, period // 6)) & (numbers > 0)
+    out = rgb.copy()
+    out[striped] = np.array([(0, 0, 0), *colours], np.uint8)[numbers[striped]]
+    return out
+
+
+def scene_preview(
+    rgb_preview: Rgb,
+    detections: Detections,
+    scale: float,
+    class_names: Sequence[str],
+    parts: Sequence[tuple[Colour, str]] = (),
+    title: str = "",
+) -> Rgb:
     """A scene's overview with its detections, and under it each class with its colour and count.
 
     Few detections are labelled; many only coloured.
@@ -107,6 +133,8 @@ def scene_preview(rgb_preview: Rgb, detections: Detections, scale: float, class_
         detections: in the scene's own pixels.
         scale: preview pixels per scene pixel.
         class_names: what the class ids count.
+        parts: colour and name of what is hatched in the overview, see ``hatched``.
+        title: what is said before them in a legend of their own; none if it is empty.
 
     Returns:
         (h + legend, w, 3) uint8.
@@ -120,7 +148,8 @@ def scene_preview(rgb_preview: Rgb, detections: Detections, scale: float, class_
     drawn = draw_detections(rgb_preview, visible, class_names, labels=len(visible) <= MOST_LABELS_ON_SCENE)
     counts = np.bincount(detections.class_ids, minlength=len(class_names))
     entries = [(class_colour(i), f"{name} {counts[i]}") for i, name in enumerate(class_names) if counts[i]]
-    return np.array(_under(Image.fromarray(drawn), _key(drawn.shape[1], entries, f"{len(detections)} found")))
+    sheet = _under(Image.fromarray(drawn), _key(drawn.shape[1], entries, f"{len(detections)} found"))
+    return np.array(_under(sheet, _key(drawn.shape[1], parts, title)) if title else sheet)
 
 
 def contact_sheet(images: Sequence[Rgb], captions: Sequence[str], columns: int = 8, cell_px: int = 160) -> Rgb:

@@ -12,6 +12,7 @@ import typer
 from fsod.cli.options import report
 from fsod.cli.outputs import Json, Overwrite, may_write, merged_bank, write_result
 from fsod.errors import UserError, is_printable
+from fsod.evidence import evidence_of, in_words
 from fsod.files import held, lock_beside
 from fsod.progress import say, warn
 
@@ -144,15 +145,24 @@ def _renaming(text: str) -> tuple[str, str]:
 
 def _origin(origin: dict[str, Any]) -> str:
     """``predicted, 5 examples, shown from score 0.31, scene harbour.tif, 0.5 m`` of what a bank says of a class."""
+    from fsod.store.class_bank import USUAL_SCORE
+
     hidden = ("annotations_sha256", "images")  # for `fsod evaluate`
     said = {key: value for key, value in origin.items() if value is not None and key not in hidden}
     parts = [str(said.pop("row", "unknown"))]
     if not said.pop("reported", True):
         parts.insert(0, "never reported")
+    known, score = evidence_of(said), float(said.get("score", USUAL_SCORE))
     if "score" in said:
         parts.append(f"shown from score {said.pop('score'):.3g}")
     if "examples" in said:
         parts.append(f"{said.pop('examples')} examples")
+    said.pop("trials", None)
+    said.pop("judged", None)
+    if (recall := known.recall(score)) is not None:
+        parts.append(f"left-out examples found in {in_words(recall)}")
+    if (precision := known.precision) is not None:
+        parts.append(f"{precision.hits} of {precision.count} judged detections right ({precision.percent})")
     gsd_m = said.pop("gsd_m", None)
     parts += [f"{key} {value}" for key, value in said.items()]
     return ", ".join(parts if gsd_m is None else [*parts, f"{gsd_m:.3g} m a pixel"])

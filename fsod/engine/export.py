@@ -53,6 +53,10 @@ def describe(bank: Path, weights: Path, window_px: int) -> tuple[OnnxHeader, One
         gsd_m=classes.gsd_m,
         enlargement=classes.enlargement,
         shown=classes.shown,
+        known={
+            name: {key: own[key] for key in ("examples", "trials", "judged") if key in own}
+            for name, own in reported.origins.items()
+        },
         window_px=window_px,
         suppression=common_settings(loaded.settings).evaluate,
     )

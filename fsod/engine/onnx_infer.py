@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 
 from fsod.band_rule import BandRule
 from fsod.boxes import Detections
@@ -19,7 +20,7 @@ from fsod.engine.infer import settle, to_batch
 from fsod.errors import UserError, one_line
 from fsod.model.one_output import boxes_and_scores
 from fsod.model.yolov7 import STRIDES
-from fsod.store.checkpoint import ClassName, Enlargement, Metres
+from fsod.store.checkpoint import ClassName, Enlargement, Metres, Origins
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -45,6 +46,7 @@ class OnnxHeader(Settings):
         gsd_m: ground size of a pixel that scenes are searched at, None when unknown.
         enlargement: how many times as large as it is a scene of unknown GSD is searched.
         shown: which bands the examples were shown in, see ``ClassBank``.
+        known: class name -> what its bank says of how well it is found, see ``fsod.evidence``.
         window_px: side of the windows that the network takes.
         suppression: what follows the network.
     """
@@ -57,6 +59,7 @@ class OnnxHeader(Settings):
     gsd_m: Metres | None
     enlargement: Enlargement = 1.0
     shown: tuple[BandRule, ...] = ()
+    known: Origins = Field(default_factory=dict)
     window_px: SidePx
     suppression: EvaluateSettings
 

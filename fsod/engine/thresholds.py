@@ -7,7 +7,7 @@ what is found at them and close around them hangs on single scores, and further 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 
 import numpy as np
@@ -41,14 +41,31 @@ def propose_scores(
         class_names: the reported classes; a detection's class id is a position in them.
         detector_of: makes a detector of some of the examples; it is shown (1, H, W, 3) uint8 RGB.
     """
+    return proposed_of(left_out_scores(marked, class_names, detector_of))
+
+
+def proposed_of(trials: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """The same of what ``left_out_scores`` says."""
+    found = {name: [score for score in scores if score > 0] for name, scores in trials.items()}
+    return {name: LEFT_OUT * fmean(scores) for name, scores in found.items() if scores}
+
+
+def left_out_scores(
+    marked: Marked, class_names: tuple[str, ...], detector_of: Callable[[Marked], Detect]
+) -> dict[str, list[float]]:
+    """For each class the scores that its examples are found with by detectors of the others, 0 for one that is not found.
+
+    Arguments as of ``propose_scores``; a class with one example has none to leave out.
+    """
     scores: dict[str, list[float]] = {name: [] for name in class_names}
     for fold in range(folds_of(marked)):
         # the only example of a class cannot be left out
         out = {name: places[fold::FOLDS] for name, places in marked.places.items() if len(places) > 1}
         detect = detector_of(marked.without({box_id for places in out.values() for _, box_id in places}))
         for name, found in found_scores(marked, class_names, detect, out).items():
-            scores[name] += found
-    return {name: LEFT_OUT * fmean(found) for name, found in scores.items() if found}
+            missed = len(out.get(name, [])) - len(found)
+            scores[name] += [*found, *[0.0] * missed]
+    return scores
 
 
 def propose_trained_scores(marked: Marked, class_names: tuple[str, ...], detect: Detect) -> dict[str, float]:

@@ -36,6 +36,20 @@ def lonlat_polygons(rings_deg: NDArray[np.float64]) -> Geometries:
     return polygons
 
 
+def lonlat_shape(shape_deg: BaseGeometry) -> BaseGeometry | None:
+    """The same for polygons with holes, whatever their corners: one shape, or None where a corner has no place."""
+    parts = [part for part in shapely.get_parts(shape_deg) if isinstance(part, shapely.Polygon)]
+    whole = []
+    for part in parts:
+        outer, *holes = (
+            lonlat_polygons(shapely.get_coordinates(ring)[None])[0] for ring in (part.exterior, *part.interiors)
+        )
+        if outer is None or any(hole is None for hole in holes):
+            return None
+        whole.append(shapely.difference(outer, shapely.union_all(holes)) if holes else outer)
+    return shapely.union_all(whole)
+
+
 def _around_pole(lon: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which rings (n, corners + 1) have gone round the globe at their end."""
     return np.asarray(np.abs(lon[:, -1] - lon[:, 0]) > 180)

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import pyproj
 import shapely
+from geopandas import GeoSeries
 from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
 
 from fsod.boxes import Detections
 from fsod.errors import UserError
@@ -20,11 +22,17 @@ from fsod.geo.antimeridian import lonlat_polygons, within_180
 from fsod.geo.features import VectorFile, read_polygons
 from fsod.geo.misplaced import why_misplaced
 from fsod.geo.scene import Scene
-from fsod.geo.scene_frame import transformer, y_factor
+from fsod.geo.scene_frame import transformer, vertices_px, y_factor
 from fsod.geo.windows import Grid
 
 FARTHEST_DEG = 720.0
 """Longitudes that run on past 180 degrees are read up to here; each turn of them is cut off on its own."""
+
+OUTLINE_POINTS = 256
+"""A scene's outline is taken into another CRS by so many points, and edges of an area by as many a side of the scene."""
+
+AROUND = 0.02
+"""Of a scene's side: an area is cut this far around the scene before it is taken into its pixels."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,7 @@ class Area:
         sha256: hash of the shape and its CRS.
         from_scene: from the scene's CRS to that of the file; None where the scene has no CRS.
         lonlat: whether the CRS of the file is one of longitudes and latitudes, so that windows may cross 180 degrees.
+        crs: of the file; None where the shape is in scene pixels.
         doubt: what is probably wrong if it does not touch the scene, to be added to a message.
     """
 
@@ -44,6 +53,7 @@ class Area:
     sha256: str
     from_scene: pyproj.Transformer | None
     lonlat: bool
+    crs: pyproj.CRS | None = None
     doubt: str = ""
 
     def reached(self, grid: Grid, scene: Scene) -> NDArray[np.bool_]:
@@ -57,6 +67,26 @@ class Area:
         boxes = detections.boxes_xyxy_px
         xy = self._place((boxes[:, :2] + boxes[:, 2:]) / 2, scene)
         return np.asarray(shapely.intersects_xy(self.shape, xy))
+
+    def in_pixels(self, scene: Scene) -> BaseGeometry | None:
+        """What of the scene is in the area, in scene pixels; None where CRSs do not reach far enough to tell it to the pixel."""
+        outline = shapely.box(0, 0, scene.width_px, scene.height_px)
+        if self.from_scene is None or self.crs is None:
+            return shapely.intersection(self.shape, outline)
+        step_px = 4 * max(scene.width_px, scene.height_px) / OUTLINE_POINTS
+        ring = self._place(shapely.get_coordinates(shapely.segmentize(outline, step_px)), scene)
+        footprint = lonlat_polygons(ring[None])[0] if self.lonlat else shapely.make_valid(shapely.Polygon(ring))
+        if footprint is None or not np.isfinite(ring).all():
+            return None
+        side = float(np.sqrt(footprint.area))
+        near = shapely.intersection(self.shape, shapely.buffer(footprint, AROUND * side))
+        parts = shapely.get_parts(shapely.segmentize(near, side / OUTLINE_POINTS))
+        parts = parts[shapely.get_dimensions(parts) == 2]
+        xy_px, _ = vertices_px("", GeoSeries(parts, crs=self.crs), np.arange(1, len(parts) + 1), scene)
+        if not np.isfinite(xy_px).all():
+            return None
+        shapes = shapely.make_valid(shapely.set_coordinates(parts, xy_px))
+        return shapely.intersection(shapely.union_all(shapes), outline)
 
     def _touches(
         self, lefts_px: NDArray[np.intp], top_px: int, width_px: int, height_px: int, scene: Scene
@@ -116,4 +146,4 @@ def read_area(path: VectorFile, scene: Scene, layer: str | None = None) -> Area:
             )
         shape = within_180(shape)
     shapely.prepare(shape)
-    return Area(shape, sha256, from_scene, polygons.crs.is_geographic, why_misplaced(polygons, scene))
+    return Area(shape, sha256, from_scene, polygons.crs.is_geographic, polygons.crs, why_misplaced(polygons, scene))

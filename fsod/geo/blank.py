@@ -6,6 +6,9 @@ worth the network's time, and a box over one value is no object whatever the net
 
 from __future__ import annotations
 
+import math
+
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +18,32 @@ MIN_VALID_SHARE = 0.5
 RING_PX = 2
 """An object may be of one value itself, a white roof say; then it shows by its edge, so boxes are looked at with this
 much around them."""
+
+CELL_PX = 16
+"""About the side of the cells that a window is cut into to say where it has no pixels."""
+
+
+def gap_shape(height_px: int, width_px: int) -> tuple[int, int]:
+    """Rows and columns of the cells of a window: as many equal ones as make sides of at most 16 px."""
+    return math.ceil(height_px / CELL_PX), math.ceil(width_px / CELL_PX)
+
+
+def gaps_in(valid: NDArray[np.bool_]) -> bytes:
+    """Cells of a window with validity (h, w) of which half or more has no valid pixel, a bit each; empty if there is none."""
+    if valid.all():
+        return b""
+    rows, columns = gap_shape(*valid.shape)
+    # the mean of zeros and ones, rounded
+    gaps = cv2.resize(valid.view(np.uint8), (columns, rows), interpolation=cv2.INTER_AREA) == 0
+    return np.packbits(gaps).tobytes() if gaps.any() else b""
+
+
+def gap_cells(gaps: bytes, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """What ``gaps_in`` said of a window with cells of that shape; ValueError where it is of another shape."""
+    rows, columns = shape
+    if len(gaps) != math.ceil(rows * columns / 8):
+        raise ValueError(f"{len(gaps)} bytes for {rows} x {columns} cells")
+    return np.unpackbits(np.frombuffer(gaps, np.uint8), count=rows * columns).reshape(shape).astype(np.bool_)
 
 
 def is_blank(rgb: NDArray[np.uint8], valid: NDArray[np.bool_]) -> bool:

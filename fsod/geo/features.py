@@ -20,11 +20,20 @@ VectorFile = str | Path
 NOT_FINITE = "a coordinate that is not finite"
 
 UNREADABLE = (
-    *(pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, shapely.GEOSException, OSError, RuntimeError),
+    *(
+        pyogrio.errors.DataSourceError,
+        pyogrio.errors.DataLayerError,
+        shapely.errors.ShapelyError,
+        OSError,
+        RuntimeError,
+    ),
     *(ValueError, LookupError, TypeError, AttributeError, NameError),
 )
 """What GDAL, GEOS, PROJ, Arrow and GeoPandas raise for damaged files: each has errors of its own. NameError is pyogrio's for a
 coordinate system that is not in UTF-8."""
+
+SEARCHED = "searched"
+"""The layer of what was searched, which ``fsod predict`` puts beside its detections; who wants it names it."""
 
 NAMED = 3
 """How many offending features an error names."""
@@ -60,7 +69,7 @@ def read_frame(path: VectorFile, layer: str | None, usual: str = "", *, ids: boo
             layer = usual
         if layer is None and len(layers) > 1:
             raise UserError(f"{path}: has several layers; name one of {', '.join(layers)} (--layer)")
-        if layer is not None and layer not in layers:
+        if layer is not None and layer not in (*layers, SEARCHED):
             raise UserError(f"{path}: no layer {layer!r}; it has {', '.join(layers)}")
         with warnings.catch_warnings():
             # what GDAL and GEOS warn of leaves a feature without a geometry, which is then refused by its number
@@ -95,6 +104,8 @@ def _layers(path: VectorFile) -> list[str]:
     if not len(tables):
         raise ValueError("no layer in it")
     on_a_map = [str(name) for name, kind in tables if kind is not None]
+    if len(on_a_map) > 1 and SEARCHED in on_a_map:
+        on_a_map.remove(SEARCHED)
     return on_a_map or [str(name) for name, _ in tables]
 
 

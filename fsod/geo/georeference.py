@@ -21,6 +21,12 @@ LEAST_SPREAD = 1e-6
 UNEVEN = 1.1
 """Pixels whose sides differ by more than this factor on the ground deserve a warning."""
 
+HALF_PX = 5.0
+"""A pixel's size is taken from ten, not from one: a few centimetres are close to what degrees in float64 resolve."""
+
+_AROUND = np.array([[-1.0, 0.0], [1.0, 0.0], [0.0, -1.0], [0.0, 1.0]])
+_GLOBE = pyproj.Geod(ellps="WGS84")
+
 
 @dataclass(frozen=True)
 class Georeference:
@@ -67,6 +73,20 @@ class Georeference:
         assert self.crs is not None
         return _pixel_sizes_m(self.crs, self.transform, xy_px)
 
+    def pixel_areas_m2(self, xy_px: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Square metres on the ground of a pixel at pixel positions (n, 2): (n,), NaN where there is no ground; needs a CRS."""
+        assert self.crs is not None
+        # of a diamond around each, by Bretschneider's formula from its sides and diagonals: azimuths fail near a pole
+        left, right, above, below = range(4)
+        xy = _apply(self.transform, (xy_px[:, None] + HALF_PX * _AROUND).reshape(-1, 2))
+        lon, lat = (degrees.reshape(-1, 4) for degrees in _degrees(self.crs, xy))
+        pairs = [(left, above), (above, right), (right, below), (below, left), (left, right), (above, below)]
+        a, b, c, d, p, q = (
+            np.asarray(_GLOBE.inv(lon[:, i], lat[:, i], lon[:, j], lat[:, j])[2]) ** 2 for i, j in pairs
+        )
+        diamonds_m2 = np.sqrt(np.maximum(4 * p * q - (b + d - a - c) ** 2, 0)) / 4
+        return np.asarray(diamonds_m2 / (2 * HALF_PX**2))
+
     def directions(self, width_px: int, height_px: int) -> tuple[tuple[float, float], tuple[float, float]]:
         """Where a row and where a column of so large a scene runs at its centre, each as (east, north) of length 1.
 
@@ -92,7 +112,13 @@ def read_georeference(dataset: DatasetReader, name: str) -> tuple[Georeference, 
     """
     if dataset.crs is not None and not dataset.transform.is_identity:
         return _georeference(dataset, name, dataset.crs.to_wkt(), dataset.transform, ())
-    gcps, gcps_crs = dataset.gcps
+    try:
+        gcps, gcps_crs = dataset.gcps
+    except UnicodeDecodeError:
+        return _pixels_only(
+            f"{name}: the names of its ground control points are not in UTF-8, so they cannot be read and coordinates are "
+            "pixels of the scene"
+        )
     if gcps_crs is not None and gcps:
         transform = _fit(gcps, turns=gcps_crs.is_geographic)
         if transform is None:
@@ -180,11 +206,13 @@ def _across_pixels(
     crs: pyproj.CRS, transform: Affine, xy_px: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Azimuth in degrees from north and length in metres of one pixel along a row and along a column, both (n, 2)."""
-    # ten pixels, not one: a pixel of a few centimetres is close to what degrees in float64 resolve
-    half_px = 5.0
-    ends_px = xy_px[:, None] + np.array([[-half_px, 0], [half_px, 0], [0, -half_px], [0, half_px]])
-    xy = _apply(transform, ends_px.reshape(-1, 2))
+    xy = _apply(transform, (xy_px[:, None] + HALF_PX * _AROUND).reshape(-1, 2))
+    lon, lat = _degrees(crs, xy)
+    azimuths_deg, _, metres = _GLOBE.inv(lon[::2], lat[::2], lon[1::2], lat[1::2])
+    return np.asarray(azimuths_deg).reshape(-1, 2), np.asarray(metres).reshape(-1, 2) / (2 * HALF_PX)
+
+
+def _degrees(crs: pyproj.CRS, xy: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Longitude and latitude of positions (n, 2), each (n,), NaN where there is none."""
     lon, lat = pyproj.Transformer.from_crs(crs, WGS84, always_xy=True).transform(xy[:, 0], xy[:, 1])
-    lon, lat = (np.where(np.isfinite(degrees), degrees, np.nan) for degrees in (lon, lat))
-    azimuths_deg, _, metres = pyproj.Geod(ellps="WGS84").inv(lon[::2], lat[::2], lon[1::2], lat[1::2])
-    return np.asarray(azimuths_deg).reshape(-1, 2), np.asarray(metres).reshape(-1, 2) / (2 * half_px)
+    return np.where(np.isfinite(lon), lon, np.nan), np.where(np.isfinite(lat), lat, np.nan)

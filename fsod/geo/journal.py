@@ -15,7 +15,7 @@ import json
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from fsod.boxes import Detections
 from fsod.errors import UserError
 
-FORMAT = "fsod-journal-3"
+FORMAT = "fsod-journal-4"
 _BEGIN = f'{{"format":"{FORMAT}"'.encode()
 
 
@@ -37,10 +37,14 @@ class Finished:
     Attributes:
         found: window -> its detections, in its own pixel frame; in the order in which they were found.
         blank: windows that show nothing.
+        nodata: those of ``blank`` that have no valid pixel.
+        gaps: windows, but not those of ``nodata``, with parts that have no valid pixel -> which, see ``blank.gaps_in``.
     """
 
     found: dict[int, Detections]
     blank: list[int]
+    nodata: list[int] = field(default_factory=list)
+    gaps: dict[int, bytes] = field(default_factory=dict)
 
 
 @dataclass
@@ -121,6 +125,8 @@ class Journal:
                 for i, d in finished.found.items()
             ],
             "blank": finished.blank,
+            "nodata": finished.nodata,
+            "gaps": [[i, gaps.hex()] for i, gaps in finished.gaps.items()],
         }
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -195,7 +201,11 @@ def _finished(entry: dict[str, Any]) -> Finished:
         if not np.isfinite(own.boxes_xyxy_px).all() or (own.class_ids < 0).any() or not _are_scores(own.scores):
             raise ValueError("a box without a place, score or class")
         found[_number(index)] = own
-    return Finished(found, [_number(index) for index in entry["blank"]])
+    blank, nodata = ([_number(index) for index in entry[key]] for key in ("blank", "nodata"))
+    gaps = {_number(index): bytes.fromhex(cells) for index, cells in entry["gaps"]}
+    if not (set(nodata) <= set(blank) and set(gaps) <= {*found, *blank} - set(nodata)):
+        raise ValueError("a window without pixels that was not looked at")
+    return Finished(found, blank, nodata, gaps)
 
 
 def _are_scores(scores: NDArray[np.float32]) -> bool:

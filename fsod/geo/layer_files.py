@@ -24,8 +24,9 @@ from geopandas import GeoDataFrame
 
 from fsod.errors import UserError, nearest
 from fsod.files import write_bytes
+from fsod.geo.features import SEARCHED
 from fsod.geo.georeference import WGS84
-from fsod.geo.vector import Layer
+from fsod.geo.vector import Layer, Value
 
 DEGREE_DIGITS = 9
 """0.1 mm on the ground."""
@@ -74,8 +75,17 @@ def write_layer(path: Path, layer: Layer) -> None:
 
 
 def _geojson(layer: Layer) -> bytes:
-    """RFC 7946, with the run as a member of the collection, which readers of plain GeoJSON skip."""
-    run = layer.run
+    return geojson_bytes(layer.frame(lonlat=True), layer.run, "Polygon")
+
+
+def geojson_bytes(frame: GeoDataFrame, run: dict[str, Value], geometry_type: str) -> bytes:
+    """RFC 7946, with the run as a member of the collection, which readers of plain GeoJSON skip.
+
+    Args:
+        frame: in longitude and latitude; without a CRS in pixels, which the run then says.
+        run: what all features share.
+        geometry_type: of the features, as GDAL calls it.
+    """
     head: dict[str, object] = {"type": "FeatureCollection", "run": run}
     if "coordinate_frame" in run:
         head["coordinate_frame"] = run.pop("coordinate_frame")
@@ -84,9 +94,9 @@ def _geojson(layer: Layer) -> bytes:
         "NATIVE_DATA": json.dumps(head, allow_nan=False),
         "NATIVE_MEDIA_TYPE": "application/vnd.geo+json",
         "WRITE_NAME": "NO",
-        "RFC7946": "NO" if layer.georeference.crs is None else "YES",
+        "RFC7946": "NO" if frame.crs is None else "YES",
     }
-    return _through_ogr(layer.frame(lonlat=True), "GeoJSON", layer_options=options)
+    return _through_ogr(frame, "GeoJSON", geometry_type, layer_options=options)
 
 
 def geojson_crs(content: Mapping[str, Any]) -> str | None:
@@ -116,11 +126,17 @@ def check_takes_layer(path: Path) -> None:
         raise UserError(f"{path}: is open in another program, such as QGIS; close it there, or choose another --out")
     if path.suffix.lower() == ".gpkg" and _selects(path, f"FROM gpkg_tile_matrix_set WHERE table_name = '{NAME}'"):
         raise UserError(f"{path}: holds a raster called {NAME!r}, as its layer would be; choose another --out")
+    own = f"SELECT 1 FROM pragma_table_info('{SEARCHED}') WHERE name = 'area_km2'"
+    foreign = f"FROM gpkg_contents WHERE table_name = '{SEARCHED}' AND NOT EXISTS ({own})"
+    if path.suffix.lower() == ".gpkg" and _selects(path, foreign):
+        raise UserError(
+            f"{path}: holds a layer called {SEARCHED!r} that is not of `fsod predict`; rename it, or choose another --out"
+        )
 
 
 def _has_other_layers(path: Path) -> bool:
     """Whether a GeoPackage holds layers of others, rasters, or tables such as QGIS's styles; what is none is replaced."""
-    layers = f"FROM gpkg_contents WHERE table_name <> '{NAME}'"
+    layers = f"FROM gpkg_contents WHERE table_name NOT IN ('{NAME}', '{SEARCHED}')"
     return _selects(path, layers) or _selects(path, "FROM sqlite_master WHERE name = 'layer_styles'")
 
 
@@ -151,12 +167,12 @@ def _flatgeobuf(layer: Layer) -> bytes:
     return _through_ogr(layer.frame(lonlat=False), "FlatGeobuf")
 
 
-def _through_ogr(frame: GeoDataFrame, driver: str, **options: dict[str, str]) -> bytes:
+def _through_ogr(frame: GeoDataFrame, driver: str, geometry_type: str = "Polygon", **options: dict[str, str]) -> bytes:
     buffer = BytesIO()
     with warnings.catch_warnings():
         # a scene without a CRS has been warned of already
         warnings.filterwarnings("ignore", "'crs' was not provided")
-        pyogrio.write_dataframe(frame, buffer, driver=driver, layer=NAME, geometry_type="Polygon", **options)
+        pyogrio.write_dataframe(frame, buffer, driver=driver, layer=NAME, geometry_type=geometry_type, **options)
     return buffer.getvalue()
 
 

@@ -50,8 +50,16 @@ class Pass:
 
     def numbered(self, searched: Searched) -> Searched:
         """The same with windows numbered over all passes."""
-        found = {self.first + i: detections for i, detections in searched.finished.found.items()}
-        return replace(searched, finished=Finished(found, [self.first + i for i in searched.finished.blank]))
+        own = searched.finished
+        finished = Finished(
+            {self.first + i: detections for i, detections in own.found.items()},
+            [self.first + i for i in own.blank],
+            [self.first + i for i in own.nodata],
+            {self.first + i: gaps for i, gaps in own.gaps.items()},
+        )
+        return replace(
+            searched, finished=finished, damaged={self.first + i: why for i, why in searched.damaged.items()}
+        )
 
 
 def make_passes(scene: Scene, window_px: int, overlap_px: int, scales: tuple[float, ...]) -> tuple[Pass, ...]:

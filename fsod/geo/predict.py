@@ -21,11 +21,13 @@ from typing import Any
 
 import numpy as np
 import rasterio
+from numpy.typing import NDArray
 
 from fsod.band_rule import BandRule
 from fsod.boxes import Detections
 from fsod.errors import UserError
 from fsod.geo.area import read_area
+from fsod.geo.blank import gap_cells, gap_shape
 from fsod.geo.georeference import Georeference
 from fsod.geo.journal import Journal, files_fingerprint
 from fsod.geo.merge import SeamMerger
@@ -33,6 +35,17 @@ from fsod.geo.passes import Pass, make_passes
 from fsod.geo.read_ahead import Reading
 from fsod.geo.scene import Scene, open_scene
 from fsod.geo.search import Detect, Search, Searched, search_windows
+from fsod.geo.searched_area import (
+    BLANK,
+    DAMAGED,
+    NODATA,
+    NOT_REACHED,
+    OUTSIDE,
+    SEARCHED,
+    STATUSES,
+    SearchedArea,
+    searched_area,
+)
 from fsod.geo.upright import Upright
 
 OnProgress = Callable[[int, int], None]
@@ -68,6 +81,7 @@ class SceneResult:
         warnings: what the user should know, one line each.
         seconds: wall time of everything.
         seconds_detecting: of it, waiting for the detector.
+        area: what became of every part of the scene.
         missed: the best score of windows in which nothing was found, and its class id; None where the detector does not say.
     """
 
@@ -88,6 +102,7 @@ class SceneResult:
     warnings: tuple[str, ...]
     seconds: float
     seconds_detecting: float
+    area: SearchedArea
     missed: tuple[float, int] | None = None
 
 
@@ -191,7 +206,7 @@ def predict_scene(
             "aoi": None if area is None else area.sha256,
         }
         kept = None if journal is None else Journal(journal, {**settings, **(detector or {})}, now)
-        tally = _Tally(passes, SeamMerger(iou_threshold, rival_iou))
+        tally = _Tally(passes, SeamMerger(iou_threshold, rival_iou), _at_first(todo[: len(passes[0].grid)]))
         if kept is not None:
             stack.enter_context(kept.held())
             for finished in kept.read():
@@ -200,7 +215,10 @@ def predict_scene(
                     raise UserError(
                         f"{kept.path}: damaged (a window that is not to be searched); begin anew with --restart"
                     )
-                tally.take(Searched(finished))
+                try:
+                    tally.take(Searched(finished))
+                except ValueError as error:
+                    raise UserError(f"{kept.path}: damaged ({error}); begin anew with --restart") from error
                 todo[numbers] = False
         resumed = tally.done
         if on_open is not None:
@@ -239,16 +257,25 @@ def predict_scene(
             warnings=(*scene.warnings, *remarks),
             seconds=time.perf_counter() - clock,
             seconds_detecting=tally.seconds_detecting,
+            area=searched_area(
+                scene,
+                passes[0].grid,
+                tally.statuses,
+                tally.gaps,
+                None if area is None else area.in_pixels(scene),
+            ),
             missed=tally.missed,
         )
 
 
 @dataclass
 class _Tally:
-    """What has come out of the windows so far."""
+    """What has come out of the windows so far; ``statuses`` and ``gaps`` of those of the first pass, which sees all."""
 
     passes: tuple[Pass, ...]
     merger: SeamMerger
+    statuses: NDArray[np.uint8]
+    gaps: dict[int, bytes] = field(default_factory=dict)
     windows_run: int = 0
     windows_blank: int = 0
     damaged: list[str] = field(default_factory=list)
@@ -263,11 +290,34 @@ class _Tally:
         for index, detections in searched.finished.found.items():
             own = self.passes[bisect_right(self.passes, index, key=attrgetter("first")) - 1]
             self.merger.add(own.window(index), detections, own.scale, own.least_px)
+        self._note(searched)
         self.windows_run += len(searched.finished.found)
         self.windows_blank += len(searched.finished.blank)
-        self.damaged += searched.damaged
+        self.damaged += searched.damaged.values()
         self.seconds_detecting += searched.seconds_detecting
         self.missed = max((best for best in (self.missed, searched.missed) if best), default=None)
+
+    def _note(self, searched: Searched) -> None:
+        """What became of the windows; ValueError where gaps do not fit them."""
+        finished, grid = searched.finished, self.passes[0].grid
+        for numbers, status in (
+            (finished.found, SEARCHED),
+            (finished.blank, BLANK),
+            (finished.nodata, NODATA),
+            (searched.damaged, DAMAGED),
+        ):
+            own = np.fromiter(numbers, np.int64, len(numbers))
+            self.statuses[own[own < len(grid)]] = STATUSES.index(status)
+        cells = gap_shape(grid.y.window_px, grid.x.window_px)
+        for number, gaps in finished.gaps.items():
+            if number < len(grid):
+                gap_cells(gaps, cells)
+                self.gaps[number] = gaps
+
+
+def _at_first(todo: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Numbers of statuses (windows,) before anything is searched."""
+    return np.where(todo, STATUSES.index(NOT_REACHED), STATUSES.index(OUTSIDE)).astype(np.uint8)
 
 
 def _to_scene(detections: Detections, grid_to_scene: tuple[float, float]) -> Detections:

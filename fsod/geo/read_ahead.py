@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsod.errors import UserError
-from fsod.geo.blank import is_blank
+from fsod.geo.blank import gaps_in, is_blank
 from fsod.geo.scene import Scene
 from fsod.geo.windows import Grid
 
@@ -52,13 +52,17 @@ class Batch:
             full, with empty windows.
         valid: by number, validity (h, w) of the windows in ``images``, in their order.
         blank: windows that show nothing, which are not in ``images``.
-        damaged: one message for each that could not be read.
+        nodata: those of ``blank`` that have no valid pixel.
+        gaps: see ``Finished``.
+        damaged: by number, a message for each that could not be read.
     """
 
     images: NDArray[np.uint8]
     valid: dict[int, NDArray[np.bool_]] = field(default_factory=dict)
     blank: list[int] = field(default_factory=list)
-    damaged: list[str] = field(default_factory=list)
+    nodata: list[int] = field(default_factory=list)
+    gaps: dict[int, bytes] = field(default_factory=dict)
+    damaged: dict[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.valid) + len(self.blank) + len(self.damaged)
@@ -95,13 +99,19 @@ def _batches(reading: Reading) -> Iterator[Batch]:
         except UserError as error:
             if not reading.skip_damaged:
                 raise
-            read.damaged.append(str(error))
+            read.damaged[index] = str(error)
         else:
+            gaps = gaps_in(valid)
             if is_blank(rgb, valid):
                 read.blank.append(index)
+                if gaps and not valid.any():
+                    read.nodata.append(index)
+                    gaps = b""
             else:
                 read.images[len(read.valid), : rgb.shape[0], : rgb.shape[1]] = rgb
                 read.valid[index] = valid
+            if gaps:
+                read.gaps[index] = gaps
         if read.is_full:
             yield read
             read = Batch(np.zeros(shape, np.uint8))

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import starmap
 
 import numpy as np
@@ -37,13 +37,13 @@ class Searched:
 
     Attributes:
         finished: those that were looked at, and the blank ones.
-        damaged: those that could not be read, one message each.
+        damaged: those that could not be read, with a message each.
         seconds_detecting: wall time of waiting for the detector.
         missed: see ``Detections``, of the window with the best score of those in which nothing was found.
     """
 
     finished: Finished
-    damaged: tuple[str, ...] = ()
+    damaged: dict[int, str] = field(default_factory=dict)
     seconds_detecting: float = 0.0
     missed: tuple[float, int] | None = None
 
@@ -92,7 +92,7 @@ def _searched(read: Batch, detections: Future[list[Detections]] | None) -> Searc
         for (index, valid), image, own in zip(read.valid.items(), read.images, found, strict=False)
     }
     missed = max((own.missed for own in found[: len(kept)] if own.missed), default=None)
-    return Searched(Finished(kept, read.blank), tuple(read.damaged), seconds, missed)
+    return Searched(Finished(kept, read.blank, read.nodata, read.gaps), read.damaged, seconds, missed)
 
 
 def _visible(detections: Detections, rgb: NDArray[np.uint8], valid: NDArray[np.bool_]) -> Detections:

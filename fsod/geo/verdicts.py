@@ -6,7 +6,7 @@ A box that was moved or redrawn counts as it is now. What has no verdict has not
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,10 +37,12 @@ class Verdicts:
     Attributes:
         yes: what is of its class, with the outline that it has now.
         no: what is not.
+        judged: class name -> how many of its detections are right and how many are not; what was drawn in by hand is none.
     """
 
     yes: LabelledBoxes
     no: LabelledBoxes
+    judged: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def read_verdicts(path: VectorFile, scenes: Sequence[Scene], *, layer: str | None = None) -> list[Verdicts]:
@@ -80,7 +82,28 @@ def read_verdicts(path: VectorFile, scenes: Sequence[Scene], *, layer: str | Non
         names = sorted(set(made_on[labels.features - 1]) - {""})
         placed = labels.place_on(scenes, f"; these are verdicts on {', '.join(names[:3])}" if names else "")
     said_yes = [answers[boxes.features - 1] == YES for boxes in placed]
-    return [Verdicts(boxes.select(yes), boxes.select(~yes)) for boxes, yes in zip(placed, said_yes, strict=True)]
+    found = _found(frame)
+    return [
+        Verdicts(boxes.select(yes), boxes.select(~yes), _counted(boxes, yes, found))
+        for boxes, yes in zip(placed, said_yes, strict=True)
+    ]
+
+
+def _found(frame: GeoDataFrame) -> NDArray[np.bool_]:
+    """For each feature whether it was found, which gave it a score, or drawn in by hand."""
+    if "score" not in frame:
+        return np.zeros(len(frame), np.bool_)
+    return np.asarray(pd.to_numeric(frame["score"], errors="coerce").notna(), np.bool_)
+
+
+def _counted(boxes: LabelledBoxes, yes: NDArray[np.bool_], found: NDArray[np.bool_]) -> dict[str, tuple[int, int]]:
+    """For each class how many of its detections are right and how many are not."""
+    names = np.array(boxes.class_names, dtype=object)
+    was_found = found[boxes.features - 1]
+    return {
+        name: (int((yes & was_found & (names == name)).sum()), int((~yes & was_found & (names == name)).sum()))
+        for name in dict.fromkeys(names[was_found])
+    }
 
 
 def _read_csv(path: VectorFile) -> GeoDataFrame:

@@ -66,6 +66,11 @@ class _Axis:
     def core(self, i: int) -> tuple[int, int]:
         return self._seam(i), self._seam(i + 1)
 
+    @property
+    def seams_px(self) -> NDArray[np.int64]:
+        """(windows + 1,) where cores meet, and the scene's own edges."""
+        return np.array([self._seam(i) for i in range(len(self.starts_px) + 1)], np.int64)
+
     def _seam(self, i: int) -> int:
         """The seam before window ``i``; the scene's own edges count as the first and the last."""
         if i in (0, len(self.starts_px)):

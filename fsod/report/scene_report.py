@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import math
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +29,9 @@ def overview_path(layer: Path) -> Path:
     return layer.with_suffix(".overview.jpg")
 
 
-def write_overview(layer: Path, rgb: Rgb, size_px: tuple[int, int], class_names: list[str]) -> None:
+def write_overview(
+    layer: Path, rgb: Rgb, size_px: tuple[int, int], class_names: list[str], searched: Sequence[tuple[str, str]] = ()
+) -> None:
     """Writes what a layer does not hold and its report needs: the scene made small, its size, the order of the classes.
 
     Args:
@@ -35,8 +39,10 @@ def write_overview(layer: Path, rgb: Rgb, size_px: tuple[int, int], class_names:
         rgb: (h, w, 3) uint8, the scene made small.
         size_px: width and height of the scene.
         class_names: by class id, which decides on colours.
+        searched: what became of the scene, as texts and colours of CSS (empty where a text has none).
     """
-    write_jpeg(overview_path(layer), rgb, json.dumps({"size_px": size_px, "classes": class_names}))
+    about = {"size_px": size_px, "classes": class_names, "searched": searched}
+    write_jpeg(overview_path(layer), rgb, json.dumps(about))
 
 
 def scene_report(layer: Path, out: Path, name: str | None = None) -> dict[str, object]:
@@ -51,7 +57,7 @@ def scene_report(layer: Path, out: Path, name: str | None = None) -> dict[str, o
         UserError: the layer or its overview is missing, or not what ``fsod predict`` writes.
     """
     found = read_found(layer, name)
-    picture, (width, height), classes = _read_overview(overview_path(layer))
+    picture, (width, height), classes, searched = _read_overview(overview_path(layer))
     classes += sorted(set(found.class_names.tolist()) - set(classes))
     html = render(
         "scene.html.j2",
@@ -65,14 +71,15 @@ def scene_report(layer: Path, out: Path, name: str | None = None) -> dict[str, o
             if count
         ],
         picture=picture,
+        searched=searched,
         data=_data(found, (width, height), classes),
     )
     write_text(out, html)
     return {"report": str(out), "detections": len(found.scores), "megabytes": round(len(html) / 1e6, 1)}
 
 
-def _read_overview(path: Path) -> tuple[str, tuple[int, int], list[str]]:
-    """The picture as a data URI, the scene's width and height, the classes."""
+def _read_overview(path: Path) -> tuple[str, tuple[int, int], list[str], list[tuple[str, str]]]:
+    """The picture as a data URI, the scene's width and height, the classes, and texts and colours of what was searched."""
     if not path.is_file():
         raise UserError(f"{path}: the picture of the scene is missing; `fsod predict` writes it beside the layer")
     try:
@@ -84,6 +91,7 @@ def _read_overview(path: Path) -> tuple[str, tuple[int, int], list[str]]:
         if kind != "JPEG" or max(size) > MOST_PX or not (width > 0 and height > 0):
             raise ValueError(f"a {kind} of {size[0]} x {size[1]} px for a scene of {width} x {height} px")
         classes = [str(name) for name in about["classes"]]
+        searched = [(str(text), _css_colour(colour)) for text, colour in about.get("searched", ())]
     except (
         OSError,
         ValueError,
@@ -96,7 +104,14 @@ def _read_overview(path: Path) -> tuple[str, tuple[int, int], list[str]]:
         Image.DecompressionBombError,
     ) as error:
         raise UserError(f"{path}: not the picture that `fsod predict` wrote: {one_line(error)}") from error
-    return f"data:image/jpeg;base64,{base64.b64encode(content).decode()}", (width, height), classes
+    return f"data:image/jpeg;base64,{base64.b64encode(content).decode()}", (width, height), classes, searched
+
+
+def _css_colour(text: object) -> str:
+    """A colour as #rrggbb, or nothing; ValueError for what is neither."""
+    if not re.fullmatch("(#[0-9a-f]{6})?", str(text)):
+        raise ValueError(f"{str(text)[:40]!r} is no colour")
+    return str(text)
 
 
 def _data(found: FoundLayer, size_px: tuple[int, int], classes: list[str]) -> dict[str, object]:

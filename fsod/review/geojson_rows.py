@@ -22,7 +22,7 @@ Feature = dict[str, Any]
 
 _BROKEN = (
     *(ValueError, LookupError, TypeError, AttributeError, RecursionError),
-    *(shapely.GEOSException, pyproj.exceptions.ProjError),
+    *(shapely.errors.ShapelyError, pyproj.exceptions.ProjError),
 )
 
 

@@ -14,9 +14,10 @@ from fsod.engine.device import Machine, choose_machine
 from fsod.engine.enroll import enrolled_bank
 from fsod.engine.infer import batch_detector
 from fsod.engine.refine import REFINING, refined_bank
-from fsod.engine.thresholds import FLOOR, Detect, folds_of, propose_scores
+from fsod.engine.thresholds import FLOOR, Detect, folds_of, left_out_scores, proposed_of
 from fsod.engine.working_scale import best_enlargement
 from fsod.errors import UserError
+from fsod.evidence import evidence_of, in_words, origin_of
 from fsod.progress import progress_bar
 from fsod.steps.examples import ExampleFiles
 from fsod.steps.train import write_examples
@@ -104,15 +105,19 @@ def _write_bank(
     enlargement = 1.0 if native or not files.scenes else best_enlargement(files.marked, class_names, detector_of)
     marked = files.marked.enlarged(enlargement)
     bank = bank_of(loaded, marked, machine)
-    proposed = propose_scores(marked, bank.reported.class_names, detector_of)
+    trials = left_out_scores(marked, bank.reported.class_names, detector_of)
+    proposed = proposed_of(trials)
+    known = {name: origin_of(trials[name], files.judged.get(name)) for name in trials}
     gsd_m = None if files.gsd_m is None else files.gsd_m / enlargement
-    bank = replace(bank.with_scores(proposed), gsd_m=gsd_m, enlargement=enlargement, shown=files.shown)
+    bank = bank.with_scores(proposed).with_origins(known)
+    bank = replace(bank, gsd_m=gsd_m, enlargement=enlargement, shown=files.shown)
     save_bank(out, bank, checkpoint)
     write_examples(sheet, files.marked.crops(settings.episodes.support_px), columns=8)
     return {
         "bank": str(out),
         "examples": {name: len(places) for name, places in files.marked.places.items()},
         "scores": {name: round(score, 4) for name, score in proposed.items()},
+        "left_out_found": left_out_found(bank),
         "gsd_m": gsd_m,
         "enlargement": enlargement,
         "warnings": list(files.warnings),
@@ -120,3 +125,12 @@ def _write_bank(
         "seconds": time.perf_counter() - started,
         "machine": str(machine),
     }
+
+
+def left_out_found(bank: ClassBank) -> dict[str, str]:
+    """For each class that was tried how many of the examples left out are found from its score on, in words."""
+    recalls = {
+        name: evidence_of(bank.origins.get(name, {})).recall(score)
+        for name, score in zip(bank.class_names, bank.scores, strict=True)
+    }
+    return {name: in_words(recall) for name, recall in recalls.items() if recall is not None}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,16 @@ from fsod.geo.features import VectorFile
 from fsod.geo.mark_shapes import PointSize
 from fsod.geo.scene import Scene
 from fsod.steps.folder_shots import FolderShots
-from fsod.steps.scene_marks import AS_THEY_ARE, SceneMarks, Scenery, Seen, band_rules, marks_on_open, open_marked
+from fsod.steps.scene_marks import (
+    AS_THEY_ARE,
+    SceneMarks,
+    Scenery,
+    Seen,
+    added_verdicts,
+    band_rules,
+    marks_on_open,
+    open_marked,
+)
 from fsod.steps.train import gsd_of
 
 VIEW_PX = 640
@@ -46,6 +55,7 @@ class ExampleFiles:
         scenes: that they lie on, as named; none of examples of a folder.
         shown: which bands of the scenes were seen, or of those that a folder's images were cut from, each rule once.
         warnings: what a user should know of the scenes, one line each.
+        judged: class name -> detections that were judged right, and wrong.
     """
 
     marked: Marked
@@ -55,6 +65,7 @@ class ExampleFiles:
     scenes: tuple[str, ...] = ()
     shown: tuple[BandRule, ...] = ()
     warnings: tuple[str, ...] = ()
+    judged: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def examples_on_scenes(
@@ -105,6 +116,7 @@ def examples_on_scenes(
         tuple(one.scene for one in found),
         band_rules(found),
         tuple(chain.from_iterable(scene.warnings for scene in rasters)),
+        added_verdicts(one.judged for one in found),
     )
 
 

@@ -55,4 +55,4 @@ def export_files(
     if stac is not None:
         write_json(stac, model_item(header, files, stac.parent, at_once))
         told["stac"] = str(stac)
-    return {**told, **header.model_dump(mode="json", exclude={"suppression", "shown"})}
+    return {**told, **header.model_dump(mode="json", exclude={"suppression", "shown", "known"})}

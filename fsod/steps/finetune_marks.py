@@ -22,14 +22,16 @@ from fsod.draw import contact_sheet, write_png
 from fsod.engine.device import choose_machine
 from fsod.engine.learn_marks import Learned, Lesson, learn_marks, proposed_scores
 from fsod.errors import UserError
+from fsod.evidence import origin_of
 from fsod.files import write_text
 from fsod.progress import console, progress_bar
-from fsod.steps.enroll import sheet_beside
+from fsod.steps.enroll import left_out_found, sheet_beside
 from fsod.steps.kept_marks import joined_marks, kept_marks, marks_kept
-from fsod.steps.scene_marks import SceneMarks, band_rules
+from fsod.steps.scene_marks import SceneMarks, added_verdicts, band_rules
 from fsod.steps.scene_views import MarkedViews, read_views, working_enlargement
 from fsod.steps.train import SHEET_MARK
 from fsod.store.checkpoint import Checkpoint, LearnedFrom, load_checkpoint, save_checkpoint, weights_sha256
+from fsod.store.class_bank import learned_bank
 
 LOCK = "lock"
 """In the folder of the state, held by the process that is at work."""
@@ -89,10 +91,7 @@ def finetune_marks(
         "detector": str(out),
         "examples": {name: sum(scene.class_names.count(name) for scene in marks) for name in names},
         "scores": {name: round(score, 4) for name, score in zip(names, scores, strict=True)},
-        "left_out_found": {
-            name: f"{sum(score > 0 for score in own)} of {len(own)}"
-            for name, own in zip(names, learned.left_out_scores, strict=True)
-        },
+        "left_out_found": left_out_found(learned_bank(result)),
         "steps": learned.steps,
         "enlargement": enlargement,
         "warnings": views.warnings,
@@ -114,6 +113,7 @@ def _as_file(
     """What is to be written, rounded as it will be read again: banks go by the hash of the weights."""
     gsds_m = [scene.gsd_m for scene in marks if scene.gsd_m is not None]
     gsd_m = float(np.median(gsds_m)) / enlargement if gsds_m else None
+    judged = added_verdicts(scene.judged for scene in marks)
     origins = {
         name: {
             "row": "finetuned",
@@ -122,8 +122,9 @@ def _as_file(
             "gsd_m": gsd_m,
             "steps": learned.steps,
             "score": score,
+            **origin_of(trials, judged.get(name)),
         }
-        for name, score in zip(lesson.class_names, scores, strict=True)
+        for name, score, trials in zip(lesson.class_names, scores, learned.left_out_scores, strict=True)
     }
     known = LearnedFrom(
         origins=origins, gsd_m=gsd_m, enlargement=enlargement, marks=kept_marks(marks), shown=band_rules(marks)

@@ -14,7 +14,7 @@ import shapely
 from fsod.band_rule import BandRule
 from fsod.errors import UserError
 from fsod.geo.scene_list import is_gone, kept_name, short_name
-from fsod.steps.scene_marks import SceneMarks, is_there, one_multipolygon
+from fsod.steps.scene_marks import SceneMarks, added_verdicts, is_there, one_multipolygon
 from fsod.store.checkpoint import CheckpointHeader, read_header
 
 RULES = ("shown", "cut_from")
@@ -34,6 +34,7 @@ def kept_marks(marks: Sequence[SceneMarks]) -> list[dict[str, Any]]:
             "refused_names": list(one.refused_names),
             "areas": one.areas.wkt,
             **{name: rule.model_dump(mode="json") for name in RULES if (rule := getattr(one, name)) is not None},
+            "judged": {name: list(counts) for name, counts in one.judged.items()},
         }
         for one in marks
     ]
@@ -55,10 +56,11 @@ def marks_kept(kept: Sequence[dict[str, Any]], file: Path) -> list[SceneMarks]:
                 refused_names=tuple(one["refused_names"]),
                 areas=one_multipolygon([shapely.from_wkt(one["areas"])]),
                 **{name: BandRule.model_validate(one[name]) for name in RULES if one.get(name) is not None},
+                judged={name: (yes, no) for name, (yes, no) in one.get("judged", {}).items()},
             )
             for one in kept
         ]
-    except (KeyError, TypeError, ValueError, IndexError, shapely.GEOSException) as error:
+    except (KeyError, TypeError, ValueError, IndexError, shapely.errors.ShapelyError) as error:
         raise UserError(
             f"{file}: what it says of its marks is damaged ({error}); finetune on all marks anew"
         ) from error
@@ -112,4 +114,5 @@ def _joined_on_scene(old: SceneMarks, new: SceneMarks) -> SceneMarks:
         refused_xyxy_px=np.concatenate([old.refused_xyxy_px[np.array(refused, bool)], new.refused_xyxy_px]),
         refused_names=(*compress(old.refused_names, refused), *new.refused_names),
         areas=one_multipolygon([old.areas, new.areas]),
+        judged=added_verdicts([old.judged, new.judged]),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -10,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from fsod.config import PredictSettings
-from fsod.draw import scene_preview, write_png
+from fsod.draw import hatched, scene_preview, write_png
 from fsod.engine.infer import warm_up
 from fsod.engine.ray_cluster import ray_cluster
 from fsod.errors import UserError
+from fsod.evidence import Evidence
 from fsod.geo.ask_order import ask_order
 from fsod.geo.label_item import write_label_item
 from fsod.geo.layer_files import ON_A_MAP, write_layer
@@ -21,6 +23,8 @@ from fsod.geo.predict import OnOpen, OnProgress, SceneResult, predict_scene
 from fsod.geo.qgis_style import write_style
 from fsod.geo.scene import Scene, open_scene
 from fsod.geo.scene_list import kept_name, layer_paths, list_scenes, short_name, stac_sources
+from fsod.geo.searched_area import BLANK, DAMAGED, NODATA, NOT_REACHED, OUTSIDE, STATUSES
+from fsod.geo.searched_layer import SearchedLayer, write_searched
 from fsod.geo.stac_scenes import StacScene
 from fsod.geo.vector import Layer
 from fsod.marks import class_colour
@@ -31,6 +35,15 @@ from fsod.steps.predict_outputs import PICTURE_MARK, check_layers, journal_path,
 from fsod.steps.searcher import Searcher, load_searcher, to_take_along
 
 PREVIEW_PX = 2048
+
+PART_COLOURS = {
+    BLANK: (150, 150, 150),
+    NODATA: (90, 90, 90),
+    DAMAGED: (225, 0, 75),
+    NOT_REACHED: (230, 159, 0),
+    OUTSIDE: (105, 105, 255),
+}
+"""RGB of the hatching of what was not searched."""
 
 LEAST_SCORE = 0.005
 """The least one that --score takes."""
@@ -127,6 +140,7 @@ def _sums(done: dict[str, dict[str, Any]], failed: dict[str, str], searcher: Sea
     return {
         "layers": {scene: result["layer"] for scene, result in done.items()},
         "failed": failed,
+        "searched": {scene: result["searched"] for scene, result in done.items()},
         "found": dict(found),
         **{key: sum(result[key] for result in done.values()) for key in added},
         "damaged": [window for result in done.values() for window in result["damaged"]],
@@ -162,17 +176,23 @@ def _predict_file(
             write_label_item(out, layer, kept_name(scene), None)
         else:
             write_label_item(out, layer, source.item, source.asset)
+    found = [names[c] for c in result.detections.class_ids]
+    counts = {name: found.count(name) for name in names}
+    searched = SearchedLayer(result.area, result.georeference, name, attributes)
+    searched = replace(searched, attributes={**attributes, **_missed(searched.said, searcher, counts)})
+    write_searched(out, searched)
     if out.suffix.lower() in ON_A_MAP:
         write_style(out.with_suffix(".qml"), {name: class_colour(i) for i, name in enumerate(names)})
-    picture, unseen = _write_preview(result, plan, searcher, out)
+    picture, unseen = _write_preview(result, plan, searcher, out, searched)
     warnings = [*result.warnings, *_nothing_found(result, searcher), *unseen]
     warn(warnings)
-    found = [names[c] for c in result.detections.class_ids]
     return {
         "layer": str(out),
         "preview": picture,
-        "found": {name: found.count(name) for name in names},
+        "found": counts,
         "scores": {name: round(score, 4) for name, score in zip(names, searcher.scores, strict=True)},
+        "searched": searched.attributes["summary"],
+        "parts": {status: round(result.area.share(status), 6) for status in result.area.parts_px},
         "windows_run": result.windows_run,
         "windows_blank": result.windows_blank,
         "windows_outside": result.windows_outside,
@@ -184,6 +204,18 @@ def _predict_file(
         "seconds_detecting": result.seconds_detecting,
         "machine": searcher.machine,
     }
+
+
+def _missed(searched: str, searcher: Searcher, counts: dict[str, int]) -> dict[str, str]:
+    """What was searched and found, and what would have been missed: in words, and as JSON for programs."""
+    known = {name: searcher.known.get(name, Evidence()) for name in searcher.class_names}
+    scores = dict(zip(searcher.class_names, searcher.scores, strict=True))
+    numbers = {name: {"found": counts[name], **own.numbers(scores[name])} for name, own in known.items()}
+    words = [
+        f"{f'{name}: ' if len(known) > 1 else ''}{counts[name]} found; {own.said(scores[name])}"
+        for name, own in known.items()
+    ]
+    return {"summary": "; ".join([searched, *words]), "classes": json.dumps(numbers, ensure_ascii=False)}
 
 
 def _nothing_found(result: SceneResult, searcher: Searcher) -> list[str]:
@@ -275,9 +307,11 @@ def _announce(scene: Scene, resumed: int, windows: int) -> None:
 
 
 def _write_preview(
-    result: SceneResult, plan: PredictSettings, searcher: Searcher, out: Path
+    result: SceneResult, plan: PredictSettings, searcher: Searcher, out: Path, searched: SearchedLayer
 ) -> tuple[str | None, list[str]]:
     """Draws what was found over the whole scene, and the scene without it for the report, beside the layer ``out``.
+
+    What was not searched is hatched in both.
 
     A scene that is damaged may have no such pictures, and then says so.
     """
@@ -289,7 +323,17 @@ def _write_preview(
     except UserError as error:
         return None, [f"no picture: {error}"]
     scale, names = rgb.shape[1] / result.width_px, list(searcher.class_names)
-    write_overview(out, rgb, (result.width_px, result.height_px), names)
+    rgb = hatched(rgb, result.area.drawn(rgb.shape[:2]), [PART_COLOURS[status] for status in STATUSES[1:]])
+    parts = [
+        (PART_COLOURS[status], f"{status} {result.area.share(status):.1%}")
+        for status in result.area.parts_px
+        if status in PART_COLOURS
+    ]
+    told = [
+        (str(searched.attributes["summary"]), ""),
+        *((text, "#{:02x}{:02x}{:02x}".format(*colour)) for colour, text in parts),
+    ]
+    write_overview(out, rgb, (result.width_px, result.height_px), names, told)
     path = picture_path(out)
-    write_png(path, scene_preview(rgb, result.detections, scale, names), PICTURE_MARK)
+    write_png(path, scene_preview(rgb, result.detections, scale, names, parts, searched.said), PICTURE_MARK)
     return str(path), []

@@ -13,6 +13,7 @@ from fsod.geo.journal import FORMAT, lock_path
 from fsod.geo.label_item import check_can_be_labels, label_item_path
 from fsod.geo.layer_files import NAME, ON_A_MAP, as_results, check_takes_layer, results_path
 from fsod.geo.qgis_style import CATEGORIES
+from fsod.geo.searched_layer import searched_path
 from fsod.geo.vector import VERDICT
 from fsod.replacing import Output, check_outputs, not_by
 from fsod.report.scene_report import overview_path
@@ -69,6 +70,8 @@ def _beside(layer: Path, stac: bool) -> Iterator[Path]:
     """All that is written for a layer."""
     journal = journal_path(layer)
     yield layer
+    if searched_path(layer) != layer:
+        yield searched_path(layer)
     if layer.suffix.lower() in ON_A_MAP:
         yield layer.with_suffix(".qml")
     if (results := results_path(layer)) is not None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -55,6 +55,7 @@ class SceneMarks:
         areas: in the scene's pixels, inside it; whatever is not marked there is background. Empty if none is given.
         shown: which bands of it are seen; None: by its own words.
         cut_from: which bands of another raster its pixels are, where it is an image of a prepared folder.
+        judged: class name -> detections that were judged right, and wrong.
     """
 
     scene: str
@@ -69,6 +70,7 @@ class SceneMarks:
     areas: shapely.MultiPolygon
     shown: BandRule | None = None
     cut_from: BandRule | None = None
+    judged: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     def open(self, **how: Any) -> Scene:  # noqa: ANN401, they are those of ``open_scene``
         """The scene, with the bands and the nodata value that it was marked in; ``how`` goes to ``open_scene``."""
@@ -295,12 +297,23 @@ def _scene_marks(
         refused_names=tuple(refused_names),
         areas=one_multipolygon(areas),
         shown=scene.shown,
+        judged=added_verdicts(verdicts.judged for verdicts in judged),
     )
 
 
 def _joined(parts: Sequence[LabelledBoxes]) -> tuple[NDArray[np.float64], list[str]]:
     boxes = np.concatenate([np.zeros((0, 4)), *(part.boxes_xyxy_px for part in parts)])
     return boxes, [name for part in parts for name in part.class_names]
+
+
+def added_verdicts(counts: Iterable[Mapping[str, tuple[int, int]]]) -> dict[str, tuple[int, int]]:
+    """For each class the detections that were judged right, and wrong, of all counts together."""
+    added: dict[str, tuple[int, int]] = {}
+    for count in counts:
+        for name, (yes, no) in count.items():
+            before = added.get(name, (0, 0))
+            added[name] = before[0] + yes, before[1] + no
+    return added
 
 
 def is_there(box: NDArray[np.float64], name: str, boxes: NDArray[np.float64], names: Sequence[str]) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +18,7 @@ from fsod.engine.device import choose_machine
 from fsod.engine.infer import batch_detector, warm_up
 from fsod.engine.onnx_infer import load_onnx
 from fsod.errors import UserError
+from fsod.evidence import Evidence, evidence_of
 from fsod.files import sha256_of
 from fsod.geo.scene_list import kept_name
 from fsod.geo.search import Detect, Search, search_windows
@@ -36,6 +37,7 @@ class Searcher:
         proposed_scores: the least ones that are worth showing, whatever the user asked for.
         marks: what the detector was made from, see ``fsod.steps.kept_marks``.
         shown: which bands the examples were shown in.
+        known: class name -> what is known of how well it is found.
     """
 
     detect: Detect
@@ -53,6 +55,7 @@ class Searcher:
     marks: tuple[dict[str, Any], ...] = ()
     shown: tuple[BandRule, ...] = ()
     search: Search = search_windows
+    known: Mapping[str, Evidence] = field(default_factory=dict)
 
     def told_xyxy_px(self, scene: str) -> NDArray[np.float64]:
         """(m, 4) boxes of a scene, in its pixels as it is seen (see ``Upright``), that were marked or judged already."""
@@ -90,6 +93,7 @@ def load_searcher(bank: Path, checkpoint: Path | None, plan: PredictSettings) ->
             str(exported),
             known.enlargement,
             shown=known.shown,
+            known={name: evidence_of(own) for name, own in known.known.items()},
         )
     machine = choose_machine(plan.precision)
     loaded = load_checkpoint(checkpoint or checkpoint_of(bank))
@@ -111,6 +115,7 @@ def load_searcher(bank: Path, checkpoint: Path | None, plan: PredictSettings) ->
         classes.enlargement,
         () if loaded.learned_from is None else tuple(loaded.learned_from.marks),
         classes.shown,
+        known={name: evidence_of(own) for name, own in reported.origins.items()},
     )
 
 

@@ -13,7 +13,16 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 import torch
-from pydantic import AfterValidator, BaseModel, Field, FiniteFloat, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Field,
+    FiniteFloat,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -34,6 +43,9 @@ Enlargement = Annotated[float, Field(gt=0, le=1000)]
 BoxPx = tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
 """x1, y1, x2, y2."""
 
+Judged = tuple[NonNegativeInt, NonNegativeInt]
+"""How many detections were judged right, and how many wrong."""
+
 
 class Origin(BaseModel, extra="allow"):
     """What a file says of where a class comes from, as far as something is done with it; the rest is only shown.
@@ -47,6 +59,9 @@ class Origin(BaseModel, extra="allow"):
     gsd_m: Metres | None = None
     annotations_sha256: str | None = None
     images: list[str] | None = None
+    examples: NonNegativeInt | None = None
+    trials: list[Annotated[float, Field(ge=0, le=1)]] | None = None
+    judged: Judged | None = None
 
 
 class KeptMarks(BaseModel):
@@ -60,6 +75,7 @@ class KeptMarks(BaseModel):
     refused_xyxy_px: list[BoxPx]
     refused_names: list[ClassName]
     areas: str
+    judged: dict[ClassName, Judged] = {}
 
     @model_validator(mode="after")
     def _as_many_names_as_boxes(self) -> Self:

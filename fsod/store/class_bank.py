@@ -49,6 +49,7 @@ class ClassBank:
         weights_sha256: hash of the weights that the rows are for.
         origins: class name -> where its row comes from: learned, predicted or refined, the number of examples, their
             GSD. These keys have an effect: ``score`` is the least score worth showing. ``reported`` is false for a rival.
+            ``trials`` and ``judged`` tell how well it is found, see ``fsod.evidence``.
             ``annotations_sha256`` and ``images`` (``ImageRecord.source``) name the images of a prepared folder that the
             examples lie on.
         gsd_m: ground size of a pixel that scenes are searched at, None when unknown.
@@ -89,6 +90,10 @@ class ClassBank:
             for name, origin in self.origins.items()
         }
         return replace(self, origins=origins)
+
+    def with_origins(self, known: dict[str, dict[str, Any]]) -> ClassBank:
+        """The same bank that says more of where some of its classes come from."""
+        return replace(self, origins={name: {**own, **known.get(name, {})} for name, own in self.origins.items()})
 
     def _reports(self, name: str) -> bool:
         return bool(self.origins.get(name, {}).get("reported", True))

@@ -183,7 +183,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(learning, "LEARNING", learning.LEARNING.model_copy(update=frequent))
     monkeypatch.setattr(learning, "CropSettings", partial(CropSettings, queries=1, query_px=64))
     monkeypatch.setattr(enrolling, "best_enlargement", lambda marked, names, detect: 1.0)
-    monkeypatch.setattr(enrolling, "propose_scores", lambda marked, names, detect: dict.fromkeys(names, 0.5))
+    monkeypatch.setattr(enrolling, "left_out_scores", lambda marked, names, detect: {name: [0.6] for name in names})
     monkeypatch.setattr(finetuning, "proposed_scores", lambda learned, lesson: [0.5 for _ in lesson.class_names])
     monkeypatch.setattr(training, "tracked", lambda *a, **k: nullcontext(Mock()))
     monkeypatch.setattr(torch.onnx, "export", lambda *a, **k: NoNetwork())

@@ -207,6 +207,21 @@ def test_fewer_than_8_bits_are_as_bright_as_they_mean(make_raster: MakeRaster, b
     assert (rgb[..., 0] == np.rint(pixels[0] * (255 / (2**bits - 1)))).all()
 
 
+def test_control_points_with_names_in_latin1_are_said(make_raster: MakeRaster) -> None:
+    gcps = [
+        GroundControlPoint(row, col, 500_000 + col, 5_000_000 - row, id="Kxche")
+        for row, col in ((0, 0), (0, 9), (9, 0))
+    ]
+    path = make_raster(noise(3), gcps=gcps, crs="EPSG:32633")
+    sidecar = Path(f"{path}.aux.xml")
+    content = path.read_bytes()
+    assert b"Kxche" in content or sidecar.is_file()
+    path.write_bytes(content.replace(b"Kxche", b"K\xfcche"))
+    with open_scene(path) as scene:
+        assert "ground control points are not in UTF-8" in " ".join(scene.warnings)
+        assert scene.georeference.crs is None
+
+
 @pytest.mark.parametrize("on", ["a line", "a spot", "one point"])
 def test_control_points_that_give_no_plane_are_said(make_raster: MakeRaster, on: str) -> None:
     points = {

@@ -49,14 +49,16 @@ def content(result: SceneResult) -> str:
     detections = result.detections
     arrays = (detections.boxes_xyxy_px, detections.scores, detections.class_ids)
     counts = (result.windows_run, result.windows_blank, result.damaged)
-    return json.dumps([*(a.tolist() for a in arrays), *counts])
+    parts = {status: part.wkt for status, part in result.area.parts_px.items()}
+    return json.dumps([*(a.tolist() for a in arrays), *counts, parts])
 
 
 @pytest.fixture
 def scene(make_raster: MakeRaster) -> Path:
     pixels = np.random.default_rng(0).integers(0, 255, (3, 500, 700)).astype(np.uint8)
-    pixels[:, 100:300, 50:400] = 0  # windows that show nothing, in the middle
-    return make_raster(pixels, tiled=True, blockxsize=128, blockysize=128, **UTM)
+    pixels[:, 100:300, 50:400] = 0  # windows without pixels, in the middle, and others with some
+    pixels[:, 350:450, 50:200] = 7  # windows that show nothing
+    return make_raster(pixels, tiled=True, blockxsize=128, blockysize=128, nodata=0, **UTM)
 
 
 def run_and_write(scene: Path, journal: Path, out: Path) -> None:
@@ -156,7 +158,7 @@ def test_a_journal_of_another_run_is_refused(scene: Path, tmp_path: Path) -> Non
     os.utime(scene, (1, 1))
     refused("another scene")
     assert journal.read_bytes() == before
-    journal.write_bytes(before.replace(b"fsod-journal-3", b"fsod-journal-2", 1))
+    journal.write_bytes(before.replace(b"fsod-journal-4", b"fsod-journal-3", 1))
     refused("another format, or damaged; begin anew with --restart")
     journal.write_text('{"type": "FeatureCollection"}\n')
     refused("not one; move it elsewhere")

@@ -92,6 +92,9 @@ def test_other_files_are_refused_in_one_line(tmp_path: Path) -> None:
     other.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
     with pytest.raises(UserError, match=r"examples.geojson: not a layer that `fsod predict` wrote: KeyError .*score"):
         read_found(other)
+    other.write_text(json.dumps({"features": [feature | {"geometry": {"type": "", "coordinates": [0, 0]}}]}))
+    with pytest.raises(UserError, match=r"examples.geojson: .*geometry type"):
+        read_found(other)
     for name, content in {"a.geojson": "{", "b.json": "[]", "c.gpkg": "x", "d.parquet": "x", "e.fgb": "x"}.items():
         (tmp_path / name).write_text(content)
         with pytest.raises(

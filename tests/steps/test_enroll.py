@@ -97,6 +97,11 @@ def test_scenes_in_parts_and_labels_in_files_give_the_rows_of_the_whole(weights:
     assert not torch.allclose(one.rows.kernels[0][0], one.rows.kernels[0][1], atol=1e-2)
     said = {"row": "predicted", "examples": 2, "scene": "west.tif, east.tif", "gsd_m": two.gsd_m}
     assert said.items() <= two.origins["red"].items()
+    for name, places in OBJECTS.items():  # each is left out once, and found or not
+        trials = two.origins[name]["trials"]
+        assert len(trials) == len(places)
+        hits = sum(score >= two.scores[two.class_names.index(name)] for score in trials)
+        assert result["left_out_found"][name].startswith(f"{hits} of {len(places)} trials (")
     sheet = np.asarray(Image.open(result["contact_sheet"]).convert("RGB"))
     assert (sheet[..., 0] > 200).any()
 
@@ -251,6 +256,8 @@ def test_verdicts_are_examples_and_rivals(weights: Path, tmp_path: Path) -> None
     bank = read_bank(out)
     assert bank.class_names == ("red", "green", "not green")
     assert bank.reported.class_names == ("red", "green")
+    assert bank.origins["green"]["judged"] == [1, 1]
+    assert "judged" not in bank.origins["red"]
     alone = judge(tmp_path / "alone.gpkg", scene, "green", dict.fromkeys(OBJECTS["green"], "yes"))
     for name, files in {"marks": ([green], []), "verdicts": ([], [alone])}.items():
         marks, verdicts = files

@@ -97,12 +97,21 @@ def test_another_scene_of_the_call_is_never_replaced(
 
 
 @pytest.mark.parametrize(
-    "theirs", ["f.geojson", "f.png", "f.qml", "f.overview.jpg", "f.geojson.journal", "f.geojson.journal.lock"]
+    "theirs",
+    [
+        "f.geojson",
+        "f.searched.geojson",
+        "f.png",
+        "f.qml",
+        "f.overview.jpg",
+        "f.geojson.journal",
+        "f.geojson.journal.lock",
+    ],
 )
 def test_what_a_user_made_stays(bank: Path, tmp_path: Path, theirs: str, capsys: pytest.CaptureFixture[str]) -> None:
     scene = make_scene(tmp_path / "scene.tif")
     path = tmp_path / theirs
-    if theirs == "f.geojson":
+    if path.suffix == ".geojson":
         digitised(path)
     elif path.suffix in (".png", ".jpg"):
         Image.new("RGB", (20, 20)).save(path)
@@ -152,7 +161,7 @@ def test_other_layers_of_a_geopackage_stay(bank: Path, tmp_path: Path, capsys: p
     assert "was not written by" in refused(bank, tmp_path, capsys, out, scene)
     assert predict(bank, out, scene, "--overwrite") == 0
     assert predict(bank, out, scene) == 0
-    assert set(geopandas.list_layers(out)["name"]) == {"roads", "detections"}
+    assert set(geopandas.list_layers(out)["name"]) == {"roads", "detections", "searched"}
     assert geopandas.read_file(out, layer="roads")["class"].tolist() == ["mine"]
     alone = tmp_path / "alone.gpkg"
     shutil.copy(scene, tmp_path / "again.tif")

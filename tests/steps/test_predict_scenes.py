@@ -20,6 +20,7 @@ import pytest
 import rasterio
 import shapely
 from affine import TransformNotInvertibleError
+from PIL import Image
 from rasterio.transform import from_origin
 
 from fsod.band_rule import BandRule
@@ -29,7 +30,7 @@ from fsod.engine.infer import BatchDetector
 from fsod.errors import UserError
 from fsod.geo.scene import Scene
 from fsod.geo.windows import Window
-from fsod.steps.predict import search_scene
+from fsod.steps.predict import PART_COLOURS, search_scene
 from fsod.steps.searcher import load_searcher
 from fsod.store.checkpoint import load_checkpoint
 from fsod.store.class_bank import checkpoint_of, load_bank, save_bank
@@ -123,6 +124,7 @@ def test_a_killed_command_goes_on_and_writes_the_same(bank: Path, tmp_path: Path
     assert set(geopandas.read_file(out)["time"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")) == {started}
     assert (resumed["windows_resumed"], resumed["windows_run"]) == (3 * 4, 25)
     assert timeless(out) == timeless(whole)
+    assert timeless(out.with_suffix(".searched.geojson")) == timeless(whole.with_suffix(".searched.geojson"))
     assert list(tmp_path.glob("*.journal")) == []
 
 
@@ -167,7 +169,7 @@ def test_a_bad_scene_does_not_lose_the_others(bank: Path, tmp_path: Path, capsys
     found, report = tmp_path / "found", tmp_path / "report.json"
     pattern = f"{tmp_path}/in/*.tif"
     assert fsod("predict", pattern, "gone.tif", "--bank", bank, "--out", found, *SMALL, "--json", report) == 2
-    assert sorted(path.name for path in found.glob("*.geojson")) == ["0.geojson", "2.geojson"]
+    assert sorted(path.name for path in found.glob("?.geojson")) == ["0.geojson", "2.geojson"]
     errors = capsys.readouterr().err
     assert len(re.findall(r"^failed: .*1.tif: cannot be opened as a raster", errors, re.MULTILINE)) == 1
     assert len(re.findall(r"^failed: gone.tif: ", errors, re.MULTILINE)) == 1
@@ -238,7 +240,7 @@ def test_whatever_ends_one_scene_ends_that_scene_only(
         assert "Traceback" not in said
         assert "second line" not in [line.strip() for line in said.splitlines()]
         assert "\x1b[2J" not in said
-        assert sorted(path.name for path in out.parent.glob("*.geojson")) == ["0.geojson", "2.geojson"]
+        assert sorted(path.name for path in out.parent.glob("?.geojson")) == ["0.geojson", "2.geojson"]
         alone = ("predict", scenes[1], "--bank", bank, "--out", tmp_path / "alone.geojson", *SMALL)
         assert fsod(*alone) == 2
         assert re.match(f"fsod: .*1.tif: .*: {type(what).__name__}", capsys.readouterr().err.splitlines()[-1])
@@ -305,6 +307,17 @@ def test_bands_and_area(bank: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     layer = geopandas.read_file(out)
     assert len(layer) > 0
     assert layer.centroid.distance(square).max() < 0.1
+    parts = geopandas.read_file(out, layer="searched").set_index("status")
+    assert parts.geometry["searched"].symmetric_difference(square).area < 0.01 * square.area
+    assert parts["area_km2"].sum() == pytest.approx(160**2 / 1e6, rel=1e-3)
+    assert result["searched"].startswith("searched 0.0049 of 0.0256 km2; boat: ")
+    overview = np.asarray(Image.open(out.with_suffix(".overview.jpg")), np.int64)
+    hatched = np.abs(overview - PART_COLOURS["outside the area of interest"]).sum(axis=2) < 60
+    assert hatched[:135, :135].mean() < 0.01 < hatched[150:, 150:].mean()
+    assert fsod("report", out) == 0
+    page = out.with_suffix(".html").read_text()
+    assert "searched 0.0049 of 0.0256 km2" in page
+    assert "outside the area of interest 80.9%" in page
     red_first, green_first = (predict(bank, out, scene, "--bands", bands) for bands in ("1,2,3", "2,1,3"))
     assert red_first["found"] != green_first["found"]
 
@@ -345,6 +358,29 @@ def test_nothing_found_says_how_much_was_missing(bank: Path, tmp_path: Path) -> 
     with rasterio.open(empty, "r+") as file:
         file.write(np.zeros((3, 320, 320), np.uint8))
     assert predict(bank, out, empty)["warnings"] == [f"{empty}: nothing found, as all of its 25 windows are empty"]
+
+
+def test_what_would_have_been_missed_is_said_by_the_score_in_use(bank: Path, tmp_path: Path) -> None:
+    scene, out, told = make_scene(tmp_path / "s.tif", size=96), tmp_path / "o.geojson", tmp_path / "told.safetensors"
+    weights = checkpoint_of(bank)
+    known = {"boat": {"examples": 12, "trials": [0.9] * 9 + [0.2, 0.0, 0.0], "judged": [7, 3]}}
+    save_bank(told, load_bank(bank, load_checkpoint(weights).detector).with_origins(known), weights)
+    for score, hits in (("0.02", "10 of 12 trials (55 to 96 %)"), ("0.999", "0 of 12 trials (0 to 25 %)")):
+        report = tmp_path / "r.json"
+        command = ("predict", scene, "--bank", told, "--out", out, *SMALL, "--score", score, "--json", report)
+        assert fsod(*command) == 0
+        result = json.loads(report.read_text())
+        assert result["searched"] == (
+            f"searched 0.00231 of 0.00231 km2; boat: {result['found']['boat']} found; an object like your 12 examples would "
+            f"have been found in {hits}; 7 of 10 judged detections were right (39 to 90 %); car: {result['found']['car']} "
+            "found; what would have been missed is unknown, as no example was left out"
+        )
+        parts = geopandas.read_file(out.with_suffix(".searched.geojson"))
+        assert parts["summary"].tolist() == [result["searched"]]
+        content = json.loads(out.with_suffix(".searched.geojson").read_text())
+        numbers = json.loads(content["run"]["classes"])
+        assert numbers["boat"]["recall"]["trials"] == 12
+        assert numbers["car"] == {"found": result["found"]["car"], "examples": 0, "score": float(score)}
 
 
 def test_a_class_that_the_bank_does_not_have_is_one_line(bank: Path, tmp_path: Path) -> None:
