@@ -209,7 +209,8 @@ def test_scenes_are_searched_at_the_size_that_suits_the_class(
     for native, enlargement in ((False, 2.0), (True, 1.0)):
         result = enroll(weights, examples_on_scenes([scene], [marks], [], "class"), out, native=native)
         bank = load_bank(out, load_checkpoint(weights).detector)
-        assert (bank.enlargement, bank.gsd_m) == (enlargement, pytest.approx(GSD_M / enlargement, rel=1e-3))
+        assert bank.enlargement == enlargement
+        assert bank.gsd_m == pytest.approx(GSD_M / enlargement, rel=1e-3)
         assert result["enlargement"] == enlargement
 
 
