@@ -30,6 +30,12 @@ _SHOWN = 40
 """Characters of a name that its temporary one repeats: file systems allow 255 bytes, and a character may take four."""
 
 
+def refuse_pipe(path: Path) -> None:
+    """UserError for a pipe or a device where a file or folder is read: it would wait for its other end for ever."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise UserError(f"{path}: is a pipe or a device; name a file")
+
+
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """A temporary name to write a file under: renamed to ``path`` after the block, gone if the block raises.

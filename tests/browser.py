@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
@@ -21,3 +22,33 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=path, args=["--disable-gpu"], timeout=120_000)
         yield browser
         browser.close()
+
+
+@dataclass
+class Watched:
+    """A page, and what a page that behaves has none of.
+
+    Attributes:
+        page: of the browser.
+        asked: addresses that it has asked for.
+        wrong: its own errors, and what it has written to the console as one.
+    """
+
+    page: Page
+    asked: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+
+def watched_page(browser: Browser, width_px: int, height_px: int, expected: str = "\0") -> Watched:
+    """A new page that is watched; errors on the console that hold ``expected`` are no errors."""
+    watched = Watched(browser.new_page(viewport={"width": width_px, "height": height_px}))
+    watched.page.set_default_timeout(60_000)
+    watched.page.on("request", lambda request: watched.asked.append(request.url))
+    watched.page.on("pageerror", lambda error: watched.wrong.append(str(error)))
+
+    def noted(said: ConsoleMessage) -> None:
+        if said.type == "error" and expected not in said.text:
+            watched.wrong.append(said.text)
+
+    watched.page.on("console", noted)
+    return watched

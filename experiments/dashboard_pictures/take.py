@@ -8,25 +8,21 @@ Needs Chromium. What a picture would show of this machine's paths is cut to what
 from __future__ import annotations
 
 import argparse
-import re
-import shutil
 import sqlite3
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, nullcontext
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
+
+from experiments.page_pictures import address_of, browser_page, webp_within
 
 OUT = Path(__file__).parent
-SIZE_PX = 1400, 860
 MOST_BYTES = 150_000
-PATIENCE_MS = 240_000
 
 
 def main() -> None:
@@ -81,34 +77,12 @@ def rows(database: Path, query: str, value: str) -> list[tuple[Any, ...]]:
         return connection.execute(query, (value,)).fetchall()
 
 
-@contextmanager
-def dashboard(database: Path, address: str | None) -> Iterator[str]:
+def dashboard(database: Path, address: str | None) -> AbstractContextManager[str]:
     """The address of a dashboard over the database."""
     if address is not None:
-        yield address
-        return
+        return nullcontext(address)
     command = [sys.executable, "-m", "fsod", "dashboard", "--database", str(database)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        try:
-            for line in server.stdout:
-                if up := re.search(r"dashboard: (http://[\d.:]+)", line):
-                    yield up[1]
-                    return
-            sys.exit("the dashboard did not start")
-        finally:
-            server.terminate()
-
-
-@contextmanager
-def browser_page() -> Iterator[Page]:
-    """A page in headless Chromium of this system."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), timeout=PATIENCE_MS)
-        page = browser.new_page(viewport={"width": SIZE_PX[0], "height": SIZE_PX[1]})
-        page.set_default_timeout(PATIENCE_MS)
-        yield page
-        browser.close()
+    return address_of(command, r"dashboard: (http://[\d.:]+)")
 
 
 def take(page: Page, url: str, awaited: str, path: Path, press: str | None = None) -> None:
@@ -121,7 +95,7 @@ def take(page: Page, url: str, awaited: str, path: Path, press: str | None = Non
         page.locator(press).first.click()
     page.wait_for_timeout(5000)  # charts unfold
     cut_paths(page, [Path.cwd(), Path.home()])
-    path.write_bytes(small(page.screenshot()))
+    path.write_bytes(webp_within(Image.open(BytesIO(page.screenshot())), MOST_BYTES))
     print(f"{path.name}: {path.stat().st_size // 1000} kB")
 
 
@@ -140,17 +114,6 @@ def cut_paths(page: Page, folders: list[Path]) -> None:
         )
         if folder in page.locator("body").inner_text():
             sys.exit(f"{page.url}: shows {folder}")
-
-
-def small(png: bytes) -> bytes:
-    """The picture as WebP below the size that a README can bear."""
-    with Image.open(BytesIO(png)) as picture:
-        for quality in range(85, 20, -10):
-            buffer = BytesIO()
-            picture.convert("RGB").save(buffer, "WEBP", quality=quality, method=6)
-            if buffer.tell() <= MOST_BYTES:
-                return buffer.getvalue()
-    sys.exit(f"the picture does not fit into {MOST_BYTES} bytes")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import shapely
 from geopandas import GeoDataFrame
 from PIL import Image
 
+from experiments.page_pictures import webp_within
 from experiments.qgis_pictures.fresh_profile import fresh_profile
 from fsod.qgis.plugin_archive import FOLDER, executable_here, write_archive
 
@@ -47,7 +48,7 @@ def main() -> None:
             copy(options.detector, detector)
         picture = work / "qgis.png"
         show(work, task / "images" / SEARCHED, detector, picture)
-        save(picture, HERE / "judge.webp")
+        (HERE / "judge.webp").write_bytes(webp_within(Image.open(picture), MOST_BYTES))
 
 
 def learn(task: Path, work: Path, detector: Path) -> None:
@@ -95,15 +96,6 @@ def show(work: Path, scene: Path, detector: Path, picture: Path) -> None:
         timeout=PATIENCE_S,
         check=True,
     )
-
-
-def save(png: Path, out: Path) -> None:
-    """As WebP of a size that a repository takes."""
-    image = Image.open(png).convert("RGB")
-    for quality in range(90, 30, -10):
-        image.save(out, quality=quality, method=6)
-        if out.stat().st_size <= MOST_BYTES:
-            return
 
 
 if __name__ == "__main__":

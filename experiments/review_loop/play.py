@@ -12,13 +12,9 @@ The record goes to results.json and the pictures to loop.webp, beside this file.
 
 from __future__ import annotations
 
-import re
 import shutil
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from types import ModuleType
@@ -29,7 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Page
 
-from experiments.dashboard_pictures.take import browser_page
+from experiments.page_pictures import address_of, browser_page, webp_within
 from experiments.real_tasks.analyst import TRUE_IOU
 from experiments.real_tasks.tool import (
     Marks,
@@ -48,6 +44,8 @@ from fsod.errors import UserError
 
 VERDICTS = 20
 MISSED_IOU = 0.1
+NEAR_PX = 80
+"""Side of a missed object in the window before it is drawn."""
 """A true object that no detection overlaps more was missed."""
 
 PATIENCE_MS = 3_600_000
@@ -71,7 +69,8 @@ def play(
     tool.run(fsod, "predict", made.scene, "--bank", bank, "--out", layer)
     before = measure(tool, task, fsod, bank, work)
     truth = corners_of(task.boxes(task.support))
-    with review(fsod, layer, made.scene) as address, browser_page() as page:
+    command = [fsod, "review", str(layer), "--scene", str(made.scene)]
+    with address_of(command, r"review: (\S+)") as address, browser_page() as page:
         page.set_default_timeout(PATIENCE_MS)
         page.goto(address)
         page.wait_for_selector("body[data-ready]", state="attached")
@@ -89,22 +88,6 @@ def measure(tool: ModuleType, task: Task, fsod: str, bank: Path, work: Path) -> 
     everything, _ = tool.predict(fsod, task, bank, work / "all", "--score", 0.01)
     shown, _ = tool.predict(fsod, task, bank, work / "shown")
     return scores_of(tool, task, everything, shown)
-
-
-@contextmanager
-def review(fsod: str, layer: Path, scene: Path) -> Iterator[str]:
-    """The address of a review."""
-    command = [fsod, "review", str(layer), "--scene", str(scene)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        try:
-            for line in server.stdout:
-                if up := re.search(r"review: (\S+)", line):
-                    yield up[1]
-                    return
-            sys.exit("the review did not start")
-        finally:
-            server.terminate()
 
 
 def judge(page: Page, truth_xyxy_px: NDArray[np.float64]) -> Record:
@@ -145,6 +128,8 @@ def draw_missed(page: Page, truth_xyxy_px: NDArray[np.float64]) -> int:
     page.mouse.up()
     page.keyboard.press("d")
     settle(page)
+    if len(boxes(page)) != len(found) + 1:
+        raise RuntimeError("the page has not taken the drawn box")
     return 1
 
 
@@ -160,10 +145,11 @@ def look_at(page: Page, box_xyxy_px: NDArray[np.float64]) -> tuple[float, float,
     middle = (box_xyxy_px[:2] + box_xyxy_px[2:]) / 2
     x, y = left + middle[0] * zoom, top + middle[1] * zoom
     page.mouse.move(x, y)
-    for _ in range(6):
-        page.mouse.wheel(0, -400)
+    near = zoom
+    while near * float((box_xyxy_px[2:] - box_xyxy_px[:2]).max()) < NEAR_PX:
+        page.mouse.wheel(0, -100)
         page.wait_for_timeout(400)
-    near = float((page.locator("#zoom-value").text_content() or "").removesuffix(" %")) / 100
+        near = float((page.locator("#zoom-value").text_content() or "").removesuffix(" %")) / 100
     return x - middle[0] * near, y - middle[1] * near, near
 
 
@@ -201,12 +187,7 @@ def strip(pictures: list[Image.Image]) -> bytes:
     sheet = Image.new("RGB", (2 * width + gap, (len(pictures) + 1) // 2 * (height + gap) - gap), "white")
     for i, picture in enumerate(pictures):
         sheet.paste(picture, (i % 2 * (width + gap), i // 2 * (height + gap)))
-    for quality in range(85, 20, -5):
-        buffer = BytesIO()
-        sheet.save(buffer, "WEBP", quality=quality, method=6)
-        if buffer.tell() < MOST_BYTES:
-            return buffer.getvalue()
-    raise RuntimeError(f"the pictures do not fit into {MOST_BYTES} bytes")
+    return webp_within(sheet, MOST_BYTES)
 
 
 def main(arguments: list[str]) -> None:

@@ -39,7 +39,7 @@ class OnnxHeader(Settings):
     Attributes:
         format: tells the files of ``fsod export`` from others.
         class_names: a detection's class id is a position in them.
-        scores: from which on detections of each class are worth showing; the file's own are rescaled by them, see
+        scores: for each class, the least score that is worth showing. The network's own scores are rescaled by these, see
             ``OneOutput``.
         weights_sha256: hash of the weights, as class banks name it.
         bank_sha256: hash of the class bank's file.

@@ -7,7 +7,7 @@ what is found at them and close around them hangs on single scores, and further 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import fmean
 
 import numpy as np
@@ -58,10 +58,7 @@ def left_out_scores(
     Arguments as of ``propose_scores``; a class with one example has none to leave out.
     """
     scores: dict[str, list[float]] = {name: [] for name in class_names}
-    for fold in range(folds_of(marked)):
-        # the only example of a class cannot be left out
-        out = {name: places[fold::FOLDS] for name, places in marked.places.items() if len(places) > 1}
-        detect = detector_of(marked.without({box_id for places in out.values() for _, box_id in places}))
+    for out, detect in folds(marked, detector_of):
         for name, found in found_scores(marked, class_names, detect, out).items():
             missed = len(out.get(name, [])) - len(found)
             scores[name] += [*found, *[0.0] * missed]
@@ -77,8 +74,18 @@ def propose_trained_scores(marked: Marked, class_names: tuple[str, ...], detect:
     return {name: TRAINED * fmean(found) for name, found in scores.items() if found}
 
 
+def folds(
+    marked: Marked, detector_of: Callable[[Marked], Detect], most: int | None = None
+) -> Iterator[tuple[dict[str, list[tuple[int, int]]], Detect]]:
+    """Places of the examples that are left out, and a detector of the others; each of a class's first ``most`` is out once."""
+    for fold in range(folds_of(marked)):
+        # the only example of a class cannot be left out
+        out = {name: places[:most][fold::FOLDS] for name, places in marked.places.items() if len(places) > 1}
+        yield out, detector_of(marked.without({box_id for places in out.values() for _, box_id in places}))
+
+
 def folds_of(marked: Marked) -> int:
-    """How many detectors ``propose_scores`` has made: none if every class has but one example."""
+    """How many detectors ``folds`` makes: none if every class has but one example."""
     most = max(len(places) for places in marked.places.values())
     return 0 if most == 1 else min(most, FOLDS)
 

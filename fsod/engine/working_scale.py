@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fsod.boxes import area_px, iou
 from fsod.data.marked import Marked
-from fsod.engine.thresholds import FOLDS, Detect, folds_of
+from fsod.engine.thresholds import Detect, folds
 
 ENLARGEMENTS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
 """What is tried: half an octave apart."""
@@ -36,11 +36,11 @@ def best_enlargement(marked: Marked, class_names: tuple[str, ...], detector_of: 
     around the left-out examples. Objects that nobody has marked are among them, but at every scale alike.
 
     Args:
-        marked: the examples; with one example of each class there is nothing to leave out, and the answer is 1.
+        marked: the examples; with one example of each reported class there is nothing to leave out, and the answer is 1.
         class_names: the reported classes; a detection's class id is a position in them.
         detector_of: makes a detector of some of the examples; see ``propose_scores``.
     """
-    if folds_of(marked) == 0:
+    if all(len(marked.places[name]) == 1 for name in class_names):
         return 1.0
     sides = np.sqrt(area_px(np.concatenate([_boxes(marked, name) for name in class_names])))
     middle = float(np.median(sides))
@@ -56,9 +56,7 @@ def mean_log_rank(marked: Marked, class_names: tuple[str, ...], detector_of: Cal
     """The measure of ``best_enlargement``: the less, the better the examples are told from the rest."""
     of_examples: dict[str, list[float]] = {name: [] for name in class_names}
     of_all: dict[str, list[NDArray[np.float32]]] = {name: [] for name in class_names}
-    for fold in range(folds_of(marked)):
-        out = {n: places[:MOST_EXAMPLES][fold::FOLDS] for n, places in marked.places.items() if len(places) > 1}
-        detect = detector_of(marked.without({box_id for places in out.values() for _, box_id in places}))
+    for out, detect in folds(marked, detector_of, MOST_EXAMPLES):
         for class_id, name in enumerate(class_names):
             for image, box_id in out.get(name, []):
                 found = detect(marked.pixels[image][None])[0]

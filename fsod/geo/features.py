@@ -13,6 +13,7 @@ from geopandas import GeoDataFrame, GeoSeries
 from numpy.typing import NDArray
 
 from fsod.errors import UserError, one_line
+from fsod.files import refuse_pipe
 
 VectorFile = str | Path
 """A vector file, or one that GDAL finds inside another: /vsizip//places/marks.zip/marks.geojson."""
@@ -57,10 +58,7 @@ def read_frame(path: VectorFile, layer: str | None, usual: str = "", *, ids: boo
         raise UserError(f"{path}: vector files are not fetched from servers; download it and name the file")
     if not _is_inside_another(path) and not Path(path).exists():
         raise UserError(f"{path}: no such vector file")
-    if Path(path).exists() and not (
-        Path(path).is_file() or Path(path).is_dir()
-    ):  # it would wait for its other end for ever
-        raise UserError(f"{path}: is a pipe or a device, not a vector file")
+    refuse_pipe(Path(path))
     try:
         if Path(path).suffix.lower() == ".parquet":  # GDAL's wheels cannot
             return geopandas.read_parquet(path)

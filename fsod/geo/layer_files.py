@@ -1,8 +1,8 @@
 """A scene's detections as a file, in the format that its name asks for.
 
 GeoJSON is longitude and latitude (RFC 7946), the other formats of maps are in the scene's CRS; COCO is pixels, CSV has
-pixels and the longitude and latitude of a box's centre. All but COCO have a place for a verdict on each detection. Beside a
-COCO data set lie the same detections in the form of COCO results, which is what pycocotools scores.
+pixels and the longitude and latitude of a box's centre. All but COCO have a place for a verdict on each detection. A COCO
+data set comes with a second file of the same detections as COCO results, which is what pycocotools scores.
 """
 
 from __future__ import annotations

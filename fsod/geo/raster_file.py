@@ -12,6 +12,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
 from fsod.errors import UserError
+from fsod.files import refuse_pipe
 from fsod.geo.network import gdal_for, safe_drivers, why_closed
 from fsod.geo.nodata import with_nodata
 from fsod.geo.tile_mosaic import TILES, TileMosaic
@@ -35,9 +36,7 @@ def open_dataset(name: str, driver: str | None = None, nodata: float | None = No
     """
     if driver in (None, TILES) and (tiles := tiles_named(name)) is not None:
         return TileMosaic(tiles, nodata)
-    place = Path(name)
-    if place.exists() and not (place.is_file() or place.is_dir()):
-        raise UserError(f"{name}: is a pipe or a device, which has no pixels; name a file")
+    refuse_pipe(Path(name))
     try:
         with gdal_for(name), warnings.catch_warnings():
             # read_georeference says so itself, with the file's name and the consequence

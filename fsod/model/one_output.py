@@ -1,7 +1,7 @@
 """The inference network with one output, in the layout of YOLOv8 and its like, which others' software decodes without fsod.
 
-That software knows one threshold for all classes, and every class of a bank has its own score from which on its detections
-are worth showing. So scores are rescaled, class by class, until all of these meet in one.
+That software has one threshold for all classes, while a bank has one for each class. So each class's scores are rescaled until
+its threshold is the common one.
 """
 
 from __future__ import annotations

@@ -58,8 +58,8 @@ def raster_name(layer: QgsRasterLayer, feedback: QgsProcessingFeedback) -> str:
     if own != layer.crs():
         had = own.authid() or "no coordinate system"
         feedback.pushWarning(
-            f"{title}: the project sees it in {layer.crs().authid()}, but its file has {had}, which is what fsod reads; if "
-            "that is wrong, mend the file (Raster > Projections > Assign Projection)"
+            f"{title}: is in {layer.crs().authid()} in the project, but its file says {had}, and fsod reads the file; if "
+            "the file is wrong, mend the file (Raster > Projections > Assign Projection)"
         )
     return name
 

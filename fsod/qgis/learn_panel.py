@@ -20,7 +20,7 @@ from qgis.PyQt.QtWidgets import QDoubleSpinBox, QFormLayout, QGroupBox, QHBoxLay
 from .detections_layer import asked_for
 from .detector_file import remembers_marks
 from .exported_layers import raster_name
-from .learning import FINETUNE, Learning
+from .learn_task import FINETUNE, Learning
 from .marks_given import WEIGHT_FILES
 
 MINUTES = 2.0

@@ -16,6 +16,7 @@ from fsod.geo.georeference import Georeference
 from fsod.geo.layer_files import write_layer
 from fsod.geo.vector import Layer
 from fsod.report.scene_report import scene_report, write_overview
+from tests.browser import watched_page
 
 EVIL = "<script>document.title='broken'</script>"
 NAMES = ("harbor", EVIL, "unseen")
@@ -42,18 +43,13 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def page(browser: Browser, report: Path) -> Iterator[Page]:
     """The page, which must ask for nothing else and make no mistake, whatever a test does with it."""
-    page = browser.new_page(viewport={"width": 1200, "height": 800})
-    page.set_default_timeout(60_000)
-    asked: list[str] = []
-    wrong: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    watched = watched_page(browser, 1200, 800)
+    page = watched.page
     page.goto(report.as_uri())
     expect(page.locator(".row").first).to_be_visible(timeout=60_000)
     yield page
-    assert [url for url in asked if not url.startswith(("data:", "file:"))] == []
-    assert wrong == []
+    assert [url for url in watched.asked if not url.startswith(("data:", "file:"))] == []
+    assert watched.wrong == []
     page.close()
 
 

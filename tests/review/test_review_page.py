@@ -26,6 +26,7 @@ from fsod.review import learning
 from fsod.review.session import Session
 from fsod.store.checkpoint import SHIPPED, load_checkpoint
 from fsod.store.class_bank import learned_bank, save_bank
+from tests.browser import watched_page
 from tests.labelled_scene import STRAIGHT
 from tests.review.made_review import SIZE_PX, TOKEN, make_layer, served
 
@@ -46,20 +47,13 @@ def review(browser: Browser, tmp_path: Path) -> Iterator[Opened]:
     layer = make_layer(tmp_path / "found.gpkg", DETECTIONS)
     session = Session(layer, None, None)
     with served(session) as client:
-        page = browser.new_page(viewport={"width": 1400, "height": 860})
-        page.set_default_timeout(60_000)
-        asked: list[str] = []
-        wrong: list[str] = []
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
         # Chromium notes every refusal, which the page tells in its own words
-        page.on(
-            "console", lambda said: wrong.append(said.text) if said.type == "error" and "400" not in said.text else None
-        )
+        watched = watched_page(browser, 1400, 860, expected="400")
+        page = watched.page
         open_page(page, client.root)
         yield Opened(page, layer, session, client.root)
-        assert [url for url in asked if not url.startswith((client.root, "data:", "blob:"))] == []
-        assert wrong == []
+        assert [url for url in watched.asked if not url.startswith((client.root, "data:", "blob:"))] == []
+        assert watched.wrong == []
         page.close()
 
 
