@@ -13,7 +13,7 @@ from data_prep.findings import Finding, check_boxes, check_form, check_lists, na
 from data_prep.folder import CARD, count_classes
 from data_prep.looks import Look, compare_scenes, find_leaks, look_at_images
 from data_prep.overlap import Overlap
-from fsod.data.coco import load_folder
+from fsod.data.coco_folder import load_folder
 from fsod.errors import UserError
 
 _LOADS_DESPITE = {

@@ -26,7 +26,7 @@ from typing import Any
 from data_prep.archives import unpack
 from data_prep.fetch import RemoteFile, fetch
 from data_prep.folder import place_file
-from fsod.data.coco import write_json
+from fsod.data.coco_folder import write_json
 from fsod.errors import UserError
 from fsod.files import held
 from fsod.progress import console

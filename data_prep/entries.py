@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fsod.data.coco import ANNOTATIONS
+from fsod.data.coco_folder import ANNOTATIONS
 from fsod.errors import UserError
 from fsod.files import decoded
 

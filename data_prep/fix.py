@@ -19,7 +19,7 @@ from data_prep.folder import (
     place_file,
     write_folder,
 )
-from fsod.data.coco import ANNOTATIONS
+from fsod.data.coco_folder import ANNOTATIONS
 
 LOG = "changes.jsonl"
 

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from rich.progress import track
 
-from fsod.data.coco import ANNOTATIONS, write_json
+from fsod.data.coco_folder import ANNOTATIONS, write_json
 from fsod.errors import UserError
 from fsod.files import held
 from fsod.progress import console

@@ -15,7 +15,7 @@ from data_prep.entries import Entry
 from data_prep.findings import Finding, leave_out, names_of
 from data_prep.folder import in_threads
 from data_prep.overlap import Ground, Overlap, connected, describe_ground, find_overlaps
-from fsod.data.coco import ANNOTATIONS, read_rgb
+from fsod.data.coco_folder import ANNOTATIONS, read_rgb
 from fsod.errors import UserError
 
 

@@ -31,7 +31,7 @@ from typing import Any
 from data_prep.reading import write_source
 from data_prep.source import Box, Item, Problem, Source, checked_box
 from data_prep.source_files import files, numbered_lines
-from fsod.data.coco import read_ids
+from fsod.data.coco_folder import read_ids
 from fsod.errors import UserError
 
 CLASS_NAMES = (

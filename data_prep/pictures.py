@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from data_prep.folder import place_file
-from fsod.data.coco import IMAGE_FORMATS
+from fsod.data.coco_folder import IMAGE_FORMATS
 from fsod.errors import UserError
 from fsod.geo.georeference import read_georeference
 from fsod.geo.raster_file import open_dataset
@@ -120,7 +120,7 @@ def _read_plainly(path: Path) -> _Plain | None:
                 raise UserError(f"{path}: its EXIF orientation says to turn it; save it upright, and check its boxes")
             image.load()  # the whole of it: GDAL takes half a PNG for a whole one
             return None if image.mode.startswith(("I", "F")) else _Plain(kind, np.array(image.convert("RGB")))
-    # as fsod.data.coco.read_rgb
+    # as fsod.data.coco_folder.read_rgb
     except (OSError, SyntaxError, ValueError, ModuleNotFoundError, Image.DecompressionBombError) as error:
         if kind in (None, "TIFF"):  # not its kind, or bands in an order that it does not know: GDAL will say
             return None

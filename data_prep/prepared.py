@@ -21,7 +21,7 @@ from data_prep.folder import (
     place_file,
     write_folder,
 )
-from fsod.data.coco import ANNOTATIONS, CocoFolder, load_folder, read_ids, read_image
+from fsod.data.coco_folder import ANNOTATIONS, CocoFolder, load_folder, read_ids, read_image
 
 
 def prepare_prepared(source: Path, out: Path, *, skip_bad: bool = False) -> dict[str, Any]:

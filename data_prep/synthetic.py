@@ -23,12 +23,12 @@ from data_prep.annotations import add_box, no_annotations
 from data_prep.folder import count_classes, finished_card, folder_under_construction, write_folder
 from data_prep.scene_spec import DRAWING, SceneSpec
 from fsod.boxes import Detections
+from fsod.data.procedural.drawn_scene import DrawnScene, draw_scene
 from fsod.data.procedural.named import common_clutter, named_families
-from fsod.data.procedural.scene import DrawnScene, draw_scene
 from fsod.errors import UserError, nearest
 from fsod.geo.georeference import Georeference
 from fsod.geo.layer_files import write_layer
-from fsod.geo.vector import Layer
+from fsod.geo.layer_table import Layer
 from fsod.progress import console
 from fsod.yaml_file import read_yaml
 
@@ -74,7 +74,7 @@ def load_spec(path: Path) -> SceneSpec:
 
 
 def make_scenes(spec: SceneSpec, out: Path) -> dict[str, Any]:
-    """Draws all scenes of a specification into a prepared folder (see ``fsod.data.coco``).
+    """Draws all scenes of a specification into a prepared folder (see ``fsod.data.coco_folder``).
 
     The images are tiled GeoTIFFs, which serve training and windowed inference alike. ``scene_000.geojson`` holds the
     true boxes of the large scene (WGS84), in the form that detections are written in.

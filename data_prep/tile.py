@@ -34,9 +34,9 @@ from data_prep.folder import (
     write_folder,
 )
 from data_prep.tile_grid import Tile, cut_tiles, resample
-from fsod.data.coco import CocoFolder, ImageRecord, load_folder, read_ids, read_image
+from fsod.data.coco_folder import CocoFolder, ImageRecord, load_folder, read_ids, read_image
 from fsod.errors import UserError
-from fsod.files import whole
+from fsod.files import atomic_write
 from fsod.geo.scene import MAX_ENLARGEMENT
 
 # the lowest PNG level is twice as fast as the usual one and a tenth larger
@@ -232,7 +232,7 @@ def _save(cut: _CutImage, folder: Path, image_format: str) -> None:
         return
     rgb = _resize(read_image(cut.original), cut.size_px)
     for path, (x, y, width, height) in missing.items():
-        with whole(path) as temporary:
+        with atomic_write(path) as temporary:
             Image.fromarray(rgb[y : y + height, x : x + width]).save(temporary, **FORMATS[image_format])
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsod.boxes import area_px
-from fsod.data.coco import ImageRecord
+from fsod.data.coco_folder import ImageRecord
 from fsod.geo.scene import SAME_GSD
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fsod.config import RunSettings, load_settings
-from fsod.data.coco import CocoFolder, load_folder, read_ids
-from fsod.engine.run_paths import RunPaths
+from fsod.data.coco_folder import CocoFolder, load_folder, read_ids
+from fsod.tracking.run_paths import RunPaths
 
 SHOTS, SEED = 10, 0
 """Boxes a class, and which draw of them."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiments.records import Record
-from fsod.engine.run_scores import half_interval
+from fsod.tracking.run_scores import half_interval
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from fsod.data.coco import write_json
+from fsod.data.coco_folder import write_json
 from fsod.errors import UserError
 
 Record = dict[str, Any]

@@ -15,7 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from fsod.boxes import Detections, match
 from fsod.errors import UserError
-from fsod.files import whole
+from fsod.files import atomic_write
 from fsod.marks import FALSE_ALARM, HIT, INK, MISS, PAPER, Colour, class_colour, draw_boxes, draw_labels, label_font
 
 Rgb = NDArray[np.uint8]
@@ -207,7 +207,7 @@ def write_jpeg(path: Path, rgb: Rgb, comment: str = "") -> None:
 
 def _write(path: Path, rgb: Rgb, form: str, **options: int | bytes | PngInfo) -> None:
     try:
-        with whole(path) as temporary:
+        with atomic_write(path) as temporary:
             _canvas(rgb).save(temporary, form, **options)
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error

@@ -37,7 +37,7 @@ def refuse_pipe(path: Path) -> None:
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A temporary name to write a file under: renamed to ``path`` after the block, gone if the block raises.
 
     The folder is made if missing. So a reader never sees half a file, and what was there before stays until the end. The
@@ -149,7 +149,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Writes a file; see ``whole``."""
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(content)
 
 

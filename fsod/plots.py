@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from fsod.files import whole
+from fsod.files import atomic_write
 
 Floats = NDArray[np.float64]
 
@@ -25,7 +25,7 @@ _GREY, _DPI = "#888888", 110
 
 def write_figure(path: Path, figure: Figure) -> Path:
     """Writes a chart as PNG, the whole of it or nothing."""
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png", dpi=_DPI)
     return path
 
@@ -99,7 +99,7 @@ def plot_confusion(path: Path, counts: NDArray[np.int64], class_names: Sequence[
 
     Args:
         path: of the PNG.
-        counts: (n + 1, n + 1), rows true and columns detected, as `fsod.engine.judge.confusion` gives them.
+        counts: (n + 1, n + 1), rows true and columns detected, as `fsod.evaluation.judge.confusion` gives them.
         class_names: n names.
     """
     n = len(class_names)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import fsod  # noqa: F401  (sets the offline switches before any library is imported)
-from fsod.engine.tracking_store import create_store
+from fsod.tracking.tracking_store import create_store
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 

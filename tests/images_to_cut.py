@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import strategies as st
 from PIL import Image
 
-from fsod.data.coco import ImageRecord, write_json
+from fsod.data.coco_folder import ImageRecord, write_json
 
 NAMES = ("ship", "bridge")
 

@@ -13,7 +13,7 @@ import shapely
 from affine import Affine
 
 from data_prep.label_files import LabelSettings
-from fsod.geo.vector import corners_px
+from fsod.geo.layer_table import corners_px
 
 BOXES = np.array([[10, 20, 50, 60], [70, 5, 90, 25], [100, 70, 120, 90]], dtype=np.float64)
 CLASSES = ["tank", "tank", "ship"]

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from fsod.data.coco import CocoFolder, load_folder, write_json
+from fsod.data.coco_folder import CocoFolder, load_folder, write_json
 
 NAMES = ("square", "disc", "cross")
 

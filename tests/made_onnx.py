@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from fsod.engine.onnx_infer import INPUT, METADATA_KEY, OUTPUT, OnnxHeader
+from fsod.inference.onnx_infer import INPUT, METADATA_KEY, OUTPUT, OnnxHeader
 from tests.untrained import SETTINGS
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fsod.data.coco import CocoFolder, load_folder, read_image
+from fsod.data.coco_folder import CocoFolder, load_folder, read_image
 from fsod.errors import UserError
 
 WIDTH, HEIGHT = 60, 40

@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from fsod.engine.studies import Study
-from fsod.engine.tracked_run import Run, Say
-from fsod.engine.tracking import open_run
+from fsod.tracking.studies import Study
+from fsod.tracking.tracked_run import Run, Say
+from fsod.tracking.tracker import open_run
 
 STUDY = Study("nwpu", "abc", {"split": "S1"}, {"loss.box": "3.0"}, {"loss": {"box": 3.0}})
 

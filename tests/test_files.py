@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fsod.files import decoded, sha256_of, whole, write_text
+from fsod.files import atomic_write, decoded, sha256_of, write_text
 
 
 def test_a_text_comes_back_in_a_folder_that_was_not_there(tmp_path: Path) -> None:
@@ -29,16 +29,16 @@ def test_an_older_file_stays_where_writing_fails(tmp_path: Path) -> None:
 
 
 def _stop_half_way(path: Path) -> None:
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text("half")
         raise RuntimeError
 
 
 def test_two_who_write_one_file_do_not_take_it_from_each_other(tmp_path: Path) -> None:
     path = tmp_path / "text.md"
-    with whole(path) as first:
+    with atomic_write(path) as first:
         first.write_text("first")
-        with whole(path) as second:
+        with atomic_write(path) as second:
             second.write_text("second")
         assert path.read_text() == "second"
     assert path.read_text() == "first", "the later one to end wins"
@@ -48,8 +48,8 @@ def test_two_who_write_one_file_do_not_take_it_from_each_other(tmp_path: Path) -
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from fsod.files import whole
-with whole(Path(sys.argv[1])) as temporary:
+from fsod.files import atomic_write
+with atomic_write(Path(sys.argv[1])) as temporary:
     temporary.write_text("half of something longer")
     os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -15,15 +15,15 @@ import torch
 from torch import Tensor
 
 from experiments.nwpu_fewshot.plain import with_rows
-from fsod.data.coco import CocoFolder
+from fsod.compute.device import Machine
+from fsod.data.coco_folder import CocoFolder
 from fsod.data.shots import ShotList
-from fsod.engine import finetune
-from fsod.engine.device import Machine
 from fsod.loss import meta_loss
 from fsod.model import baked, detector
 from fsod.model.detector import Detector
 from fsod.model.support_encoder import ClassVectors, SupportEncoder, encode_size
 from fsod.store.checkpoint import Checkpoint
+from fsod.training import finetune
 
 
 @dataclass(frozen=True)
@@ -91,10 +91,12 @@ _with_surroundings = SupportEncoder.forward
 FULL = "full"
 VARIANTS: dict[str, Variant] = {
     FULL: Variant(),
-    "no meta-sampling": Variant(patches=((meta_loss, "hardest_negatives", all_negatives),)),
+    "no meta-sampling": Variant(patches=((meta_loss, "meta_sampling", all_negatives),)),
     "no meta-cross loss": Variant(("loss.cross=0",)),
     # no two boxes overlap more than wholly
-    "no category decision": Variant(("evaluate.rival_iou=1.0",), ((baked, "decide", own_confidence),), own_base=False),
+    "no category decision": Variant(
+        ("evaluate.rival_iou=1.0",), ((baked, "category_decision", own_confidence),), own_base=False
+    ),
     "kernels predicted": Variant(own_base=False, finetuned=False),
     "kernels learned": Variant(patches=((finetune, "with_shots", rows_from_chance),), own_base=False),
     "no pull": Variant(("loss.pull=0",)),

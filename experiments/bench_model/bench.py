@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.bench_model import inference, training
-from fsod.data.coco import write_json
+from fsod.data.coco_folder import write_json
 
 OUT = Path("runs/bench")
 CLAIMS = (

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from experiments.bench_model.networks import Eager, Lineage, PlainYolo
-from fsod.engine.device import Machine, choose_machine
+from fsod.compute.device import Machine, choose_machine
 from fsod.model.baked import bake
 from fsod.model.detector import Detector
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fsod.model.baked import decide
+from fsod.model.baked import category_decision
 from fsod.model.detector import Detector
 from fsod.model.fuse import fuse
 from fsod.model.meta_head import ClassRows, grid_points
@@ -33,7 +33,7 @@ class Eager(nn.Module):
         maps = self.detector.trunk(images)
         unit = [phi(level_map) for phi, level_map in zip(self.detector.features, maps, strict=True)]
         predictions = self.detector.head(maps, unit, self.rows)
-        return predictions.boxes_xyxy_px, decide(predictions.own, len(self.rows))
+        return predictions.boxes_xyxy_px, category_decision(predictions.own, len(self.rows))
 
 
 class PlainYolo(nn.Module):

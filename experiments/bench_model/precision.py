@@ -13,15 +13,15 @@ from pathlib import Path
 from torch import nn
 
 from experiments.bench_model.networks import Eager
+from fsod.compute.device import Machine, choose_machine
 from fsod.config import load_settings
-from fsod.data.coco import load_folder, read_ids, write_json
-from fsod.engine.device import Machine, choose_machine
-from fsod.engine.evaluate import average_precision, detect_folder
-from fsod.engine.infer import BatchDetector
-from fsod.engine.run_paths import RunPaths
+from fsod.data.coco_folder import load_folder, read_ids, write_json
+from fsod.evaluation.average_precision import average_precision, detect_folder
+from fsod.inference.infer import BatchDetector
 from fsod.model.baked import bake
 from fsod.progress import progress_bar
 from fsod.store.checkpoint import load_checkpoint
+from fsod.tracking.run_paths import RunPaths
 
 HERE = Path(__file__).parent
 SHOTS, SEED = 10, 0

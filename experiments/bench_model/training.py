@@ -24,17 +24,17 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from experiments.memory import peak_mb
+from fsod.compute.device import choose_machine
 from fsod.config import EpisodeSettings, LossSettings, OptimSettings
-from fsod.data.episodes import Episode
-from fsod.data.procedural.episodes import ProceduralEpisodes
-from fsod.engine.device import choose_machine
-from fsod.engine.episode_loss import count_assigned, episode_loss, targets_of, unit_pixels
-from fsod.engine.stage import adamw, follow
+from fsod.data.procedural.drawn_episodes import ProceduralEpisodes
+from fsod.data.real_episodes import Episode
 from fsod.loss.assign import simota
-from fsod.loss.meta_loss import box_loss, row_loss
-from fsod.model.detector import Detector
+from fsod.loss.meta_loss import box_loss, confidence_loss, row_samples
+from fsod.model.detector import Detector, unit_pixels
 from fsod.model.meta_head import MAX_LOG_DISTANCE, Predictions, grid_points
 from fsod.model.yolov7 import STRIDES, build_trunk
+from fsod.training.episode_loss import count_assigned, episode_loss, targets_of
+from fsod.training.stage import adamw, update_ema
 
 WAYS = 7
 STEP = EpisodeSettings(ways=WAYS, shots=1, queries=8, query_px=320, support_px=128)
@@ -134,7 +134,7 @@ def plain_loss(detector: PlainDetector, episode: Episode, settings: LossSettings
     where = predictions.boxes_xyxy_px, logsigmoid(predictions.own), predictions.points_xy_px, predictions.strides
     assignment = simota(*where, targets)
     count = count_assigned(assignment)
-    rows = row_loss(
+    rows = row_samples(
         predictions,
         targets,
         assignment,
@@ -143,7 +143,7 @@ def plain_loss(detector: PlainDetector, episode: Episode, settings: LossSettings
         per_negative_pair=settings.per_negative_pair,
     )
     boxes = box_loss(predictions.boxes_xyxy_px, targets, assignment, count)
-    return {"total": settings.confidence * rows.confidence + settings.box * boxes}
+    return {"total": settings.confidence * confidence_loss(rows) + settings.box * boxes}
 
 
 def _whole_step(detector: nn.Module, loss: Callable[[], dict[str, Tensor]]) -> Step:
@@ -157,7 +157,7 @@ def _whole_step(detector: nn.Module, loss: Callable[[], dict[str, Tensor]]) -> S
         loss()["total"].backward()
         nn.utils.clip_grad_norm_(detector.parameters(), optim.clip_norm)
         optimizer.step()
-        follow(average, detector, optim.ema_decay, 1000)
+        update_ema(average, detector, optim.ema_decay, 1000)
         return time.perf_counter() - started
 
     return step

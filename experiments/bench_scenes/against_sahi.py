@@ -22,7 +22,7 @@ from experiments.bench_scenes.detector import BATCH, OVERLAP_PX, WINDOW_PX, Cloc
 from experiments.memory import forget_peak, peak_mb, resident_mb
 from fsod.boxes import Detections
 from fsod.config import Precision
-from fsod.geo.predict import predict_scene
+from fsod.geo.scene_prediction import predict_scene
 
 System = Literal["fsod", "sahi"]
 SAHI_BATCH = 1  # its default

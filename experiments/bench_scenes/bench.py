@@ -15,8 +15,8 @@ from rich.table import Table
 from experiments.bench_scenes import against_sahi, large_scene, merging
 from experiments.bench_scenes.detector import Weights
 from experiments.mosaic.build import build_mosaic
-from fsod.data.coco import load_folder, read_ids, write_json
-from fsod.engine.device import choose_machine
+from fsod.compute.device import choose_machine
+from fsod.data.coco_folder import load_folder, read_ids, write_json
 
 OUT = Path("runs/bench")
 CLAIMS = (

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsod.boxes import Detections
+from fsod.compute.device import choose_machine
 from fsod.config import Precision, RunSettings
-from fsod.engine.device import choose_machine
-from fsod.engine.infer import BatchDetector, batch_detector, warm_up
+from fsod.inference.infer import BatchDetector, batch_detector, warm_up
 from fsod.store.checkpoint import load_checkpoint
 from fsod.store.class_bank import checkpoint_of, load_bank
 

@@ -17,13 +17,13 @@ from torch import Tensor
 from experiments.bench_scenes.detector import BATCH, OVERLAP_PX, WINDOW_PX, Weights, warm_detector
 from experiments.geotiff import new_scene
 from experiments.memory import peak_mb
+from fsod.compute.side_by_side import side_by_side
+from fsod.data.procedural.drawn_scene import draw_scene
 from fsod.data.procedural.named import common_clutter, named_families
-from fsod.data.procedural.scene import draw_scene
-from fsod.engine.infer import BatchDetector, to_batch
-from fsod.engine.side_by_side import side_by_side
-from fsod.geo.predict import predict_scene
 from fsod.geo.scene import open_scene
+from fsod.geo.scene_prediction import predict_scene
 from fsod.geo.windows import window_grid
+from fsod.inference.infer import BatchDetector, to_batch
 
 PATCH_PX, PATCHES = 2048, 3
 HELD = 64  # batches in memory at once for the network alone

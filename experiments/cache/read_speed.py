@@ -26,9 +26,9 @@ from data_prep.nwpu import prepare_nwpu
 from data_prep.tile import tile_folder
 from fsod.config import load_settings
 from fsod.data.cache import PixelCache
-from fsod.data.coco import CocoFolder, load_folder, read_ids, read_image, write_json
+from fsod.data.coco_folder import CocoFolder, load_folder, read_ids, read_image, write_json
 from fsod.data.crop import Square
-from fsod.data.episodes import RealEpisodes
+from fsod.data.real_episodes import RealEpisodes
 
 HERE = Path(__file__).parent
 CONFIG = load_settings(Path("configs/nwpu.yaml"))

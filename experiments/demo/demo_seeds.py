@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fsod.data.coco import write_json
+from fsod.data.coco_folder import write_json
 from fsod.steps.demo import demo
 
 HERE = Path(__file__).parent

@@ -20,8 +20,8 @@ from PIL import Image
 from data_prep.synthetic import load_spec, make_scenes
 from experiments.vehicles_story.story import run
 from fsod.boxes import Detections, match
-from fsod.data.coco import CocoFolder, load_folder, read_ids, write_json
-from fsod.engine.device import choose_machine
+from fsod.compute.device import choose_machine
+from fsod.data.coco_folder import CocoFolder, load_folder, read_ids, write_json
 from fsod.report.found_layer import read_found
 
 HERE = Path(__file__).parent

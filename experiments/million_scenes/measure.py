@@ -22,10 +22,10 @@ from rasterio.transform import from_origin
 
 from experiments.million_scenes.plan import plan
 from fsod.config import PredictSettings
-from fsod.data.coco import write_json
-from fsod.engine.ray_cluster import ray_cluster
+from fsod.data.coco_folder import write_json
 from fsod.geo.search import Detect
-from fsod.steps.predict import predict_files
+from fsod.inference.ray_cluster import ray_cluster
+from fsod.steps.predict_scenes import predict_files
 
 SCENES, SIDE_PX, ROUNDS = 8, 2048, 5
 

@@ -11,7 +11,7 @@ from rasterio.windows import Window as RasterWindow
 
 from experiments.geotiff import BLOCK_PX, new_scene
 from fsod.boxes import Detections, area_px
-from fsod.data.coco import CocoFolder, ImageRecord, read_image
+from fsod.data.coco_folder import CocoFolder, ImageRecord, read_image
 
 STEP_PX = 32  # places are on the network's coarsest stride, so that it sees an image as it sees it alone
 

@@ -20,15 +20,15 @@ import numpy as np
 from experiments.mosaic.build import Mosaic, build_mosaic
 from experiments.mosaic.seams import leave_out_large, seam_errors, seen, small_objects
 from fsod.boxes import Detections
+from fsod.compute.device import choose_machine
 from fsod.config import RunSettings
-from fsod.data.coco import CocoFolder, load_folder, read_ids, write_json
-from fsod.engine.device import choose_machine
-from fsod.engine.evaluate import average_precision, detect_folder
-from fsod.engine.infer import BatchDetector, batch_detector
+from fsod.data.coco_folder import CocoFolder, load_folder, read_ids, write_json
+from fsod.evaluation.average_precision import average_precision, detect_folder
 from fsod.geo.merge import SeamMerger
-from fsod.geo.predict import predict_scene
 from fsod.geo.scene import open_scene
+from fsod.geo.scene_prediction import predict_scene
 from fsod.geo.windows import Grid, window_grid
+from fsod.inference.infer import BatchDetector, batch_detector
 from fsod.progress import console, progress_bar
 from fsod.store.checkpoint import load_checkpoint
 from fsod.store.class_bank import checkpoint_of, load_bank

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from experiments.mosaic.build import Mosaic
 from fsod.boxes import Detections, intersection_px, iou, longer_side_px
-from fsod.data.coco import CocoFolder, ImageRecord
+from fsod.data.coco_folder import CocoFolder, ImageRecord
 from fsod.geo.windows import Grid, Window
 
 SAME_OBJECT = 0.5  # IoU

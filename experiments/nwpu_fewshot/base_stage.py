@@ -8,9 +8,9 @@ from pathlib import Path
 
 from experiments.nwpu_fewshot.bench import Bench
 from experiments.nwpu_fewshot.plain import made_once
-from fsod.engine.meta_train import SHAPING, init_sha256, meta_train
-from fsod.engine.run_paths import RunPaths
 from fsod.progress import progress_bar
+from fsod.tracking.run_paths import RunPaths
+from fsod.training.meta_train import SHAPING, init_sha256, meta_train
 
 
 def own_run(bench: Bench, where: Path) -> Bench:

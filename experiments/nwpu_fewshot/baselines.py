@@ -19,11 +19,6 @@ from experiments.nwpu_fewshot.systems import detector_of
 from experiments.nwpu_fewshot.yolo import Yolo, YoloDetector, with_classes, yolo_loss
 from fsod.config import PretrainSettings
 from fsod.data.shots import ShotList
-from fsod.engine.episode_loss import shots_loss
-from fsod.engine.finetune import refine_new
-from fsod.engine.meta_train import fingerprint, motifs_of
-from fsod.engine.refine import REFINING
-from fsod.engine.stage import LossOf, Stage
 from fsod.model.detector import Detector
 from fsod.store.checkpoint import (
     Checkpoint,
@@ -34,6 +29,11 @@ from fsod.store.checkpoint import (
     write_safetensors,
 )
 from fsod.store.class_bank import learned_bank
+from fsod.training.episode_loss import shots_loss
+from fsod.training.finetune import refine_new
+from fsod.training.meta_train import fingerprint, motifs_of
+from fsod.training.refine import REFINING
+from fsod.training.stage import LossOf, Stage
 
 
 class YoloHeader(Header):

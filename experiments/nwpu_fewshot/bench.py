@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 
 from fsod.boxes import Detections
 from fsod.class_splits import novel_classes, split_names
+from fsod.compute.device import Machine, choose_machine
 from fsod.config import DataSettings, PretrainSettings, RunSettings
-from fsod.data.coco import CocoFolder, load_folder, read_ids
+from fsod.data.coco_folder import CocoFolder, load_folder, read_ids
 from fsod.data.shots import ShotList, draw_shots
-from fsod.engine.device import Machine, choose_machine
-from fsod.engine.evaluate import Scores, average_precision, detect_folder
-from fsod.engine.run_paths import RunPaths
 from fsod.errors import UserError
+from fsod.evaluation.average_precision import Scores, average_precision, detect_folder
 from fsod.store.checkpoint import load_checkpoint
 from fsod.store.initial import initial_file
+from fsod.tracking.run_paths import RunPaths
 
 Detect = Callable[[NDArray[np.uint8]], list[Detections]]
 

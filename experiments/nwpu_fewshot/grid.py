@@ -8,10 +8,10 @@ from pathlib import Path
 from experiments.nwpu_fewshot.bench import Bench, Learn
 from experiments.records import Record, add_record, check_same, commit, key_of, read_records
 from fsod.config import RunSettings, load_settings
-from fsod.engine.evaluate import Scores
-from fsod.engine.tracking import open_run
+from fsod.evaluation.average_precision import Scores
 from fsod.files import sha256_of
 from fsod.steps.records import flat_metrics
+from fsod.tracking.tracker import open_run
 
 
 def options_of(description: str | None) -> argparse.ArgumentParser:

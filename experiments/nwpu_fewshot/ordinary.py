@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from fsod.config import EpisodeSettings
-from fsod.data.procedural.episodes import ProceduralEpisodes, _Surroundings
+from fsod.data.procedural.drawn_episodes import ProceduralEpisodes, _Surroundings
+from fsod.data.procedural.drawn_scene import DrawnScene
 from fsod.data.procedural.grammar import Family
 from fsod.data.procedural.invent import random_family
-from fsod.data.procedural.scene import DrawnScene
 from fsod.data.support import SupportCrop
 
 FAMILIES = 40

@@ -17,15 +17,15 @@ from filelock import FileLock
 from torch import nn
 
 from experiments.nwpu_fewshot.bench import Bench
-from fsod.data.coco import CocoFolder
-from fsod.data.episodes import RealEpisodes
+from fsod.data.coco_folder import CocoFolder
+from fsod.data.real_episodes import RealEpisodes
 from fsod.data.shots import ShotList, only_shots
 from fsod.data.splits import images_without
-from fsod.engine.finetune import pull_back
-from fsod.engine.meta_train import SHAPING, fingerprint
-from fsod.engine.stage import LossOf, Network, Stage, run_stage
 from fsod.model.detector import Detector
 from fsod.progress import progress_bar
+from fsod.training.finetune import interpolate_weights
+from fsod.training.meta_train import SHAPING, fingerprint
+from fsod.training.stage import LossOf, Network, Stage, run_stage
 
 
 def base_tiles(bench: Bench) -> CocoFolder:
@@ -108,7 +108,7 @@ def train_on_shots(
         freeze_norms=True,
     )
     tuned = run_to_end(stage, network, bench)
-    pull_back(tuned, base.to(bench.machine.device), settings.keep)
+    interpolate_weights(tuned, base.to(bench.machine.device), settings.keep)
     return tuned
 
 

@@ -22,9 +22,9 @@ from experiments.nwpu_fewshot.baselines import BASELINES
 from experiments.nwpu_fewshot.bench import Bench, Learn, open_bench, pretraining, split_name
 from experiments.nwpu_fewshot.grid import do_runs, folder_name, hashed, options_of, settings_of
 from experiments.nwpu_fewshot.systems import enroll, finetuned
-from fsod.engine.run_paths import RunPaths
 from fsod.errors import UserError
 from fsod.store.checkpoint import load_checkpoint
+from fsod.tracking.run_paths import RunPaths
 
 PRETRAINED, META_TRAINED = "enroll-only (pretrained)", "enroll-only (meta-trained)"
 FINETUNED = {

@@ -8,13 +8,13 @@ from pathlib import Path
 from experiments.nwpu_fewshot.bench import Bench, Learned, timed
 from fsod.config import RunSettings, override_settings
 from fsod.data.shots import ShotList
-from fsod.engine.enroll import enrolled_bank, shot_examples
-from fsod.engine.finetune import finetune
-from fsod.engine.infer import batch_detector
+from fsod.inference.enrollment import enrolled_bank, shot_examples
+from fsod.inference.infer import batch_detector
 from fsod.steps.records import unobserved
 from fsod.steps.train import gsd_of
 from fsod.store.checkpoint import Checkpoint, weights_sha256
 from fsod.store.class_bank import ClassBank, learned_bank, save_bank
+from fsod.training.finetune import finetune
 
 
 def enroll(bench: Bench, base: Checkpoint, base_file: Path, shots: ShotList, out: Path) -> Learned:

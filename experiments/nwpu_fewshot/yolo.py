@@ -21,13 +21,14 @@ from ultralytics.utils.loss import v8DetectionLoss
 from ultralytics.utils.tal import make_anchors
 
 from fsod.boxes import Detections
+from fsod.compute.device import Machine
 from fsod.config import EvaluateSettings
-from fsod.data.episodes import Episode
-from fsod.engine.device import Machine
-from fsod.engine.episode_loss import known_background, targets_of, unit_pixels
-from fsod.engine.infer import settle, to_batch
+from fsod.data.real_episodes import Episode
+from fsod.inference.infer import postprocess, to_batch
 from fsod.loss.assign import Targets
 from fsod.loss.meta_loss import shots_background
+from fsod.model.detector import unit_pixels
+from fsod.training.episode_loss import known_background, targets_of
 
 MODEL, WIDTH = "11/yolo11.yaml", 0.1875  # 1.57 M parameters; fsod's nano has as many and 0.18 M in its support encoder
 BINS = 16
@@ -84,7 +85,7 @@ def yolo_loss(network: Yolo, episode: Episode, row_classes: list[int], *, shots_
         network: in training mode.
         episode: its queries; boxes of classes that have no row are nothing, which base tiles and shot lists do not have.
         row_classes: class ids in the order of the rows.
-        shots_only: see ``fsod.engine.episode_loss.shots_loss``.
+        shots_only: see ``fsod.training.episode_loss.shots_loss``.
     """
     said = network(unit_pixels(episode.queries))
     rows = torch.tensor(row_classes, device=episode.box_classes.device)
@@ -165,4 +166,4 @@ class YoloDetector:
         """(B, H, W, 3) uint8 RGB of any size -> one Detections an image, in its pixel frame, best first."""
         said = self.network(to_batch(images, self.machine.device))
         boxes, scores = self.network.boxes(said), said["scores"].sigmoid()
-        return settle(boxes, scores, images.shape[1:3], self.settings.score_floor, self.settings)
+        return postprocess(boxes, scores, images.shape[1:3], self.settings.score_floor, self.settings)

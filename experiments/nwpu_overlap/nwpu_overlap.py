@@ -21,7 +21,7 @@ import numpy as np
 
 from data_prep.entries import read_entries, read_lists
 from data_prep.looks import compare_scenes, find_leaks, look_at_images
-from fsod.data.coco import read_ids, read_rgb, write_json
+from fsod.data.coco_folder import read_ids, read_rgb, write_json
 from fsod.draw import contact_sheet, write_png
 
 HERE = Path(__file__).parent

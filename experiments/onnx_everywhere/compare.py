@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 from ultralytics import YOLO
 
 from fsod.boxes import Detections, iou
-from fsod.data.coco import load_folder, read_ids, read_image, write_json
-from fsod.engine.device import Machine
-from fsod.engine.infer import batch_detector
-from fsod.engine.onnx_infer import load_onnx
+from fsod.compute.device import Machine
+from fsod.data.coco_folder import load_folder, read_ids, read_image, write_json
+from fsod.inference.infer import batch_detector
+from fsod.inference.onnx_infer import load_onnx
 from fsod.model.one_output import SHOWN_FROM
 from fsod.steps.export_bank import export_files
 from fsod.store.checkpoint import load_checkpoint

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 
 from experiments.finetuned import finetuned_run
 from fsod.boxes import Detections, iou
-from fsod.data.coco import read_image, write_json
-from fsod.engine.device import Machine
-from fsod.engine.evaluate import average_precision
-from fsod.engine.infer import batch_detector
-from fsod.engine.onnx_infer import load_onnx
+from fsod.compute.device import Machine
+from fsod.data.coco_folder import read_image, write_json
+from fsod.evaluation.average_precision import average_precision
+from fsod.inference.infer import batch_detector
+from fsod.inference.onnx_infer import load_onnx
 from fsod.steps.export_bank import export_files
 from fsod.store.checkpoint import load_checkpoint
 from fsod.store.class_bank import load_bank

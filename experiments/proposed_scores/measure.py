@@ -4,7 +4,7 @@
 
 One bank a class, of K boxes drawn at random, with the weights that come with fsod; looked for on other images of the list.
 Prints mean F1 over classes at parts of the mean score that left-out examples are found with (``LEFT_OUT`` of
-fsod/engine/thresholds.py is one of them), and at the best score there is for each class, and writes ``results.json``.
+fsod/inference/thresholds.py is one of them), and at the best score there is for each class, and writes ``results.json``.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from numpy.typing import NDArray
 
 from experiments.nwpu_fewshot.table import markdown
 from fsod.boxes import match
+from fsod.compute.device import choose_machine
 from fsod.config import common_settings
-from fsod.data.coco import CocoFolder, ImageRecord, load_folder, read_ids, read_image, write_json
+from fsod.data.coco_folder import CocoFolder, ImageRecord, load_folder, read_ids, read_image, write_json
 from fsod.data.marked import Marked, marked_shots
 from fsod.data.shots import draw_shots
-from fsod.engine.device import choose_machine
-from fsod.engine.enroll import enrolled_bank
-from fsod.engine.infer import BatchDetector, batch_detector
-from fsod.engine.judge import passed_over
-from fsod.engine.refine import REFINING, refined_bank
-from fsod.engine.thresholds import FLOOR, LEFT_OUT, Detect, propose_scores
+from fsod.evaluation.judge import passed_over
+from fsod.inference.enrollment import enrolled_bank
+from fsod.inference.infer import BatchDetector, batch_detector
+from fsod.inference.thresholds import FLOOR, LEFT_OUT, Detect, propose_scores
 from fsod.progress import progress_bar
-from fsod.steps.enroll import KNOWN_MARGIN
+from fsod.steps.enroll_classes import KNOWN_MARGIN
 from fsod.store.checkpoint import SHIPPED, load_checkpoint
+from fsod.training.refine import REFINING, refined_bank
 
 HERE = Path(__file__).parent
 PARTS = (0.4, 0.6, 0.8, 1.0, 1.2)

@@ -42,7 +42,7 @@ from experiments.records import Record, commit
 from fsod.boxes import iou
 from fsod.errors import UserError
 from fsod.geo.layer_files import NAME
-from fsod.geo.vector import ASK, BOX_COLUMNS, VERDICT
+from fsod.geo.layer_table import ASK, BOX_COLUMNS, VERDICT
 
 ORDERS = ("ask", "score", "random")
 START = "start"

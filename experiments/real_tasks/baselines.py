@@ -37,12 +37,12 @@ from experiments.real_tasks.tool import (
 from experiments.real_tasks.yolo_marks import learn_yolo
 from experiments.records import Record, commit
 from fsod.boxes import Detections
+from fsod.compute.device import choose_machine
 from fsod.config import EvaluateSettings
-from fsod.engine.device import choose_machine
-from fsod.engine.infer import warm_up
 from fsod.errors import UserError
-from fsod.geo.predict import predict_scene
 from fsod.geo.scene import open_scene
+from fsod.geo.scene_prediction import predict_scene
+from fsod.inference.infer import warm_up
 from fsod.steps.scene_marks import marks_on_scenes
 from fsod.steps.scene_views import read_views, working_enlargement
 from fsod.steps.searcher import WINDOW_PX

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from experiments.nwpu_fewshot.yolo import Yolo, said_loss
+from fsod.compute.device import Machine
 from fsod.data.mark_views import CropBatch, CropSettings, MarkCrops, View
-from fsod.engine.device import Machine
-from fsod.engine.episode_loss import targets_of, unit_pixels
-from fsod.engine.learn_marks import LEARNING, TRIAL_STEPS
-from fsod.engine.stage import Stage, run_stage
+from fsod.model.detector import unit_pixels
+from fsod.training.episode_loss import targets_of
+from fsod.training.learn_marks import LEARNING, TRIAL_STEPS
+from fsod.training.stage import Stage, run_stage
 
 
 def yolo_marks_loss(network: Yolo, crops: CropBatch) -> dict[str, Tensor]:

@@ -27,9 +27,9 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from experiments.records import commit
 from fsod.boxes import Detections
-from fsod.data.coco import write_json
+from fsod.data.coco_folder import write_json
 from fsod.geo.georeference import Georeference
-from fsod.geo.predict import SceneResult, predict_scene
+from fsod.geo.scene_prediction import SceneResult, predict_scene
 from fsod.geo.searched_area import NODATA, OUTSIDE, SEARCHED
 from fsod.geo.searched_layer import SearchedLayer
 

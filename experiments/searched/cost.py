@@ -20,7 +20,7 @@ import numpy as np
 
 from experiments.geotiff import new_scene
 from experiments.records import commit
-from fsod.data.coco import write_json
+from fsod.data.coco_folder import write_json
 from fsod.draw import hatched
 from fsod.geo.blank import gaps_in
 from fsod.geo.scene import open_scene

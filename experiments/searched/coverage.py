@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from experiments.records import commit
-from fsod.data.coco import write_json
-from fsod.engine.thresholds import proposed_of
+from fsod.data.coco_folder import write_json
 from fsod.evidence import Evidence
+from fsod.inference.thresholds import proposed_of
 
 DRAWS, OBJECTS = 200, 100_000
 EXAMPLES = (3, 5, 8, 12, 20, 50)

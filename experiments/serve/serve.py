@@ -25,10 +25,10 @@ from typing import Any
 
 from experiments.finetuned import finetuned_run
 from experiments.memory import resident_mb
+from fsod.compute.device import choose_machine
 from fsod.config import PredictSettings
-from fsod.data.coco import write_json
-from fsod.engine.device import choose_machine
-from fsod.steps.predict import predict_files
+from fsod.data.coco_folder import write_json
+from fsod.steps.predict_scenes import predict_files
 
 HERE = Path(__file__).parent
 COMPARED, REPEATS = 20, 20

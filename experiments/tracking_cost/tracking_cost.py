@@ -35,15 +35,15 @@ import psutil
 import torch
 from scipy.stats import bootstrap
 
+from fsod.compute.device import choose_machine
 from fsod.config import RunSettings, load_settings
-from fsod.data.coco import write_json
-from fsod.data.episodes import Episode
-from fsod.data.procedural.episodes import ProceduralEpisodes
-from fsod.engine.device import choose_machine
-from fsod.engine.episode_loss import episode_loss
-from fsod.engine.stage import Observer, Stage, run_stage
+from fsod.data.coco_folder import write_json
+from fsod.data.procedural.drawn_episodes import ProceduralEpisodes
+from fsod.data.real_episodes import Episode
 from fsod.model.detector import Detector
 from fsod.steps.records import observer, tracked, unobserved
+from fsod.training.episode_loss import episode_loss
+from fsod.training.stage import Observer, Stage, run_stage
 
 HERE = Path(__file__).parent
 DRAWN = 8  # different episodes, seen again and again

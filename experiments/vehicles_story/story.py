@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from fsod.boxes import Detections, iou, match
-from fsod.data.coco import write_json
-from fsod.engine.device import choose_machine
+from fsod.compute.device import choose_machine
+from fsod.data.coco_folder import write_json
 from fsod.geo.labels import read_boxes
 from fsod.geo.scene import open_scene
 from fsod.report.found_layer import read_found

@@ -1,4 +1,4 @@
-"""The command line: each command reads its options, calls a step or the engine, and reports."""
+"""The command line: each command reads its options, calls a step, and reports."""
 
 from __future__ import annotations
 

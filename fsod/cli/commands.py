@@ -12,10 +12,11 @@ from typing import Annotated
 
 import typer
 
-from fsod.cli.bank import bank_app
-from fsod.cli.data import data_app
-from fsod.cli.examples import (
+from fsod.cli.bank_commands import bank_app
+from fsod.cli.data_commands import data_app
+from fsod.cli.example_options import (
     Attribute,
+    Distractors,
     ExampleClasses,
     ExampleFolder,
     ExampleIds,
@@ -24,14 +25,13 @@ from fsod.cli.examples import (
     ExampleShots,
     FilesK,
     OtherWeights,
-    Rivals,
     VectorLayer,
     Verdicts,
     Weights,
     read_examples,
     weights_of,
 )
-from fsod.cli.finetune import finetune_command
+from fsod.cli.finetune_command import finetune_command
 from fsod.cli.options import Bands, Config, Nodata, Overrides, Seed, ShotsK, SizeM, SizePx, refuse, report
 from fsod.cli.outputs import (
     Json,
@@ -45,11 +45,11 @@ from fsod.cli.outputs import (
     report_page,
     write_result,
 )
-from fsod.cli.predict import predict_command
-from fsod.cli.qgis_plugin import qgis_app
-from fsod.cli.review import review_command
-from fsod.cli.runs import runs_app
-from fsod.cli.serve import register_command, serve_command
+from fsod.cli.predict_command import predict_command
+from fsod.cli.qgis_command import qgis_app
+from fsod.cli.review_command import review_command
+from fsod.cli.runs_command import runs_app
+from fsod.cli.serve_command import register_command, serve_command
 from fsod.config import load_pretrain_settings, load_settings
 from fsod.errors import UserError, escaped
 from fsod.progress import say
@@ -153,7 +153,7 @@ def evaluate_command(
     json: Json = None,
 ) -> None:
     """Measure average precision: of a run (--config), or of any checkpoint on any folder (--checkpoint --data)."""
-    from fsod.steps.evaluate import evaluate_files, evaluate_run
+    from fsod.steps.evaluate_detector import evaluate_files, evaluate_run
 
     if checkpoint is not None and data is not None and config is None:
         may_write(json, overwrite)
@@ -172,7 +172,7 @@ def enroll_command(
     out: Annotated[Path, typer.Option(help="The class bank to write; a PNG of the examples is written beside it.")],
     scene: ExampleScenes = None,
     examples: ExampleLabels = None,
-    rivals: Rivals = None,
+    distractors: Distractors = None,
     data: ExampleFolder = None,
     shots: ExampleShots = None,
     names: ExampleClasses = None,
@@ -203,10 +203,10 @@ def enroll_command(
     """Take up classes without training, from boxes on GeoTIFFs or in a prepared folder (--class NAME -k 5, or --shots)."""
     may_write(json, overwrite, *bank_files(out))
     files = read_examples(
-        *(scene, examples, rivals, data, shots, names, shots_k, seed, attribute, verdicts, layer, ids),
+        *(scene, examples, distractors, data, shots, names, shots_k, seed, attribute, verdicts, layer, ids),
         *(bands, nodata, size_m, size_px),
     )
-    from fsod.steps.enroll import enroll
+    from fsod.steps.enroll_classes import enroll
 
     result = enroll(weights_of(config, checkpoint), files, out, learned=learned, native=native)
     report(result, json, "predict", scene[0] if scene else "SCENE.tif", "--bank", out, "--out", "found.geojson")
@@ -298,7 +298,7 @@ def dashboard_command(
     port: Annotated[int, typer.Option(min=1024, max=65535)] = 5000,
 ) -> None:
     """Show all runs in the browser (MLflow on 127.0.0.1)."""
-    from fsod.engine.dashboard import serve_dashboard
+    from fsod.tracking.dashboard import serve_dashboard
 
     serve_dashboard(database, port)
 
@@ -306,7 +306,7 @@ def dashboard_command(
 @app.command("info")
 def info_command(overwrite: Overwrite = False, json: Json = None) -> None:
     """Tell device, versions, weights, and what is missing for which extra."""
-    from fsod.cli.info import info, lines
+    from fsod.cli.info_command import info, lines
 
     may_write(json, overwrite)
     found = info()

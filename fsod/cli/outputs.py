@@ -110,7 +110,7 @@ def result_file(path: Path | None) -> list[Output]:
 
 def write_result(path: Path | None, result: dict[str, Any]) -> None:
     """Writes a result as JSON, if a file was asked for; it says which command it is of."""
-    from fsod.data.coco import write_json
+    from fsod.data.coco_folder import write_json
 
     if path is not None:
         write_json(path, {WRITTEN_BY: f"fsod {command_name()}", **result})
@@ -153,7 +153,7 @@ def exported_network(out: Path) -> Output:
     def is_own(path: Path) -> bool:
         import onnx  # of the extra
 
-        from fsod.engine.onnx_infer import METADATA_KEY
+        from fsod.inference.onnx_infer import METADATA_KEY
 
         model = onnx.load(str(path), load_external_data=False)
         return METADATA_KEY in {entry.key for entry in model.metadata_props}
@@ -163,7 +163,7 @@ def exported_network(out: Path) -> Output:
 
 def catalogue_item(out: Path) -> Output:
     """An item of a STAC catalogue."""
-    from fsod.engine.model_item import BANK_KEY
+    from fsod.inference.model_item import BANK_KEY
 
     def is_own(path: Path) -> bool:
         return BANK_KEY in json.loads(path.read_bytes())["properties"]
@@ -196,7 +196,7 @@ def shot_list_file(out: Path) -> Output:
 
 def check_report(folder: Path) -> list[Output]:
     """The report of `fsod data check` and its pictures."""
-    from data_prep.report import HEADING, PICTURE_MARK, PICTURES, REPORT
+    from data_prep.check_report import HEADING, PICTURE_MARK, PICTURES, REPORT
 
     own_text = not_by(command_name(), lambda path: _head(path).startswith(HEADING.encode()))
     own_picture = not_by(command_name(), partial(_has_mark, PICTURE_MARK))

@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fsod.data.coco import CocoFolder, ImageRecord, read_image
+from fsod.data.coco_folder import CocoFolder, ImageRecord, read_image
 from fsod.errors import UserError
-from fsod.files import whole
+from fsod.files import atomic_write
 
 
 class PixelCache:
@@ -43,7 +43,7 @@ class PixelCache:
                 list(pool.map(self._fill, missing))
 
     def _fill(self, i: int) -> None:
-        with whole(self.paths[i]) as temporary:
+        with atomic_write(self.paths[i]) as temporary:
             read_image(self.images[i]).tofile(temporary)
 
     def _remove_outdated(self, kept: Path, there: set[str], missing: list[int]) -> None:

@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 
 from fsod.boxes import Detections, iou
 from fsod.data.crop import Square, query_augmentation, visible
-from fsod.data.episodes import MAX_SHIFT, MIN_VISIBLE, moved_inside
+from fsod.data.real_episodes import MAX_SHIFT, MIN_VISIBLE, moved_inside
 
 NEAR_MARKS = 0.5
 """Background is known this far around a mark, in box sides."""

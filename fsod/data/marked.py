@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fsod.data.coco import CocoFolder, read_image
+from fsod.data.coco_folder import CocoFolder, read_image
 from fsod.data.shots import ShotList, only_shots
 from fsod.data.support import SupportCrop, support_crop
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from torch.utils.data import Dataset
 
-from fsod.data.episodes import Episode
+from fsod.data.real_episodes import Episode
 
 
 class MixedEpisodes(Dataset[Episode]):

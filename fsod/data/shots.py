@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from fsod.boxes import area_px
-from fsod.data.coco import CocoFolder, write_json
+from fsod.data.coco_folder import CocoFolder, write_json
 from fsod.errors import UserError
 
 NO_CLASSES = np.zeros(0, np.int64)

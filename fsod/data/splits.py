@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fsod.data.coco import ANNOTATIONS, CocoFolder, ImageRecord
+from fsod.data.coco_folder import ANNOTATIONS, CocoFolder, ImageRecord
 from fsod.errors import UserError
 
 

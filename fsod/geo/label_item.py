@@ -13,7 +13,7 @@ from fsod.errors import UserError
 from fsod.files import write_text
 from fsod.geo.antimeridian import lonlat_polygons
 from fsod.geo.layer_files import DEGREE_DIGITS
-from fsod.geo.vector import Layer, corners_px
+from fsod.geo.layer_table import Layer, corners_px
 
 EXTENSION = "https://stac-extensions.github.io/label/v1.0.1/schema.json"
 STAC_VERSION = "1.1.0"

@@ -26,7 +26,7 @@ from fsod.errors import UserError, nearest
 from fsod.files import write_bytes
 from fsod.geo.features import SEARCHED
 from fsod.geo.georeference import WGS84
-from fsod.geo.vector import Layer, Value
+from fsod.geo.layer_table import Layer, Value
 
 DEGREE_DIGITS = 9
 """0.1 mm on the ground."""

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from fsod.files import write_bytes
-from fsod.geo.vector import ASK, VERDICT
+from fsod.geo.layer_table import ASK, VERDICT
 
 CATEGORIES = "Symbology|Labeling|Fields|Forms|AttributeTable"
 LINE_MM = "0.5"

@@ -24,9 +24,9 @@ from fsod.geo.features import SEARCHED as NAME
 from fsod.geo.features import UNREADABLE
 from fsod.geo.georeference import WGS84, Georeference
 from fsod.geo.layer_files import geojson_bytes
+from fsod.geo.layer_table import PIXEL_FRAME, Value
 from fsod.geo.scene_frame import UPWARDS
 from fsod.geo.searched_area import SEARCHED, SearchedArea, areas_km2
-from fsod.geo.vector import PIXEL_FRAME, Value
 
 GEOMETRY = "MultiPolygon"
 STEPS = 64

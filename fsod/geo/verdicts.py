@@ -21,9 +21,9 @@ from fsod.geo.features import VectorFile, raise_refused, read_frame
 from fsod.geo.georeference import Georeference
 from fsod.geo.labels import LabelLayer, LabelledBoxes, labels_of
 from fsod.geo.layer_files import NAME
+from fsod.geo.layer_table import BOX_COLUMNS, VERDICT
 from fsod.geo.scene import Scene
 from fsod.geo.scene_list import short_name
-from fsod.geo.vector import BOX_COLUMNS, VERDICT
 
 YES, NO, NOT_JUDGED = 1, 0, -1
 _ANSWERS = {"": NOT_JUDGED, "yes": YES, "y": YES, "true": YES, "no": NO, "n": NO, "false": NO}

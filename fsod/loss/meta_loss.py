@@ -22,7 +22,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 from ultralytics.utils.metrics import bbox_iou
 
 from fsod.loss.assign import Assignment, Targets
-from fsod.loss.meta_sampling import hardest_negatives
+from fsod.loss.meta_sampling import meta_sampling
 from fsod.model.meta_head import Predictions
 
 OVERLAP = 0.1
@@ -30,8 +30,8 @@ OVERLAP = 0.1
 
 
 @dataclass(frozen=True)
-class RowTerms:
-    """What one set of rows is judged on; a term is computed when it is asked for, as real classes need only one.
+class RowSamples:
+    """What one set of rows is judged on.
 
     Attributes:
         logits: (B, N + 1, L) float32, background last.
@@ -47,25 +47,8 @@ class RowTerms:
     iou: Tensor
     count: Tensor
 
-    @property
-    def cross(self) -> Tensor:
-        """Scalar, the meta-cross loss."""
-        winner = torch.where(self.row >= 0, self.row, self.logits.shape[1] - 1)
-        sampled = (self.row >= 0) | self.retained.any(1)
-        chosen = self.logits.transpose(1, 2)[sampled]
-        return cross_entropy(chosen, winner[sampled], reduction="sum") / self.count
 
-    @property
-    def confidence(self) -> Tensor:
-        """Scalar, each row's own."""
-        positive, logits = (self.row >= 0)[:, None], self.logits[:, :-1]
-        own = one_hot(self.row.clamp(min=0), logits.shape[1]).transpose(1, 2) * positive  # (B, N, L)
-        sampled = self.retained | positive
-        target = (own * self.iou[:, None])[sampled]
-        return binary_cross_entropy_with_logits(logits[sampled], target, reduction="sum") / self.count
-
-
-def row_loss(
+def row_samples(
     predictions: Predictions,
     targets: Targets,
     assignment: Assignment,
@@ -74,8 +57,8 @@ def row_loss(
     *,
     per_positive_pair: int,
     per_negative_pair: int,
-) -> RowTerms:
-    """What one set of rows has to learn.
+) -> RowSamples:
+    """Picks the locations that one set of rows learns from.
 
     Args:
         predictions: of B images at L locations for N rows and background.
@@ -84,7 +67,7 @@ def row_loss(
         count: scalar, what the sums are divided by.
         background: (B, N or 1, L) bool, where a row's background may be assumed; everywhere if None. See
             ``shots_background``.
-        per_positive_pair: meta-sampling quota, see ``hardest_negatives``.
+        per_positive_pair: meta-sampling quota, see ``meta_sampling``.
         per_negative_pair: meta-sampling quota.
     """
     logits = predictions.logits.float()
@@ -97,9 +80,9 @@ def row_loss(
         negative = negative & (background | assigned[:, None])
 
     log_share, shown = logits.log_softmax(1), shown_pairs(targets, rows)
-    retained = hardest_negatives(log_share[:, :-1], negative, shown, per_positive_pair, per_negative_pair)
+    retained = meta_sampling(log_share[:, :-1], negative, shown, per_positive_pair, per_negative_pair)
 
-    return RowTerms(logits, row, retained, assignment.iou, count)
+    return RowSamples(logits, row, retained, assignment.iou, count)
 
 
 def shown_pairs(targets: Targets, rows: int) -> Tensor:
@@ -131,6 +114,24 @@ def shots_background(boxes_xyxy_px: Tensor, targets: Targets, rows: int, known: 
     truth, found = targets.boxes_xyxy_px.float()[:, :, None], boxes_xyxy_px.detach().float()[:, None]
     overlaps = (bbox_iou(truth, found, xywh=False)[..., 0] > OVERLAP) & targets.valid[..., None]  # (B, G, L)
     return known[:, None] & (~shown | overlaps.any(1)[:, None])
+
+
+def meta_cross_loss(samples: RowSamples) -> Tensor:
+    """Scalar: cross-entropy over {classes, background} at positive and retained negative locations."""
+    background = samples.logits.shape[1] - 1
+    winner = torch.where(samples.row >= 0, samples.row, background)
+    sampled = (samples.row >= 0) | samples.retained.any(1)
+    chosen = samples.logits.transpose(1, 2)[sampled]
+    return cross_entropy(chosen, winner[sampled], reduction="sum") / samples.count
+
+
+def confidence_loss(samples: RowSamples) -> Tensor:
+    """Scalar: binary cross-entropy of each row's own logit; the target is the IoU with the row's box, else 0."""
+    positive, logits = (samples.row >= 0)[:, None], samples.logits[:, :-1]
+    own = one_hot(samples.row.clamp(min=0), logits.shape[1]).transpose(1, 2) * positive  # (B, N, L)
+    sampled = samples.retained | positive
+    target = (own * samples.iou[:, None])[sampled]
+    return binary_cross_entropy_with_logits(logits[sampled], target, reduction="sum") / samples.count
 
 
 def box_loss(boxes_xyxy_px: Tensor, targets: Targets, assignment: Assignment, count: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 @torch.no_grad()
-def hardest_negatives(
+def meta_sampling(
     log_share: Tensor, negative: Tensor, positive_pair: Tensor, per_positive_pair: int, per_negative_pair: int
 ) -> Tensor:
     """Retained negative samples.

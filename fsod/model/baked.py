@@ -82,13 +82,13 @@ class BakedDetector(nn.Module):
         maps = self.trunk(images.to(precision, memory_format=torch.channels_last))
         parts = [level(level_map) for level, level_map in zip(self.levels, maps, strict=True)]
         boxes, logits = torch.cat([p[0] for p in parts], 2), torch.cat([p[1] for p in parts], 2)
-        return boxes.transpose(1, 2), decide(logits, self.classes)
+        return boxes.transpose(1, 2), category_decision(logits, self.classes)
 
 
-def decide(logits: Tensor, classes: int) -> Tensor:
+def category_decision(logits: Tensor, classes: int) -> Tensor:
     """Meta-cross category decision: logits (B, R, L) of all rows -> scores (B, classes, L) of the first ones.
 
-    A score is the row's own confidence times its share of the confidence of all rows, rivals among them. A class alone
+    A score is the row's own confidence times its share of the confidence of all rows, distractors among them. A class alone
     has its own confidence.
     """
     confidence = logits.sigmoid()
@@ -98,7 +98,7 @@ def decide(logits: Tensor, classes: int) -> Tensor:
 
 @torch.no_grad()
 def bake(
-    detector: Detector, rows: ClassRows, trunk_dtype: torch.dtype = torch.float32, rivals: ClassRows | None = None
+    detector: Detector, rows: ClassRows, trunk_dtype: torch.dtype = torch.float32, distractors: ClassRows | None = None
 ) -> BakedDetector:
     """The inference form of a detector for the classes of ``rows``; the detector itself stays as it is.
 
@@ -106,9 +106,9 @@ def bake(
         detector: on the device of ``rows``.
         rows: of the N classes.
         trunk_dtype: precision of convolutions over neighbouring cells; what comes after them is float32.
-        rivals: rows that take their share of a score, and have none of their own.
+        distractors: rows that take their share of a score, and have none of their own.
     """
-    everything = rows if rivals is None else ClassRows.concatenate([rows, rivals])
+    everything = rows if distractors is None else ClassRows.concatenate([rows, distractors])
     levels = []
     for level, (features, boxes) in enumerate(zip(detector.features, detector.head.boxes, strict=True)):
         kernels, biases = everything.kernels[level], everything.biases[:, level]

@@ -67,7 +67,7 @@ class Detector(nn.Module):
             crops: (N, k, 4, s, s) float, see ``class_vectors``; s at most S.
             sides_px: (N, k) float.
         """
-        canvases = lay_out(crops[:, :, :3].flatten(0, 1), queries.shape[2])
+        canvases = tile(crops[:, :, :3].flatten(0, 1), queries.shape[2])
         maps = self.maps(torch.cat([queries, canvases]))
         raw = [split_batch(m, len(queries)) for m in maps.raw]
         unit = [split_batch(m, len(queries)) for m in maps.unit]
@@ -96,13 +96,13 @@ class Detector(nn.Module):
             crops: (N, k, 4, S, S) float: RGB in 0..1 and the mask channel, S a multiple of 32.
             sides_px: (N, k) float, side of the example's box in its image, sqrt(width * height), in pixels.
         """
-        canvases = lay_out(crops[:, :, :3].flatten(0, 1), CANVAS_CROPS * crops.shape[-1])
+        canvases = tile(crops[:, :, :3].flatten(0, 1), CANVAS_CROPS * crops.shape[-1])
         return self._vectors(self.maps(canvases).unit, 1 / CANVAS_CROPS, crops[:, :, 3:], sides_px)
 
     def _vectors(self, canvases: list[Tensor], side: float, masks: Tensor, sides_px: Tensor) -> ClassVectors:
         """Features of canvases, a crop's share of a canvas's side, masks (N, k, 1, s, s), sides (N, k) -> N vectors."""
         ways, shots = sides_px.shape
-        features = [take_apart(m, round(m.shape[3] * side), ways * shots) for m in canvases]
+        features = [untile(m, round(m.shape[3] * side), ways * shots) for m in canvases]
         inside, outside = (
             [pooled.reshape(ways, shots, -1).mean(1) for pooled in pool_over_mask(features, part.flatten(0, 1))]
             for part in (masks, 1 - masks)
@@ -120,7 +120,7 @@ def split_batch(level_map: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return first.permute(0, 3, 1, 2), others.permute(0, 3, 1, 2)
 
 
-def lay_out(crops: Tensor, size_px: int) -> Tensor:
+def tile(crops: Tensor, size_px: int) -> Tensor:
     """Lays crops (M, 3, s, s) side by side on grey canvases of ``size_px``, row by row: (canvases, 3, size, size)."""
     side = crops.shape[-1]
     across = size_px // side
@@ -132,10 +132,16 @@ def lay_out(crops: Tensor, size_px: int) -> Tensor:
     return canvases
 
 
-def take_apart(level_map: Tensor, side: int, count: int) -> Tensor:
+def untile(level_map: Tensor, side: int, count: int) -> Tensor:
     """Cuts the maps of canvases (canvases, C, H, W) into those of their ``count`` crops: (count, C, side, side)."""
     across = level_map.shape[3] // side
     # with channels last, see split_batch
     inner = level_map.permute(0, 2, 3, 1)[:, : across * side, : across * side]
     cells = inner.unflatten(2, (across, side)).unflatten(1, (across, side))  # (canvases, rows, side, columns, side, C)
     return cells.permute(0, 1, 3, 5, 2, 4).flatten(0, 2)[:count]
+
+
+def unit_pixels(pixels: Tensor) -> Tensor:
+    """uint8 RGB (or RGB and 0/1 mask, told by its fourth channel) -> float, RGB in 0..1."""
+    scale = pixels.new_tensor([255.0, 255.0, 255.0, 1.0], dtype=torch.float32)[: pixels.shape[-3]]
+    return pixels / scale[:, None, None]

@@ -8,7 +8,7 @@ from pathlib import Path
 from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile, ZipInfo
 
 import fsod
-from fsod.files import whole
+from fsod.files import atomic_write
 from fsod.qgis.find_fsod import NAME, WRITTEN_BY
 
 FOLDER = "fsod_qgis"
@@ -46,7 +46,7 @@ def write_archive(out: Path, executable: Path | None) -> None:
     files[METADATA] += f"version={fsod.__version__}\n".encode()
     if executable is not None:
         files[WRITTEN_BY] = f"{executable}\n".encode()
-    with whole(out) as temporary, ZipFile(temporary, "w", ZIP_DEFLATED) as archive:
+    with atomic_write(out) as temporary, ZipFile(temporary, "w", ZIP_DEFLATED) as archive:
         for name, content in files.items():
             archive.writestr(ZipInfo(f"{FOLDER}/{name}", _LONG_AGO), content, ZIP_DEFLATED)
 

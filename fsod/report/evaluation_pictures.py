@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsod.boxes import Detections
-from fsod.data.coco import CocoFolder, read_image, write_json
+from fsod.data.coco_folder import CocoFolder, read_image, write_json
 from fsod.draw import contact_sheet, draw_truth_and_found, write_jpeg
-from fsod.engine.diagnose import COSTS, Reliability, ap50_costs, class_curve, reliability
-from fsod.engine.judge import FATES, HIT, Answer, Judged, answer_of, confusion, judge
-from fsod.engine.run_scores import Evaluated, by_k, half_interval
+from fsod.evaluation.diagnose import COSTS, Reliability, ap50_costs, class_curve, reliability
+from fsod.evaluation.judge import FATES, HIT, Answer, Judged, answer_of, confusion, judge
 from fsod.plots import plot_by_shots, plot_confusion, plot_costs, plot_precision_recall, plot_reliability
+from fsod.tracking.run_scores import Evaluated, by_k, half_interval
 
 SHOWN_IMAGES = 12
 USUAL_SCORE = 0.25

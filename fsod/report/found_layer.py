@@ -17,7 +17,7 @@ from fsod.errors import UserError, one_line
 from fsod.geo.features import UNREADABLE, read_frame
 from fsod.geo.georeference import WGS84
 from fsod.geo.layer_files import NAME, geojson_crs
-from fsod.geo.vector import BOX_COLUMNS, VERDICT
+from fsod.geo.layer_table import BOX_COLUMNS, VERDICT
 
 ROUNDED_PX = 0.02
 """Boxes in attributes are rounded to hundredths of a pixel."""

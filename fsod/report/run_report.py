@@ -13,13 +13,13 @@ from typing import Any
 
 import yaml
 
-from fsod.engine.run_paths import RunPaths
-from fsod.engine.run_scores import Evaluated, by_k, evaluations, half_interval
 from fsod.errors import UserError
 from fsod.files import write_text
 from fsod.report import evaluation_pictures as pictures
 from fsod.report.page import embedded, render
 from fsod.store.checkpoint import CheckpointHeader, read_header
+from fsod.tracking.run_paths import RunPaths
+from fsod.tracking.run_scores import Evaluated, by_k, evaluations, half_interval
 
 _SCORES = {
     "novel_map50": "novel",

@@ -14,9 +14,9 @@ from fsod.errors import UserError
 from fsod.files import write_text
 from fsod.geo.features import read_frame
 from fsod.geo.georeference import WGS84
+from fsod.geo.layer_table import PIXEL_FRAME
 from fsod.geo.scene import Scene
 from fsod.geo.scene_frame import UPWARDS
-from fsod.geo.vector import PIXEL_FRAME
 from fsod.review.placing import Placing, placing
 
 Ring = NDArray[np.float64]

@@ -13,9 +13,9 @@ from geopandas import GeoDataFrame
 from numpy.typing import NDArray
 
 from fsod.errors import UserError
+from fsod.geo.layer_table import ASK, BOX_COLUMNS, VERDICT
 from fsod.geo.scene import Scene
 from fsod.geo.scene_list import short_name
-from fsod.geo.vector import ASK, BOX_COLUMNS, VERDICT
 from fsod.review.drawn_areas import DrawnAreas
 from fsod.review.geojson_rows import GeoJsonRows
 from fsod.review.geopackage_rows import GEOMETRY, GeoPackageRows

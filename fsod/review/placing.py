@@ -14,9 +14,9 @@ from shapely.geometry.base import BaseGeometry
 
 from fsod.errors import UserError
 from fsod.geo.antimeridian import joined_at_180, lonlat_polygons
+from fsod.geo.layer_table import corners_px
 from fsod.geo.scene import Scene
 from fsod.geo.scene_frame import UPWARDS, transformer, vertices_px, y_factor
-from fsod.geo.vector import corners_px
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from typing import Any
 from rich.table import Table
 
 from fsod.config import load_settings
-from fsod.data.coco import load_folder, read_ids, write_json
-from fsod.engine.run_paths import RunPaths
+from fsod.data.coco_folder import load_folder, read_ids, write_json
 from fsod.progress import console
-from fsod.steps.evaluate import evaluate_run
-from fsod.steps.predict import predict_files
+from fsod.steps.evaluate_detector import evaluate_run
+from fsod.steps.predict_scenes import predict_files
 from fsod.steps.train import prepare_data, run_finetune, run_meta_train
+from fsod.tracking.run_paths import RunPaths
 
 CONFIG = Path("configs/demo.yaml")
 SHOTS = 10

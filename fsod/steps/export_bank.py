@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fsod.data.coco import write_json
-from fsod.engine.export import describe, write_onnx
-from fsod.engine.model_item import ONNX, model_item
-from fsod.engine.onnx_infer import MOST_AT_ONCE, load_onnx
+from fsod.data.coco_folder import write_json
 from fsod.errors import UserError
+from fsod.inference.model_item import ONNX, model_item
+from fsod.inference.onnx_export import describe, write_onnx
+from fsod.inference.onnx_infer import MOST_AT_ONCE, load_onnx
 from fsod.store.checkpoint import SHIPPED
 from fsod.store.class_bank import checkpoint_of
 

@@ -18,20 +18,20 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
+from fsod.compute.device import choose_machine
 from fsod.draw import contact_sheet, write_png
-from fsod.engine.device import choose_machine
-from fsod.engine.learn_marks import Learned, Lesson, learn_marks, proposed_scores
 from fsod.errors import UserError
 from fsod.evidence import origin_of
 from fsod.files import write_text
 from fsod.progress import console, progress_bar
-from fsod.steps.enroll import left_out_found, sheet_beside
+from fsod.steps.enroll_classes import left_out_found, sheet_beside
 from fsod.steps.kept_marks import joined_marks, kept_marks, marks_kept
 from fsod.steps.scene_marks import SceneMarks, added_verdicts, band_rules
 from fsod.steps.scene_views import MarkedViews, read_views, working_enlargement
 from fsod.steps.train import SHEET_MARK
 from fsod.store.checkpoint import Checkpoint, LearnedFrom, load_checkpoint, save_checkpoint, weights_sha256
 from fsod.store.class_bank import learned_bank
+from fsod.training.learn_marks import Learned, Lesson, learn_marks, proposed_scores
 
 LOCK = "lock"
 """In the folder of the state, held by the process that is at work."""

@@ -12,9 +12,9 @@ from PIL import Image
 from fsod.geo.journal import FORMAT, lock_path
 from fsod.geo.label_item import check_can_be_labels, label_item_path
 from fsod.geo.layer_files import NAME, ON_A_MAP, as_results, check_takes_layer, results_path
+from fsod.geo.layer_table import VERDICT
 from fsod.geo.qgis_style import CATEGORIES
 from fsod.geo.searched_layer import searched_path
-from fsod.geo.vector import VERDICT
 from fsod.replacing import Output, check_outputs, not_by
 from fsod.report.scene_report import overview_path
 from fsod.steps.input_files import files_behind

@@ -9,15 +9,15 @@ from pathlib import Path
 
 from fsod.class_splits import split_title
 from fsod.config import CommonSettings, RunSettings
-from fsod.data.coco import CocoFolder
+from fsod.data.coco_folder import CocoFolder
 from fsod.data.shots import ShotList
-from fsod.engine.evaluate import Scores
-from fsod.engine.run_paths import RunPaths
-from fsod.engine.studies import MEASURED, Study
-from fsod.engine.tracked_run import Run
-from fsod.engine.tracking import flat_params, open_run
+from fsod.evaluation.average_precision import Scores
 from fsod.files import sha256_of
 from fsod.progress import console
+from fsod.tracking.run_paths import RunPaths
+from fsod.tracking.studies import MEASURED, Study
+from fsod.tracking.tracked_run import Run
+from fsod.tracking.tracker import flat_params, open_run
 
 _NOT_LOSS = {"lr": "optimizer/lr", "gradient": "optimizer/gradient_norm", "data_wait_share": "pace/data_wait_share"}
 

@@ -13,9 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import fsod
 from fsod.config import PredictSettings
-from fsod.engine.dashboard import free_port
-from fsod.engine.tracking import open_run
-from fsod.engine.tracking_store import mlflow_errors, tracking_uri
 from fsod.errors import UserError
 from fsod.files import held
 from fsod.geo.windows import window_grid
@@ -23,6 +20,9 @@ from fsod.packages import pinned
 from fsod.progress import say
 from fsod.steps.searcher import load_searcher
 from fsod.store.class_bank import checkpoint_of
+from fsod.tracking.dashboard import free_port
+from fsod.tracking.tracker import open_run
+from fsod.tracking.tracking_store import mlflow_errors, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature

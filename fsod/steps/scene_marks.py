@@ -1,4 +1,4 @@
-"""All that an analyst says of scenes: marks, rivals, areas in which everything is marked, verdicts."""
+"""All that an analyst says of scenes: marks, distractors, areas in which everything is marked, verdicts."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class SceneMarks:
         boxes_xyxy_px: (n, 4) float64 in its own pixels, inside it: marks, then what a verdict says yes to. An object that
             is marked, or judged twice, is there once, as marked or as judged first.
         class_names: n names.
-        refused_xyxy_px: (m, 4) the same of rivals, then of what a verdict says no to; but not where a mark of the class
+        refused_xyxy_px: (m, 4) the same of distractors, then of what a verdict says no to; but not where a mark of the class
             is: who says no there says it of the outline.
         refused_names: m names; ``not NAME`` for a verdict on NAME.
         areas: in the scene's pixels, inside it; whatever is not marked there is background. Empty if none is given.
@@ -116,7 +116,7 @@ def band_rules(marks: Iterable[SceneMarks]) -> tuple[BandRule, ...]:
 def marks_on_scenes(
     scenes: Sequence[Scenery],
     labels: Sequence[VectorFile],
-    rivals: Sequence[VectorFile],
+    distractors: Sequence[VectorFile],
     areas: Sequence[VectorFile],
     verdicts: Sequence[VectorFile],
     attribute: str,
@@ -133,13 +133,13 @@ def marks_on_scenes(
     Args:
         scenes: rasters of one GSD, all with a CRS or none.
         labels: files of example boxes.
-        rivals: files of boxes of what is often taken for the classes.
+        distractors: files of boxes of what is often taken for the classes.
         areas: files of polygons in which every object of the classes is marked.
         verdicts: judged layers of ``fsod predict``.
-        attribute: of labels and rivals, holds the class; of a rival, what it is.
+        attribute: of labels and distractors, holds the class; of a distractor, what it is.
         layer: which layer to read of those files that have several.
         seen: how the scenes are to be seen.
-        point_size: of points among labels and rivals, which are refused if None.
+        point_size: of points among labels and distractors, which are refused if None.
 
     Returns:
         One for each scene.
@@ -147,17 +147,17 @@ def marks_on_scenes(
     Raises:
         UserError: see ``read_boxes``, ``read_marked_areas`` and ``read_verdicts``; a mark smaller than a pixel, or on none
             of the scenes; scenes of different GSDs, or some with and some without a CRS; another number of files than of
-            scenes without a CRS; a rival that is a class, too.
+            scenes without a CRS; a distractor that is a class, too.
     """
     with ExitStack() as stack:
         opened = open_marked(scenes, seen, stack)
-        return marks_on_open(opened, labels, rivals, areas, verdicts, attribute, layer, point_size)
+        return marks_on_open(opened, labels, distractors, areas, verdicts, attribute, layer, point_size)
 
 
 def marks_on_open(
     scenes: Sequence[Scene],
     labels: Sequence[VectorFile],
-    rivals: Sequence[VectorFile],
+    distractors: Sequence[VectorFile],
     areas: Sequence[VectorFile],
     verdicts: Sequence[VectorFile],
     attribute: str,
@@ -173,22 +173,22 @@ def marks_on_open(
         return _labels(file, attribute, on, layer, point_size)
 
     marked = _of_each(scenes, labels, "--examples", read, done)
-    taken_for = _of_each(scenes, rivals, "--not", read, done)
+    taken_for = _of_each(scenes, distractors, "--not", read, done)
     known = _of_each(
         scenes, areas, "--area", lambda file, on: read_marked_areas(file, on, layer=layer_in(file, layer)), done
     )
     found = [_scene_marks(*of_scene) for of_scene in zip(scenes, marked, taken_for, judged, known, strict=True)]
-    check_rivals(
+    check_distractors(
         [name for one in found for name in one.class_names], [name for one in found for name in one.refused_names]
     )
     return found
 
 
-def check_rivals(names: Sequence[str], rivals: Sequence[str]) -> None:
-    """UserError for a class that is to be its own rival."""
-    both = [name for name in rivals if name in names]
+def check_distractors(names: Sequence[str], distractors: Sequence[str]) -> None:
+    """UserError for a class that is to be its own distractor."""
+    both = [name for name in distractors if name in names]
     if both:
-        raise UserError(f"--not: {both[0]!r} is one of the classes; a class cannot be its own rival")
+        raise UserError(f"--not: {both[0]!r} is one of the classes; a class cannot be its own distractor")
 
 
 def _check_alike(scenes: Sequence[Scene]) -> None:
@@ -271,7 +271,7 @@ def _large_enough(path: VectorFile, boxes: LabelledBoxes, scene: Scene) -> Label
 def _scene_marks(
     scene: Scene,
     marked: Sequence[LabelledBoxes],
-    rivals: Sequence[LabelledBoxes],
+    distractors: Sequence[LabelledBoxes],
     judged: Sequence[Verdicts],
     areas: Sequence[shapely.MultiPolygon],
 ) -> SceneMarks:
@@ -280,7 +280,7 @@ def _scene_marks(
     for box, name in zip(more, more_names, strict=True):
         if not is_there(box, name, boxes, names):
             boxes, names = np.vstack([boxes, box]), [*names, name]
-    refused, refused_names = _joined(rivals)
+    refused, refused_names = _joined(distractors)
     no, no_names = _joined([verdicts.no for verdicts in judged])
     for box, name in zip(no, no_names, strict=True):
         if not is_there(box, name, boxes, names) and not is_there(box, f"not {name}", refused, refused_names):

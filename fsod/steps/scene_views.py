@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsod.boxes import area_px, intersection_px
-from fsod.data.episodes import MIN_VISIBLE
 from fsod.data.mark_views import View, make_view
+from fsod.data.real_episodes import MIN_VISIBLE
 from fsod.geo.blank import is_blank
 from fsod.geo.marked_areas import inside
 from fsod.geo.scene import Scene

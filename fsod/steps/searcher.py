@@ -13,15 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsod.band_rule import BandRule
+from fsod.compute.device import choose_machine
 from fsod.config import EvaluateSettings, PredictSettings, common_settings
-from fsod.engine.device import choose_machine
-from fsod.engine.infer import batch_detector, warm_up
-from fsod.engine.onnx_infer import load_onnx
 from fsod.errors import UserError
 from fsod.evidence import Evidence, evidence_of
 from fsod.files import sha256_of
 from fsod.geo.scene_list import kept_name
 from fsod.geo.search import Detect, Search, search_windows
+from fsod.inference.infer import batch_detector, warm_up
+from fsod.inference.onnx_infer import load_onnx
 from fsod.store.checkpoint import load_checkpoint
 from fsod.store.class_bank import checkpoint_of, load_bank
 

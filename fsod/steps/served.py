@@ -22,11 +22,11 @@ from pydantic import ValidationError
 from rasterio.io import MemoryFile
 
 from fsod.config import PredictSettings
-from fsod.engine.infer import warm_up
 from fsod.errors import UserError, first_problem
+from fsod.geo.layer_table import Layer
 from fsod.geo.raster_file import open_dataset
-from fsod.geo.vector import Layer
-from fsod.steps.predict import search_scene
+from fsod.inference.infer import warm_up
+from fsod.steps.predict_scenes import search_scene
 from fsod.steps.searcher import load_searcher
 
 if TYPE_CHECKING:

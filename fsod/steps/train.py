@@ -13,24 +13,24 @@ import numpy as np
 from data_prep.formats import FORMATS
 from data_prep.synthetic import load_spec, make_scenes
 from data_prep.tile import tile_folder
+from fsod.compute.device import choose_machine
+from fsod.compute.distributed import first_goes_ahead, is_first, joined
 from fsod.config import CommonSettings, OptimSettings, PretrainSettings, RunSettings, override_settings
-from fsod.data.coco import CocoFolder, load_folder, read_ids
+from fsod.data.coco_folder import CocoFolder, load_folder, read_ids
 from fsod.data.shots import ShotList, draw_shots, load_shots, only_shots
 from fsod.draw import contact_sheet, write_png
-from fsod.engine.device import choose_machine
-from fsod.engine.distributed import first_goes_ahead, is_first, joined
-from fsod.engine.enroll import Examples, shot_examples
-from fsod.engine.finetune import finetune, tuned_bank
-from fsod.engine.meta_train import SHAPING, meta_train
-from fsod.engine.pretrain import SHAPING as PRETRAIN_SHAPING
-from fsod.engine.pretrain import pretrain
-from fsod.engine.run_paths import RunPaths
 from fsod.errors import UserError
 from fsod.files import held
+from fsod.inference.enrollment import Examples, shot_examples
 from fsod.progress import console, progress_bar
 from fsod.steps.records import hashes, log_folder, log_shots, observer, tracked, unobserved
 from fsod.store.checkpoint import CheckpointHeader, load_checkpoint, read_header
 from fsod.store.class_bank import save_bank
+from fsod.tracking.run_paths import RunPaths
+from fsod.training.finetune import finetune, tuned_bank
+from fsod.training.meta_train import SHAPING, meta_train
+from fsod.training.pretrain import SHAPING as PRETRAIN_SHAPING
+from fsod.training.pretrain import pretrain
 
 SHEET_MARK = "fsod examples"
 """Text of the pictures beside banks."""

@@ -28,7 +28,7 @@ from safetensors.torch import save_file
 
 from fsod.band_rule import BandRule
 from fsod.errors import UserError, first_problem, printable
-from fsod.files import whole
+from fsod.files import atomic_write
 from fsod.model.detector import Detector
 from fsod.model.yolov7 import SIZES
 from fsod.store.any_header import first_line, read_any_header
@@ -220,7 +220,7 @@ def write_safetensors(path: Path, tensors: dict[str, torch.Tensor], header: Head
     """Writes tensors and their header, the whole of it or nothing."""
     content = {"format": header.FORMAT, **header.model_dump(mode="json")}
     contiguous = {name: value.contiguous() for name, value in tensors.items()}
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         save_file(contiguous, temporary, metadata={"fsod": json.dumps(content)})
 
 

@@ -48,7 +48,7 @@ class ClassBank:
         rows: of the meta-detection head, float32, on the CPU.
         weights_sha256: hash of the weights that the rows are for.
         origins: class name -> where its row comes from: learned, predicted or refined, the number of examples, their
-            GSD. These keys have an effect: ``score`` is the least score worth showing. ``reported`` is false for a rival.
+            GSD. These keys have an effect: ``score`` is the least score worth showing. ``reported`` is false for a distractor.
             ``trials`` and ``judged`` tell how well it is found, see ``fsod.evidence``.
             ``annotations_sha256`` and ``images`` (``ImageRecord.source``) name the images of a prepared folder that the
             examples lie on.
@@ -70,12 +70,12 @@ class ClassBank:
 
     @property
     def reported(self) -> ClassBank:
-        """The same bank without the rivals: classes that are there only to be told apart from the others."""
+        """The same bank without the distractors: classes that are there only to be told apart from the others."""
         return self.select([name for name in self.class_names if self._reports(name)])
 
     @property
-    def rivals(self) -> ClassRows:
-        """Rows of the rivals."""
+    def distractors(self) -> ClassRows:
+        """Rows of the distractors."""
         return self.rows.select([i for i, name in enumerate(self.class_names) if not self._reports(name)])
 
     @property

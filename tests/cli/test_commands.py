@@ -21,10 +21,10 @@ import rasterio
 import torch
 from rasterio.transform import from_origin
 
-from fsod.engine import finetune, stage
-from fsod.engine.refine import REFINING
 from fsod.store.checkpoint import load_checkpoint, save_checkpoint
 from fsod.store.class_bank import read_bank, save_bank
+from fsod.training import finetune, stage
+from fsod.training.refine import REFINING
 from tests.command import fsod
 from tests.nwpu_miniature import make_miniature
 
@@ -301,7 +301,7 @@ def test_wrong_usage_is_status_2() -> None:
 KILLED_AFTER_THE_FIRST_CHECKPOINT = """
 import os, signal
 from fsod.cli import main
-from fsod.engine import stage
+from fsod.training import stage
 
 save = stage._save
 
@@ -331,14 +331,14 @@ def test_a_killed_meta_training_goes_on(place: Path, trained: Path, migrated: Pa
     assert torch.load(state, weights_only=True)["done"] == 2
     assert fsod(*command, "meta_train.steps=4") == 2  # these are other settings than the state's
     steps: list[int] = []
-    follow = stage.follow
+    update_ema = stage.update_ema
 
     def note(average: object, detector: object, decay: float, step: int) -> None:
         steps.append(step)
-        follow(average, detector, decay, step)  # type: ignore[arg-type]
+        update_ema(average, detector, decay, step)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stage, "follow", note)
+        patch.setattr(stage, "update_ema", note)
         assert fsod(*command) == 0
     assert steps == [2, 3, 4, 5]
     assert (run / "meta-train.safetensors").is_file()

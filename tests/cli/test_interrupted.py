@@ -27,11 +27,11 @@ from rasterio.transform import from_origin
 
 from fsod.cli import INTERRUPTED
 from fsod.data.mark_views import CropSettings
-from fsod.engine import export as exporting
-from fsod.engine import learn_marks as learning
-from fsod.steps import enroll as enrolling
+from fsod.inference import onnx_export as exporting
+from fsod.steps import enroll_classes as enrolling
 from fsod.steps import finetune_marks as finetuning
 from fsod.steps import train as training
+from fsod.training import learn_marks as learning
 from tests.command import fsod
 from tests.made_folder import make_folder
 from tests.untrained import make_bank

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fsod.data.coco import CocoFolder, ImageRecord
+from fsod.data.coco_folder import CocoFolder, ImageRecord
 from fsod.data.shots import (
     USUAL_K,
     ShotList,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fsod.data.coco import load_folder
+from fsod.data.coco_folder import load_folder
 from fsod.data.shots import load_shots
 from tests.command import fsod
 from tests.made_folder import make_folder

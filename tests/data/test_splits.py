@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fsod.data.coco import CocoFolder, ImageRecord
+from fsod.data.coco_folder import CocoFolder, ImageRecord
 from fsod.data.splits import images_without, split_classes
 from fsod.errors import UserError
 

@@ -12,11 +12,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from data_prep.check import check_folder
+from data_prep.check_report import write_report
 from data_prep.findings import KINDS
 from data_prep.fix import LOG, write_fixed
-from data_prep.report import write_report
 from fsod.cli.commands import app
-from fsod.data.coco import load_folder, read_ids, read_image, write_json
+from fsod.data.coco_folder import load_folder, read_ids, read_image, write_json
 from fsod.errors import UserError
 from tests.data_prep.test_overlap import drawn_ground
 from tests.made_folder import make_folder

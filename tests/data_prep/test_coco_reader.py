@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data_prep.coco import prepare_coco
-from fsod.data.coco import load_folder, read_ids
+from fsod.data.coco_folder import load_folder, read_ids
 from fsod.errors import UserError
 from tests.painted import BOTTOM, LEFT, RIGHT, TOP, assert_boxes_cover_the_paint, paint, read_or_refused, write
 

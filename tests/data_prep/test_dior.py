@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data_prep.dior import CLASS_NAMES, prepare_dior
-from fsod.data.coco import load_folder, read_ids
+from fsod.data.coco_folder import load_folder, read_ids
 from fsod.errors import UserError
 from tests.painted import PAINTED, assert_boxes_cover_the_paint, paint, read_or_refused, voc_xml, write
 

@@ -6,7 +6,7 @@ import pytest
 
 from data_prep.formats import FORMATS
 from fsod.config import DataSettings, load_settings
-from fsod.data.coco import load_folder
+from fsod.data.coco_folder import load_folder
 from fsod.errors import UserError
 from fsod.steps.train import prepare_data
 from tests.command import fsod

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from data_prep.nwpu import CLASS_NAMES, NEGATIVE, POSITIVE, SPLITS, TRUTH, prepare_nwpu
-from fsod.data.coco import load_folder, read_ids, read_image
+from fsod.data.coco_folder import load_folder, read_ids, read_image
 from fsod.errors import UserError
 
 SHARED = Path(os.environ.get("FSOD_SHARED", "../shared")) / "data" / "nwpu_vhr10"

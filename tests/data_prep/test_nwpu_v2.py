@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from data_prep.nwpu import CLASS_NAMES
 from data_prep.nwpu_v2 import prepare_nwpu_v2
-from fsod.data.coco import load_folder, read_ids
+from fsod.data.coco_folder import load_folder, read_ids
 from tests.painted import PAINTED, assert_boxes_cover_the_paint, paint, read_or_refused, voc_xml, write
 
 # as circulating copies have them, in alphabetical order

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from data_prep.overlap import Ground, connected, describe_ground, find_overlaps
-from fsod.data.coco import read_rgb
+from fsod.data.coco_folder import read_rgb
 
 Rgb = NDArray[np.uint8]
 SIDE_PX = 320

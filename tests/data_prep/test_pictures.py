@@ -13,7 +13,7 @@ from rasterio.transform import from_origin
 
 from data_prep.pictures import open_picture
 from data_prep.voc import prepare_voc
-from fsod.data.coco import load_folder, read_image, read_rgb
+from fsod.data.coco_folder import load_folder, read_image, read_rgb
 from fsod.errors import UserError
 from fsod.geo.scene import open_scene
 from tests.command import fsod

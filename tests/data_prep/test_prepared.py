@@ -8,7 +8,7 @@ import pytest
 from data_prep.coco import prepare_coco
 from data_prep.formats import FORMATS
 from data_prep.tile import tile_folder
-from fsod.data.coco import load_folder, read_ids
+from fsod.data.coco_folder import load_folder, read_ids
 from fsod.errors import UserError
 from tests.made_folder import make_folder
 

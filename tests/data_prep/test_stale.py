@@ -18,8 +18,8 @@ from PIL import Image
 from data_prep.coco import prepare_coco
 from data_prep.prepared import prepare_prepared
 from data_prep.tile import tile_folder
-from data_prep.vector import prepare_labels
-from fsod.data.coco import load_folder
+from data_prep.vector_labels import prepare_labels
+from fsod.data.coco_folder import load_folder
 from fsod.errors import UserError
 from tests.labelled_scene import BY_CLASS, make_scene, save_labels
 from tests.made_folder import make_folder

@@ -11,7 +11,7 @@ import yaml
 from data_prep import synthetic
 from data_prep.scene_spec import SceneSpec
 from data_prep.synthetic import draw_image, load_spec, make_scenes, plan_images
-from fsod.data.coco import load_folder, read_ids, read_image, read_rgb
+from fsod.data.coco_folder import load_folder, read_ids, read_image, read_rgb
 from fsod.data.splits import images_without
 from fsod.errors import UserError
 

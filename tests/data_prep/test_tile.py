@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from data_prep.tile import tile_folder
-from fsod.data.coco import load_folder, read_ids, read_image, write_json
+from fsod.data.coco_folder import load_folder, read_ids, read_image, write_json
 from fsod.data.shots import draw_shots
 from fsod.data.splits import images_without
 from fsod.errors import UserError

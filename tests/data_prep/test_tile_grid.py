@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from data_prep.tile_grid import cut_tiles, resample, starts_px
 from fsod.boxes import area_px
-from fsod.data.coco import ImageRecord
+from fsod.data.coco_folder import ImageRecord
 from tests.images_to_cut import grids, image_record, images, images_with_gsd
 
 SHARES = st.sampled_from([0.05, 0.3, 0.5, 0.75, 1.0])

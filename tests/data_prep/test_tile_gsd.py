@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from PIL import Image
 
 from data_prep.tile import tile_folder
-from fsod.data.coco import ImageRecord, load_folder, read_image, write_json
+from fsod.data.coco_folder import ImageRecord, load_folder, read_image, write_json
 from fsod.errors import UserError
 from tests.images_to_cut import grids, images_with_gsd, make_three_images, write_one_image
 

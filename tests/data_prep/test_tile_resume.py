@@ -10,7 +10,7 @@ from PIL import Image
 
 from data_prep.folder import folder_under_construction
 from data_prep.tile import tile_folder
-from fsod.data.coco import load_folder, read_image
+from fsod.data.coco_folder import load_folder, read_image
 from fsod.errors import UserError
 from tests.images_to_cut import all_bytes, make_three_images
 from tests.made_folder import make_folder
@@ -32,7 +32,7 @@ import itertools, os, signal, sys
 from pathlib import Path
 from PIL import Image
 from data_prep.tile import tile_folder
-from fsod.data.coco import load_folder
+from fsod.data.coco_folder import load_folder
 
 save, number = Image.Image.save, itertools.count(1)
 
@@ -118,7 +118,7 @@ import os
 import sys
 from pathlib import Path
 import data_prep.tile as tile
-from fsod.data.coco import load_folder
+from fsod.data.coco_folder import load_folder
 
 save = tile._save
 

@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_prep.label_files import LabelSettings
-from data_prep.vector import prepare_labels
-from fsod.data.coco import load_folder
+from data_prep.vector_labels import prepare_labels
+from fsod.data.coco_folder import load_folder
 from fsod.errors import UserError
 from tests.labelled_scene import BOXES, BY_CLASS, make_scene, save_labels
 

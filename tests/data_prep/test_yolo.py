@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data_prep.yolo import prepare_yolo
-from fsod.data.coco import load_folder, read_ids
+from fsod.data.coco_folder import load_folder, read_ids
 from fsod.errors import UserError
 from tests.painted import (
     BOTTOM,

@@ -10,10 +10,10 @@ import yaml
 
 from experiments.nwpu_fewshot import baselines
 from experiments.nwpu_fewshot.run import FINETUNED
-from fsod.data.coco import write_json
-from fsod.engine import finetune
+from fsod.data.coco_folder import write_json
 from fsod.model.detector import Detector
 from fsod.store.checkpoint import Checkpoint, save_checkpoint
+from fsod.training import finetune
 from tests.made_folder import make_folder
 
 OPTIM = {"steps": 2, "warmup_steps": 1, "workers": 0, "precision": "float32"}

@@ -46,7 +46,7 @@ def test_a_variant_leaves_nothing_behind() -> None:
 def test_without_meta_sampling_every_negative_is_kept() -> None:
     logits, negative = torch.randn(2, 3, 50), torch.rand(2, 3, 50) < 0.5
     with applied(VARIANTS["no meta-sampling"]):
-        kept = vars(meta_loss)["hardest_negatives"](logits, negative, torch.ones(2, 3, dtype=torch.bool), 5, 5)
+        kept = vars(meta_loss)["meta_sampling"](logits, negative, torch.ones(2, 3, dtype=torch.bool), 5, 5)
     assert kept.sum() == negative.sum()
 
 

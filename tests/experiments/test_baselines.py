@@ -16,10 +16,9 @@ from experiments.nwpu_fewshot.run import main, system_of
 from experiments.nwpu_fewshot.yolo import Yolo, YoloDetector, with_classes, yolo_loss
 from experiments.records import read_records
 from fsod.config import EpisodeSettings, load_settings
-from fsod.data.episodes import Episode, RealEpisodes
-from fsod.engine.episode_loss import unit_pixels
+from fsod.data.real_episodes import Episode, RealEpisodes
 from fsod.errors import UserError
-from fsod.model.detector import Detector
+from fsod.model.detector import Detector, unit_pixels
 from fsod.store.checkpoint import read_safetensors
 from tests.made_folder import make_folder
 

@@ -7,7 +7,7 @@ import rasterio
 from experiments.mosaic.build import Mosaic, build_mosaic
 from experiments.mosaic.seams import leave_out_large, seam_errors, seen, small_objects
 from fsod.boxes import Detections
-from fsod.data.coco import CocoFolder, read_image
+from fsod.data.coco_folder import CocoFolder, read_image
 from fsod.geo.merge import SeamMerger
 from fsod.geo.windows import window_grid
 from tests.made_folder import NAMES, make_folder

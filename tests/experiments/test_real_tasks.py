@@ -28,8 +28,8 @@ from fsod.data.mark_views import CropSettings, MarkCrops, make_view
 from fsod.errors import UserError
 from fsod.geo.georeference import Georeference
 from fsod.geo.layer_files import write_layer
+from fsod.geo.layer_table import Layer
 from fsod.geo.scene import open_scene
-from fsod.geo.vector import Layer
 from fsod.geo.verdicts import read_verdicts
 from fsod.marks import FALSE_ALARM, MISS
 

@@ -11,7 +11,7 @@ import pytest
 import rasterio
 
 from fsod.boxes import iou
-from fsod.data.coco import read_ids
+from fsod.data.coco_folder import read_ids
 from fsod.errors import UserError
 from fsod.geo.labels import read_boxes
 from fsod.geo.scene import open_scene

@@ -16,8 +16,8 @@ from rasterio.enums import ColorInterp
 from fsod.band_rule import BandRule
 from fsod.boxes import Detections
 from fsod.errors import UserError
-from fsod.geo.predict import predict_scene
 from fsod.geo.scene import Scene, open_scene
+from fsod.geo.scene_prediction import predict_scene
 
 MakeRaster = Callable[..., Path]
 UTM = {"crs": "EPSG:32633", "transform": Affine(1, 0, 500_000, 0, -1, 5_000_000)}
@@ -27,7 +27,7 @@ def noise(bands: int, kind: type = np.uint8, high: int = 255, size: tuple[int, i
     return np.random.default_rng(bands).integers(1, high, (bands, *size)).astype(kind)
 
 
-def whole(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
+def all_pixels(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     return scene.read_rectangle((0, 0, scene.grid_width_px, scene.grid_height_px))
 
 
@@ -42,7 +42,7 @@ def test_bands_of_several_types_are_read(make_raster: MakeRaster, tmp_path: Path
     mixed = tmp_path / "mixed.vrt"
     mixed.write_text(f'<VRTDataset rasterXSize="120" rasterYSize="80">{bands}</VRTDataset>')
     with open_scene(mixed) as scene:
-        rgb, valid = whole(scene)
+        rgb, valid = all_pixels(scene)
     assert valid.all()
     assert (rgb[..., 0] == rgb[..., 2]).all()
     assert rgb[..., 1].min() == 0
@@ -59,7 +59,7 @@ def test_a_palette_without_colours_is_grey_and_said(make_raster: MakeRaster, tmp
         "</SimpleSource></VRTRasterBand></VRTDataset>"
     )
     with open_scene(path) as scene:
-        rgb, _ = whole(scene)
+        rgb, _ = all_pixels(scene)
         assert "palette has no colours" in " ".join(scene.warnings)
     assert (rgb[..., 0] == rgb[..., 1]).all()
     assert rgb.std() > 50
@@ -72,19 +72,19 @@ def test_an_undeclared_collar_is_recognised(make_raster: MakeRaster, kind: type,
     pixels = noise(3, kind, 200)
     pixels[:, :, :30] = value
     with open_scene(make_raster(pixels, "declared.tif", nodata=value, **UTM)) as scene:
-        wanted, wanted_valid = whole(scene)
+        wanted, wanted_valid = all_pixels(scene)
         assert scene.warnings == ()
     undeclared = make_raster(pixels, "undeclared.tif", **UTM)
     for nodata in (None, float(value)):
         with open_scene(undeclared, nodata=nodata) as scene, scene.reopen() as again:
-            for rgb, valid in (whole(scene), whole(again)):
+            for rgb, valid in (all_pixels(scene), all_pixels(again)):
                 assert (valid == wanted_valid).all()
                 assert (rgb == wanted).all()
             assert scene.files == (str(undeclared),)
             assert scene.driver == "GTiff"
             assert ("25% of it and is taken for nodata" in " ".join(scene.warnings)) == (nodata is None)
     with open_scene(undeclared, nodata=float("nan")) as scene:
-        assert whole(scene)[1].all()
+        assert all_pixels(scene)[1].all()
         assert scene.warnings == ()
 
 
@@ -96,14 +96,14 @@ def test_what_is_no_collar_stays(make_raster: MakeRaster) -> None:
     for pixels in (few, one_band):
         with open_scene(make_raster(pixels, **UTM)) as scene:
             assert scene.nodata is None
-            assert whole(scene)[1].all()
+            assert all_pixels(scene)[1].all()
             assert scene.warnings == ()
 
 
 def test_a_nodata_value_that_cannot_be_is_said(make_raster: MakeRaster) -> None:
     with open_scene(make_raster(noise(3), **UTM), nodata=-9999) as scene:
         assert "no pixel can be the nodata value -9999" in scene.warnings[0]
-        assert whole(scene)[1].all()
+        assert all_pixels(scene)[1].all()
 
 
 def tagged_alpha(dataset: rasterio.io.DatasetWriter) -> None:
@@ -115,12 +115,12 @@ def test_infrared_that_is_tagged_alpha_hides_nothing(make_raster: MakeRaster) ->
     pixels[3, :, :60] = 0  # water
     path = make_raster(pixels, prepare=tagged_alpha, **UTM)
     with open_scene(path) as scene:
-        rgb, valid = whole(scene)
+        rgb, valid = all_pixels(scene)
         assert "band 4 is tagged alpha and is a picture" in scene.warnings[0]
     assert valid.all()
     assert (rgb == pixels[:3].transpose(1, 2, 0)).all()
     with open_scene(path, bands=(4, 1, 2)) as scene:
-        assert (whole(scene)[0] == pixels[[3, 0, 1]].transpose(1, 2, 0)).all()
+        assert (all_pixels(scene)[0] == pixels[[3, 0, 1]].transpose(1, 2, 0)).all()
 
 
 @pytest.mark.parametrize("opaque", [255, 128])
@@ -129,7 +129,7 @@ def test_alpha_hides(make_raster: MakeRaster, opaque: int) -> None:
     pixels[3] = opaque
     pixels[3, :, :60] = 0
     with open_scene(make_raster(pixels, prepare=tagged_alpha, **UTM)) as scene:
-        _, valid = whole(scene)
+        _, valid = all_pixels(scene)
         assert scene.warnings == ()
     assert (valid == (pixels[3] > 0)).all()
 
@@ -164,7 +164,7 @@ def test_bands_of_examples_are_followed_or_it_is_said(make_raster: MakeRaster) -
     silent = make_raster(pixels, photometric="minisblack", prepare=untagged, **UTM)
     named = BandRule(bands=(3, 2, 1), count=4, chosen="descriptions", names=("Red", "Green", "Blue"))
     with open_scene(silent, like=(named,)) as scene:
-        assert (whole(scene)[0] == pixels[[2, 1, 0]].transpose(1, 2, 0)).all()
+        assert (all_pixels(scene)[0] == pixels[[2, 1, 0]].transpose(1, 2, 0)).all()
         assert scene.warnings == ()
         assert str(scene.rule) == "bands 3,2,1 as of the examples as they are"
         assert scene.shown.chosen == "descriptions"
@@ -191,12 +191,12 @@ def test_nodata_of_examples_is_followed_where_the_file_leaves_it_open(make_raste
     pixels[:, :, :1] = -5  # too little to be recognised
     like = (BandRule(bands=(1, 2, 3), count=3, chosen="default", nodata=-5),)
     with open_scene(make_raster(pixels, "open.tif", **UTM), like=like) as scene:
-        assert (whole(scene)[1] == (pixels[0] != -5)).all()
+        assert (all_pixels(scene)[1] == (pixels[0] != -5)).all()
         assert scene.shown.nodata == -5
     with open_scene(make_raster(pixels, "declared.tif", nodata=7, **UTM), like=like) as scene:
-        assert (whole(scene)[1] == (pixels != 7).any(axis=0)).all()
+        assert (all_pixels(scene)[1] == (pixels != 7).any(axis=0)).all()
     with open_scene(make_raster(noise(3), "bytes.tif", **UTM), like=like) as scene:
-        assert whole(scene)[1].all()
+        assert all_pixels(scene)[1].all()
         assert scene.warnings == ()
 
 
@@ -204,7 +204,7 @@ def test_nodata_of_examples_is_followed_where_the_file_leaves_it_open(make_raste
 def test_fewer_than_8_bits_are_as_bright_as_they_mean(make_raster: MakeRaster, bits: int) -> None:
     pixels = np.random.default_rng(bits).integers(0, 2**bits, (1, 80, 120)).astype(np.uint8)
     with open_scene(make_raster(pixels, nbits=bits, **UTM)) as scene:
-        rgb, _ = whole(scene)
+        rgb, _ = all_pixels(scene)
     assert (rgb[..., 0] == np.rint(pixels[0] * (255 / (2**bits - 1)))).all()
 
 
@@ -280,13 +280,13 @@ def test_north_is_up(make_raster: MakeRaster, how: str) -> None:
     stored, transform = laid(pixels, how)
     path = make_raster(stored, crs="EPSG:32633", transform=transform)
     with open_scene(path) as scene:
-        rgb, _ = whole(scene)
+        rgb, _ = all_pixels(scene)
         part, _ = scene.read_rectangle((10, 20, 50, 80))
         assert np.array(scene.georeference.transform) == pytest.approx(np.array(UTM["transform"]))
     assert (rgb == pixels.transpose(1, 2, 0)).all()
     assert (part == rgb[20:80, 10:50]).all()
     with open_scene(path, north_up=False) as scene:
-        assert (whole(scene)[0] == stored.transpose(1, 2, 0)).all()
+        assert (all_pixels(scene)[0] == stored.transpose(1, 2, 0)).all()
 
 
 @pytest.mark.parametrize("how", list(ORIENTATIONS))
@@ -330,7 +330,7 @@ def test_pixels_are_square_on_the_ground(make_raster: MakeRaster) -> None:
     degree_px = 1 / 60_000
     path = make_raster(pixels, crs="EPSG:4326", transform=Affine(degree_px, 0, 15, 0, -degree_px, 65.8))
     with open_scene(path) as scene:
-        rgb, _ = whole(scene)
+        rgb, _ = all_pixels(scene)
         x_m, y_m = scene.georeference.gsd_xy_m or (0, 0)
         assert scene.file_georeference.gsd_m == pytest.approx(scene.georeference.gsd_m, rel=0.01)
         corner = scene.georeference.to_lonlat(np.array([[scene.width_px, scene.height_px]], np.float64))[0]

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from fsod.boxes import Detections
 from fsod.errors import UserError
 from fsod.geo.journal import Finished, Journal, _line, _parse, lock_path
-from fsod.geo.predict import SceneResult, predict_scene
+from fsod.geo.scene_prediction import SceneResult, predict_scene
 
 MakeRaster = Callable[..., Path]
 

@@ -14,9 +14,9 @@ from fsod.boxes import Detections
 from fsod.errors import UserError
 from fsod.geo.labels import read_boxes, read_layer
 from fsod.geo.layer_files import write_layer
+from fsod.geo.layer_table import Layer, corners_px
 from fsod.geo.mark_shapes import PointSize, hull_notes
 from fsod.geo.scene import Scene, open_scene
-from fsod.geo.vector import Layer, corners_px
 
 MakeRaster = Callable[..., Path]
 

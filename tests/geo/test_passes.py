@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from fsod.boxes import Detections, longer_side_px
 from fsod.errors import UserError
 from fsod.geo.passes import JITTER, make_passes
-from fsod.geo.predict import SceneResult, predict_scene
 from fsod.geo.scene import open_scene
+from fsod.geo.scene_prediction import SceneResult, predict_scene
 
 MakeRaster = Callable[..., Path]
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fsod.boxes import Detections
 from fsod.errors import UserError
-from fsod.geo.predict import SceneResult, predict_scene
+from fsod.geo.scene_prediction import SceneResult, predict_scene
 
 SIZE_PX = 512
 

@@ -18,9 +18,9 @@ from fsod.errors import UserError
 from fsod.geo.features import read_frame
 from fsod.geo.georeference import Georeference
 from fsod.geo.layer_files import write_layer
+from fsod.geo.layer_table import Layer
 from fsod.geo.searched_area import BLANK, SEARCHED, SearchedArea
 from fsod.geo.searched_layer import SearchedLayer, searched_path, write_searched
-from fsod.geo.vector import Layer
 from fsod.report.found_layer import read_found
 
 SIZE_PX = (100, 80)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from fsod.boxes import Detections
 from fsod.errors import UserError
-from fsod.geo.predict import predict_scene
 from fsod.geo.scene import Scene, open_scene
+from fsod.geo.scene_prediction import predict_scene
 
 MOST_PX = 2**31 - 1
 """Of a side, as GDAL counts."""

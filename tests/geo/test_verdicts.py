@@ -14,8 +14,8 @@ from affine import Affine
 from fsod.boxes import Detections
 from fsod.errors import UserError
 from fsod.geo.layer_files import ON_A_MAP, write_layer
+from fsod.geo.layer_table import Layer
 from fsod.geo.scene import Scene, open_scene
-from fsod.geo.vector import Layer
 from fsod.geo.verdicts import Verdicts, read_verdicts
 
 MakeRaster = Callable[..., Path]

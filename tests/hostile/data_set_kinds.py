@@ -10,7 +10,7 @@ from pathlib import Path
 from data_prep.check import check_folder
 from data_prep.formats import FORMATS
 from fsod.config import load_settings
-from fsod.data.coco import load_folder, read_ids
+from fsod.data.coco_folder import load_folder, read_ids
 from fsod.data.shots import draw_shots, load_shots
 from fsod.geo.scene_list import list_scenes
 from tests.hostile.kind import Kind, both

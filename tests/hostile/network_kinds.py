@@ -12,12 +12,12 @@ import torch
 from torch import nn
 
 from fsod.config import OptimSettings, PredictSettings
-from fsod.engine.stage import Stage, _resume, _save, adamw
 from fsod.steps.kept_marks import earlier_marks
 from fsod.steps.searcher import load_searcher
 from fsod.store.checkpoint import LearnedFrom, load_checkpoint, save_checkpoint
 from fsod.store.class_bank import read_bank
 from fsod.store.official import open_official
+from fsod.training.stage import Stage, _resume, _save, adamw
 from tests import untrained
 from tests.hostile.kind import Kind, both
 from tests.made_onnx import make_onnx

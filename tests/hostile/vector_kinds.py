@@ -11,13 +11,13 @@ import pandas as pd
 import rasterio
 
 from data_prep.label_files import LabelSettings
-from data_prep.vector import prepare_labels
+from data_prep.vector_labels import prepare_labels
 from fsod.boxes import Detections
 from fsod.geo.area import read_area
 from fsod.geo.labels import read_boxes
 from fsod.geo.layer_files import write_layer
+from fsod.geo.layer_table import Layer
 from fsod.geo.scene import open_scene
-from fsod.geo.vector import Layer
 from fsod.geo.verdicts import read_verdicts
 from fsod.report.scene_report import scene_report, write_overview
 from tests.hostile.kind import Kind, both

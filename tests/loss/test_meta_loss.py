@@ -4,8 +4,8 @@ import torch
 from torch.nn.functional import softplus
 
 from fsod.loss.assign import Assignment, Targets
-from fsod.loss.meta_loss import box_loss, row_loss, shots_background
-from fsod.loss.meta_sampling import hardest_negatives
+from fsod.loss.meta_loss import box_loss, confidence_loss, meta_cross_loss, row_samples, shots_background
+from fsod.loss.meta_sampling import meta_sampling
 from fsod.model.meta_head import Predictions
 
 ONE = torch.tensor(1.0)
@@ -16,7 +16,7 @@ def test_sampling_keeps_the_hardest_of_every_pair_and_its_quota() -> None:
     negative = torch.ones(2, 3, 50, dtype=torch.bool)
     negative[:, :, :10] = False
     shown = torch.tensor([[True, False, False], [False, False, True]])
-    kept = hardest_negatives(share, negative, shown, per_positive_pair=7, per_negative_pair=3)
+    kept = meta_sampling(share, negative, shown, per_positive_pair=7, per_negative_pair=3)
     assert kept.sum(2).tolist() == [[7, 3, 3], [3, 3, 7]]
     assert not kept[:, :, :10].any()
     for b, c in [(0, 0), (0, 1), (1, 2)]:
@@ -27,7 +27,7 @@ def test_sampling_keeps_the_hardest_of_every_pair_and_its_quota() -> None:
 def test_sampling_with_fewer_negatives_than_the_quota() -> None:
     negative = torch.zeros(1, 1, 20, dtype=torch.bool)
     negative[0, 0, 3] = True
-    kept = hardest_negatives(torch.zeros(1, 1, 20), negative, torch.ones(1, 1, dtype=torch.bool), 5, 5)
+    kept = meta_sampling(torch.zeros(1, 1, 20), negative, torch.ones(1, 1, dtype=torch.bool), 5, 5)
     assert kept.nonzero().tolist() == [[0, 0, 3]]
 
 
@@ -43,24 +43,24 @@ def test_terms_by_hand() -> None:
     assignment = Assignment(torch.tensor([[0, -1, -1]]), torch.tensor([[0.75, 0, 0]]))
     known = torch.tensor([[[True, True, False]]]).expand(1, 2, 3)
     count = torch.tensor(2.0)
-    terms = row_loss(
+    terms = row_samples(
         one_location_each(logits), targets, assignment, count, known, per_positive_pair=3, per_negative_pair=3
     )
 
     cross = -logits[0, :, 0].log_softmax(0)[1] - logits[0, :, 1].log_softmax(0)[2]
-    torch.testing.assert_close(terms.cross, cross / count)
+    torch.testing.assert_close(meta_cross_loss(terms), cross / count)
     positive = softplus(logits[0, 0, 0]) + softplus(logits[0, 1, 0]) - 0.75 * logits[0, 1, 0]
     negative = softplus(logits[0, 0, 1]) + softplus(logits[0, 1, 1])
-    torch.testing.assert_close(terms.confidence, (positive + negative) / count)
+    torch.testing.assert_close(confidence_loss(terms), (positive + negative) / count)
 
 
 def test_an_object_outside_the_episode_is_background_for_its_rows() -> None:
     logits = torch.tensor([[[3.0], [0.0]]], requires_grad=True)
     targets = Targets(torch.tensor([[[0.0, 0, 8, 8]]]), torch.tensor([[-1]]), torch.ones(1, 1, dtype=torch.bool))
     assignment = Assignment(torch.tensor([[0]]), torch.tensor([[0.9]]))
-    terms = row_loss(one_location_each(logits), targets, assignment, ONE, per_positive_pair=1, per_negative_pair=1)
-    torch.testing.assert_close(terms.cross, -logits[0, :, 0].log_softmax(0)[1])
-    (terms.cross + terms.confidence).backward()
+    terms = row_samples(one_location_each(logits), targets, assignment, ONE, per_positive_pair=1, per_negative_pair=1)
+    torch.testing.assert_close(meta_cross_loss(terms), -logits[0, :, 0].log_softmax(0)[1])
+    (meta_cross_loss(terms) + confidence_loss(terms)).backward()
     assert logits.grad is not None
     assert logits.grad[0, 0, 0] > 0 > logits.grad[0, 1, 0]
 

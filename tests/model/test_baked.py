@@ -50,7 +50,7 @@ def test_rivals_take_their_share_and_have_no_score(detector: Detector) -> None:
     images, rows = torch.rand(1, 3, 64, 96), detector.learned_rows()
     _, alone = bake(detector, rows.select([0]))(images)
     _, all_scores = bake(detector, rows)(images)
-    _, scores = bake(detector, rows.select([0]), rivals=rows.select([1, 2, 3, 4]))(images)
+    _, scores = bake(detector, rows.select([0]), distractors=rows.select([1, 2, 3, 4]))(images)
     torch.testing.assert_close(scores, all_scores[:, :1])
     assert (scores < alone).all()
 
@@ -63,7 +63,7 @@ def test_a_class_alone_has_its_own_confidence(detector: Detector) -> None:
 def test_nothing_anywhere_near_a_class_or_its_rivals_is_no_division_by_zero(detector: Detector) -> None:
     rows = detector.learned_rows()
     never = ClassRows(rows.kernels, rows.biases - 1000)
-    _, scores = bake(detector, never.select([0]), rivals=never.select([1]))(torch.rand(1, 3, 64, 64))
+    _, scores = bake(detector, never.select([0]), distractors=never.select([1]))(torch.rand(1, 3, 64, 64))
     assert (scores == 0).all()
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from fsod.model.detector import Detector, lay_out, split_batch, take_apart
+from fsod.model.detector import Detector, split_batch, tile, untile
 from fsod.model.meta_head import ClassRows
 from fsod.model.support_encoder import ClassVectors, encode_size, pool_over_mask
 
@@ -42,9 +42,9 @@ def test_of_rows_keeps_background_beside_the_chosen_rows(detector: Detector) -> 
 
 def test_crops_come_back_from_their_canvases() -> None:
     crops = torch.rand(7, 3, 64, 64)
-    canvases = lay_out(crops, 160)
+    canvases = tile(crops, 160)
     assert canvases.shape == (2, 3, 160, 160)
-    assert torch.equal(take_apart(canvases, 64, 7), crops)
+    assert torch.equal(untile(canvases, 64, 7), crops)
 
 
 def test_vectors_from_an_episode_are_those_from_crops_alone(detector: Detector) -> None:

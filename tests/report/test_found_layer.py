@@ -14,7 +14,7 @@ from fsod.boxes import Detections
 from fsod.errors import UserError
 from fsod.geo.georeference import Georeference
 from fsod.geo.layer_files import ON_A_MAP, write_layer
-from fsod.geo.vector import Layer
+from fsod.geo.layer_table import Layer
 from fsod.report.found_layer import read_found
 
 FOUND = Detections(

@@ -9,13 +9,13 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, expect
 
-from fsod.data.coco import write_json
-from fsod.engine.run_scores import by_k, evaluations, half_interval
+from fsod.data.coco_folder import write_json
 from fsod.errors import UserError
 from fsod.model.detector import Detector
 from fsod.report.evaluation_pictures import ERRORS, FOUND, NUMBERS
 from fsod.report.run_report import run_report
 from fsod.store.checkpoint import Checkpoint, save_checkpoint
+from fsod.tracking.run_scores import by_k, evaluations, half_interval
 
 EVIL = "<img src=x onerror=alert(1)>"
 SETTINGS = {"name": f"study {EVIL}", "size": "nano", "data": {"novel": ["crane"]}}

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 from fsod.boxes import Detections
 from fsod.geo.georeference import Georeference
 from fsod.geo.layer_files import write_layer
-from fsod.geo.vector import Layer
+from fsod.geo.layer_table import Layer
 from fsod.report.scene_report import scene_report, write_overview
 from tests.browser import watched_page
 

@@ -13,7 +13,7 @@ from fsod.boxes import Detections
 from fsod.errors import UserError
 from fsod.geo.georeference import Georeference
 from fsod.geo.layer_files import write_layer
-from fsod.geo.vector import Layer
+from fsod.geo.layer_table import Layer
 from fsod.marks import class_colour
 from fsod.report.scene_report import overview_path, scene_report, write_overview
 from tests.command import fsod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fsod.cli import main
-from fsod.engine import learn_marks
+from fsod.training import learn_marks
 
 learn_marks.LEAST_STEPS = learn_marks.MOST_STEPS = 4
 learn_marks.TRIAL_STEPS = 1

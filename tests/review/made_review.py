@@ -21,7 +21,7 @@ from affine import Affine
 from fsod.boxes import Detections
 from fsod.geo.georeference import Georeference
 from fsod.geo.layer_files import write_layer
-from fsod.geo.vector import Layer
+from fsod.geo.layer_table import Layer
 from fsod.review.server import review_app
 from fsod.review.session import Session
 from tests.labelled_scene import STRAIGHT, make_scene

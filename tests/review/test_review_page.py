@@ -18,8 +18,8 @@ from playwright.sync_api import Browser, Page, expect
 from fsod.boxes import Detections
 from fsod.geo.georeference import Georeference
 from fsod.geo.layer_files import write_layer
+from fsod.geo.layer_table import Layer
 from fsod.geo.scene import Scene, open_scene
-from fsod.geo.vector import Layer
 from fsod.geo.verdicts import read_verdicts
 from fsod.report.scene_report import write_overview
 from fsod.review import learning

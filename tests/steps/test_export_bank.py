@@ -11,8 +11,8 @@ import pytest
 
 from fsod.band_rule import BandRule
 from fsod.config import EvaluateSettings
-from fsod.engine.model_item import model_item
-from fsod.engine.onnx_infer import OnnxHeader
+from fsod.inference.model_item import model_item
+from fsod.inference.onnx_infer import OnnxHeader
 from tests import untrained
 from tests.command import fsod
 

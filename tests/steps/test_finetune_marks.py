@@ -18,7 +18,6 @@ from PIL import Image
 
 from fsod.cli import main
 from fsod.data.mark_views import CropSettings
-from fsod.engine import learn_marks as learning
 from fsod.errors import UserError
 from fsod.steps import finetune_marks as step
 from fsod.steps.finetune_marks import finetune_marks
@@ -27,6 +26,7 @@ from fsod.steps.scene_marks import SceneMarks
 from fsod.steps.scene_views import OTHER_VIEWS, read_views, working_enlargement
 from fsod.store.checkpoint import SHIPPED, load_checkpoint
 from fsod.store.class_bank import checkpoint_of, read_bank
+from fsod.training import learn_marks as learning
 
 RED = (220, 40, 40)
 PLACES: list[tuple[float, float]] = [(60, 60), (200, 60), (60, 220), (200, 220), (300, 140), (140, 140)]

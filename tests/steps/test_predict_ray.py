@@ -16,10 +16,10 @@ import pytest
 import rasterio
 
 from fsod.boxes import Detections
-from fsod.engine import ray_cluster
 from fsod.errors import UserError
-from fsod.geo.predict import predict_scene
+from fsod.geo.scene_prediction import predict_scene
 from fsod.geo.search import Detect
+from fsod.inference import ray_cluster
 from fsod.steps.searcher import to_take_along
 from tests.command import fsod
 from tests.steps.test_predict_scenes import SMALL, interrupt_after, make_scene, predict, timeless
@@ -77,7 +77,7 @@ def deadly(patch: pytest.MonkeyPatch, is_time: Callable[[], bool]) -> None:
 
         return make_deadly
 
-    patch.setattr("fsod.steps.predict.to_take_along", take_death_along)
+    patch.setattr("fsod.steps.predict_scenes.to_take_along", take_death_along)
 
 
 def test_twenty_scenes_are_as_without_ray_though_a_worker_is_killed(
@@ -150,7 +150,7 @@ def test_whatever_ends_one_scene_on_a_worker_ends_that_scene_only(
         file.write(np.full((3, 128, 128), 255, np.uint8) - np.eye(128, dtype=np.uint8))
     command = ("predict", f"{tmp_path}/in/*.tif", "--bank", bank, "--out", out, *SMALL, "--engine", "ray")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fsod.steps.predict.to_take_along", take_error_along)
+        patch.setattr("fsod.steps.predict_scenes.to_take_along", take_error_along)
         assert fsod(*command) == 2
     said = capsys.readouterr().err
     told = [line for line in said.splitlines() if line.startswith("failed: ")]

@@ -26,11 +26,11 @@ from rasterio.transform import from_origin
 from fsod.band_rule import BandRule
 from fsod.boxes import Detections
 from fsod.config import PredictSettings
-from fsod.engine.infer import BatchDetector
 from fsod.errors import UserError
 from fsod.geo.scene import Scene
 from fsod.geo.windows import Window
-from fsod.steps.predict import PART_COLOURS, search_scene
+from fsod.inference.infer import BatchDetector
+from fsod.steps.predict_scenes import PART_COLOURS, search_scene
 from fsod.steps.searcher import load_searcher
 from fsod.store.checkpoint import load_checkpoint
 from fsod.store.class_bank import checkpoint_of, load_bank, save_bank

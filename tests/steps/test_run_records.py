@@ -6,9 +6,9 @@ import pytest
 
 from fsod.config import RunSettings
 from fsod.data.shots import draw_shots
-from fsod.engine.run_paths import RunPaths
-from fsod.engine.studies import PARENT
 from fsod.steps.records import experiment_name, hashes, log_folder, log_shots, observer, tracked
+from fsod.tracking.run_paths import RunPaths
+from fsod.tracking.studies import PARENT
 from tests.made_folder import make_folder
 
 SETTINGS = {

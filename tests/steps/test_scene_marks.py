@@ -1,4 +1,4 @@
-"""Marks, rivals, areas and verdicts of scenes with and without a CRS, put together; no pixel is looked at."""
+"""Marks, distractors, areas and verdicts of scenes with and without a CRS, put together; no pixel is looked at."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from PIL import Image
 from fsod.boxes import Detections
 from fsod.errors import UserError
 from fsod.geo.layer_files import write_layer
+from fsod.geo.layer_table import Layer
 from fsod.geo.scene import open_scene
-from fsod.geo.vector import Layer
 from fsod.steps.scene_marks import SceneMarks, marks_on_scenes
 from tests.labelled_scene import BOXES, make_scene, save_labels
 
@@ -50,20 +50,20 @@ def judged(path: Path, scene: Path, boxes: np.ndarray, verdicts: Sequence[str | 
 def marks(
     scenes: list[Path],
     labels: Sequence[Path] = (),
-    rivals: Sequence[Path] = (),
+    distractors: Sequence[Path] = (),
     areas: Sequence[Path] = (),
     verdicts: Sequence[Path] = (),
 ) -> list[SceneMarks]:
-    return marks_on_scenes(scenes, labels, rivals, areas, verdicts, "class")
+    return marks_on_scenes(scenes, labels, distractors, areas, verdicts, "class")
 
 
 def test_everything_that_is_said_of_a_scene(tmp_path: Path) -> None:
     scene = make_scene(tmp_path / "s.tif")
     labels = save_labels(tmp_path / "e.geojson", scene, crs="EPSG:4326")
-    rivals = save_labels(tmp_path / "n.gpkg", scene, OTHER[:1], names=["shed"])
+    distractors = save_labels(tmp_path / "n.gpkg", scene, OTHER[:1], names=["shed"])
     area = save_labels(tmp_path / "a.gpkg", scene, np.array([[0, 0, 60, 70], [50, 0, 140, 30.0]]))
     verdicts = judged(tmp_path / "v.gpkg", scene, OTHER, ["no", "yes"])
-    (one,) = marks([scene], [labels], [rivals], [area], [verdicts])
+    (one,) = marks([scene], [labels], [distractors], [area], [verdicts])
     assert (one.scene, one.name, one.width_px, one.height_px) == (str(scene), "s.tif", 130, 100)
     assert one.gsd_m == pytest.approx(0.5, rel=0.01)
     np.testing.assert_allclose(one.boxes_xyxy_px, [*BOXES, OTHER[1]], atol=0.02)
@@ -149,7 +149,7 @@ def test_an_area_without_a_mark_is_fine(tmp_path: Path) -> None:
 def test_marks_that_show_nothing_are_refused(tmp_path: Path) -> None:
     scene = picture(tmp_path / "s.png")
     thin = save(tmp_path / "e.gpkg", np.array([[10, 10, 30, 30], [5, 5, 5.02, 9], [199.5, 9, 220, 29]]))
-    for given in ({"labels": [thin]}, {"rivals": [thin]}):
+    for given in ({"labels": [thin]}, {"distractors": [thin]}):
         with pytest.raises(UserError, match=r"e.gpkg: feature 2: 0.02 x 4 px on .*s.png: smaller than a pixel; mark"):
             marks([scene], **given)
     verdicts = judged(tmp_path / "v.gpkg", scene, np.array([[5, 5, 5.1, 9.0]]), ["no"])
@@ -166,9 +166,9 @@ def test_one_name_of_a_layer_for_all_files_that_have_several(tmp_path: Path) -> 
     scene = picture(tmp_path / "s.png")
     labels = save(tmp_path / "e.gpkg", np.array([[10, 10, 30, 30.0]]))
     geopandas.read_file(labels).to_file(labels, layer="second")
-    rivals = save(tmp_path / "n.geojson", OTHER, "shed")
+    distractors = save(tmp_path / "n.geojson", OTHER, "shed")
     with pytest.raises(UserError, match=r"has several layers; name one of e, second \(--layer\)"):
-        marks([scene], [labels], [rivals])
-    (one,) = marks_on_scenes([scene], [labels], [rivals], [], [], "class", "second")
+        marks([scene], [labels], [distractors])
+    (one,) = marks_on_scenes([scene], [labels], [distractors], [], [], "class", "second")
     assert one.class_names == ("car",)
     assert one.refused_names == ("shed", "shed")

@@ -19,16 +19,16 @@ from data_prep.check import check_folder
 from data_prep.fix import write_fixed
 from data_prep.label_files import LabelSettings
 from data_prep.tile import tile_folder
-from data_prep.vector import prepare_labels
+from data_prep.vector_labels import prepare_labels
 from fsod.boxes import Detections
-from fsod.data.coco import load_folder, read_image
+from fsod.data.coco_folder import load_folder, read_image
 from fsod.errors import UserError
 from fsod.geo.layer_files import write_layer
+from fsod.geo.layer_table import Layer, corners_px
 from fsod.geo.scene import open_scene
 from fsod.geo.scene_list import is_gone, kept_name, short_name
-from fsod.geo.vector import Layer, corners_px
 from fsod.geo.verdicts import read_verdicts
-from fsod.steps.examples import examples_in_folder, examples_on_scenes
+from fsod.steps.example_files import examples_in_folder, examples_on_scenes
 from fsod.steps.folder_shots import marks_in_folder, shots_in_folder
 from fsod.steps.kept_marks import joined_marks, kept_marks, marks_kept
 from fsod.steps.scene_marks import Seen, band_rules, marks_on_scenes

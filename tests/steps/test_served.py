@@ -31,7 +31,7 @@ from rasterio.transform import from_origin
 from fsod.cli import INTERRUPTED
 from fsod.config import PredictSettings
 from fsod.errors import UserError
-from fsod.steps.predict import predict_files
+from fsod.steps.predict_scenes import predict_files
 from fsod.steps.register import register_model
 from fsod.steps.served import scene_path
 from tests.command import fsod
@@ -238,13 +238,25 @@ def test_the_alias_moves_and_a_bad_name_is_refused(registered: str, folder: Path
     again = register_model(bank, folder / "weights.safetensors", "made", "champion", PLAN, database)
     assert int(again["version"]) == 2
     assert (
-        fsod("register", "--bank", bank, "--name", "made", "--alias", "rival", "--score", "0.5", "--database", database)
+        fsod(
+            "register",
+            "--bank",
+            bank,
+            "--name",
+            "made",
+            "--alias",
+            "distractor",
+            "--score",
+            "0.5",
+            "--database",
+            database,
+        )
         == 0
     )
     versions = {
-        alias: mlflow.MlflowClient().get_model_version_by_alias("made", alias) for alias in ("champion", "rival")
+        alias: mlflow.MlflowClient().get_model_version_by_alias("made", alias) for alias in ("champion", "distractor")
     }
-    assert {alias: int(version.version) for alias, version in versions.items()} == {"champion": 2, "rival": 3}
+    assert {alias: int(version.version) for alias, version in versions.items()} == {"champion": 2, "distractor": 3}
     for change, reason in (({"window_px": 650}, "window of 650 px"), ({"overlap_px": 100}, "overlap of 100 px")):
         with pytest.raises(UserError, match=reason):
             register_model(bank, None, "made", "champion", PLAN.model_copy(update=change), database)

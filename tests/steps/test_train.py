@@ -7,10 +7,10 @@ import mlflow
 import pytest
 
 from fsod.config import EpisodeSettings, OptimSettings, PretrainSettings
-from fsod.engine.run_paths import RunPaths
-from fsod.engine.tracking_store import local_uri
 from fsod.errors import UserError
 from fsod.steps.train import run_pretrain
+from fsod.tracking.run_paths import RunPaths
+from fsod.tracking.tracking_store import local_uri
 
 
 def test_pretraining_is_done_once_and_tracked(tmp_path: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> None:

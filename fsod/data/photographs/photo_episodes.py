@@ -18,12 +18,12 @@ from torch.utils.data import Dataset
 
 from fsod.config import EpisodeSettings
 from fsod.data.crop import query_augmentation, support_augmentation
-from fsod.data.episodes import Episode, Query, augmented_query, augmented_support, stack_episode
 from fsod.data.photographs.album import Album
 from fsod.data.photographs.collage import Collage
 from fsod.data.photographs.cut_classes import CutClass, like_but_for_one, random_class
 from fsod.data.photographs.standing_out import Thing
 from fsod.data.photographs.warp import affine, moved, warp
+from fsod.data.real_episodes import Episode, Query, augmented_query, augmented_support, stack_episode
 from fsod.data.support import SupportCrop, support_crop
 
 LOOK_ALIKES = 0.2  # share of an episode's classes that differ in one attribute from another class of it

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from fsod.config import EpisodeSettings
-from fsod.data.episodes import Episode
 from fsod.data.photographs.album import Album
 from fsod.data.photographs.cut_classes import ENLARGED, LENGTHS_PX, like_but_for_one, random_class
 from fsod.data.photographs.photo_episodes import PhotoEpisodes
+from fsod.data.real_episodes import Episode
 from tests.made_photographs import made_photograph
 
 SIZES = EpisodeSettings(ways=3, shots=2, queries=2, query_px=128, support_px=64)

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from fsod.boxes import intersection_px
+from fsod.data.procedural.drawn_scene import DrawnScene, draw_scene
 from fsod.data.procedural.grammar import Family
 from fsod.data.procedural.grounds import sample_ground
 from fsod.data.procedural.invent import random_family
 from fsod.data.procedural.layout import MIN_VISIBLE, Layout
 from fsod.data.procedural.named import common_clutter, named_families
 from fsod.data.procedural.paint import overlap, sample_light
-from fsod.data.procedural.scene import DrawnScene, draw_scene
 
 FAMILIES = tuple(named_families().values())
 

@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 
 from fsod.config import EpisodeSettings
-from fsod.data.procedural.episodes import ProceduralEpisodes
+from fsod.data.procedural.drawn_episodes import ProceduralEpisodes
 from fsod.data.procedural.grammar import Family, sample_instance
 from fsod.data.procedural.invent import TELLTALE
 from fsod.data.procedural.look_alike import look_alike

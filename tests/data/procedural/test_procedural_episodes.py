@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from fsod.config import EpisodeSettings
-from fsod.data.episodes import Episode
-from fsod.data.procedural.episodes import BLOCK, ProceduralEpisodes
+from fsod.data.procedural.drawn_episodes import BLOCK, ProceduralEpisodes
+from fsod.data.real_episodes import Episode
 
 SIZES = EpisodeSettings(ways=3, shots=2, queries=1, query_px=128, support_px=64)
 

@@ -1,0 +1,118 @@
+"""``fsod predict``: finds the classes of a bank in scenes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fsod.cli.options import Nodata, bands_in, numbers_in, report
+from fsod.cli.outputs import Json, Overwrite, result_file
+from fsod.config import Engine, Precision, PredictSettings
+from fsod.errors import UserError
+
+
+def predict_command(
+    scenes: Annotated[
+        list[str],
+        typer.Argument(
+            help="Rasters: paths, quoted patterns ('tiles/**/*.tif'), lists (scenes.txt, a path a line), VRTs, URLs; STAC "
+            "items, collections and item collections (.json); map tiles: a folder of Z/X/Y.png, .mbtiles, or either with a "
+            "zoom (tiles/17)."
+        ),
+    ],
+    bank: Annotated[Path, typer.Option(help="The class bank, or the .onnx file that `fsod export` made of one.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="The layer to write: .geojson (WGS84), .gpkg, .fgb, .parquet (the scene's CRS), .json (COCO, with "
+            "COCO results in found.results.json) or .csv; beside it a picture and a style for QGIS. For several scenes a folder, "
+            "or a pattern: found/{scene}.gpkg."
+        ),
+    ],
+    checkpoint: Annotated[Path | None, typer.Option(help="The weights, if not where the bank says.")] = None,
+    score: Annotated[
+        float | None,
+        typer.Option(min=0.005, max=1, help="Leave out detections below this, not below what the bank proposes."),
+    ] = None,
+    window_px: Annotated[
+        int | None, typer.Option(min=64, help="Side of a window, a multiple of 32; 640, or what an .onnx was made for.")
+    ] = None,
+    overlap_px: Annotated[
+        int, typer.Option(help="What windows share: the largest object that is sure to be whole.")
+    ] = 160,
+    scales: Annotated[
+        str | None,
+        typer.Option(
+            help="Reductions to look at too, for objects larger than the overlap: 4 finds what is up to 4 overlaps long "
+            "whole, 4,16 what is up to 16."
+        ),
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Windows that the network sees at once.")] = 4,
+    gsd_m: Annotated[
+        float | None, typer.Option(min=0.001, help="Resample to this ground size of a pixel, else to the bank's own.")
+    ] = None,
+    native: Annotated[bool, typer.Option("--native", help="At the scene's own ground size of a pixel.")] = False,
+    bands: Annotated[
+        str | None,
+        typer.Option(
+            help="Bands to see as red, green, blue: 4,3,2; if not given those that the examples were shown in, else by the "
+            "raster's own words."
+        ),
+    ] = None,
+    nodata: Nodata = None,
+    aoi: Annotated[
+        Path | None, typer.Option(help="Search only inside these polygons (any vector file and CRS).")
+    ] = None,
+    asset: Annotated[
+        str | None,
+        typer.Option("--asset", help="Of STAC items: the scene by its name, or all of a role [visual, data]."),
+    ] = None,
+    stac: Annotated[
+        bool, typer.Option("--stac", help="Also write found.stac.json: the layer as an item of STAC's label extension.")
+    ] = False,
+    layer: Annotated[str | None, typer.Option("--layer", help="Which layer of --aoi, where it has several.")] = None,
+    skip_damaged: Annotated[bool, typer.Option(help="Go on where pixels cannot be read.")] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Begin anew, whatever the journal of an unfinished run holds.")
+    ] = False,
+    overwrite: Overwrite = False,
+    precision: Annotated[Precision, typer.Option(help="auto takes bfloat16 where the hardware has it.")] = "auto",
+    engine: Annotated[
+        Engine,
+        typer.Option(
+            help="ray: on all cores here, or on the Ray cluster that RAY_ADDRESS names; pip install 'fsod\\[ray]'."
+        ),
+    ] = "local",
+    json: Json = None,
+) -> None:
+    """Find the classes of a bank in scenes of any size; goes on after an interruption."""
+    from fsod.steps.predict_scenes import predict_files
+
+    if layer is not None and aoi is None:
+        raise UserError(f"--layer {layer}: is a layer of --aoi, which is not given")
+    plan = PredictSettings.model_construct(
+        score=score,
+        window_px=window_px,
+        overlap_px=overlap_px,
+        scales=() if scales is None else numbers_in(scales, float, "--scales {}: give rising numbers, as 4 or 4,16"),
+        batch=batch,
+        gsd_m=gsd_m,
+        native=native,
+        bands=bands_in(bands),
+        nodata=nodata,
+        aoi=aoi,
+        aoi_layer=layer,
+        asset=asset,
+        stac=stac,
+        restart=restart,
+        overwrite=overwrite,
+        skip_damaged=skip_damaged,
+        precision=precision,
+        engine=engine,
+    )
+    result = predict_files(scenes, checkpoint, bank, out, plan, result_file(json))
+    report(result, json, *(("report", result["layer"]) if "layer" in result else ()))
+    if failed := result.get("failed"):
+        raise UserError(f"{len(failed)} of {len(failed) + len(result['layers'])} scenes failed: {', '.join(failed)}")

@@ -1,0 +1,1 @@
+"""Measuring: average precision, what became of each detection, and why."""

@@ -1,0 +1,1 @@
+"""Detecting: a network with class rows run on images; enrolling, proposed scores, ONNX, Ray."""

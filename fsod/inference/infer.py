@@ -1,0 +1,133 @@
+"""From pixels to detections: the function that evaluation and scenes share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from fsod.boxes import Detections, nms
+from fsod.compute.device import Machine
+from fsod.compute.side_by_side import side_by_side
+from fsod.config import EvaluateSettings
+from fsod.errors import UserError
+from fsod.model.baked import bake
+from fsod.store.checkpoint import Checkpoint
+from fsod.store.class_bank import ClassBank
+
+GREY = 114 / 255
+BEFORE_NMS = 3000  # boxes an image that go into non-maximum suppression, best first
+
+
+@dataclass(frozen=True)
+class BatchDetector:
+    """A detector with its classes, ready to be shown batches of images.
+
+    Attributes:
+        network: from images to boxes and scores as ``BakedDetector``, on the machine's device; a detection's class id is
+            the position of a row in it.
+        machine: device and precision.
+        score_floor: detections below this are dropped; one number, or one a class.
+        settings: suppression thresholds and the most detections an image.
+    """
+
+    network: nn.Module
+    machine: Machine
+    score_floor: float | tuple[float, ...]
+    settings: EvaluateSettings
+
+    def __call__(self, images: NDArray[np.uint8]) -> list[Detections]:
+        """(B, H, W, 3) uint8 RGB of any size -> one Detections an image, in its pixel frame, best first."""
+        return side_by_side(self._detect, images) if self.machine.device.type == "cpu" else self._detect(images)
+
+    @torch.inference_mode()
+    def _detect(self, images: NDArray[np.uint8]) -> list[Detections]:
+        boxes, scores = self.network(to_batch(images, self.machine.device, self.machine.trunk_dtype))
+        return postprocess(boxes, scores, images.shape[1:3], self.score_floor, self.settings)
+
+
+def warm_up(detect: Callable[[NDArray[np.uint8]], list[Detections]], batch: int, window_px: int) -> None:
+    """Has memory taken and kernels chosen for one shape of batches, the only one to come."""
+    torch.backends.cudnn.benchmark = True
+    detect(np.zeros((batch, window_px, window_px, 3), np.uint8))
+
+
+def to_batch(images: NDArray[np.uint8], device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
+    """(B, H, W, 3) uint8 RGB -> (B, 3, H', W') in 0..1 on the device, padded with grey to multiples of 32."""
+    pixels = torch.from_numpy(np.ascontiguousarray(images))  # torch has no negative strides
+    if device.type == "cuda":
+        pixels = pixels.pin_memory()
+    batch = pixels.to(device, non_blocking=True).permute(0, 3, 1, 2).to(dtype).div_(255)  # bytes travel, floats do not
+    padding = (0, -images.shape[2] % 32, 0, -images.shape[1] % 32)
+    return pad(batch, padding, value=GREY) if any(padding) else batch
+
+
+def postprocess(
+    boxes_xyxy_px: Tensor,
+    scores: Tensor,
+    size_px: tuple[int, int],
+    score_floor: float | tuple[float, ...],
+    settings: EvaluateSettings,
+) -> list[Detections]:
+    """What remains of a network's output after all suppression, one Detections an image, best first.
+
+    Args:
+        boxes_xyxy_px: (B, L, 4) float32.
+        scores: (B, N, L) float32.
+        size_px: height and width of the images; boxes are cut to them.
+        score_floor: detections below this are dropped; one number, or one a class.
+        settings: suppression thresholds and the most detections an image.
+
+    Raises:
+        UserError: scores or boxes that are no numbers, which would pass for "nothing found".
+    """
+    if not (torch.isfinite(scores).all() and torch.isfinite(boxes_xyxy_px).all()):
+        raise UserError(
+            "the network gave scores or boxes that are no numbers (NaN): its weights are damaged or have diverged, or the "
+            "device computes wrong; train or enroll again, or try --precision float32"
+        )
+    height, width = size_px
+    floor = scores.new_tensor(score_floor).reshape(-1, 1)
+    boxes = boxes_xyxy_px.clamp(min=0).minimum(boxes_xyxy_px.new_tensor([width, height, width, height]))
+    return [_settle(b, s, floor, settings) for b, s in zip(boxes, scores, strict=True)]
+
+
+def _settle(boxes: Tensor, scores: Tensor, floor: Tensor, settings: EvaluateSettings) -> Detections:
+    """The same for boxes (L, 4), scores (N, L) and floors (N or 1, 1) of one image."""
+    scores = scores * ((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]))
+    likely = torch.nonzero((scores >= floor).flatten())[:, 0]  # few of many, so that few need sorting
+    if not len(likely) and scores.numel():
+        top = int(scores.argmax())
+        return replace(Detections.empty(), missed=(float(scores.flatten()[top]), top // scores.shape[1]))
+    best = scores.flatten()[likely].sort(descending=True, stable=True).indices[:BEFORE_NMS]
+    class_id, location = likely[best] // scores.shape[1], likely[best] % scores.shape[1]
+    found = Detections(
+        # widened on the CPU: Apple's GPUs have no float64
+        boxes[location].cpu().double().numpy(),
+        scores[class_id, location].cpu().numpy(),
+        class_id.cpu().numpy(),
+    )
+    found = nms(found, settings.nms_iou)
+    # meta-cross category decision: where boxes of two classes overlap almost wholly, the better supported stays
+    found = nms(found, settings.rival_iou, across_classes=True)
+    order = np.argsort(-found.scores, kind="stable")[: settings.max_detections]
+    return found.select(order)
+
+
+def batch_detector(
+    checkpoint: Checkpoint, bank: ClassBank, machine: Machine, settings: EvaluateSettings, score_floor: float | None
+) -> BatchDetector:
+    """The inference form of the checkpoint's detector with a bank's classes, on the machine.
+
+    A detection's class id is a position among the classes that the bank reports; without ``score_floor`` the bank's own
+    scores apply.
+    """
+    detector, reported = checkpoint.detector.to(machine.device), bank.reported
+    rows, distractors = reported.rows.to(machine.device), bank.distractors.to(machine.device)
+    network = bake(detector, rows, machine.trunk_dtype, distractors)
+    return BatchDetector(network, machine, reported.scores if score_floor is None else score_floor, settings)

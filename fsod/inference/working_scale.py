@@ -1,0 +1,77 @@
+"""At which size examples are best told from what surrounds them, as left-out examples tell.
+
+What a detector makes of an object depends on how many pixels it has. So the places of the examples are looked at smaller and
+larger than they are. Each time some examples are left out and looked for with rows of the others, as ``propose_scores``
+does. The scale is best at which the left-out ones stand highest among all that is found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fsod.boxes import area_px, iou
+from fsod.data.marked import Marked
+from fsod.inference.thresholds import Detect, folds
+
+ENLARGEMENTS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
+"""What is tried: half an octave apart."""
+
+SMALLEST_PX, LARGEST_PX = 24.0, 200.0
+"""Sides down to which the median example is shrunk, and up to which it is enlarged."""
+
+NOT_FOUND = 5000
+"""The rank of a left-out example that is not found at all."""
+
+MOST_EXAMPLES = 20
+"""Of a class, so many are left out in turn."""
+
+
+def best_enlargement(marked: Marked, class_names: tuple[str, ...], detector_of: Callable[[Marked], Detect]) -> float:
+    """How many times as large as it is a scene should be searched for the classes of some examples.
+
+    The measure is the mean logarithm of the rank of each left-out example, by score, among all detections of its class
+    around the left-out examples. Objects that nobody has marked are among them, but at every scale alike.
+
+    Args:
+        marked: the examples; with one example of each reported class there is nothing to leave out, and the answer is 1.
+        class_names: the reported classes; a detection's class id is a position in them.
+        detector_of: makes a detector of some of the examples; see ``propose_scores``.
+    """
+    if all(len(marked.places[name]) == 1 for name in class_names):
+        return 1.0
+    sides = np.sqrt(area_px(np.concatenate([_boxes(marked, name) for name in class_names])))
+    middle = float(np.median(sides))
+    largest = max(LARGEST_PX / middle, ENLARGEMENTS[0])
+    tried = [e for e in ENLARGEMENTS if (e >= 1 or e * middle >= SMALLEST_PX) and e <= largest]
+    if len(tried) == 1:
+        return tried[0]
+    tried.sort(key=lambda e: abs(np.log(e)))  # of equals that which changes least
+    return min(tried, key=lambda e: mean_log_rank(marked.enlarged(e), class_names, detector_of))
+
+
+def mean_log_rank(marked: Marked, class_names: tuple[str, ...], detector_of: Callable[[Marked], Detect]) -> float:
+    """The measure of ``best_enlargement``: the less, the better the examples are told from the rest."""
+    of_examples: dict[str, list[float]] = {name: [] for name in class_names}
+    of_all: dict[str, list[NDArray[np.float32]]] = {name: [] for name in class_names}
+    for out, detect in folds(marked, detector_of, MOST_EXAMPLES):
+        for class_id, name in enumerate(class_names):
+            for image, box_id in out.get(name, []):
+                found = detect(marked.pixels[image][None])[0]
+                own = found.select(found.class_ids == class_id)
+                hit = iou(marked.box_xyxy_px(image, box_id)[None], own.boxes_xyxy_px)[0] >= 0.5
+                of_examples[name].append(float(own.scores[hit].max(initial=0)))
+                of_all[name].append(own.scores)
+    ranks = [
+        (np.concatenate(of_all[name]) >= score).sum() if score > 0 else NOT_FOUND
+        for name, scores in of_examples.items()
+        for score in scores
+    ]
+    return float(np.log(ranks).mean())
+
+
+def _boxes(marked: Marked, name: str) -> NDArray[np.float64]:
+    """(n, 4) of a class's examples."""
+    return np.array([marked.box_xyxy_px(*place) for place in marked.places[name]], np.float64).reshape(-1, 4)

@@ -1,0 +1,140 @@
+"""Steps from an analyst's examples to a class bank: enroll, which trains nothing, and refine, which trains the rows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fsod.compute.device import Machine, choose_machine
+from fsod.config import common_settings
+from fsod.data.marked import Marked
+from fsod.errors import UserError
+from fsod.evidence import evidence_of, in_words, origin_of
+from fsod.inference.enrollment import enrolled_bank
+from fsod.inference.infer import batch_detector
+from fsod.inference.thresholds import FLOOR, Detect, folds_of, left_out_scores, proposed_of
+from fsod.inference.working_scale import best_enlargement
+from fsod.progress import progress_bar
+from fsod.steps.example_files import ExampleFiles
+from fsod.steps.train import write_examples
+from fsod.store.checkpoint import Checkpoint, load_checkpoint
+from fsod.store.class_bank import ClassBank, save_bank
+from fsod.training.refine import REFINING, refined_bank
+
+KNOWN_MARGIN = 0.5
+"""Background is assumed this far around an example, in box sides."""
+
+
+def enroll(
+    checkpoint: Path, files: ExampleFiles, out: Path, *, learned: bool = False, native: bool = False
+) -> dict[str, Any]:
+    """Makes a class bank of rows predicted from examples; a contact sheet of them is written beside it.
+
+    Args:
+        checkpoint: the weights.
+        files: the examples.
+        out: the bank.
+        learned: also put in the classes that the checkpoint has learned.
+        native: scenes are to be searched at the pixel size of the examples, as those of a folder or beside learned
+            classes always are; else at that at which the examples are best told from what surrounds them.
+
+    Raises:
+        UserError: an example's class is among the learned ones.
+    """
+
+    def bank_of(loaded: Checkpoint, marked: Marked, machine: Machine) -> ClassBank:
+        crops = marked.crops(common_settings(loaded.settings).episodes.support_px)
+        return enrolled_bank(
+            loaded, crops, machine, files.origin, files.gsd_m, learned=learned, distractors=files.distractors
+        )
+
+    return _write_bank(checkpoint, files, out, bank_of, native=native or learned)
+
+
+def refine_files(checkpoint: Path, files: ExampleFiles, out: Path, steps: int | None = None) -> dict[str, Any]:
+    """Makes a class bank of rows that start at the predicted ones and are trained on the examples; otherwise as ``enroll``.
+
+    Args:
+        checkpoint: the weights, which stay as they are.
+        files: the examples.
+        out: the bank.
+        steps: of the training.
+    """
+    optim = REFINING if steps is None else REFINING.model_copy(update={"steps": steps})
+    with progress_bar("finetune", optim.steps * (1 + folds_of(files.marked))) as bar:
+
+        def bank_of(loaded: Checkpoint, marked: Marked, machine: Machine) -> ClassBank:
+            crops = marked.crops(common_settings(loaded.settings).episodes.support_px)
+            origin = {**files.origin, "steps": optim.steps}
+            bank = enrolled_bank(
+                loaded, crops, machine, origin, files.gsd_m, learned=False, distractors=files.distractors
+            )
+            return refined_bank(loaded, bank, marked, optim, KNOWN_MARGIN, machine, bar.advance)
+
+        return _write_bank(checkpoint, files, out, bank_of, native=True)
+
+
+def sheet_beside(out: Path, scenes: Sequence[str | Path]) -> Path:
+    """The picture beside a bank; UserError if bank or picture would be written over something else."""
+    if out.suffix != ".safetensors":
+        raise UserError(f"{out}: the name of a class bank ends in .safetensors")
+    sheet = out.with_suffix(".png")
+    if sheet.exists() and any(Path(scene).exists() and sheet.samefile(scene) for scene in scenes):
+        raise UserError(f"{out}: the picture beside it would be written over the scene; choose another --out")
+    return sheet
+
+
+def _write_bank(
+    checkpoint: Path,
+    files: ExampleFiles,
+    out: Path,
+    bank_of: Callable[[Checkpoint, Marked, Machine], ClassBank],
+    *,
+    native: bool,
+) -> dict[str, Any]:
+    """Makes the bank, proposes scores for its classes, and writes it with a contact sheet of the examples."""
+    started = time.perf_counter()
+    sheet = sheet_beside(out, files.scenes or [image.path for image in files.marked.folder.images])
+    machine = choose_machine()
+    loaded = load_checkpoint(checkpoint, machine.trunk_dtype)
+    settings = common_settings(loaded.settings)
+    class_names = tuple(name for name in files.marked.places if name not in files.distractors)
+
+    def detector_of(some: Marked) -> Detect:
+        return batch_detector(loaded, bank_of(loaded, some, machine), machine, settings.evaluate, FLOOR)
+
+    enlargement = 1.0 if native or not files.scenes else best_enlargement(files.marked, class_names, detector_of)
+    marked = files.marked.enlarged(enlargement)
+    bank = bank_of(loaded, marked, machine)
+    trials = left_out_scores(marked, bank.reported.class_names, detector_of)
+    proposed = proposed_of(trials)
+    known = {name: origin_of(trials[name], files.judged.get(name)) for name in trials}
+    gsd_m = None if files.gsd_m is None else files.gsd_m / enlargement
+    bank = bank.with_scores(proposed).with_origins(known)
+    bank = replace(bank, gsd_m=gsd_m, enlargement=enlargement, shown=files.shown)
+    save_bank(out, bank, checkpoint)
+    write_examples(sheet, files.marked.crops(settings.episodes.support_px), columns=8)
+    return {
+        "bank": str(out),
+        "examples": {name: len(places) for name, places in files.marked.places.items()},
+        "scores": {name: round(score, 4) for name, score in proposed.items()},
+        "left_out_found": left_out_found(bank),
+        "gsd_m": gsd_m,
+        "enlargement": enlargement,
+        "warnings": list(files.warnings),
+        "contact_sheet": str(sheet),
+        "seconds": time.perf_counter() - started,
+        "machine": str(machine),
+    }
+
+
+def left_out_found(bank: ClassBank) -> dict[str, str]:
+    """For each class that was tried how many of the examples left out are found from its score on, in words."""
+    recalls = {
+        name: evidence_of(bank.origins.get(name, {})).recall(score)
+        for name, score in zip(bank.class_names, bank.scores, strict=True)
+    }
+    return {name: in_words(recall) for name, recall in recalls.items() if recall is not None}

@@ -1,0 +1,339 @@
+"""Steps on scenes: find a bank's classes in one scene or many."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from math import floor
+from pathlib import Path
+from typing import Any
+
+from fsod.config import PredictSettings
+from fsod.draw import hatched, scene_preview, write_png
+from fsod.errors import UserError
+from fsod.evidence import Evidence
+from fsod.geo.ask_order import ask_order
+from fsod.geo.label_item import write_label_item
+from fsod.geo.layer_files import ON_A_MAP, write_layer
+from fsod.geo.layer_table import Layer
+from fsod.geo.qgis_style import write_style
+from fsod.geo.scene import Scene, open_scene
+from fsod.geo.scene_list import kept_name, layer_paths, list_scenes, short_name, stac_sources
+from fsod.geo.scene_prediction import OnOpen, OnProgress, SceneResult, predict_scene
+from fsod.geo.searched_area import BLANK, DAMAGED, NODATA, NOT_REACHED, OUTSIDE, STATUSES
+from fsod.geo.searched_layer import SearchedLayer, write_searched
+from fsod.geo.stac_scenes import StacScene
+from fsod.inference.infer import warm_up
+from fsod.inference.ray_cluster import ray_cluster
+from fsod.marks import class_colour
+from fsod.progress import console, progress_bar, warn
+from fsod.replacing import Output
+from fsod.report.scene_report import write_overview
+from fsod.steps.predict_outputs import PICTURE_MARK, check_layers, journal_path, picture_path
+from fsod.steps.searcher import Searcher, load_searcher, to_take_along
+
+PREVIEW_PX = 2048
+
+PART_COLOURS = {
+    BLANK: (150, 150, 150),
+    NODATA: (90, 90, 90),
+    DAMAGED: (225, 0, 75),
+    NOT_REACHED: (230, 159, 0),
+    OUTSIDE: (105, 105, 255),
+}
+"""RGB of the hatching of what was not searched."""
+
+LEAST_SCORE = 0.005
+"""The least one that --score takes."""
+
+
+def predict_files(
+    scenes: Sequence[str],
+    checkpoint: Path | None,
+    bank: Path,
+    out: Path,
+    plan: PredictSettings,
+    others: Sequence[Output] = (),
+) -> dict[str, Any]:
+    """Finds a bank's classes in scenes with the bank's own weights; writes layers and, beside them, styles and pictures.
+
+    What is there already is replaced only if fsod wrote it for the same output, see ``check_layers``.
+
+    A scene that fails does not keep others from being searched. Beside an unfinished layer lies a journal (the layer's
+    name with ``.journal``), from which the same command goes on. Journals of finished scenes stay until all are done,
+    so that a command that was killed or failed on some does none of the others twice.
+
+    Args:
+        scenes: rasters, patterns or lists of them, see ``list_scenes``.
+        checkpoint: the weights, where the bank says if None.
+        bank: a class bank, or what ``fsod export`` made of one (.onnx).
+        out: the layer to write, its extension says in which format; or a folder or a pattern, see ``layer_paths``.
+        plan: how to go over the scenes.
+        others: what else the command will write.
+
+    Returns:
+        Of one scene all about it; of several the sums, and as ``failed`` what went wrong with which.
+    """
+    if plan.native and plan.gsd_m is not None:
+        raise UserError(f"--native and --gsd-m {plan.gsd_m:g} contradict each other; give one of them")
+    layers = layer_paths(list_scenes(scenes, plan.asset), out)
+    lists = [Path(scene.removeprefix("@")) for scene in scenes]
+    inputs = [bank, checkpoint, plan.aoi, *lists]
+    check_layers(layers, inputs, overwrite=plan.overwrite, others=others, stac=plan.stac)
+    sources = stac_sources(scenes, plan.asset) if plan.stac else {}
+    searcher = load_searcher(bank, checkpoint, plan)
+    if plan.engine == "ray":
+        with ray_cluster(to_take_along(bank, checkpoint, searcher, plan)) as cluster:
+            machine = f"Ray, {cluster.workers} workers, {searcher.precision}"
+            searcher = replace(searcher, machine=machine, search=cluster.search)
+            return _predict_all(layers, searcher, plan, cluster.map, sources)
+    warm_up(searcher.detect, plan.batch, searcher.window_px)
+    return _predict_all(layers, searcher, plan, map, sources)
+
+
+def _predict_all(
+    layers: dict[str, Path],
+    searcher: Searcher,
+    plan: PredictSettings,
+    each: Callable[..., Iterator[dict[str, Any] | Exception]],
+    sources: Mapping[str, StacScene],
+) -> dict[str, Any]:
+    """The same for a searcher; ``each`` is ``map``, or does as it does; ``sources`` are the items of scenes."""
+    console.print(
+        f"predict: {searcher.machine}, {len(searcher.class_names)} classes, windows of {searcher.window_px} px"
+    )
+
+    def attempt(scene: str) -> dict[str, Any] | Exception:
+        try:
+            return _predict_file(scene, searcher, layers[scene], plan, sources.get(scene))
+        except (UserError, OSError) as error:
+            return error
+        except Exception as error:  # noqa: BLE001, whatever a library makes of one scene, the others are searched
+            reason = " ".join(str(error).split())[:200]
+            return UserError(
+                f"{scene}: cannot be searched, by an error that fsod does not know: {type(error).__name__}: {reason}"
+            )
+
+    done: dict[str, dict[str, Any]] = {}
+    failed: dict[str, str] = {}
+    for scene, outcome in zip(layers, each(attempt, layers), strict=True):
+        if isinstance(outcome, dict):
+            done[scene] = outcome
+        elif len(layers) == 1:
+            raise outcome
+        else:
+            failed[scene] = str(outcome)
+            console.print(f"failed: {outcome}")
+    if not failed:
+        for layer in layers.values():
+            journal_path(layer).unlink(missing_ok=True)
+    return _sums(done, failed, searcher) if len(layers) > 1 else done[scene]
+
+
+def _sums(done: dict[str, dict[str, Any]], failed: dict[str, str], searcher: Searcher) -> dict[str, Any]:
+    found: Counter[str] = Counter(dict.fromkeys(searcher.class_names, 0))
+    for result in done.values():
+        found.update(result["found"])
+    added = ("windows_run", "windows_blank", "windows_outside", "windows_resumed", "seconds", "seconds_detecting")
+    return {
+        "layers": {scene: result["layer"] for scene, result in done.items()},
+        "failed": failed,
+        "searched": {scene: result["searched"] for scene, result in done.items()},
+        "found": dict(found),
+        **{key: sum(result[key] for result in done.values()) for key in added},
+        "damaged": [window for result in done.values() for window in result["damaged"]],
+        "warnings": [warning for result in done.values() for warning in result["warnings"]],
+        "machine": searcher.machine,
+    }
+
+
+def _predict_file(
+    scene: str, searcher: Searcher, out: Path, plan: PredictSettings, source: StacScene | None
+) -> dict[str, Any]:
+    """Searches one scene and writes all that belongs to it; the journal stays."""
+    names = searcher.class_names
+    journal = journal_path(out)
+    if plan.restart:
+        journal.unlink(missing_ok=True)
+    with progress_bar(f"{Path(scene).name}: windows", 0) as bar:
+        result = search_scene(scene, searcher, plan, journal, _announce, bar.of)
+    attributes = {
+        "weights": searcher.weights_sha256[:12],
+        "bank": searcher.bank_sha256[:12],
+        "gsd_m": result.gsd_m,
+        "time": result.started,
+    }
+    size_px = result.width_px, result.height_px
+    name = short_name(scene)
+    told = result.upright.boxes_in_file(searcher.told_xyxy_px(scene))
+    ask = ask_order(result.detections, searcher.proposed_scores, told)
+    layer = Layer(result.detections, names, result.georeference, name, size_px, attributes, ask)
+    write_layer(out, layer)
+    if plan.stac:
+        if source is None or not source.item:
+            write_label_item(out, layer, kept_name(scene), None)
+        else:
+            write_label_item(out, layer, source.item, source.asset)
+    found = [names[c] for c in result.detections.class_ids]
+    counts = {name: found.count(name) for name in names}
+    searched = SearchedLayer(result.area, result.georeference, name, attributes)
+    searched = replace(searched, attributes={**attributes, **_missed(searched.said, searcher, counts)})
+    write_searched(out, searched)
+    if out.suffix.lower() in ON_A_MAP:
+        write_style(out.with_suffix(".qml"), {name: class_colour(i) for i, name in enumerate(names)})
+    picture, unseen = _write_preview(result, plan, searcher, out, searched)
+    warnings = [*result.warnings, *_nothing_found(result, searcher), *unseen]
+    warn(warnings)
+    return {
+        "layer": str(out),
+        "preview": picture,
+        "found": counts,
+        "scores": {name: round(score, 4) for name, score in zip(names, searcher.scores, strict=True)},
+        "searched": searched.attributes["summary"],
+        "parts": {status: round(result.area.share(status), 6) for status in result.area.parts_px},
+        "windows_run": result.windows_run,
+        "windows_blank": result.windows_blank,
+        "windows_outside": result.windows_outside,
+        "windows_resumed": result.windows_resumed,
+        "damaged": list(result.damaged),
+        "warnings": warnings,
+        "gsd_m": result.gsd_m,
+        "seconds": result.seconds,
+        "seconds_detecting": result.seconds_detecting,
+        "machine": searcher.machine,
+    }
+
+
+def _missed(searched: str, searcher: Searcher, counts: dict[str, int]) -> dict[str, str]:
+    """What was searched and found, and what would have been missed: in words, and as JSON for programs."""
+    known = {name: searcher.known.get(name, Evidence()) for name in searcher.class_names}
+    scores = dict(zip(searcher.class_names, searcher.scores, strict=True))
+    numbers = {name: {"found": counts[name], **own.numbers(scores[name])} for name, own in known.items()}
+    words = [
+        f"{f'{name}: ' if len(known) > 1 else ''}{counts[name]} found; {own.said(scores[name])}"
+        for name, own in known.items()
+    ]
+    return {"summary": "; ".join([searched, *words]), "classes": json.dumps(numbers, ensure_ascii=False)}
+
+
+def _nothing_found(result: SceneResult, searcher: Searcher) -> list[str]:
+    """What a user should know of a scene in which nothing was found."""
+    looked_at = result.windows_run
+    if len(result.detections) or not looked_at + result.windows_blank:
+        return []
+    if not looked_at:
+        return [f"{result.scene}: nothing found, as all of its {result.windows_blank} windows are empty"]
+    said = f"{result.scene}: nothing found in {looked_at} window{'s' if looked_at > 1 else ''}"
+    if result.missed is None:
+        return [said]
+    score, class_id = result.missed
+    name, least = searcher.class_names[class_id], searcher.scores[class_id]
+    said += f"; the best score is {score:.3g}, of {name}, which is shown from {least:.3g} on"
+    # a window's best may be a part of what another window sees whole, with a lower score
+    return [f"{said} (try --score {lower:g})" if (lower := floor(90 * score) / 100) >= LEAST_SCORE else said]
+
+
+def search_scene(
+    scene: str,
+    searcher: Searcher,
+    plan: PredictSettings,
+    journal: Path | None = None,
+    on_open: OnOpen | None = None,
+    on_progress: OnProgress | None = None,
+    driver: str | None = None,
+) -> SceneResult:
+    """What a searcher finds in one scene, gone over as planned; nothing is written but the journal, see ``predict_scene``.
+
+    Raises:
+        UserError: as ``predict_scene``; a journal that holds other classes than the searcher knows.
+    """
+    result = predict_scene(
+        scene,
+        searcher.detect,
+        driver=driver,
+        window_px=searcher.window_px,
+        overlap_px=plan.overlap_px,
+        scales=plan.scales,
+        batch=plan.batch,
+        gsd_m=None if plan.native else plan.gsd_m or searcher.gsd_m,
+        enlargement=1.0 if plan.native or plan.gsd_m else searcher.enlargement,
+        bands=plan.bands,
+        nodata=plan.nodata,
+        like=searcher.shown,
+        aoi=plan.aoi,
+        aoi_layer=plan.aoi_layer,
+        skip_damaged=plan.skip_damaged,
+        iou_threshold=searcher.suppression.nms_iou,
+        rival_iou=searcher.suppression.rival_iou,
+        journal=journal,
+        detector=_identity(searcher, plan),
+        on_open=on_open,
+        on_progress=on_progress,
+        search=searcher.search,
+    )
+    if (last := int(result.detections.class_ids.max(initial=-1))) >= len(searcher.class_names):
+        raise UserError(
+            f"{journal}: holds class {last}, and there are {len(searcher.class_names)}; delete it and run again"
+        )
+    return result
+
+
+def _identity(searcher: Searcher, plan: PredictSettings) -> dict[str, Any]:
+    """What decides what is found in a window, for the journal; a run may go on with other threads or another device."""
+    return {
+        "weights": searcher.weights_sha256,
+        "bank": searcher.bank_sha256,
+        "score": plan.score,
+        "suppression": searcher.suppression.model_dump(mode="json"),
+        "precision": searcher.precision,
+    }
+
+
+def _announce(scene: Scene, resumed: int, windows: int) -> None:
+    """One line on how a scene is read, before the work begins."""
+    own_m, gsd_m = scene.file_georeference.gsd_m, scene.grid_gsd_m
+    width, height = scene.file_size_px
+    parts = [f"{width}x{height} px"]
+    resampled = {scene.grid_width_px, scene.grid_height_px} != {width, height}
+    if own_m is not None and gsd_m is not None:
+        parts.append(f"of {own_m:.3g} m resampled to {gsd_m:.3g} m" if resampled else f"of {own_m:.3g} m")
+    elif resampled:
+        parts.append(f"seen {scene.grid_width_px / scene.width_px:.3g} times as large")
+    parts.append(str(scene.rule))
+    parts.append(f"goes on after {resumed} of {windows} windows" if resumed else f"{windows} windows")
+    console.print(f"{scene.name}: {', '.join(parts)}")
+
+
+def _write_preview(
+    result: SceneResult, plan: PredictSettings, searcher: Searcher, out: Path, searched: SearchedLayer
+) -> tuple[str | None, list[str]]:
+    """Draws what was found over the whole scene, and the scene without it for the report, beside the layer ``out``.
+
+    What was not searched is hatched in both.
+
+    A scene that is damaged may have no such pictures, and then says so.
+    """
+    try:
+        with open_scene(
+            result.scene, bands=plan.bands, nodata=plan.nodata, like=searcher.shown, north_up=False
+        ) as scene:
+            rgb, _ = scene.read_reduced(PREVIEW_PX)
+    except UserError as error:
+        return None, [f"no picture: {error}"]
+    scale, names = rgb.shape[1] / result.width_px, list(searcher.class_names)
+    rgb = hatched(rgb, result.area.drawn(rgb.shape[:2]), [PART_COLOURS[status] for status in STATUSES[1:]])
+    parts = [
+        (PART_COLOURS[status], f"{status} {result.area.share(status):.1%}")
+        for status in result.area.parts_px
+        if status in PART_COLOURS
+    ]
+    told = [
+        (str(searched.attributes["summary"]), ""),
+        *((text, "#{:02x}{:02x}{:02x}".format(*colour)) for colour, text in parts),
+    ]
+    write_overview(out, rgb, (result.width_px, result.height_px), names, told)
+    path = picture_path(out)
+    write_png(path, scene_preview(rgb, result.detections, scale, names, parts, searched.said), PICTURE_MARK)
+    return str(path), []

@@ -1,0 +1,1 @@
+"""Learning: stages, losses of an episode, meta-training, finetuning, learning from marks."""

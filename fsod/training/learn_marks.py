@@ -1,0 +1,338 @@
+"""Learning from an analyst's marks: all weights, within the time that the analyst gives.
+
+Two detectors are trained side by side. Each leaves out some of the marks, others than its twin, and both start from the same
+weights, so that the mean of their weights is a detector that knows all marks and does better than either (model soups,
+Wortsman et al. 2022, arXiv 2203.05482, section 2). What each finds of the marks that it has not seen tells what the
+scores are worth.
+
+Marks are few and stand among objects that nobody has marked. So a twin first learns the marks and the background that the
+analyst vouches for. Then it looks at the scenes, and goes on with what it is sure of (``View.looked_at``), twice.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import normalize
+
+from fsod.boxes import Detections, iou
+from fsod.compute.device import Machine
+from fsod.compute.side_processes import Tell, train_side_by_side
+from fsod.config import EvaluateSettings, OptimSettings, common_settings
+from fsod.data.mark_views import CropSettings, MarkCrops, View
+from fsod.data.support import support_crop
+from fsod.files import write_text
+from fsod.inference.enrollment import Examples, encode_examples
+from fsod.inference.infer import BatchDetector
+from fsod.model.baked import bake
+from fsod.model.detector import Detector
+from fsod.store.checkpoint import Checkpoint
+from fsod.training.episode_loss import marks_loss
+from fsod.training.stage import Stage, run_stage
+
+LEARNING = OptimSettings(steps=1, lr=1.5e-3, warmup_steps=20, log_every=20, checkpoint_every=20, workers=0)
+"""How weights move; the number of steps depends on the time."""
+
+LEAST_STEPS, MOST_STEPS = 60, 200
+"""Of a twin. Less teaches nothing; what more teaches has not been measured."""
+
+LEFT_OUT = 0.1
+"""Of the marks of a class, by each twin. Of fewer than five marks none is."""
+
+LOOKS = ((0.35, 2), (0.55, 5), (0.75, 10))
+"""After which shares of its steps a twin looks at the scenes, and how many objects for each mark it may take from them: few at
+first, as what is learned from a mistake is found again with a better score."""
+
+DOUBTFUL = 0.4
+"""What is found with less than this share of the score that is worth showing is background."""
+
+LOOK_FLOOR = 0.01
+"""Detections below this are not looked at."""
+
+STEEP, MOST, MOST_WITHOUT_AREAS = 1.35, 0.95, 0.8
+"""See ``worth_showing``. Where no background is vouched for, what is like the marks is found with less than they are."""
+
+TRIAL_STEPS = 3
+"""Steps that the speed is measured on."""
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What came out.
+
+    Attributes:
+        detector: on the CPU, in evaluation mode, with a learned row for each class.
+        steps: that each twin took.
+        left_out_scores: (classes) lists of the scores with which twins find the marks that they had not seen; 0 for
+            one that is not found.
+    """
+
+    detector: Detector
+    steps: int
+    left_out_scores: list[list[float]]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What there is to learn, and where the training keeps its state.
+
+    Attributes:
+        base: the weights to start from.
+        views: of the scenes, with all marks.
+        mark_ids: of each view, (n,) the numbers of its boxes among all marks; a mark may be in several views.
+        class_names: of the marks; a box's class id is a position in them. One that the base has learned starts from its row.
+        machine: where to train.
+        state: folder.
+        fingerprint: of everything that the result depends on.
+    """
+
+    base: Checkpoint
+    views: Sequence[View]
+    mark_ids: Sequence[NDArray[np.int64]]
+    class_names: tuple[str, ...]
+    machine: Machine
+    state: Path
+    fingerprint: str
+
+
+def learn_marks(
+    lesson: Lesson, seconds: float, on_steps: Callable[[int, int], None], stopping: Callable[[], bool]
+) -> Learned:
+    """Trains for about so many seconds; goes on where an earlier run with the same state has stopped.
+
+    Args:
+        lesson: what to learn.
+        seconds: for all steps.
+        on_steps: told steps that are done, and in all.
+        stopping: asked now and then; once it says yes, what has been learned so far is the result.
+    """
+    twins = [_Twin(lesson, number, _left_out(lesson, number)) for number in range(2)]
+    trainings = [partial(twin.train, seconds) for twin in twins]
+    train_side_by_side(trainings, lesson.machine.device, on_steps, stopping)
+    # what was trained elsewhere is known here by its state alone
+    trained = [twin.so_far() for twin in twins]
+    scores: list[list[float]] = [[] for _ in lesson.class_names]
+    for twin, detector in zip(twins, trained, strict=True):
+        for class_id, score in twin.left_out_scores(detector):
+            scores[class_id].append(score)
+    steps = min(twin.plan() or 0 for twin in twins)
+    return Learned(mean_of(trained).cpu().eval(), steps, scores)
+
+
+class _Twin:
+    """One of the trainings.
+
+    Args:
+        lesson: what both learn.
+        number: which of the two.
+        out: numbers of the marks that it is not shown.
+    """
+
+    def __init__(self, lesson: Lesson, number: int, out: NDArray[np.int64]) -> None:
+        self.lesson, self.number, self.out = lesson, number, out
+        self.views = [view.without(np.isin(ids, out)) for view, ids in zip(lesson.views, lesson.mark_ids, strict=True)]
+        self.settings = common_settings(lesson.base.settings)
+
+    def train(self, seconds: float, tell: Tell) -> None:
+        """Trains to the end of the schedule; ``tell`` may raise to stop it."""
+        steps, views = self._planned_steps(seconds), self.views
+        for share, trusted in (*LOOKS, (1, 0)):
+            end = round(share * steps)
+            stage = self._stage(views, steps, end)
+            average = run_stage(stage, self._start(), self.lesson.machine, lambda done, _: tell(done, steps))
+            if end < steps:
+                views = look(average, self.views, trusted, self.settings.evaluate, self.lesson.machine)
+
+    def so_far(self) -> Detector:
+        """The averaged detector of the steps that have been taken, by this process or another."""
+        # without a step to take, the state alone
+        return run_stage(
+            self._stage(self.views, self.plan() or 1, 0), self._start(), self.lesson.machine, lambda *_: None
+        )
+
+    def plan(self) -> int | None:
+        """The steps of the schedule, None as long as it is not made."""
+        file = self.lesson.state / f"plan{self.number}.json"
+        return int(json.loads(file.read_text(encoding="utf-8"))["steps"]) if file.is_file() else None
+
+    def _planned_steps(self, seconds: float) -> int:
+        """As many as fit into the time; measured once, as a run that goes on keeps its schedule."""
+        if (known := self.plan()) is not None:
+            return known
+        times = [time.perf_counter()]
+        unkept = self.lesson.state / f"trial{self.number}.pt"
+        stage = self._stage(self.views, TRIAL_STEPS, TRIAL_STEPS)
+        stage = replace(stage, state_path=unkept, settings=stage.settings.model_copy(update={"log_every": 1}))
+        run_stage(stage, self._start(), self.lesson.machine, lambda *_: times.append(time.perf_counter()))
+        unkept.unlink()
+        steps = round(min(max(seconds / min(np.diff(times)), LEAST_STEPS), MOST_STEPS))
+        write_text(self.lesson.state / f"plan{self.number}.json", json.dumps({"steps": steps}))
+        return steps
+
+    def left_out_scores(self, detector: Detector) -> list[tuple[int, float]]:
+        """Class and score of each mark that was left out, as the detector finds it."""
+        detect = searching(detector, self.settings.evaluate, self.lesson.machine, LOOK_FLOOR)
+        best: dict[int, tuple[int, float]] = {}
+        for view, ids in zip(self.lesson.views, self.lesson.mark_ids, strict=True):
+            if not np.isin(ids, self.out).any():
+                continue
+            found = detect(view.rgb[None])[0]
+            for i in np.flatnonzero(np.isin(ids, self.out)):
+                own = found.select(found.class_ids == view.class_ids[i])
+                hit = iou(own.boxes_xyxy_px, view.boxes_xyxy_px[i : i + 1])[:, 0] >= 0.5
+                score = float(own.scores[hit].max(initial=0))
+                best[int(ids[i])] = max(
+                    best.get(int(ids[i]), (0, 0.0)), (int(view.class_ids[i]), score), key=lambda b: b[1]
+                )
+        return list(best.values())
+
+    def _stage(self, views: Sequence[View], steps: int, until: int) -> Stage:
+        loss = self.settings.loss
+        return Stage(
+            name="finetune",
+            episodes=MarkCrops(views, CropSettings(), steps, self.number),
+            loss_of=lambda detector, crops: marks_loss(detector, crops, loss),
+            settings=LEARNING.model_copy(update={"steps": steps}),
+            state_path=self.lesson.state / f"twin{self.number}.pt",
+            fingerprint=f"{self.lesson.fingerprint}/{steps}/{self.number}",
+            freeze_norms=True,
+            until=until,
+        )
+
+    def _start(self) -> Detector:
+        """The base with a row for each class, predicted from the marks that the twin may see."""
+        names = self.lesson.class_names
+        crops: Examples = {name: [] for name in names}
+        seen: set[int] = set(self.out.tolist())
+        for view, ids in zip(self.lesson.views, self.lesson.mark_ids, strict=True):
+            for box, class_id, mark in zip(view.boxes_xyxy_px, view.class_ids.tolist(), ids.tolist(), strict=True):
+                if mark not in seen:
+                    seen.add(mark)
+                    crops[names[class_id]].append(support_crop(view.rgb, box, self.settings.episodes.support_px))
+        return with_predicted_rows(self.lesson.base, crops, self.lesson.machine)
+
+
+def proposed_scores(learned: Learned, lesson: Lesson) -> list[float]:
+    """From which score on detections of each class are worth showing: a part of the mean that the marks are found with."""
+    settings = common_settings(lesson.base.settings).evaluate
+    detect = searching(copy.deepcopy(learned.detector).to(lesson.machine.device), settings, lesson.machine, LOOK_FLOOR)
+    found = [detect(view.rgb[None])[0] for view in lesson.views]
+    vouched = any(view.vouched.any() for view in lesson.views)
+    marks_found = _mark_scores(lesson.views, found, len(lesson.class_names))
+    shown = worth_showing(marks_found, MOST if vouched else MOST_WITHOUT_AREAS)
+    return list(shown.clip(LOOK_FLOOR, 1).tolist())
+
+
+def worth_showing(mark_scores: NDArray[np.float64], most: float = MOST) -> NDArray[np.float64]:
+    """(classes,) the least score of a detection that is an object rather than not.
+
+    A part of the mean score that the marks are found with: the larger, the better they are found. A detector that finds them
+    with 0.7 has everything of their kind close to that; one that finds them with 0.2 knows them, and little else, by heart.
+    """
+    return mark_scores * np.minimum(STEEP * mark_scores, most)
+
+
+def look(
+    detector: Detector, views: Sequence[View], trusted: int, settings: EvaluateSettings, machine: Machine
+) -> list[View]:
+    """The views with what a detector is sure of, one way or the other; see ``View.looked_at``.
+
+    Args:
+        detector: that looks.
+        views: of the scenes, with the marks that it has learned.
+        trusted: objects for each mark that it may add, those with the best scores.
+        settings: of suppression.
+        machine: where to compute.
+    """
+    detect = searching(detector, settings, machine, LOOK_FLOOR)
+    found = [detect(view.rgb[None])[0] for view in views]
+    worth = worth_showing(_mark_scores(views, found, len(detector.learned_bias)))
+    likely = worth.copy()
+    scores, class_ids = (np.concatenate([getattr(own, part) for own in found]) for part in ("scores", "class_ids"))
+    marked = np.concatenate([view.class_ids for view in views])
+    for class_id in range(len(likely)):
+        most = (1 + trusted) * int((marked == class_id).sum())
+        best = np.sort(scores[class_ids == class_id])[::-1]
+        likely[class_id] = max([likely[class_id], *np.nextafter(best[most : most + 1], 2)])
+    return [view.looked_at(own, DOUBTFUL * worth, likely) for view, own in zip(views, found, strict=True)]
+
+
+def _mark_scores(views: Sequence[View], found: Sequence[Detections], classes: int) -> NDArray[np.float64]:
+    """(classes,) mean score that the marks of each class are found with."""
+    scores: list[list[float]] = [[] for _ in range(classes)]
+    for view, own in zip(views, found, strict=True):
+        overlap = iou(view.boxes_xyxy_px, own.boxes_xyxy_px) >= 0.5
+        overlap &= view.class_ids[:, None] == own.class_ids[None]
+        for class_id, hits in zip(view.class_ids.tolist(), overlap, strict=True):
+            scores[class_id].append(float(own.scores[hits].max(initial=0)))
+    return np.array([np.mean(of_class) if of_class else 0.0 for of_class in scores])
+
+
+def searching(detector: Detector, settings: EvaluateSettings, machine: Machine, floor: float) -> BatchDetector:
+    """The inference form of a detector for the classes that it has learned."""
+    plenty = settings.model_copy(update={"max_detections": 3000})
+    network = bake(detector.eval(), detector.learned_rows().detach(), machine.trunk_dtype)
+    return BatchDetector(network, machine, floor, plenty)
+
+
+@torch.no_grad()
+def with_predicted_rows(base: Checkpoint, examples: Examples, machine: Machine) -> Detector:
+    """The base's weights with a learned row for each class of ``examples``: the base's own, or predicted from its crops."""
+    detector = Detector(base.size, len(examples), machine.trunk_dtype)
+    shared = {name: value for name, value in base.detector.state_dict().items() if not name.startswith("learned")}
+    detector.load_state_dict(shared, strict=False)
+    detector.to(machine.device).eval()
+    names = list(examples)
+    new = [i for i, name in enumerate(names) if name not in base.class_names]
+    known = [i for i, name in enumerate(names) if name in base.class_names]
+    if new:
+        directions, biases = detector.encoder(
+            encode_examples(detector, {names[i]: examples[names[i]] for i in new}, machine)
+        )
+        for row, learned in zip(directions, detector.learned, strict=True):
+            # the head takes the direction only, but step sizes depend on the length
+            learned[new] = normalize(row, dim=1) * math.sqrt(learned.shape[1])
+        detector.learned_bias[new] = biases
+    own = [base.class_names.index(names[i]) for i in known]
+    for learned, before in zip(detector.learned, base.detector.learned, strict=True):
+        learned[known] = before[own].to(machine.device)
+    detector.learned_bias[known] = base.detector.learned_bias[own].to(machine.device)
+    detector.encoder.requires_grad_(False)  # there are no supports
+    return detector
+
+
+@torch.no_grad()
+def mean_of(detectors: Sequence[Detector]) -> Detector:
+    """A detector whose weights are the mean of those of detectors that started from the same ones."""
+    mean = copy.deepcopy(detectors[0])
+    others = [detector.state_dict() for detector in detectors[1:]]
+    for name, value in mean.state_dict().items():
+        if value.is_floating_point():
+            value.copy_(torch.stack([value, *(own[name] for own in others)]).mean(0))
+    return mean
+
+
+def _left_out(lesson: Lesson, number: int) -> NDArray[np.int64]:
+    """Numbers of the marks that a twin is not shown: a part of each class's, none of which its twin goes without."""
+    class_of = dict(
+        pair
+        for view, ids in zip(lesson.views, lesson.mark_ids, strict=True)
+        for pair in zip(ids.tolist(), view.class_ids.tolist(), strict=True)
+    )
+    rng = np.random.default_rng(0)
+    out: list[int] = []
+    for class_id in range(len(lesson.class_names)):
+        own = rng.permutation(sorted(mark for mark, c in class_of.items() if c == class_id)).tolist()
+        share = round(LEFT_OUT * len(own)) if len(own) > 4 else 0
+        out += own[number * share : (number + 1) * share]
+    return np.array(out, np.int64)

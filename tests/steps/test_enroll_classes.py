@@ -1,0 +1,284 @@
+"""Enrolling from scenes and from prepared folders; weights are untrained, what is compared are the rows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pytest
+import rasterio
+import torch
+from PIL import Image
+from rasterio.transform import from_origin
+
+from fsod.boxes import Detections
+from fsod.config import EpisodeSettings
+from fsod.data.coco_folder import read_ids
+from fsod.data.shots import draw_shots
+from fsod.errors import UserError
+from fsod.geo.layer_files import write_layer
+from fsod.geo.layer_table import Layer
+from fsod.geo.scene import open_scene
+from fsod.model.detector import Detector
+from fsod.steps import enroll_classes as enrolling
+from fsod.steps.enroll_classes import enroll, refine_files
+from fsod.steps.example_files import examples_in_folder, examples_on_scenes
+from fsod.steps.folder_shots import marks_in_folder, shots_in_folder
+from fsod.store.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from fsod.store.class_bank import ClassBank, checkpoint_of, load_bank, read_bank
+from tests.made_folder import make_folder
+from tests.untrained import SETTINGS
+
+EAST, NORTH, GSD_M = 500000, 5000000, 0.5
+OBJECTS = {"red": [(80, 80), (240, 80)], "green": [(80, 240), (400, 240), (560, 80)]}
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "w.safetensors"
+    settings = SETTINGS.model_copy(
+        update={"episodes": EpisodeSettings(support_px=64, queries=2, query_px=96)}
+    ).model_dump(mode="json")
+    save_checkpoint(path, Checkpoint(Detector("nano", 1).eval(), "nano", ("disc",), "meta-train", settings))
+    return path
+
+
+def write_scene(path: Path, left_px: int, right_px: int, gsd_m: float = GSD_M, crs: str | None = "EPSG:32633") -> Path:
+    """Columns left..right of one made scene of 640 x 320 px."""
+    rgb = np.random.default_rng(0).integers(80, 100, (3, 320, 640)).astype(np.uint8)
+    for name, places in OBJECTS.items():
+        for x, y in places:
+            rgb[0 if name == "red" else 1, y : y + 24, x : x + 24] = 230
+    part = rgb[:, :, left_px:right_px]
+    place = from_origin(EAST + left_px * gsd_m, NORTH, gsd_m, gsd_m) if crs else rasterio.Affine.identity()
+    with rasterio.open(path, "w", driver="GTiff", width=part.shape[2], height=320, count=3, dtype="uint8",
+                       crs=crs, transform=place) as file:  # fmt: skip
+        file.write(part)
+    return path
+
+
+def write_labels(path: Path, objects: dict[str, list[tuple[int, int]]]) -> Path:
+    features = []
+    for name, places in objects.items():
+        for x, y in places:
+            corners = [(x, y), (x + 24, y), (x + 24, y + 24), (x, y + 24), (x, y)]
+            ring = [[EAST + GSD_M * cx, NORTH - GSD_M * cy] for cx, cy in corners]
+            polygon = {"type": "Polygon", "coordinates": [ring]}
+            features.append({"type": "Feature", "properties": {"class": name}, "geometry": polygon})
+    crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32633"}}
+    path.write_text(json.dumps({"type": "FeatureCollection", "crs": crs, "features": features}))
+    return path
+
+
+def assert_same_rows(one: ClassBank, two: ClassBank) -> None:
+    assert one.class_names == two.class_names
+    for a, b in zip([*one.rows.kernels, one.rows.biases], [*two.rows.kernels, two.rows.biases], strict=True):
+        assert torch.allclose(a, b, atol=1e-4)
+
+
+def test_scenes_in_parts_and_labels_in_files_give_the_rows_of_the_whole(weights: Path, tmp_path: Path) -> None:
+    """The second object of red lies on both parts, and counts once."""
+    whole = write_scene(tmp_path / "whole.tif", 0, 640)
+    every = write_labels(tmp_path / "every.geojson", OBJECTS)
+    result = enroll(
+        weights, examples_on_scenes([whole], [every], [], "class"), tmp_path / "one.safetensors", native=True
+    )
+    assert result["examples"] == {"red": 2, "green": 3}
+    parts = [write_scene(tmp_path / "west.tif", 0, 360), write_scene(tmp_path / "east.tif", 160, 640)]
+    files = [write_labels(tmp_path / f"{name}.geojson", {name: places}) for name, places in OBJECTS.items()]
+    result = enroll(weights, examples_on_scenes(parts, files, [], "class"), tmp_path / "two.safetensors", native=True)
+    assert result["examples"] == {"red": 2, "green": 3}
+    assert result["gsd_m"] == pytest.approx(GSD_M, rel=0.01)
+    one, two = read_bank(tmp_path / "one.safetensors"), read_bank(tmp_path / "two.safetensors")
+    assert_same_rows(one, two)
+    assert not torch.allclose(one.rows.kernels[0][0], one.rows.kernels[0][1], atol=1e-2)
+    said = {"row": "predicted", "examples": 2, "scene": "west.tif, east.tif", "gsd_m": two.gsd_m}
+    assert said.items() <= two.origins["red"].items()
+    for name, places in OBJECTS.items():  # each is left out once, and found or not
+        trials = two.origins[name]["trials"]
+        assert len(trials) == len(places)
+        hits = sum(score >= two.scores[two.class_names.index(name)] for score in trials)
+        assert result["left_out_found"][name].startswith(f"{hits} of {len(places)} trials (")
+    sheet = np.asarray(Image.open(result["contact_sheet"]).convert("RGB"))
+    assert (sheet[..., 0] > 200).any()
+
+
+def test_scenes_that_do_not_go_together_are_refused(weights: Path, tmp_path: Path) -> None:
+    west = write_scene(tmp_path / "west.tif", 0, 360)
+    labels, out = write_labels(tmp_path / "every.geojson", OBJECTS), tmp_path / "bank.safetensors"
+    coarse = write_scene(tmp_path / "coarse.tif", 160, 640, gsd_m=0.7)
+    with pytest.raises(UserError, match=r"coarse\.tif: 0\.7 m a pixel, but .*west\.tif has 0\.5 m"):
+        enroll(weights, examples_on_scenes([west, coarse], [labels], [], "class"), out, native=True)
+    bare = write_scene(tmp_path / "bare.tif", 160, 640, crs=None)
+    with pytest.raises(UserError, match=r"bare\.tif: has no usable CRS, but .*west\.tif has one"):
+        enroll(weights, examples_on_scenes([west, bare], [labels], [], "class"), out, native=True)
+    middle = write_scene(tmp_path / "middle.tif", 200, 500)
+    with pytest.raises(UserError, match="feature 5: lies on none of the scenes"):
+        enroll(weights, examples_on_scenes([west, middle], [labels], [], "class"), out, native=True)
+    assert not out.exists()
+
+
+def test_neither_bank_nor_picture_replaces_a_scene(weights: Path, tmp_path: Path) -> None:
+    scene = write_scene(tmp_path / "harbour.png", 0, 640)
+    before = scene.read_bytes()
+    files = examples_on_scenes([scene], [write_labels(tmp_path / "every.geojson", OBJECTS)], [], "class")
+    with pytest.raises(UserError, match=r"harbour\.safetensors: the picture beside it would be written over the scene"):
+        enroll(weights, files, tmp_path / "harbour.safetensors", native=True)
+    with pytest.raises(UserError, match=r"harbour\.png: the name of a class bank ends in \.safetensors"):
+        refine_files(weights, files, scene)
+    assert scene.read_bytes() == before
+
+
+def test_a_folder_gives_the_same_rows_by_list_and_by_number(weights: Path, tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "made")
+    train = folder.root / "splits" / "train.txt"
+    draw_shots(folder.select(read_ids(train)), ["square", "cross"], 3, 1).save(tmp_path / "shots.json")
+    listed, drawn = tmp_path / "listed.safetensors", tmp_path / "drawn.safetensors"
+    result = enroll(
+        weights,
+        examples_in_folder(shots_in_folder(folder.root, tmp_path / "shots.json", [], [], 10, 0)),
+        listed,
+        learned=True,
+    )
+    assert result["examples"] == {"cross": 3, "square": 3}
+    assert read_bank(listed).class_names == ("disc", "cross", "square")
+    assert read_bank(listed).origins["square"]["data"] == "made"
+    enroll(
+        weights,
+        examples_in_folder(shots_in_folder(folder.root, None, ["cross", "square"], [], 3, 1, train)),
+        drawn,
+        learned=True,
+    )
+    assert_same_rows(read_bank(listed), read_bank(drawn))
+    assert Path(result["contact_sheet"]).is_file()
+    enroll(
+        weights,
+        examples_in_folder(shots_in_folder(folder.root, tmp_path / "shots.json", ["square"], [], 10, 0)),
+        drawn,
+        native=True,
+    )
+    assert_same_rows(read_bank(drawn), read_bank(listed).select(["square"]))
+
+
+def test_mistakes_with_a_folder(weights: Path, tmp_path: Path) -> None:
+    folder, out = make_folder(tmp_path / "made"), tmp_path / "bank.safetensors"
+    shots, train = tmp_path / "shots.json", folder.root / "splits" / "train.txt"
+    draw_shots(folder, ["square"], 3, 1).save(shots)
+    with pytest.raises(UserError, match="--class"):
+        enroll(weights, examples_in_folder(shots_in_folder(folder.root, None, [], [], 3, 0)), out, native=True)
+    with pytest.raises(UserError, match=r"shots\.json: no shots of 'squares' \(did you mean 'square'\?\)"):
+        enroll(
+            weights, examples_in_folder(shots_in_folder(folder.root, shots, ["squares"], [], 3, 0)), out, native=True
+        )
+    with pytest.raises(UserError, match="99 shots of 'cross' asked for"):
+        enroll(
+            weights,
+            examples_in_folder(shots_in_folder(folder.root, None, ["cross"], [], 99, 0, train)),
+            out,
+            native=True,
+        )
+    with pytest.raises(UserError, match="already among the learned"):
+        enroll(
+            weights,
+            examples_in_folder(shots_in_folder(folder.root, None, ["disc"], [], 2, 0, train)),
+            out,
+            learned=True,
+        )
+    with pytest.raises(UserError, match=r"has test images, from which no example may come; .* --ids .*train\.txt"):
+        examples_in_folder(shots_in_folder(folder.root, None, ["cross"], [], 2, 0))
+    draw_shots(folder.select(["005", "006"]), ["square"], 3, 1).save(shots)
+    with pytest.raises(UserError, match=r"shots\.json: box \d+ is not a 'square' among the images chosen"):
+        examples_in_folder(shots_in_folder(folder.root, shots, [], [], 3, 0, train))
+    with pytest.raises(UserError, match="has test images, from which no example may come"):
+        marks_in_folder(shots_in_folder(folder.root, None, ["cross"], [], 2, 0))
+    marks = marks_in_folder(shots_in_folder(folder.root, None, ["cross"], [], 8, 0, train))
+    assert {Path(one.scene).stem for one in marks} == set(read_ids(train))
+    assert not out.exists()
+
+
+def test_scenes_are_searched_at_the_size_that_suits_the_class(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = write_scene(tmp_path / "scene.tif", 0, 640)
+    marks = write_labels(tmp_path / "red.geojson", {"red": OBJECTS["red"]})
+    monkeypatch.setattr(enrolling, "best_enlargement", lambda marked, names, detect: 2.0)
+    out = tmp_path / "b.safetensors"
+    for native, enlargement in ((False, 2.0), (True, 1.0)):
+        result = enroll(weights, examples_on_scenes([scene], [marks], [], "class"), out, native=native)
+        bank = load_bank(out, load_checkpoint(weights).detector)
+        assert bank.enlargement == enlargement
+        assert bank.gsd_m == pytest.approx(GSD_M / enlargement, rel=1e-3)
+        assert result["enlargement"] == enlargement
+
+
+def test_rivals_are_told_apart_and_never_reported(weights: Path, tmp_path: Path) -> None:
+    """Their rows are in the bank, and take part, but no detection has their name."""
+    whole = write_scene(tmp_path / "whole.tif", 0, 640)
+    red, green = (write_labels(tmp_path / f"{name}.geojson", {name: places}) for name, places in OBJECTS.items())
+    files = examples_on_scenes([whole], [red], [green], "class")
+    assert files.distractors == ("green",)
+    out = tmp_path / "bank.safetensors"
+    enroll(weights, files, out, native=True)
+    bank = read_bank(out)
+    assert bank.class_names == ("red", "green")
+    assert bank.reported.class_names == ("red",)
+    assert len(bank.distractors) == 1
+    with pytest.raises(UserError, match="--not: 'red' is one of the classes"):
+        examples_on_scenes([whole], [red], [red], "class")
+    folder = make_folder(tmp_path / "made")
+    train = folder.root / "splits" / "train.txt"
+    assert examples_in_folder(shots_in_folder(folder.root, None, ["square"], ["disc"], 2, 0, train)).distractors == (
+        "disc",
+    )
+    with pytest.raises(UserError, match="--not: 'square' is one of the classes"):
+        examples_in_folder(shots_in_folder(folder.root, None, ["square"], ["square"], 2, 0, train))
+
+
+def test_refined_rows_are_for_the_same_weights(weights: Path, tmp_path: Path) -> None:
+    whole = write_scene(tmp_path / "whole.tif", 0, 640)
+    files = examples_on_scenes([whole], [write_labels(tmp_path / "every.geojson", OBJECTS)], [], "class")
+    one, two = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
+    enroll(weights, files, one, native=True)
+    result = refine_files(weights, files, two, steps=2)
+    start, refined = read_bank(one), load_bank(two, load_checkpoint(weights).detector)
+    assert {origin["row"] for origin in refined.origins.values()} == {"refined"}
+    assert not torch.allclose(start.rows.kernels[0], refined.rows.kernels[0])
+    assert result["examples"] == {"red": 2, "green": 3}
+    assert checkpoint_of(two).resolve() == weights.resolve()
+
+
+def test_verdicts_are_examples_and_rivals(weights: Path, tmp_path: Path) -> None:
+    """What is judged in the layer of an earlier search counts as if it had been marked, or given with --not."""
+    scene, out = write_scene(tmp_path / "whole.tif", 0, 640), tmp_path / "bank.safetensors"
+    red, green = (write_labels(tmp_path / f"{name}.geojson", {name: places}) for name, places in OBJECTS.items())
+    layer = judge(tmp_path / "found.gpkg", scene, "green", {(80, 240): "no", (400, 240): "yes", (560, 80): ""})
+    enroll(weights, examples_on_scenes([scene], [red], [], "class", [layer]), out, native=True)
+    bank = read_bank(out)
+    assert bank.class_names == ("red", "green", "not green")
+    assert bank.reported.class_names == ("red", "green")
+    assert bank.origins["green"]["judged"] == [1, 1]
+    assert "judged" not in bank.origins["red"]
+    alone = judge(tmp_path / "alone.gpkg", scene, "green", dict.fromkeys(OBJECTS["green"], "yes"))
+    for name, files in {"marks": ([green], []), "verdicts": ([], [alone])}.items():
+        marks, verdicts = files
+        bank_path = tmp_path / f"{name}.safetensors"
+        enroll(weights, examples_on_scenes([scene], marks, [], "class", verdicts), bank_path, native=True)
+    assert_same_rows(read_bank(tmp_path / "marks.safetensors"), read_bank(tmp_path / "verdicts.safetensors"))
+    nothing = judge(tmp_path / "nothing.gpkg", scene, "green", {(80, 240): "no"})
+    with pytest.raises(UserError, match=r"nothing.gpkg: no verdict is yes, so there is no example"):
+        examples_on_scenes([scene], [], [], "class", [nothing])
+
+
+def judge(path: Path, scene: Path, name: str, verdicts: dict[tuple[int, int], str]) -> Path:
+    boxes = np.array([[x, y, x + 24, y + 24] for x, y in verdicts], np.float64)
+    found = Detections(boxes, np.full(len(boxes), 0.5, np.float32), np.zeros(len(boxes), np.int64))
+    with open_scene(scene) as opened:
+        ask = np.arange(1, len(boxes) + 1)
+        write_layer(path, Layer(found, [name], opened.georeference, scene.name, (640, 320), {}, ask))
+    frame = geopandas.read_file(path)
+    frame["verdict"] = list(verdicts.values())
+    frame.to_file(path, layer="detections")
+    return path

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from fsod.errors import UserError
+from fsod.tracking.dashboard import free_port, serve_dashboard
+from fsod.tracking.tracker import open_run
+
+
+def listen() -> socket.socket:
+    server = socket.create_server(("127.0.0.1", 0))
+    server.listen()
+    return server
+
+
+def test_a_port_that_somebody_listens_on_is_passed_over() -> None:
+    with listen() as server:
+        port = server.getsockname()[1]
+        assert port < free_port(port) < port + 50
+    assert free_port(port) == port
+
+
+def test_no_free_port_is_a_clear_error() -> None:
+    with pytest.raises(UserError, match="no free port from 65536"):
+        free_port(65536)
+
+
+def test_runs_on_a_server_are_looked_at_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking.example:5000")
+    with pytest.raises(UserError, match=r"open that address"):
+        serve_dashboard(tmp_path / "mlflow.db", 5000)
+
+
+def test_the_dashboard_shows_runs_and_takes_its_processes_with_it(database: Path, tmp_path: Path) -> None:
+    with open_run(database=database, experiment="study", run_name="one", params={}, tags={}) as run:
+        run.log_dict({"seen": True}, "a.json")
+    with listen() as busy:
+        port = busy.getsockname()[1]
+        program = "import sys; from pathlib import Path; from fsod.tracking.dashboard import serve_dashboard; "
+        program += "serve_dashboard(Path(sys.argv[1]), int(sys.argv[2]))"
+        command = [sys.executable, "-c", program, str(database), str(port)]
+        dashboard = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path)
+        try:
+            assert dashboard.stdout is not None
+            said = ""
+            for line in dashboard.stdout:
+                said += line
+                if line.startswith("dashboard:"):
+                    break
+            address = re.search(r"^dashboard: (http://127\.0\.0\.1:(\d+))/#/experiments", said, re.MULTILINE)
+            assert address, said
+            assert f"port {port} is taken" in said
+            with urllib.request.urlopen(f"{address[1]}/api/2.0/mlflow/runs/get?run_id={run.id}") as reply:
+                assert json.load(reply)["run"]["info"]["run_name"] == "one"
+            with urllib.request.urlopen(f"{address[1]}/get-artifact?path=a.json&run_uuid={run.id}") as reply:
+                assert json.load(reply) == {"seen": True}
+        finally:
+            dashboard.send_signal(signal.SIGTERM)
+            dashboard.communicate(timeout=20)
+        assert dashboard.returncode == 0
+        deadline = time.monotonic() + 10
+        while free_port(int(address[2])) != int(address[2]):
+            assert time.monotonic() < deadline, "a process of the server still listens"
+            time.sleep(0.1)
