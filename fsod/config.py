@@ -164,6 +164,9 @@ class PredictSettings(Settings):
         description="resample scenes to this ground GSD; None: to the bank's own, where bank and scene know theirs",
     )
     native: bool = Field(False, description="never resample")
+    turns: bool | None = Field(
+        None, description="look at each window in all four quarter turns; None: as the detector was made for"
+    )
     bands: tuple[Positive, ...] | None = Field(None, description="one or three band numbers to see as RGB")
     nodata: float | None = Field(
         None, description="value that stands for nothing; None: declared or recognised; NaN: declared only"

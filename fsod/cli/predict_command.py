@@ -54,6 +54,14 @@ def predict_command(
         float | None, typer.Option(min=0.001, help="Resample to this ground size of a pixel, else to the bank's own.")
     ] = None,
     native: Annotated[bool, typer.Option("--native", help="At the scene's own ground size of a pixel.")] = False,
+    turns: Annotated[
+        bool | None,
+        typer.Option(
+            "--turns/--no-turns",
+            help="Look at each window in all four quarter turns, or only as it lies, which is four times as fast and finds "
+            "less; if not given, as the bank asks for: turned where your own marks made it.",
+        ),
+    ] = None,
     bands: Annotated[
         str | None,
         typer.Option(
@@ -100,6 +108,7 @@ def predict_command(
         batch=batch,
         gsd_m=gsd_m,
         native=native,
+        turns=turns,
         bands=bands_in(bands),
         nodata=nodata,
         aoi=aoi,

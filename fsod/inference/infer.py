@@ -17,6 +17,7 @@ from fsod.compute.side_by_side import side_by_side
 from fsod.config import EvaluateSettings
 from fsod.errors import UserError
 from fsod.model.baked import bake
+from fsod.model.turned import Turned
 from fsod.store.checkpoint import Checkpoint
 from fsod.store.class_bank import ClassBank
 
@@ -129,5 +130,7 @@ def batch_detector(
     """
     detector, reported = checkpoint.detector.to(machine.device), bank.reported
     rows, distractors = reported.rows.to(machine.device), bank.distractors.to(machine.device)
-    network = bake(detector, rows, machine.trunk_dtype, distractors)
+    network: nn.Module = bake(detector, rows, machine.trunk_dtype, distractors)
+    if bank.turned:
+        network = Turned(network)
     return BatchDetector(network, machine, reported.scores if score_floor is None else score_floor, settings)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 from torch.export import Dim
 
 from fsod.config import PredictSettings, common_settings
@@ -21,6 +22,7 @@ from fsod.files import atomic_write, sha256_of
 from fsod.inference.onnx_infer import INPUT, METADATA_KEY, OUTPUT, OnnxHeader, need_extra, open_session
 from fsod.model.baked import bake
 from fsod.model.one_output import SHOWN_FROM, OneOutput
+from fsod.model.turned import Turned
 from fsod.model.yolov7 import STRIDES
 from fsod.store.checkpoint import load_checkpoint
 from fsod.store.class_bank import load_bank
@@ -60,9 +62,8 @@ def describe(bank: Path, weights: Path, window_px: int) -> tuple[OnnxHeader, One
         window_px=window_px,
         suppression=common_settings(loaded.settings).evaluate,
     )
-    return header, OneOutput(
-        bake(loaded.detector, reported.rows, distractors=classes.distractors), reported.scores
-    ).eval()
+    network: nn.Module = bake(loaded.detector, reported.rows, distractors=classes.distractors)
+    return header, OneOutput(Turned(network) if classes.turned else network, reported.scores).eval()
 
 
 def write_onnx(network: OneOutput, header: OnnxHeader, out: Path, at_once: int | None) -> dict[str, float]:

@@ -127,7 +127,12 @@ def _as_file(
         for name, score, trials in zip(lesson.class_names, scores, learned.left_out_scores, strict=True)
     }
     known = LearnedFrom(
-        origins=origins, gsd_m=gsd_m, enlargement=enlargement, marks=kept_marks(marks), shown=band_rules(marks)
+        origins=origins,
+        gsd_m=gsd_m,
+        enlargement=enlargement,
+        turned=True,
+        marks=kept_marks(marks),
+        shown=band_rules(marks),
     )
     detector = learned.detector.half().float()
     return Checkpoint(detector, base.size, lesson.class_names, "finetune", base.settings, known)

@@ -288,6 +288,7 @@ def _identity(searcher: Searcher, plan: PredictSettings) -> dict[str, Any]:
         "score": plan.score,
         "suppression": searcher.suppression.model_dump(mode="json"),
         "precision": searcher.precision,
+        "turns": plan.turns,
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -72,6 +72,8 @@ def load_searcher(bank: Path, checkpoint: Path | None, plan: PredictSettings) ->
             raise UserError(f"{bank}: an exported bank carries its weights; leave out --checkpoint")
         if plan.precision == "bfloat16":
             raise UserError(f"{bank}: an exported bank computes in float32; leave out --precision")
+        if plan.turns is not None:
+            raise UserError(f"{bank}: turns windows or not as it was exported; leave out --turns and --no-turns")
         exported = load_onnx(bank, plan.score)
         known = exported.header
         if plan.window_px not in (None, known.window_px):
@@ -99,6 +101,8 @@ def load_searcher(bank: Path, checkpoint: Path | None, plan: PredictSettings) ->
     loaded = load_checkpoint(checkpoint or checkpoint_of(bank))
     settings = common_settings(loaded.settings).evaluate
     classes = load_bank(bank, loaded.detector)
+    if plan.turns is not None:
+        classes = replace(classes, turned=plan.turns)
     reported = classes.reported
     return Searcher(
         batch_detector(loaded, classes, machine, settings, plan.score),

@@ -107,6 +107,7 @@ class LearnedFrom(BaseModel):
         origins: see ``ClassBank``.
         gsd_m: see ``ClassBank``.
         enlargement: see ``ClassBank``.
+        turned: see ``ClassBank``.
         marks: what the analyst marked on each scene, see ``fsod.steps.scene_marks``; a later training goes on from it.
         shown: see ``ClassBank``.
     """
@@ -114,6 +115,7 @@ class LearnedFrom(BaseModel):
     origins: Origins
     gsd_m: Metres | None = None
     enlargement: Enlargement = 1.0
+    turned: bool = False
     marks: list[Annotated[dict[str, Any], _checked(KeptMarks)]] = []
     shown: tuple[BandRule, ...] = ()
 

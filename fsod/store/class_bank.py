@@ -54,6 +54,7 @@ class ClassBank:
             examples lie on.
         gsd_m: ground size of a pixel that scenes are searched at, None when unknown.
         enlargement: how many times as large as it is a scene of unknown GSD is searched.
+        turned: whether windows are looked at in all four quarter turns, see ``fsod.model.turned``.
         checkpoint: the file of these weights as seen from the bank's folder, or "shipped"; only the hash decides
             whether they fit.
         shown: which bands the examples were shown in, each rule once; nothing where they come from plain pictures.
@@ -65,6 +66,7 @@ class ClassBank:
     origins: dict[str, dict[str, Any]] = field(default_factory=dict)
     gsd_m: float | None = None
     enlargement: float = 1.0
+    turned: bool = False
     checkpoint: str | None = None
     shown: tuple[BandRule, ...] = ()
 
@@ -123,6 +125,7 @@ class BankHeader(Header):
     origins: Origins
     gsd_m: Metres | None
     enlargement: Enlargement = 1.0
+    turned: bool = False
     checkpoint: str | None = None
     shown: tuple[BandRule, ...] = ()
 
@@ -137,6 +140,7 @@ def save_bank(path: Path, bank: ClassBank, checkpoint: Path) -> None:
         origins=bank.origins,
         gsd_m=bank.gsd_m,
         enlargement=bank.enlargement,
+        turned=bank.turned,
         checkpoint="shipped" if checkpoint == SHIPPED else os.path.relpath(checkpoint, path.parent),
         shown=bank.shown,
     )
@@ -160,6 +164,7 @@ def learned_bank(checkpoint: Checkpoint, gsd_m: float | None = None) -> ClassBan
         known.origins,
         known.gsd_m,
         known.enlargement,
+        known.turned,
         shown=known.shown,
     )
 

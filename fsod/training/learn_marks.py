@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 from torch.nn.functional import normalize
 
 from fsod.boxes import Detections, iou
@@ -36,8 +37,10 @@ from fsod.inference.enrollment import Examples, encode_examples
 from fsod.inference.infer import BatchDetector
 from fsod.model.baked import bake
 from fsod.model.detector import Detector
+from fsod.model.turned import Turned
 from fsod.store.checkpoint import Checkpoint
 from fsod.training.episode_loss import marks_loss
+from fsod.training.finetune import interpolate_weights
 from fsod.training.stage import Stage, run_stage
 
 LEARNING = OptimSettings(steps=1, lr=1.5e-3, warmup_steps=20, log_every=20, checkpoint_every=20, workers=0)
@@ -61,6 +64,9 @@ LOOK_FLOOR = 0.01
 
 STEEP, MOST, MOST_WITHOUT_AREAS = 1.35, 0.95, 0.8
 """See ``worth_showing``. Where no background is vouched for, what is like the marks is found with less than they are."""
+
+KEPT = 0.3
+"""Share of the weights that a training started from, see ``interpolate_weights``: what it knew holds for scenes beyond these."""
 
 TRIAL_STEPS = 3
 """Steps that the speed is measured on."""
@@ -154,11 +160,13 @@ class _Twin:
                 views = look(average, self.views, trusted, self.settings.evaluate, self.lesson.machine)
 
     def so_far(self) -> Detector:
-        """The averaged detector of the steps that have been taken, by this process or another."""
+        """The averaged detector of the steps that have been taken, by this process or another, part of the way back."""
+        start = self._start()
+        before = copy.deepcopy(start)
         # without a step to take, the state alone
-        return run_stage(
-            self._stage(self.views, self.plan() or 1, 0), self._start(), self.lesson.machine, lambda *_: None
-        )
+        average = run_stage(self._stage(self.views, self.plan() or 1, 0), start, self.lesson.machine, lambda *_: None)
+        interpolate_weights(average, before, KEPT)
+        return average
 
     def plan(self) -> int | None:
         """The steps of the schedule, None as long as it is not made."""
@@ -181,7 +189,7 @@ class _Twin:
 
     def left_out_scores(self, detector: Detector) -> list[tuple[int, float]]:
         """Class and score of each mark that was left out, as the detector finds it."""
-        detect = searching(detector, self.settings.evaluate, self.lesson.machine, LOOK_FLOOR)
+        detect = searching(detector, self.settings.evaluate, self.lesson.machine, LOOK_FLOOR, turned=True)
         best: dict[int, tuple[int, float]] = {}
         for view, ids in zip(self.lesson.views, self.lesson.mark_ids, strict=True):
             if not np.isin(ids, self.out).any():
@@ -225,7 +233,8 @@ class _Twin:
 def proposed_scores(learned: Learned, lesson: Lesson) -> list[float]:
     """From which score on detections of each class are worth showing: a part of the mean that the marks are found with."""
     settings = common_settings(lesson.base.settings).evaluate
-    detect = searching(copy.deepcopy(learned.detector).to(lesson.machine.device), settings, lesson.machine, LOOK_FLOOR)
+    detector = copy.deepcopy(learned.detector).to(lesson.machine.device)
+    detect = searching(detector, settings, lesson.machine, LOOK_FLOOR, turned=True)
     found = [detect(view.rgb[None])[0] for view in lesson.views]
     vouched = any(view.vouched.any() for view in lesson.views)
     marks_found = _mark_scores(lesson.views, found, len(lesson.class_names))
@@ -278,10 +287,14 @@ def _mark_scores(views: Sequence[View], found: Sequence[Detections], classes: in
     return np.array([np.mean(of_class) if of_class else 0.0 for of_class in scores])
 
 
-def searching(detector: Detector, settings: EvaluateSettings, machine: Machine, floor: float) -> BatchDetector:
-    """The inference form of a detector for the classes that it has learned."""
+def searching(
+    detector: Detector, settings: EvaluateSettings, machine: Machine, floor: float, *, turned: bool = False
+) -> BatchDetector:
+    """The inference form of a detector for the classes that it has learned, in all quarter turns or as images lie."""
     plenty = settings.model_copy(update={"max_detections": 3000})
-    network = bake(detector.eval(), detector.learned_rows().detach(), machine.trunk_dtype)
+    network: nn.Module = bake(detector.eval(), detector.learned_rows().detach(), machine.trunk_dtype)
+    if turned:
+        network = Turned(network)
     return BatchDetector(network, machine, floor, plenty)
 
 
