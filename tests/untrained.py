@@ -29,7 +29,7 @@ def make_bank(
     torch.manual_seed(seed)
     detector = Detector("nano", len(names))
     torch.nn.init.constant_(detector.head.prior, 0.0)  # chance finds little; a class is not rare here
-    made = Checkpoint(detector.eval(), "nano", names, "finetune", settings.model_dump(mode="json"))
+    made = Checkpoint(detector.eval(), "nano", names, "meta-train", settings.model_dump(mode="json"))
     weights, bank = folder / "weights.safetensors", folder / "bank.safetensors"
     save_checkpoint(weights, made)
     save_bank(bank, learned_bank(made, gsd_m=0.5), weights)

@@ -105,8 +105,8 @@ def _write_bank(
     class_names = tuple(name for name in files.marked.places if name not in files.distractors)
 
     def detector_of(some: Marked, *, turned: bool = True) -> Detect:
-        bank = replace(bank_of(loaded, some, machine), turned=turned)
-        return batch_detector(loaded, bank, machine, settings.evaluate, FLOOR)
+        bank = bank_of(loaded, some, machine)
+        return batch_detector(loaded, replace(bank, turned=turned), machine, settings.evaluate, FLOOR)
 
     # sizes compare alike without turns, in a quarter of the time
     as_it_lies = partial(detector_of, turned=False)
@@ -118,7 +118,7 @@ def _write_bank(
     known = {name: origin_of(trials[name], files.judged.get(name)) for name in trials}
     gsd_m = None if files.gsd_m is None else files.gsd_m / enlargement
     bank = bank.with_scores(proposed).with_origins(known)
-    bank = replace(bank, gsd_m=gsd_m, enlargement=enlargement, turned=True, shown=files.shown)
+    bank = replace(bank, gsd_m=gsd_m, enlargement=enlargement, shown=files.shown)
     save_bank(out, bank, checkpoint)
     write_examples(sheet, files.marked.crops(settings.episodes.support_px), columns=8)
     return {

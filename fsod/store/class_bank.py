@@ -155,7 +155,8 @@ def learned_bank(checkpoint: Checkpoint, gsd_m: float | None = None) -> ClassBan
         gsd_m: of the images that they were learned from, where the checkpoint does not say.
     """
     own = {name: {"row": "learned", "stage": checkpoint.stage} for name in checkpoint.class_names}
-    known = checkpoint.learned_from or LearnedFrom(origins=own, gsd_m=gsd_m)
+    few = checkpoint.stage == "finetune"  # what few examples made is looked at in all turns
+    known = checkpoint.learned_from or LearnedFrom(origins=own, gsd_m=gsd_m, turned=few)
     rows = checkpoint.detector.learned_rows().detach().to(torch.device("cpu"))
     return ClassBank(
         checkpoint.class_names,

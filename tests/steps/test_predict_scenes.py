@@ -33,7 +33,7 @@ from fsod.inference.infer import BatchDetector
 from fsod.steps.predict_scenes import PART_COLOURS, search_scene
 from fsod.steps.searcher import load_searcher
 from fsod.store.checkpoint import load_checkpoint
-from fsod.store.class_bank import checkpoint_of, load_bank, save_bank
+from fsod.store.class_bank import checkpoint_of, load_bank, read_bank, save_bank
 from tests.command import fsod
 from tests.untrained import make_bank
 
@@ -155,11 +155,27 @@ def test_other_settings_than_the_journals_need_a_word(
     assert not out.exists()
     assert fsod(*command, "--score", "0.5") == 2
     assert "of an unfinished run with another score; repeat that run's options" in capsys.readouterr().err
+    assert fsod(*command, "--turns") == 2
+    assert "of an unfinished run with another turns" in capsys.readouterr().err
     assert predict(bank, out, scene, "--batch", "3")["windows_resumed"] == 2 * 4
     with pytest.MonkeyPatch.context() as patch:
         interrupt_after(patch, 3)
         fsod(*command)
     assert predict(bank, out, scene, "--score", "0.5", "--restart")["windows_resumed"] == 0
+
+
+def test_windows_are_turned_where_the_bank_or_the_user_says(bank: Path, tmp_path: Path) -> None:
+    scene, turned = make_scene(tmp_path / "s.tif"), tmp_path / "turned.safetensors"
+    save_bank(turned, replace(read_bank(bank), turned=True), bank.parent / "weights.safetensors")
+
+    def scores(of: Path, *option: str) -> list[float]:
+        out = tmp_path / f"{of.stem}{''.join(option)}.geojson"
+        predict(of, out, scene, *option)
+        return geopandas.read_file(out)["score"].tolist()
+
+    as_it_lies = scores(bank)
+    assert scores(turned) == scores(bank, "--turns") != as_it_lies
+    assert scores(turned, "--no-turns") == as_it_lies
 
 
 def test_a_bad_scene_does_not_lose_the_others(bank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
