@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -229,6 +229,14 @@ def load_settings(path: Path, overrides: list[str] | None = None) -> RunSettings
 def load_pretrain_settings(path: Path, overrides: list[str] | None = None) -> PretrainSettings:
     """The same for the YAML file of a pretraining."""
     return override_settings(_read(path), overrides or [], path, PretrainSettings)
+
+
+def predict_settings(values: Mapping[str, object]) -> PredictSettings:
+    """Settings that a program gives; UserError for an unknown one (with the nearest there is), a wrong type or range."""
+    try:
+        return PredictSettings.model_validate(dict(values))
+    except ValidationError as error:
+        raise UserError(f"predict: {_explain(error, PredictSettings)}") from error
 
 
 def common_settings(header: dict[str, Any]) -> CommonSettings:

@@ -112,6 +112,12 @@ class CocoFolder:
         """Where each box is: COCO annotation id -> (image, position among the image's boxes)."""
         return {int(box_id): (image, i) for image in self.images for i, box_id in enumerate(image.box_ids)}
 
+    @property
+    def gsd_m(self) -> float | None:
+        """The median ground size of a pixel of its images, None when that of any is unknown."""
+        known = [image.gsd_m for image in self.images if image.gsd_m is not None]
+        return float(np.median(known)) if known and len(known) == len(self.images) else None
+
     def class_indices(self, names: list[str] | tuple[str, ...]) -> list[int]:
         """Class ids of ``names``; UserError with the nearest known name if one is not in the folder."""
         for name in names:

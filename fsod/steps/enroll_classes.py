@@ -20,7 +20,7 @@ from fsod.inference.thresholds import FLOOR, Detect, folds_of, left_out_scores, 
 from fsod.inference.working_scale import best_enlargement
 from fsod.progress import progress_bar
 from fsod.steps.example_files import ExampleFiles
-from fsod.steps.train import write_examples
+from fsod.steps.example_sheet import write_examples
 from fsod.store.checkpoint import Checkpoint, load_checkpoint
 from fsod.store.class_bank import ClassBank, save_bank
 from fsod.training.refine import REFINING, refined_bank
@@ -120,7 +120,7 @@ def _write_bank(
     bank = bank.with_scores(proposed).with_origins(known)
     bank = replace(bank, gsd_m=gsd_m, enlargement=enlargement, shown=files.shown)
     save_bank(out, bank, checkpoint)
-    write_examples(sheet, files.marked.crops(settings.episodes.support_px), columns=8)
+    write_examples(sheet, files.marked.crops(settings.episodes.support_px))
     return {
         "bank": str(out),
         "examples": {name: len(places) for name, places in files.marked.places.items()},

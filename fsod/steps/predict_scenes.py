@@ -159,17 +159,7 @@ def _predict_file(
         journal.unlink(missing_ok=True)
     with progress_bar(f"{Path(scene).name}: windows", 0) as bar:
         result = search_scene(scene, searcher, plan, journal, _announce, bar.of)
-    attributes = {
-        "weights": searcher.weights_sha256[:12],
-        "bank": searcher.bank_sha256[:12],
-        "gsd_m": result.gsd_m,
-        "time": result.started,
-    }
-    size_px = result.width_px, result.height_px
-    name = short_name(scene)
-    told = result.upright.boxes_in_file(searcher.told_xyxy_px(scene))
-    ask = ask_order(result.detections, searcher.proposed_scores, told)
-    layer = Layer(result.detections, names, result.georeference, name, size_px, attributes, ask)
+    layer = layer_of(result, searcher)
     write_layer(out, layer)
     if plan.stac:
         if source is None or not source.item:
@@ -178,8 +168,8 @@ def _predict_file(
             write_label_item(out, layer, source.item, source.asset)
     found = [names[c] for c in result.detections.class_ids]
     counts = {name: found.count(name) for name in names}
-    searched = SearchedLayer(result.area, result.georeference, name, attributes)
-    searched = replace(searched, attributes={**attributes, **_missed(searched.said, searcher, counts)})
+    searched = SearchedLayer(result.area, result.georeference, layer.scene, layer.attributes)
+    searched = replace(searched, attributes={**layer.attributes, **_missed(searched.said, searcher, counts)})
     write_searched(out, searched)
     if out.suffix.lower() in ON_A_MAP:
         write_style(out.with_suffix(".qml"), {name: class_colour(i) for i, name in enumerate(names)})
@@ -204,6 +194,20 @@ def _predict_file(
         "seconds_detecting": result.seconds_detecting,
         "machine": searcher.machine,
     }
+
+
+def layer_of(result: SceneResult, searcher: Searcher) -> Layer:
+    """What was found in a scene as a table that is to be judged, with what found it."""
+    attributes = {
+        "weights": searcher.weights_sha256[:12],
+        "bank": searcher.bank_sha256[:12],
+        "gsd_m": result.gsd_m,
+        "time": result.started,
+    }
+    told = result.upright.boxes_in_file(searcher.told_xyxy_px(result.scene))
+    ask = ask_order(result.detections, searcher.proposed_scores, told)
+    size_px, name = (result.width_px, result.height_px), short_name(result.scene)
+    return Layer(result.detections, searcher.class_names, result.georeference, name, size_px, attributes, ask)
 
 
 def _missed(searched: str, searcher: Searcher, counts: dict[str, int]) -> dict[str, str]:
