@@ -26,7 +26,6 @@ from fsod.geo.raster_in_memory import Pixels, is_in_memory, raster_in_memory
 from fsod.geo.scene import open_scene
 from fsod.steps.enroll_classes import enroll
 from fsod.steps.example_files import examples_among, examples_on_scenes
-from fsod.steps.finetune_marks import MINUTES, finetune_marks
 from fsod.steps.given_boxes import Boxes, marks_given
 from fsod.steps.predict_scenes import layer_of, search_scene
 from fsod.steps.scene_marks import SceneMarks, marks_on_scenes
@@ -114,7 +113,7 @@ class Detector:
         examples: File | Boxes | Sequence[File | Boxes],
         *,
         area: File | shapely.Polygon | shapely.MultiPolygon | Sequence[Any] | None = None,
-        minutes: float = MINUTES,
+        minutes: float | None = None,
         attribute: str = "class",
     ) -> Detector:
         """Trains all weights on examples, and finds more than ``enroll`` does. The same as ``fsod finetune``.
@@ -124,13 +123,16 @@ class Detector:
             examples: as of ``enroll``.
             area: where every object of the classes is marked, so that all else there is background: vector files, or for
                 each scene polygons in its pixels.
-            minutes: for the steps of the training, above 0.
+            minutes: for the steps of the training, above 0; None: as long as the command takes.
             attribute: of the vector files, holds the class.
 
         Raises:
             UserError: a scene, example or area that cannot be used, and what to do.
+            ModuleNotFoundError: the extra ``train`` is not installed: pip install 'fsod[train]'.
         """
-        weights = self._own_weights("finetune")
+        from fsod.steps.finetune_marks import MINUTES, finetune_marks  # of the extra `train`
+
+        weights, minutes = self._own_weights("finetune"), MINUTES if minutes is None else minutes
         if not minutes > 0:
             raise UserError(f"minutes={minutes}: give a time above 0")
         with ExitStack() as stack:

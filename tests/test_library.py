@@ -112,7 +112,7 @@ def test_what_cannot_be_done_is_said(place: SimpleNamespace, tmp_path: Path) -> 
     bank = fsod.load(place.bank)
     with pytest.raises(fsod.UserError, match="knows no class yet"):
         fsod.load().predict(place.scene)
-    with pytest.raises(fsod.UserError, match="'overlap' .*did you mean 'overlap_px'"):
+    with pytest.raises(fsod.UserError, match=r"'overlap' .*did you mean 'overlap_px'"):
         bank.predict(place.scene, overlap=32)
     with pytest.raises(fsod.UserError, match="goes with the command"):
         bank.predict(place.scene, engine="ray")

@@ -18,7 +18,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from fsod.boxes import Detections, iou
-from fsod.data.crop import Square, query_augmentation, visible
+from fsod.data.augmentation import query_augmentation
+from fsod.data.crop import Square, visible
 from fsod.data.real_episodes import MAX_SHIFT, MIN_VISIBLE, moved_inside
 
 NEAR_MARKS = 0.5

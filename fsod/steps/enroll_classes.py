@@ -23,7 +23,6 @@ from fsod.steps.example_files import ExampleFiles
 from fsod.steps.example_sheet import write_examples
 from fsod.store.checkpoint import Checkpoint, load_checkpoint
 from fsod.store.class_bank import ClassBank, save_bank
-from fsod.training.refine import REFINING, refined_bank
 
 KNOWN_MARGIN = 0.5
 """Background is assumed this far around an example, in box sides."""
@@ -64,6 +63,8 @@ def refine_files(checkpoint: Path, files: ExampleFiles, out: Path, steps: int | 
         out: the bank.
         steps: of the training.
     """
+    from fsod.training.refine import REFINING, refined_bank  # of the extra `train`
+
     optim = REFINING if steps is None else REFINING.model_copy(update={"steps": steps})
     with progress_bar("finetune", optim.steps * (1 + folds_of(files.marked))) as bar:
 

@@ -1,0 +1,148 @@
+"""The wheel alone, outside the checkout: what `pip install fsod` gives, and what it says of what it does not give.
+
+Packages come from this environment through a path file, so nothing is downloaded; those of the extras are hidden.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from tests.labelled_scene import make_scene, save_labels
+
+ROOT = Path(__file__).parents[1]
+PARTS = ("fsod", "data_prep", "configs", "pyproject.toml", "README.md", "LICENSE")
+
+HIDDEN = """
+import sys
+
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {names!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Hidden())
+"""
+EXTRAS = (
+    "albumentations",
+    "mlflow",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "pyarrow",
+    "ray",
+    "scipy",
+    "starlette",
+    "uvicorn",
+)
+
+CODE_BLOCK = """
+import sys
+import fsod
+
+detector = fsod.load()
+detector = detector.enroll("port.tif", "examples.geojson", native=True)
+found = detector.predict("port.tif", score=0.05)
+assert len(found) and found.crs.to_epsg() == 32633, found
+found.to_file("found.gpkg")
+detector.save("ships.safetensors")
+assert fsod.load("ships.safetensors").class_names == ("tank", "ship")
+assert "site-packages" in fsod.__file__, fsod.__file__
+print(*sorted(set(sys.modules) & {names!r}))
+"""
+
+TINY_DEMO = (
+    "episodes.query_px=64",
+    "episodes.queries=1",
+    "meta_train.steps=2",
+    "meta_train.workers=0",
+    "finetune.steps=2",
+    "finetune.workers=0",
+)
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """Python and folder of an environment with the wheel, and a folder to work in."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    source.mkdir()
+    for part in PARTS:
+        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+        copy(ROOT / part, source / part)
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "-q")
+    subprocess.run(
+        [*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", folder, source], check=True, capture_output=True
+    )
+    (wheel,) = folder.glob("fsod-*.whl")
+    venv.create(folder / "env", with_pip=False)
+    python = folder / "env" / "bin" / "python"
+    (own,) = (folder / "env" / "lib").glob("python*/site-packages")
+    subprocess.run([*pip, "--python", python, "install", "--no-deps", "--no-index", wheel], check=True)
+    # a path alone: path files of this environment, such as that of an editable fsod, are not read
+    (own / "packages.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    work = folder / "work"
+    scene = make_scene(work / "port.tif")
+    save_labels(work / "examples.geojson", scene)
+    return SimpleNamespace(python=python, site=own, work=work)
+
+
+def run(installed: SimpleNamespace, *arguments: str, status: int = 0) -> str:
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        [installed.python, *arguments],
+        cwd=installed.work,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == status, done.stderr
+    return done.stdout if status == 0 else done.stderr
+
+
+@pytest.fixture
+def bare(installed: SimpleNamespace) -> SimpleNamespace:
+    """The same without what the extras bring."""
+    file = installed.site / "hidden.pth"
+    (installed.site / "hidden_extras.py").write_text(HIDDEN.format(names=EXTRAS))
+    file.write_text("import hidden_extras\n")
+    yield installed
+    file.unlink()
+
+
+def test_without_extras_the_code_block_runs(bare: SimpleNamespace) -> None:
+    assert run(bare, "-c", CODE_BLOCK.format(names=set(EXTRAS))).strip() == ""
+    run(bare, "-m", "fsod", "predict", "port.tif", "--bank", "ships.safetensors", "--out", "p.gpkg", "--score", "0.05")
+    assert (bare.work / "p.gpkg").is_file()
+
+
+@pytest.mark.parametrize(
+    ("command", "extra"),
+    [
+        (("dashboard",), "track"),
+        (("finetune", "--scene", "port.tif", "--examples", "examples.geojson", "--out", "t.safetensors"), "train"),
+    ],
+)
+def test_a_missing_extra_is_one_line(bare: SimpleNamespace, command: tuple[str, ...], extra: str) -> None:
+    said = run(bare, "-m", "fsod", *command, status=2)
+    assert said.splitlines()[-1].endswith(f"not installed: pip install 'fsod[{extra}]'"), said
+    assert len(said.splitlines()) == 1, said
+
+
+def test_the_demo_runs_outside_the_checkout(installed: SimpleNamespace) -> None:
+    run(installed, "-m", "fsod", "demo", *TINY_DEMO)
+    summary = json.loads((installed.work / "runs/demo/summary.json").read_text())
+    assert (installed.work / summary["geojson"]).is_file()
+    told = run(installed, "-m", "fsod", "info")
+    assert "needed: complete" in told
+    assert "extra track: complete" in told
