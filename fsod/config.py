@@ -9,7 +9,9 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from fsod.class_splits import novel_classes
+from fsod.data_formats import FormatName
 from fsod.errors import UserError, first_problem, nearest
+from fsod.model_sizes import SizeName
 from fsod.yaml_file import parse_yaml, read_yaml, shown
 
 _EXPLAINED = 10
@@ -40,7 +42,7 @@ class Settings(BaseModel):
 class DataSettings(Settings):
     """Which data, and which of its classes are novel."""
 
-    format: Literal["synthetic", "nwpu", "nwpu-v2", "dior", "voc", "voc-edges", "yolo", "coco", "dota", "prepared"]
+    format: FormatName
     skip_bad: bool = Field(
         False, description="leave out images with anything that cannot be used, and say so in the card"
     )
@@ -188,7 +190,7 @@ class CommonSettings(Settings):
     name: str
     run_dir: Path
     seed: Seed = 0
-    size: Literal["nano", "yolov7-tiny", "yolov7"] = "nano"
+    size: SizeName = "nano"
     episodes: EpisodeSettings = EpisodeSettings()
     loss: LossSettings = LossSettings()
     evaluate: EvaluateSettings = EvaluateSettings()

@@ -10,7 +10,8 @@ import typer
 from fsod.cli.options import SIZE_M, Bands, Config, Nodata, Overrides, SizePx, bands_in, report
 from fsod.cli.outputs import Json, Overwrite, check_report, may_write, paths_in, shot_list_file, write_result
 from fsod.config import load_settings
-from fsod.errors import UserError, nearest
+from fsod.data_formats import DATA_FORMATS
+from fsod.errors import UserError
 from fsod.progress import warn
 
 data_app = typer.Typer(help="Prepare data sets.", no_args_is_help=True)
@@ -54,9 +55,7 @@ def data_download(
 
 @data_app.command("prepare")
 def data_prepare(
-    form: Annotated[
-        str, typer.Argument(metavar="FORMAT", help="nwpu, nwpu-v2, dior, voc, voc-edges, yolo, coco, dota, prepared")
-    ],
+    form: Annotated[str, typer.Argument(metavar="FORMAT", help=", ".join(DATA_FORMATS))],
     source: Annotated[Path, typer.Argument(help="The downloaded data set.")],
     out: Annotated[Path, typer.Argument(help="The prepared folder to write.")],
     skip_bad: Annotated[bool, typer.Option(help="Leave out images with anything damaged instead of stopping.")] = False,
@@ -64,12 +63,11 @@ def data_prepare(
     json: Json = None,
 ) -> None:
     """Read a data set in its official layout into a prepared folder (COCO)."""
-    from data_prep.formats import FORMATS
+    from data_prep.formats import reader_of
 
-    if form not in FORMATS:
-        raise UserError(f"unknown format {form!r}{nearest(form, FORMATS)}; known: {', '.join(FORMATS)}")
+    reader = reader_of(form)
     may_write(json, overwrite)
-    report(FORMATS[form](source, out, skip_bad=skip_bad), json)
+    report(reader(source, out, skip_bad=skip_bad), json)
 
 
 @data_app.command("labels")

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from data_prep.formats import FORMATS
+from data_prep.formats import reader_of
 from data_prep.synthetic import load_spec, make_scenes
 from data_prep.tile import tile_folder
 from fsod.compute.device import choose_machine
@@ -16,6 +16,7 @@ from fsod.compute.distributed import first_goes_ahead, is_first, joined
 from fsod.config import CommonSettings, OptimSettings, PretrainSettings, RunSettings, override_settings
 from fsod.data.coco_folder import CocoFolder, load_folder, read_ids
 from fsod.data.shots import ShotList, draw_shots, load_shots, only_shots
+from fsod.data_formats import DRAWN
 from fsod.errors import UserError
 from fsod.files import held
 from fsod.inference.enrollment import shot_examples
@@ -39,14 +40,14 @@ def prepare_data(settings: RunSettings, source: Path | None) -> dict[str, Any]:
         source: the downloaded data set; not needed for synthetic scenes.
     """
     paths = RunPaths(settings.run_dir)
-    if settings.data.format == "synthetic":
+    if settings.data.format == DRAWN:
         if settings.data.scenes is None:
             raise UserError("data.scenes: name the specification of the synthetic scenes")
         card = make_scenes(load_spec(settings.data.scenes), paths.data)
     elif source is None:
         raise UserError("name the folder of the downloaded data set (--source, or DATA= with make)")
     else:
-        card = FORMATS[settings.data.format](source, paths.data, skip_bad=settings.data.skip_bad)
+        card = reader_of(settings.data.format)(source, paths.data, skip_bad=settings.data.skip_bad)
     folder = load_folder(paths.data)
     split_list = read_ids(paths.id_list(settings.data.train_list))
     folder.class_indices(settings.data.novel)
