@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fsod.boxes import area_px
 from fsod.data.coco_folder import ImageRecord
-from fsod.geo.scene import SAME_GSD
+from fsod.geo.scene_opening import SAME_GSD
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from fsod.config import PredictSettings, predict_settings
 from fsod.errors import UserError
 from fsod.files import atomic_write
 from fsod.geo.raster_in_memory import Pixels, is_in_memory, raster_in_memory
-from fsod.geo.scene import open_scene
+from fsod.geo.scene_opening import open_scene
 from fsod.steps.enroll_classes import enroll
 from fsod.steps.example_files import examples_among, examples_on_scenes
 from fsod.steps.given_boxes import Boxes, marks_given

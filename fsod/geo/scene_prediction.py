@@ -33,7 +33,8 @@ from fsod.geo.journal import Journal, files_fingerprint
 from fsod.geo.merge import SeamMerger
 from fsod.geo.passes import Pass, make_passes
 from fsod.geo.read_ahead import Reading
-from fsod.geo.scene import Scene, open_scene
+from fsod.geo.scene import Scene
+from fsod.geo.scene_opening import open_scene
 from fsod.geo.search import Detect, Search, Searched, search_windows
 from fsod.geo.searched_area import (
     BLANK,

@@ -19,8 +19,9 @@ from fsod.geo.label_item import write_label_item
 from fsod.geo.layer_files import ON_A_MAP, write_layer
 from fsod.geo.layer_table import Layer
 from fsod.geo.qgis_style import write_style
-from fsod.geo.scene import Scene, open_scene
+from fsod.geo.scene import Scene
 from fsod.geo.scene_list import kept_name, layer_paths, list_scenes, short_name, stac_sources
+from fsod.geo.scene_opening import open_scene
 from fsod.geo.scene_prediction import OnOpen, OnProgress, SceneResult, predict_scene
 from fsod.geo.searched_area import BLANK, DAMAGED, NODATA, NOT_REACHED, OUTSIDE, STATUSES
 from fsod.geo.searched_layer import SearchedLayer, write_searched

@@ -14,8 +14,8 @@ from fsod.boxes import iou
 from fsod.data.coco_folder import read_ids
 from fsod.errors import UserError
 from fsod.geo.labels import read_boxes
-from fsod.geo.scene import open_scene
 from fsod.geo.scene_list import list_scenes
+from fsod.geo.scene_opening import open_scene
 from fsod.report.found_layer import read_found
 
 CASES = Path(os.environ.get("FSOD_CASES", "../shared/data/cases")).resolve()

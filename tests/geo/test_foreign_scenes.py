@@ -16,7 +16,8 @@ from rasterio.enums import ColorInterp
 from fsod.band_rule import BandRule
 from fsod.boxes import Detections
 from fsod.errors import UserError
-from fsod.geo.scene import Scene, open_scene
+from fsod.geo.scene import Scene
+from fsod.geo.scene_opening import open_scene
 from fsod.geo.scene_prediction import predict_scene
 
 MakeRaster = Callable[..., Path]

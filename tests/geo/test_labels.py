@@ -16,7 +16,8 @@ from fsod.geo.labels import read_boxes, read_layer
 from fsod.geo.layer_files import write_layer
 from fsod.geo.layer_table import Layer, corners_px
 from fsod.geo.mark_shapes import PointSize, hull_notes
-from fsod.geo.scene import Scene, open_scene
+from fsod.geo.scene import Scene
+from fsod.geo.scene_opening import open_scene
 
 MakeRaster = Callable[..., Path]
 
