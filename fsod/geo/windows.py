@@ -59,9 +59,7 @@ class _Axis:
 
     @staticmethod
     def over(length_px: int, window_px: int, overlap_px: int) -> _Axis:
-        step, count = window_px - overlap_px, windows_along(length_px, window_px, overlap_px)
-        inward = max(0, length_px - window_px)
-        return _Axis(length_px, min(window_px, length_px), tuple(min(i * step, inward) for i in range(count)))
+        return _Axis(length_px, min(window_px, length_px), starts_px(length_px, window_px, overlap_px))
 
     def core(self, i: int) -> tuple[int, int]:
         return self._seam(i), self._seam(i + 1)
@@ -113,6 +111,12 @@ class Grid(Sequence[Window]):
             (left, top, right, bottom),
             (from_left, from_top, from_right, from_bottom),
         )
+
+
+def starts_px(length_px: int, window_px: int, overlap_px: int) -> tuple[int, ...]:
+    """Where windows begin along one side: steps of window - overlap, the last one moved inward to end with the scene."""
+    last = max(length_px - window_px, 0)
+    return (*range(0, last, window_px - overlap_px), last)
 
 
 def windows_along(length_px: int, window_px: int, overlap_px: int) -> int:
