@@ -49,7 +49,7 @@ shots = $(if $(SHOTS),--shots-k $(SHOTS)) $(if $(SEED),--seed $(SEED))
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # `make data meta-train finetune` is a sequence, whatever -j says
-.PHONY: help install demo data pretrain meta-train finetune evaluate enroll predict dashboard bench-model bench-scenes test lint clean FORCE
+.PHONY: help install demo data docs pretrain meta-train finetune evaluate enroll predict dashboard bench-model bench-scenes test lint clean FORCE
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -94,6 +94,9 @@ bench-scenes: $(INSTALLED) ## what going over scenes costs, beside SAHI too: DAT
 	$(call need,DATA)
 	$(PIP) install -q -c $(CONSTRAINTS) -e '.[bench]'
 	.venv/bin/python -m experiments.bench_scenes.bench --data "$(DATA)" --bank "$(BANK)" $(weights)
+
+docs: $(INSTALLED) ## the documentation as HTML: build/site/index.html
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
 
 # Two processes with one thread each: threads of two processes on two cores wait for each other.
 test: export OMP_NUM_THREADS := 1
