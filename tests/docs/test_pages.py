@@ -37,4 +37,5 @@ def test_pages_build_strictly_and_fetch_nothing(tmp_path: Path) -> None:
     method = (tmp_path / "site/method/meta_cross_loss.html").read_text()
     assert method.count("<math") >= 5
     assert "arithmatex" not in method
+    assert "<code>per_negative_pair</code>" in (tmp_path / "site/research/configurations.html").read_text()
     assert 'id="fsod.library.Detector"' in (tmp_path / "site/api.html").read_text()
