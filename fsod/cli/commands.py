@@ -17,56 +17,56 @@ from fsod.errors import UserError, escaped
 COMMANDS = {
     "pretrain": (
         "run_commands:pretrain_command",
-        "Teach a network to compare, on invented classes alone; goes on from the last checkpoint after an interruption.",
+        "Teach a network to compare, on invented classes. Goes on after an interruption.",
     ),
     "meta-train": (
         "run_commands:meta_train_command",
-        "Train on the base classes in episodes; goes on from the last checkpoint after an interruption.",
+        "Train on the base classes in episodes. Goes on after an interruption.",
     ),
     "finetune": (
         "finetune_command:finetune_command",
-        "Take up classes by training: your own from marks on scenes (--out), or a run's novel classes (--config).",
+        "Train on new classes: your own marks on scenes (--out), or a run's novel classes (--config).",
     ),
     "evaluate": (
         "run_commands:evaluate_command",
-        "Measure average precision: of a run (--config), or of any checkpoint on any folder (--checkpoint --data).",
+        "Measure average precision of a run (--config), or of any checkpoint on any folder (--checkpoint --data).",
     ),
     "enroll": (
         "enroll_command:enroll_command",
-        "Take up classes without training, from boxes on GeoTIFFs or in a prepared folder (--class NAME -k 5, or --shots).",
+        "Add classes in seconds, without training, from boxes on scenes or in a prepared folder (--data).",
     ),
     "predict": (
         "predict_command:predict_command",
-        "Find the classes of a bank in scenes of any size; goes on after an interruption.",
+        "Find the classes of a bank in scenes of any size. Goes on after an interruption.",
     ),
     "review": (
         "review_command:review_command",
-        "Judge detections in a browser, key by key, draw what was missed, and learn from it.",
+        "Judge detections in a browser by keyboard, draw what was missed, and learn from both.",
     ),
     "report": (
         "show_commands:report_command",
-        "Show a run or what was found in a scene in one HTML file, to look at in a browser without any network.",
+        "Write one HTML file about a run or a layer. It needs no network.",
     ),
     "export": (
         "weights_commands:export_command",
-        "Write a bank and its weights as one network that other software opens too, or as an item of a STAC catalogue.",
+        "Write a bank and its weights as one ONNX network, or as an item of a STAC catalogue.",
     ),
     "register": (
         "serve_command:register_command",
-        "Put a bank and its weights into MLflow's registry, to be searched with as `fsod predict` does.",
+        "Put a bank and its weights into MLflow's model registry.",
     ),
     "serve": (
         "serve_command:serve_command",
-        "Answer requests with a registered model (MLflow's scoring server on 127.0.0.1).",
+        "Answer HTTP requests with a registered model (MLflow's scoring server on 127.0.0.1).",
     ),
-    "demo": ("run_commands:demo_command", "The whole road on synthetic scenes, in minutes, without any download."),
-    "dashboard": ("show_commands:dashboard_command", "Show all runs in the browser (MLflow on 127.0.0.1)."),
-    "info": ("show_commands:info_command", "Tell device, versions, weights, and what is missing for which extra."),
+    "demo": ("run_commands:demo_command", "Run everything once on synthetic scenes, in minutes, without a download."),
+    "dashboard": ("show_commands:dashboard_command", "Show all runs in a browser (MLflow on 127.0.0.1)."),
+    "info": ("show_commands:info_command", "Print device, versions, weights, and which extras lack which package."),
     "data": ("data_commands:data_app", "Prepare data sets."),
-    "bank": ("bank_commands:bank_app", "Look into class banks and put them together."),
-    "runs": ("runs_command:runs_app", "Records of trainings."),
-    "qgis": ("qgis_command:qgis_app", "fsod inside QGIS."),
-    "weights": ("weights_commands:weights_app", "Bring in weights."),
+    "bank": ("bank_commands:bank_app", "List, merge and change class banks."),
+    "runs": ("runs_command:runs_app", "Manage records of trainings."),
+    "qgis": ("qgis_command:qgis_app", "Use fsod inside QGIS."),
+    "weights": ("weights_commands:weights_app", "Import weights."),
 }
 """Name -> where it is, and the first line of its help, which `fsod --help` shows without importing it."""
 
