@@ -29,7 +29,7 @@ from fsod.cli.outputs import Json, Overwrite, bank_files, may_write
 
 
 def enroll_command(
-    out: Annotated[Path, typer.Option(help="The class bank to write; a PNG of the examples is written beside it.")],
+    out: Annotated[Path, typer.Option(help="The class bank to write. A PNG of the examples is written beside it.")],
     scene: ExampleScenes = None,
     examples: ExampleLabels = None,
     distractors: Distractors = None,
@@ -48,19 +48,19 @@ def enroll_command(
     nodata: Nodata = None,
     size_m: SizeM = None,
     size_px: SizePx = None,
-    learned: Annotated[bool, typer.Option(help="Also put in the classes that the checkpoint has learned.")] = False,
+    learned: Annotated[bool, typer.Option(help="Also include the classes that the weights have learned.")] = False,
     native: Annotated[
         bool,
         typer.Option(
             "--native",
-            help="Have scenes searched at the pixel size of the examples, rather than at that which suits the classes; "
-            "banks that are to be merged must share one.",
+            help="Search scenes at the pixel size of the examples, not at the size that suits the classes best. Banks can only be "
+            "merged if they share one size.",
         ),
     ] = False,
     overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
-    """Take up classes without training, from boxes on GeoTIFFs or in a prepared folder (--class NAME -k 5, or --shots)."""
+    """Add classes in seconds, without training, from boxes on scenes or in a prepared folder (--data)."""
     may_write(json, overwrite, *bank_files(out))
     files = read_examples(
         *(scene, examples, distractors, data, shots, names, shots_k, seed, attribute, verdicts, layer, ids),
