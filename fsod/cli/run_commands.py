@@ -19,12 +19,12 @@ def pretrain_command(
     overrides: Overrides = None,
     grounds: Annotated[
         Path | None,
-        typer.Option(help="Folder of unlabelled photographs to cut classes out of, as the key of that name."),
+        typer.Option(help="Folder of unlabelled photographs to cut classes out of; the same as the key grounds."),
     ] = None,
     overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
-    """Teach a network to compare, on invented classes alone; goes on from the last checkpoint after an interruption."""
+    """Teach a network to compare, on invented classes. Goes on after an interruption."""
     from fsod.steps.train import run_pretrain
 
     named = [] if grounds is None else [f"grounds={as_json(str(grounds))}"]
@@ -38,7 +38,7 @@ def pretrain_command(
 def meta_train_command(
     config: Config, overrides: Overrides = None, overwrite: Overwrite = False, json: Json = None
 ) -> None:
-    """Train on the base classes in episodes; goes on from the last checkpoint after an interruption."""
+    """Train on the base classes in episodes. Goes on after an interruption."""
     from fsod.steps.train import run_meta_train
 
     settings = load_settings(config, overrides)
@@ -51,18 +51,22 @@ def evaluate_command(
     config: Annotated[Path | None, typer.Option("--config", "-c", help="Evaluate a run's finetuned detector.")] = None,
     shots_k: ShotsK = 10,
     seed: Seed = 0,
-    checkpoint: Annotated[Path | None, typer.Option(help="Any checkpoint, instead of the run's.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Any prepared folder, instead of the run's.")] = None,
-    ids: Annotated[Path | None, typer.Option(help="Any list of image ids, instead of the run's test list.")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="Evaluate this checkpoint.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Evaluate on this prepared folder.")] = None,
+    ids: Annotated[
+        Path | None, typer.Option(help="Evaluate on this list of image ids. By default the test list of the run.")
+    ] = None,
     shots: Annotated[
         Path | None, typer.Option(help="Shot list for classes that the checkpoint has not learned.")
     ] = None,
-    bank: Annotated[Path | None, typer.Option(help="Score the classes of this bank of the checkpoint's.")] = None,
+    bank: Annotated[
+        Path | None, typer.Option(help="Score the classes of this bank, which belongs to the checkpoint.")
+    ] = None,
     overrides: Overrides = None,
     overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
-    """Measure average precision: of a run (--config), or of any checkpoint on any folder (--checkpoint --data)."""
+    """Measure average precision of a run (--config), or of any checkpoint on any folder (--checkpoint --data)."""
     from fsod.steps.evaluate_detector import evaluate_files, evaluate_run
 
     if checkpoint is not None and data is not None and config is None:
@@ -78,7 +82,7 @@ def evaluate_command(
 
 
 def demo_command(overrides: Overrides = None) -> None:
-    """The whole road on synthetic scenes, in minutes, without any download."""
+    """Run everything once on synthetic scenes, in minutes, without a download."""
     from fsod.steps.demo import demo
 
     demo(overrides or [])
