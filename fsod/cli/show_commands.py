@@ -14,18 +14,22 @@ from fsod.progress import say
 
 def report_command(
     what: Annotated[
-        Path, typer.Argument(metavar="RUN_OR_LAYER", help="A run's folder, or a layer that predict wrote.")
+        Path, typer.Argument(metavar="RUN_OR_LAYER", help="The folder of a run, or a layer of `fsod predict`.")
     ],
     out: Annotated[
-        Path | None, typer.Option(help="The HTML file; report.html in the run's folder, or beside the layer.")
+        Path | None,
+        typer.Option(
+            help="The HTML file to write. By default report.html in the folder of the run, or beside the layer."
+        ),
     ] = None,
     layer: Annotated[
-        str | None, typer.Option("--layer", help="Which layer of the file, if not the one that predict writes.")
+        str | None,
+        typer.Option("--layer", help="The layer of the file. By default the one that `fsod predict` writes."),
     ] = None,
     overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
-    """Show a run or what was found in a scene in one HTML file, to look at in a browser without any network."""
+    """Write one HTML file about a run or a layer. It needs no network."""
     from fsod.report.run_report import run_report
     from fsod.report.scene_report import overview_path, scene_report
 
@@ -41,14 +45,14 @@ def dashboard_command(
     database: Annotated[Path, typer.Option(help="The MLflow database.")] = Path("runs/mlflow.db"),
     port: Annotated[int, typer.Option(min=1024, max=65535)] = 5000,
 ) -> None:
-    """Show all runs in the browser (MLflow on 127.0.0.1)."""
+    """Show all runs in a browser (MLflow on 127.0.0.1)."""
     from fsod.tracking.dashboard import serve_dashboard
 
     serve_dashboard(database, port)
 
 
 def info_command(overwrite: Overwrite = False, json: Json = None) -> None:
-    """Tell device, versions, weights, and what is missing for which extra."""
+    """Print device, versions, weights, and which extras lack which package."""
     from fsod.cli.info_command import info, lines
 
     may_write(json, overwrite)
