@@ -11,7 +11,7 @@ from fsod.cli.options import report
 from fsod.cli.outputs import Json, Overwrite, catalogue_item, exported_network, imported_weights, may_write
 from fsod.errors import UserError
 
-weights_app = typer.Typer(help="Bring in weights.", no_args_is_help=True)
+weights_app = typer.Typer(help="Import weights.", no_args_is_help=True)
 
 
 @weights_app.callback()
@@ -26,7 +26,7 @@ def weights_import(
     overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
-    """Take backbone and neck out of an official YOLOv7 checkpoint, without executing what its pickle says."""
+    """Import backbone and neck of an official YOLOv7 checkpoint, without executing anything in its pickle."""
     from fsod.store.official import import_official
 
     may_write(json, overwrite, imported_weights(out))
@@ -34,7 +34,9 @@ def weights_import(
 
 
 def export_command(
-    bank: Annotated[Path, typer.Option(help="The class bank, enrolled or finetuned; for --stac alone also an .onnx.")],
+    bank: Annotated[
+        Path, typer.Option(help="A class bank or a finetuned detector; with --stac alone also an .onnx file.")
+    ],
     out: Annotated[
         Path | None,
         typer.Option(
@@ -44,15 +46,15 @@ def export_command(
     ] = None,
     form: Annotated[str, typer.Option("--format", help="onnx")] = "onnx",
     stac: Annotated[Path | None, typer.Option(help="Also write an item of a STAC catalogue (JSON, MLM 1.5).")] = None,
-    checkpoint: Annotated[Path | None, typer.Option(help="The weights, if not where the bank says.")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="The weights, if they are not where the bank says.")] = None,
     window_px: Annotated[int, typer.Option(min=64, help="Side of the windows that the network takes.")] = 640,
     batch: Annotated[
-        str, typer.Option(help="Windows that it takes at once, or dynamic: for servers; other software wants 1.")
+        str, typer.Option(help="Windows per call, or dynamic (for servers). Other software expects 1.")
     ] = "1",
     overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
-    """Write a bank and its weights as one network that other software opens too, or as an item of a STAC catalogue.
+    """Write a bank and its weights as one ONNX network, or as an item of a STAC catalogue.
 
     Input: images (B, 3, S, S), float32 RGB in 0..1. Output: output0 (B, 4 + classes, L): centre x, y, width, height in
     pixels, and a score for each class, rescaled so that each class is worth showing from 0.25 on. What the file is stands
