@@ -1,6 +1,6 @@
 """Base/novel splits by the names that papers give them.
 
-``data_prep/splits/<data set>/`` holds a file of novel classes for each split, one a line, and ``classes.txt`` with all
+``data_prep/splits/<data set>/`` holds a file of novel classes for each split, one per line, and ``classes.txt`` with all
 classes of the data set in the spelling of fsod's reader. Lines that start with # say where a split comes from.
 """
 

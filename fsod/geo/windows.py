@@ -2,7 +2,7 @@
 
 Windows are of one size, start every ``window - overlap`` pixels, and the last of a row or column is moved inward to end
 with the scene, so that none sticks out and none is a sliver. Between two neighbours the middle of what both see is the
-seam; seams cut the scene into cores, one a window, without gap or overlap.
+seam; seams cut the scene into cores, one per window, without gap or overlap.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ def encode_examples(detector: Detector, examples: Examples, machine: Machine) ->
 
     Args:
         detector: in evaluation mode, on the machine's device.
-        examples: at least one a class.
+        examples: at least one per class.
         machine: where to compute.
     """
     parts = []

@@ -32,7 +32,7 @@ def demo(overrides: list[str]) -> dict[str, Any]:
     prepare_data(settings, None)
     console.rule("2/5 meta-train on base classes")
     run_meta_train(settings)
-    console.rule(f"3/5 finetune on {SHOTS} boxes a class")
+    console.rule(f"3/5 finetune on {SHOTS} boxes per class")
     tuned = run_finetune(settings, SHOTS, settings.seed)
     console.rule("4/5 evaluate on test scenes")
     scores = evaluate_run(settings, SHOTS, settings.seed, None)

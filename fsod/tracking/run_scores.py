@@ -21,7 +21,7 @@ class Evaluated:
     """One evaluation of a run's finetuned detector.
 
     Attributes:
-        k: boxes a class.
+        k: boxes per class.
         seed: which draw of them.
         folder: where scores and pictures are.
         scores: what `fsod.evaluation.average_precision.Scores.as_dict` gives, and how it was measured.

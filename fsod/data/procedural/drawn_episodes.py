@@ -144,7 +144,7 @@ class ProceduralEpisodes(Dataset[Episode]):
 
 @dataclass(frozen=True)
 class _Drawn:
-    """Pictures of an episode before augmentation: queries, and examples a class."""
+    """Pictures of an episode before augmentation: queries, and examples per class."""
 
     queries: list[DrawnScene]
     supports: list[list[SupportCrop]]
