@@ -17,7 +17,7 @@ PYTHON ?= python3
 ## CONFIG=configs/nwpu.yaml    settings of a run (default configs/demo.yaml)
 ## SET="section.key=value ..." settings to change for this run
 ## DATA=FOLDER                 the data set as it was downloaded (data)
-## SHOTS=10 SEED=1             boxes a class, base and novel, and which draw of them (finetune, evaluate)
+## SHOTS=10 SEED=1             boxes per class, base and novel, and which draw of them (finetune, evaluate)
 ## SCENE=FILE EXAMPLES=FILE    a raster; a GeoJSON of labelled boxes on it (enroll, finetune, predict)
 ## AREA=FILE                   polygons in which everything is marked (finetune)
 ## CHECKPOINT=FILE             other weights than those of CONFIG or BANK (enroll, predict)

@@ -132,7 +132,7 @@ def shot_list(settings: RunSettings, k: int, seed: int) -> tuple[CocoFolder, Sho
 
 
 def run_finetune(settings: RunSettings, k: int, seed: int) -> dict[str, Any]:
-    """Finetunes the run's meta-trained detector on K shots a class and writes checkpoint and bank."""
+    """Finetunes the run's meta-trained detector on K shots per class and writes checkpoint and bank."""
     paths, machine = RunPaths(settings.run_dir), choose_machine(settings.finetune.precision)
     with joined(machine.device):
         base = load_checkpoint(paths.meta_checkpoint, machine.trunk_dtype, settings.size)
