@@ -110,7 +110,7 @@ def main() -> None:
     write_boxes(out / "marks.geojson", in_area)
     write_boxes(out / "area.geojson", np.array([AREA_XYXY_PX], np.float64))
     examples = ("--scene", scene, "--examples", out / "marks.geojson")
-    record: dict[str, Any] = {"marks": len(in_area), "scene": MARKED, "searched": SEARCHED}
+    record: dict[str, Any] = {"scene": MARKED, "marks": len(in_area), "searched": SEARCHED}
     area = np.array([AREA_XYXY_PX], np.float64)
     picture(PICTURES / "marks.jpg", scene, [(area, MARK), (in_area, HIT)], (350, 130, 830, 430))
     ways = {"enroll": [], "finetune": ["--area", out / "area.geojson"]}
@@ -122,7 +122,7 @@ def main() -> None:
         record[way], boxes = judged(found_in(layer), truth)
         with Image.open(other) as size:
             picture(PICTURES / f"{way}.jpg", other, boxes, (0, 0, size.width, size.height))
-    write_text(HERE / "results.json", json.dumps(record, indent=1) + "\n")
+        write_text(HERE / "results.json", json.dumps(record, indent=1) + "\n")
     print(json.dumps(record, indent=1))
 
 
