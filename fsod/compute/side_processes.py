@@ -1,7 +1,7 @@
-"""Trainings side by side on a CPU: a process each, with one thread.
+"""Trainings in parallel on a CPU: one process per training, with one thread each.
 
-Threads of one process would wait for each other: a small network's step is a thousand short calls from Python. On two
-cores two processes take 1.6 times as many steps (experiments/real_tasks).
+Threads of one process would wait for each other, because a step of a small network is a thousand short calls from Python. On
+two cores, two processes take 1.6 times as many steps (experiments/real_tasks).
 """
 
 from __future__ import annotations
