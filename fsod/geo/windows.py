@@ -1,8 +1,8 @@
 """The grid of overlapping windows that covers a scene, and the part of the scene each of them answers for.
 
-Windows are of one size, start every ``window - overlap`` pixels, and the last of a row or column is moved inward to end
-with the scene, so that none sticks out and none is a sliver. Between two neighbours the middle of what both see is the
-seam; seams cut the scene into cores, one per window, without gap or overlap.
+Windows have one size and start every ``window - overlap`` pixels. The last of a row or column is moved inward to end with the
+scene, so none sticks out and none is a sliver. The seam between two neighbours is the middle of what both see. Seams cut the
+scene into cores, one per window, without gap or overlap.
 """
 
 from __future__ import annotations
