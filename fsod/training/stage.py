@@ -1,6 +1,6 @@
-"""The training loop that every stage shares: one episode a step, EMA, checkpoints that survive a kill.
+"""The training loop that every stage shares: one episode per step, EMA, checkpoints that survive a kill.
 
-Under torchrun every process runs it on its share of the queries; the first one alone writes.
+Under torchrun every process runs it on its share of the queries. Only the first process writes.
 """
 
 from __future__ import annotations
