@@ -20,6 +20,8 @@ from data_prep.folder import (
     write_folder,
 )
 from fsod.data.coco_folder import ANNOTATIONS
+from fsod.data.leakage import MADE_FROM, lineage
+from fsod.files import sha256_of
 
 LOG = "changes.jsonl"
 
@@ -53,6 +55,7 @@ def write_fixed(check: Check, out: Path) -> dict[str, Any]:
         **check.card,
         "fingerprint": fingerprint,
         "fixed_from": str(check.root),
+        MADE_FROM: lineage(check.root, sha256_of(check.root / ANNOTATIONS)),
         "images": len(coco["images"]),
         "boxes": count_boxes(coco),
         "classes": count_classes(coco),
