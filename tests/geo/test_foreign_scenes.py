@@ -142,6 +142,8 @@ def test_alpha_hides(make_raster: MakeRaster, opaque: int) -> None:
         (("Blue", "Green", "Red", "NIR"), (3, 2, 1), ""),
         (("coastal blue", "blue", "green", "yellow", "red", "red edge"), (5, 3, 2), ""),
         (("NIR", "red", "green"), (1, 2, 3), "its bands are called NIR, red, green"),
+        (("B02", "B03", "B04", "B08"), (3, 2, 1), ""),
+        (("SR_B2", "SR_B3", "SR_B4", "SR_B5"), (1, 2, 3), "its bands are called SR_B2, SR_B3, SR_B4, SR_B5; 1,2,3 are"),
         ((None,) * 8, (1, 2, 3), "has 8 bands and does not say"),
         ((None,) * 3, (1, 2, 3), ""),
     ],
