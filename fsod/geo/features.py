@@ -31,7 +31,7 @@ UNREADABLE = (
         OSError,
         RuntimeError,
     ),
-    *(ValueError, LookupError, TypeError, AttributeError, NameError),
+    *(ValueError, LookupError, TypeError, AttributeError, NameError, OverflowError),
 )
 """What GDAL, GEOS, PROJ, Arrow and GeoPandas raise for damaged files: each has errors of its own. NameError is pyogrio's for a
 coordinate system that is not in UTF-8."""

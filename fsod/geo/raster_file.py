@@ -37,9 +37,9 @@ def open_dataset(name: str, driver: str | None = None, nodata: float | None = No
         driver: the only one of GDAL's that may open it.
         nodata: value that stands for nothing, see ``with_nodata``.
     """
+    refuse_pipe(Path(name))
     if driver in (None, TILES) and (tiles := tiles_named(name)) is not None:
         return TileMosaic(tiles, nodata)
-    refuse_pipe(Path(name))
     try:
         with gdal_for(name), warnings.catch_warnings():
             # read_georeference says so itself, with the file's name and the consequence
