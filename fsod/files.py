@@ -38,7 +38,7 @@ def refuse_pipe(path: Path) -> None:
     try:
         there = path.exists()
     except OSError as error:
-        raise UserError(f"{str(path)[:2 * _SHOWN]}...: no name of a file ({error.strerror})") from error
+        raise UserError(f"{str(path)[: 2 * _SHOWN]}...: no name of a file ({error.strerror})") from error
     if there and not (path.is_file() or path.is_dir()):
         raise UserError(f"{path}: is a pipe or a device; name a file")
 
