@@ -12,6 +12,8 @@ from data_prep.check import Check
 from data_prep.entries import SECTIONS
 from data_prep.folder import counts, finished_card, folder_under_construction, in_threads, place_file, write_folder
 from fsod.data.coco_folder import ANNOTATIONS
+from fsod.data.leakage import MADE_FROM, lineage
+from fsod.files import sha256_of
 
 LOG = "changes.jsonl"
 
@@ -45,6 +47,7 @@ def write_fixed(check: Check, out: Path) -> dict[str, Any]:
         **check.card,
         "fingerprint": fingerprint,
         "fixed_from": str(check.root),
+        MADE_FROM: lineage(check.root, sha256_of(check.root / ANNOTATIONS)),
         **counts(coco),
         "changes": len(log),
         "findings_left": {kind: left.count(kind) for kind in sorted(set(left))},

@@ -35,6 +35,7 @@ from data_prep.folder import (
 )
 from data_prep.tile_grid import Tile, cut_tiles, resample
 from fsod.data.coco_folder import CocoFolder, ImageRecord, load_folder, read_ids, read_image
+from fsod.data.leakage import MADE_FROM, lineage
 from fsod.errors import UserError
 from fsod.files import atomic_write
 from fsod.geo.scene_opening import MAX_ENLARGEMENT
@@ -134,6 +135,7 @@ def tile_folder(
         card = {
             "format": "tiles",
             "source": str(folder.root),
+            MADE_FROM: lineage(folder.root, folder.sha256),
             "fingerprint": fingerprint,
             "settings": settings,
             "images": len(coco["images"]),

@@ -147,7 +147,7 @@ def _origin(origin: dict[str, Any]) -> str:
     """``predicted, 5 examples, shown from score 0.31, scene harbour.tif, 0.5 m`` of what a bank says of a class."""
     from fsod.store.class_bank import USUAL_SCORE
 
-    hidden = ("annotations_sha256", "images")  # for `fsod evaluate`
+    hidden = ("annotations_sha256", "images", "sources_sha256", "scenes_sha256")  # for `fsod evaluate`
     said = {key: value for key, value in origin.items() if value is not None and key not in hidden}
     parts = [str(said.pop("row", "unknown"))]
     if not said.pop("reported", True):

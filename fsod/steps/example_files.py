@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fsod.band_rule import BandRule, each_once
 from fsod.boxes import area_px
 from fsod.data.coco_folder import CocoFolder, ImageRecord
+from fsod.data.leakage import SCENES, SOURCES, hashes_of_scenes, lineage
 from fsod.data.marked import Marked, marked_shots
 from fsod.errors import UserError
 from fsod.geo.features import VectorFile
@@ -111,7 +112,8 @@ def examples_among(found: Sequence[SceneMarks], rasters: Sequence[Scene]) -> Exa
     )
     marked = _views(found, rasters, (*names, *taken_for))
     gsd_m = found[0].gsd_m
-    origin = {"scene": ", ".join(one.name for one in found), "gsd_m": gsd_m}
+    scenes_sha256 = hashes_of_scenes(one.scene for one in found)
+    origin = {"scene": ", ".join(one.name for one in found), "gsd_m": gsd_m, SCENES: scenes_sha256}
     return ExampleFiles(
         marked,
         tuple(taken_for),
@@ -131,6 +133,7 @@ def examples_in_folder(shots: FolderShots) -> ExampleFiles:
     gsd_m = marked.folder.gsd_m
     # which images: so that nobody scores the bank on them
     seen = {"annotations_sha256": folder.sha256, "images": sorted({image.source for image in marked.folder.images})}
+    seen[SOURCES] = lineage(folder.root, folder.sha256)[1:]
     origin = {"data": folder.root.resolve().name, "seed": drawn.seed, "gsd_m": gsd_m, **seen}
     shown = each_once(image.shown for image in marked.folder.images if image.shown is not None)
     return ExampleFiles(marked, shots.distractors, origin, gsd_m, shown=shown)

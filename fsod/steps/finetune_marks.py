@@ -20,6 +20,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from fsod.compute.device import choose_machine
+from fsod.data.leakage import SCENES, hashes_of_scenes
 from fsod.errors import UserError
 from fsod.evidence import origin_of
 from fsod.files import write_text
@@ -115,11 +116,13 @@ def _as_file(
     gsds_m = [scene.gsd_m for scene in marks if scene.gsd_m is not None]
     gsd_m = float(np.median(gsds_m)) / enlargement if gsds_m else None
     judged = added_verdicts(scene.judged for scene in marks)
+    scenes_sha256 = hashes_of_scenes(scene.scene for scene in marks)
     origins = {
         name: {
             "row": "finetuned",
             "examples": sum(scene.class_names.count(name) for scene in marks),
             "scene": ", ".join(scene.name for scene in marks),
+            SCENES: scenes_sha256,
             "gsd_m": gsd_m,
             "steps": learned.steps,
             "score": score,

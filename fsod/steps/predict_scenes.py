@@ -254,7 +254,7 @@ def search_scene(
     Raises:
         UserError: as ``predict_scene``; a journal that holds other classes than the searcher knows.
     """
-    result = predict_scene(
+    return predict_scene(
         scene,
         searcher.detect,
         driver=driver,
@@ -274,15 +274,11 @@ def search_scene(
         rival_iou=searcher.suppression.rival_iou,
         journal=journal,
         detector=_identity(searcher, plan),
+        classes=len(searcher.class_names),
         on_open=on_open,
         on_progress=on_progress,
         search=searcher.search,
     )
-    if (last := int(result.detections.class_ids.max(initial=-1))) >= len(searcher.class_names):
-        raise UserError(
-            f"{journal}: holds class {last}, and there are {len(searcher.class_names)}; delete it and run again"
-        )
-    return result
 
 
 def _identity(searcher: Searcher, plan: PredictSettings) -> dict[str, Any]:

@@ -59,6 +59,9 @@ class Origin(BaseModel, extra="allow"):
     gsd_m: Metres | None = None
     annotations_sha256: str | None = None
     images: list[str] | None = None
+    sources_sha256: list[str] = []
+    scene: str | None = None
+    scenes_sha256: list[str] = []
     examples: NonNegativeInt | None = None
     trials: list[Annotated[float, Field(ge=0, le=1)]] | None = None
     judged: Judged | None = None

@@ -17,6 +17,7 @@ import shapely
 from PIL import Image
 
 from fsod.cli import main
+from fsod.data.leakage import SCENES, hashes_of_scenes
 from fsod.data.mark_views import CropSettings
 from fsod.errors import UserError
 from fsod.steps import finetune_marks as step
@@ -115,6 +116,7 @@ def test_one_file_holds_weights_rows_scores_and_what_it_was_made_from(made: Made
     assert checkpoint_of(made.detector) == made.detector
     (kept,) = earlier_marks(made.detector)
     assert kept.scene == str(made.scene.resolve())
+    assert bank.origins["roof"][SCENES] == hashes_of_scenes([str(made.scene)]) != []  # so that nobody is scored on it
     assert kept.boxes_xyxy_px.tolist() == marks_on(made.scene).boxes_xyxy_px.tolist()
 
 
