@@ -21,9 +21,11 @@ from qgis.core import (
     QgsProcessingParameterString,
     QgsProcessingParameterVectorDestination,
     QgsProcessingParameterVectorLayer,
+    QgsProcessingUtils,
+    QgsVectorLayer,
 )
 
-from .detections_layer import TakingUp, source_of
+from .detections_layer import TakingUp, lies_on_picture, source_of
 from .exported_layers import export_extent, export_layer, is_picture, raster_name
 from .fsod_algorithm import BANDS, NODATA, FsodAlgorithm, Parameters
 
@@ -38,6 +40,10 @@ class _Finding(FsodAlgorithm):
     """What both have in common."""
 
     COMMAND = "predict"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._on_pictures: list[str] = []
 
     def _add_how(self) -> None:
         bank = "Detector (of Finetune), class bank (of Enroll) or exported network"
@@ -99,9 +105,25 @@ class _Finding(FsodAlgorithm):
         self._asked[EXTENT] = ",".join(map(repr, bounds)) + of_crs
         return ["--aoi", str(path)]
 
-    def _taking_up(self, scene: str, on_picture: bool) -> TakingUp:
+    def _take_up(
+        self, details: QgsProcessingContext.LayerDetails, scene: str, source: str, on_picture: bool
+    ) -> QgsProcessingContext.LayerDetails:
         """For the layer of a scene, which can then be searched again in the same way."""
-        return TakingUp({INPUT: scene, **self._asked}, on_picture)
+        details.setPostProcessor(TakingUp({INPUT: scene, **self._asked}))
+        if on_picture:
+            self._on_pictures.append(source)
+        return details
+
+    def postProcessAlgorithm(self, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> Parameters:
+        """Opens layers of pictures before QGIS does, which takes a note of having no coordinate system for one, and fails."""
+        loading = context.layersToLoadOnCompletion()
+        for source in self._on_pictures:
+            layer = QgsVectorLayer(source, loading[source].name, "ogr")
+            lies_on_picture(layer)
+            context.temporaryLayerStore().addMapLayer(layer)
+            loading[layer.id()] = loading.pop(source)
+        context.setLayersToLoadOnCompletion(loading)
+        return {}
 
 
 class FindAlgorithm(_Finding):
@@ -140,7 +162,8 @@ class FindAlgorithm(_Finding):
         loading = context.layersToLoadOnCompletion()
         if path in loading:
             details = loading.pop(path)
-            details.setPostProcessor(self._taking_up(self._scene, self._on_picture))
+            details.name, details.forceName = _name_of(path, self._scene), True
+            details = self._take_up(details, self._scene, source, self._on_picture)
             context.setLayersToLoadOnCompletion({**loading, source: details})
         return {OUTPUT: source, FOUND: sum(outcome.result["found"].values())}
 
@@ -185,9 +208,16 @@ class FindManyAlgorithm(_Finding):
             feedback.reportError(outcome.error)
         if context.project() is not None and self.parameterAsBool(parameters, "LOAD", context):
             for scene, source in layers.items():
-                name = f"{Path(scene).stem}: {self.LABEL}"
+                name = f"{Path(scene).stem}: detections"
                 details = QgsProcessingContext.LayerDetails(name, context.project(), LAYERS)
-                details.setPostProcessor(self._taking_up(scene, scene in self._pictures))
+                details.forceName = True
+                details = self._take_up(details, scene, source, scene in self._pictures)
                 context.addLayerToLoadOnCompletion(source, details)
         found = sum(outcome.result["found"].values())
         return {FOLDER: str(folder), LAYERS: list(layers.values()), FOUND: found}
+
+
+def _name_of(path: str, scene: str) -> str:
+    """What a project calls a layer: as its file, or as its scene where the file is a passing one."""
+    passing = Path(path).is_relative_to(QgsProcessingUtils.tempFolder())
+    return f"{Path(scene).stem}: detections" if passing else Path(path).stem
