@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from qgis.core import (
     QgsProcessing,
@@ -36,6 +36,22 @@ _REMEMBERED = (SCORE, SCALES, GSD, NATIVE, DAMAGED, BANDS, NODATA)
 _GEOPACKAGES = "{scene}.gpkg"
 
 
+class _Found(NamedTuple):
+    """A layer that was found.
+
+    Attributes:
+        key: under which QGIS knows that it is to be opened.
+        source: of the layer.
+        scene: that it is of.
+        name: in the project.
+    """
+
+    key: str
+    source: str
+    scene: str
+    name: str
+
+
 class _Finding(FsodAlgorithm):
     """What both have in common."""
 
@@ -43,7 +59,8 @@ class _Finding(FsodAlgorithm):
 
     def __init__(self) -> None:
         super().__init__()
-        self._on_pictures: list[str] = []
+        self._pictures: set[str] = set()
+        self._found: list[_Found] = []
 
     def _add_how(self) -> None:
         bank = "Detector (of Finetune), class bank (of Enroll) or exported network"
@@ -105,23 +122,25 @@ class _Finding(FsodAlgorithm):
         self._asked[EXTENT] = ",".join(map(repr, bounds)) + of_crs
         return ["--aoi", str(path)]
 
-    def _take_up(
-        self, details: QgsProcessingContext.LayerDetails, scene: str, source: str, on_picture: bool
-    ) -> QgsProcessingContext.LayerDetails:
-        """For the layer of a scene, which can then be searched again in the same way."""
-        details.setPostProcessor(TakingUp({INPUT: scene, **self._asked}))
-        if on_picture:
-            self._on_pictures.append(source)
-        return details
-
     def postProcessAlgorithm(self, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> Parameters:
-        """Opens layers of pictures before QGIS does, which takes a note of having no coordinate system for one, and fails."""
+        """Says how QGIS is to open the layers.
+
+        Those of pictures are opened here: QGIS would take a note of having no coordinate system for one, and fail to place it.
+        """
         loading = context.layersToLoadOnCompletion()
-        for source in self._on_pictures:
-            layer = QgsVectorLayer(source, loading[source].name, "ogr")
-            lies_on_picture(layer)
-            context.temporaryLayerStore().addMapLayer(layer)
-            loading[layer.id()] = loading.pop(source)
+        for found in self._found:
+            if found.key not in loading:
+                continue
+            details, source = loading.pop(found.key), found.source
+            details.name, details.forceName = found.name, True
+            if found.scene in self._pictures:
+                layer = QgsVectorLayer(source, found.name, "ogr")
+                lies_on_picture(layer)
+                context.temporaryLayerStore().addMapLayer(layer)
+                source = layer.id()
+            # with it the scene can be searched again in the same way; set last, as QGIS drops it where a key changes
+            details.setPostProcessor(TakingUp({INPUT: found.scene, **self._asked}))
+            loading[source] = details
         context.setLayersToLoadOnCompletion(loading)
         return {}
 
@@ -148,7 +167,8 @@ class FindAlgorithm(_Finding):
         self, parameters: Parameters, context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> list[str]:
         raster = self.parameterAsRasterLayer(parameters, INPUT, context)
-        self._scene, self._on_picture = raster_name(raster, feedback), is_picture(raster)
+        self._scene = raster_name(raster, feedback)
+        self._pictures = {self._scene} if is_picture(raster) else set()
         return [self._scene, *self._how(parameters, context)]
 
     def processAlgorithm(
@@ -159,12 +179,7 @@ class FindAlgorithm(_Finding):
         if outcome.cancelled:
             return {}
         source = source_of(path)
-        loading = context.layersToLoadOnCompletion()
-        if path in loading:
-            details = loading.pop(path)
-            details.name, details.forceName = _name_of(path, self._scene), True
-            details = self._take_up(details, self._scene, source, self._on_picture)
-            context.setLayersToLoadOnCompletion({**loading, source: details})
+        self._found = [_Found(path, source, self._scene, _name_of(path, self._scene))]
         return {OUTPUT: source, FOUND: sum(outcome.result["found"].values())}
 
 
@@ -210,8 +225,7 @@ class FindManyAlgorithm(_Finding):
             for scene, source in layers.items():
                 name = f"{Path(scene).stem}: detections"
                 details = QgsProcessingContext.LayerDetails(name, context.project(), LAYERS)
-                details.forceName = True
-                details = self._take_up(details, scene, source, scene in self._pictures)
+                self._found.append(_Found(source, source, scene, name))
                 context.addLayerToLoadOnCompletion(source, details)
         found = sum(outcome.result["found"].values())
         return {FOLDER: str(folder), LAYERS: list(layers.values()), FOUND: found}
