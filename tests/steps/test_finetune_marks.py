@@ -153,6 +153,19 @@ def test_a_training_that_was_stopped_keeps_what_it_knows_and_goes_on(
     assert not (tmp_path / "D.safetensors.unfinished").exists()
 
 
+def test_stopped_before_the_first_step_there_is_no_detector(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def at_once(lesson, seconds, on_steps, stopping):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        os.kill(os.getpid(), signal.SIGINT)
+        return learning.learn_marks(lesson, seconds, on_steps, stopping)
+
+    monkeypatch.setattr(step, "learn_marks", at_once)
+    with pytest.raises(KeyboardInterrupt):
+        finetune_marks(SHIPPED, [marks_on(made.scene)], tmp_path / "D.safetensors", minutes=1)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_restart_drops_another_trainings_state(made: Made) -> None:
     assert made.detector.is_file()
     assert not made.detector.with_name("D.safetensors.unfinished").exists()
