@@ -25,13 +25,15 @@ PARTS = ("fsod", "data_prep", "configs", "pyproject.toml", "README.md", "LICENSE
 
 HIDDEN = """
 import os, sys
+from importlib.machinery import PathFinder
 
-class Hidden:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in os.environ["HIDDEN"].split():
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+class Hiding(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        hidden = name.partition(".")[0] in os.environ["HIDDEN"].split()
+        return None if hidden else PathFinder.find_spec(name, path, target)
 
-sys.meta_path.insert(0, Hidden())
+sys.meta_path[sys.meta_path.index(PathFinder)] = Hiding
 """
 EXTRAS = (
     "albumentations",
