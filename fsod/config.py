@@ -285,6 +285,8 @@ def override_settings(content: dict[str, Any], overrides: list[str], origin: Pat
         raise UserError(f"{origin}: {_explain(error, kind)}") from error
 
 
+# Not OmegaConf (2.4): a key without a value counts as null, and ${oc.env:HOME} is filled in from the environment; both are in
+# tests/test_config.py. pydantic-settings reads the environment as well.
 def _override(content: dict[str, Any], override: str) -> None:
     key, equals, value = override.partition("=")
     if not equals:

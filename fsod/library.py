@@ -127,11 +127,14 @@ class Detector:
             attribute: of the vector files, holds the class.
 
         Raises:
-            UserError: a scene, example or area that cannot be used, and what to do.
-            ModuleNotFoundError: the extra ``train`` is not installed: pip install 'fsod[train]'.
+            UserError: a scene, example or area that cannot be used, and what to do; the extra ``train`` is missing.
         """
-        from fsod.steps.finetune_marks import MINUTES, finetune_marks  # of the extra `train`
-
+        try:
+            from fsod.steps.finetune_marks import MINUTES, finetune_marks
+        except ModuleNotFoundError as error:
+            raise UserError(
+                f"finetune needs the package {error.name}, not installed: pip install 'fsod[train]'"
+            ) from error
         weights, minutes = self._own_weights("finetune"), MINUTES if minutes is None else minutes
         if not minutes > 0:
             raise UserError(f"minutes={minutes}: give a time above 0")

@@ -17,7 +17,11 @@ def extras() -> list[str]:
 
 
 def requirements(extra: str | None = None) -> list[Requirement]:
-    """What fsod needs on this machine, or what an extra adds; UserError if fsod runs without having been installed."""
+    """What fsod needs on this machine, or what an extra adds, with those that it names.
+
+    Raises:
+        UserError: fsod runs without having been installed.
+    """
     try:
         wanted = [Requirement(line) for line in requires("fsod") or []]
     except PackageNotFoundError as error:
@@ -25,7 +29,9 @@ def requirements(extra: str | None = None) -> list[Requirement]:
     always = [r for r in wanted if r.marker is None or r.marker.evaluate({"extra": ""})]
     if extra is None:
         return always
-    return [r for r in wanted if r not in always and r.name != "fsod" and _belongs(r, extra)]
+    own = [r for r in wanted if r not in always and _belongs(r, extra)]
+    others = chain.from_iterable(requirements(other) for r in own if r.name == "fsod" for other in sorted(r.extras))
+    return [*(r for r in own if r.name != "fsod"), *others]
 
 
 def _belongs(requirement: Requirement, extra: str) -> bool:

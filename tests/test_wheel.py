@@ -12,7 +12,7 @@ import subprocess
 import sys
 import sysconfig
 import venv
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,14 +24,16 @@ ROOT = Path(__file__).parents[1]
 PARTS = ("fsod", "data_prep", "configs", "pyproject.toml", "README.md", "LICENSE")
 
 HIDDEN = """
-import sys
+import os, sys
+from importlib.machinery import PathFinder
 
-class Hidden:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {names!r}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+class Hiding(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        hidden = name.partition(".")[0] in os.environ["HIDDEN"].split()
+        return None if hidden else PathFinder.find_spec(name, path, target)
 
-sys.meta_path.insert(0, Hidden())
+sys.meta_path[sys.meta_path.index(PathFinder)] = Hiding
 """
 EXTRAS = (
     "albumentations",
@@ -80,7 +82,11 @@ for status, *arguments in (
 DEMO_AND_INFO = """
 import sys
 from fsod.cli import main
+from fsod.config import load_settings
+from fsod.steps.demo import CONFIG, scenes_outside_a_checkout
 
+scenes = load_settings(CONFIG, scenes_outside_a_checkout()).data.scenes
+assert scenes.is_file() and scenes.is_absolute(), scenes
 for arguments in (["demo", *sys.argv[1:]], ["info"]):
     sys.argv[1:] = arguments
     try:
@@ -89,13 +95,15 @@ for arguments in (["demo", *sys.argv[1:]], ["info"]):
         assert not done.code, done.code
 """
 
+FEW_SCENES = """{seed: 1, train_images: 24, test_images: 2, image_px: 192, scene_px: 256, gsd_m: 1.0, crs: EPSG:32633,
+origin_m: [500000.0, 5400000.0], classes: [ship, vehicle, wind_turbine], novel: [wind_turbine], novel_image_share: 0.6,
+distractors: [helipad], objects_per_image: [5, 8], clutter_per_image: [1, 2]}"""
+
 TINY_DEMO = (
-    "episodes.query_px=64",
-    "episodes.queries=1",
-    "meta_train.steps=2",
-    "meta_train.workers=0",
-    "finetune.steps=2",
-    "finetune.workers=0",
+    *("data.scenes=few.yaml", "data.novel=[wind_turbine]", "data.tile_px=192", "data.tile_overlap_px=32"),
+    *("episodes.ways=2", "episodes.query_px=64", "episodes.support_px=64", "episodes.queries=1"),
+    *("meta_train.steps=2", "meta_train.workers=0", "finetune.steps=2", "finetune.workers=0"),
+    *("predict.window_px=256", "predict.overlap_px=96"),
 )
 
 
@@ -119,34 +127,28 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     subprocess.run([*pip, "--python", python, "install", "--no-deps", "--no-index", wheel], check=True)
     # a path alone: path files of this environment, such as that of an editable fsod, are not read
     (own / "packages.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    (own / "hidden_extras.py").write_text(HIDDEN)
+    (own / "hidden.pth").write_text("import hidden_extras\n")
     work = folder / "work"
     scene = make_scene(work / "port.tif")
     save_labels(work / "examples.geojson", scene)
-    return SimpleNamespace(python=python, site=own, work=work)
+    (work / "few.yaml").write_text(FEW_SCENES)
+    return SimpleNamespace(python=python, work=work)
 
 
-def run(installed: SimpleNamespace, program: str, *arguments: str) -> str:
-    """What a program says there."""
+def run(installed: SimpleNamespace, hidden: Sequence[str], program: str, *arguments: str) -> str:
+    """What a program says there, without some packages."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    environment["HIDDEN"] = " ".join(hidden)
     command = [installed.python, "-c", program, *arguments]
     done = subprocess.run(command, cwd=installed.work, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout + done.stderr
 
 
-@pytest.fixture
-def bare(installed: SimpleNamespace) -> Iterator[SimpleNamespace]:
-    """The same without what the extras bring."""
-    file = installed.site / "hidden.pth"
-    (installed.site / "hidden_extras.py").write_text(HIDDEN.format(names=EXTRAS))
-    file.write_text("import hidden_extras\n")
-    yield installed
-    file.unlink()
-
-
-def test_without_extras_the_code_block_runs_and_what_is_missing_is_one_line(bare: SimpleNamespace) -> None:
-    said = run(bare, WITHOUT_EXTRAS.format(names=set(EXTRAS)))
-    assert (bare.work / "p.gpkg").is_file()
+def test_without_extras_the_code_block_runs_and_what_is_missing_is_one_line(installed: SimpleNamespace) -> None:
+    said = run(installed, EXTRAS, WITHOUT_EXTRAS.format(names=set(EXTRAS)))
+    assert (installed.work / "p.gpkg").is_file()
     missing = [line for line in said.splitlines() if "pip install" in line]
     assert [line.partition("pip install ")[2] for line in missing] == [
         "'fsod[track]'",
@@ -156,9 +158,10 @@ def test_without_extras_the_code_block_runs_and_what_is_missing_is_one_line(bare
     assert all(line.startswith("fsod: ") for line in missing)
 
 
-def test_demo_and_info_run_outside_the_checkout(installed: SimpleNamespace) -> None:
-    told = run(installed, DEMO_AND_INFO, *TINY_DEMO)
+def test_demo_and_info_run_outside_the_checkout_and_untracked_without_mlflow(installed: SimpleNamespace) -> None:
+    told = run(installed, ["mlflow"], DEMO_AND_INFO, *TINY_DEMO)
     summary = json.loads((installed.work / "runs/demo/summary.json").read_text())
     assert (installed.work / summary["geojson"]).is_file()
+    assert "not tracked, as MLflow is not installed: pip install 'fsod[track]'" in told
     assert "needed: complete" in told
     assert "extra track: complete" in told

@@ -26,7 +26,7 @@ SHOTS = 10
 def demo(overrides: list[str]) -> dict[str, Any]:
     """Runs every step, writes ``summary.json`` into the run's folder and says where everything is."""
     started = time.perf_counter()
-    settings = load_settings(CONFIG, [*_scenes_outside_a_checkout(), *overrides])
+    settings = load_settings(CONFIG, [*scenes_outside_a_checkout(), *overrides])
     paths = RunPaths(settings.run_dir)
     console.rule("1/5 draw scenes")
     prepare_data(settings, None)
@@ -62,8 +62,8 @@ def demo(overrides: list[str]) -> dict[str, Any]:
     return summary
 
 
-def _scenes_outside_a_checkout() -> list[str]:
-    """Where fsod was installed to, the scenes' specification is a file of the package."""
+def scenes_outside_a_checkout() -> list[str]:
+    """An override for the demo's settings: where fsod was installed to, the scenes' specification is a file of the package."""
     if (named := load_settings(CONFIG).data.scenes) is None or named.is_file():
         return []
     return [f"data.scenes={json.dumps(str(Path(data_prep.__file__).parent / 'scenes' / named.name))}"]
