@@ -113,7 +113,7 @@ def main() -> None:
     record: dict[str, Any] = {"scene": MARKED, "marks": len(in_area), "searched": SEARCHED}
     area = np.array([AREA_XYXY_PX], np.float64)
     picture(PICTURES / "marks.jpg", scene, [(area, MARK), (in_area, HIT)], (350, 130, 830, 430))
-    ways = {"enroll": [], "finetune": ["--area", out / "area.geojson"]}
+    ways: dict[str, list[str | Path]] = {"enroll": [], "finetune": ["--area", out / "area.geojson"]}
     for way, more in ways.items():
         bank, layer = out / f"{way}.safetensors", out / f"{way}-found.json"
         if not bank.is_file():
