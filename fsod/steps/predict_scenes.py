@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import json
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from math import floor
 from pathlib import Path
 from typing import Any
 
 from fsod.config import PredictSettings
 from fsod.draw import hatched, scene_preview, write_png
 from fsod.errors import UserError
-from fsod.evidence import Evidence
 from fsod.geo.ask_order import ask_order
 from fsod.geo.label_item import write_label_item
 from fsod.geo.layer_files import ON_A_MAP, write_layer
 from fsod.geo.layer_table import Layer
 from fsod.geo.qgis_style import write_style
-from fsod.geo.scene import Scene
 from fsod.geo.scene_list import kept_name, layer_paths, list_scenes, short_name, stac_sources
 from fsod.geo.scene_opening import open_scene
 from fsod.geo.scene_prediction import OnOpen, OnProgress, SceneResult, predict_scene
 from fsod.geo.searched_area import BLANK, DAMAGED, NODATA, NOT_REACHED, OUTSIDE, STATUSES
 from fsod.geo.searched_layer import SearchedLayer, write_searched
 from fsod.geo.stac_scenes import StacScene
+from fsod.geo.window_order import Limit
 from fsod.inference.infer import warm_up
 from fsod.inference.ray_cluster import ray_cluster
 from fsod.marks import class_colour
@@ -33,6 +31,8 @@ from fsod.progress import console, progress_bar, warn
 from fsod.replacing import Output
 from fsod.report.scene_report import write_overview
 from fsod.steps.predict_outputs import PICTURE_MARK, check_layers, journal_path, picture_path
+from fsod.steps.scene_sayings import announce, how_far, nothing_found, what_was_missed
+from fsod.steps.scene_turns import SceneTurns
 from fsod.steps.searcher import Searcher, load_searcher, to_take_along
 
 PREVIEW_PX = 2048
@@ -45,9 +45,6 @@ PART_COLOURS = {
     OUTSIDE: (105, 105, 255),
 }
 """RGB of the hatching of what was not searched."""
-
-LEAST_SCORE = 0.005
-"""The least one that --score takes."""
 
 
 def predict_files(
@@ -77,6 +74,10 @@ def predict_files(
     Returns:
         Of one scene all about it; of several the sums, and as ``failed`` what went wrong with which.
     """
+    if plan.minutes is not None and plan.budget is not None:
+        raise UserError(
+            f"--minutes {plan.minutes:g} and --budget {plan.budget:g} contradict each other; give one of them"
+        )
     if plan.native and plan.gsd_m is not None:
         raise UserError(f"--native and --gsd-m {plan.gsd_m:g} contradict each other; give one of them")
     layers = layer_paths(list_scenes(scenes, plan.asset), out)
@@ -89,26 +90,32 @@ def predict_files(
         with ray_cluster(to_take_along(bank, checkpoint, searcher, plan)) as cluster:
             machine = f"Ray, {cluster.workers} workers, {searcher.precision}"
             searcher = replace(searcher, machine=machine, search=cluster.search)
-            return _predict_all(layers, searcher, plan, cluster.map, sources)
+            return _predict_all(layers, searcher, plan, sources, cluster.map, cluster.at_once)
     warm_up(searcher.detect, plan.batch, searcher.window_px)
-    return _predict_all(layers, searcher, plan, map, sources)
+    return _predict_all(layers, searcher, plan, sources)
 
 
 def _predict_all(
     layers: dict[str, Path],
     searcher: Searcher,
     plan: PredictSettings,
-    each: Callable[..., Iterator[dict[str, Any] | Exception]],
     sources: Mapping[str, StacScene],
+    each: Callable[..., Iterator[dict[str, Any] | Exception]] = map,
+    at_once: int = 1,
 ) -> dict[str, Any]:
-    """The same for a searcher; ``each`` is ``map``, or does as it does; ``sources`` are the items of scenes."""
+    """The same for a searcher; ``sources`` are the items of scenes; ``each`` does as ``map``, with ``at_once`` scenes."""
     console.print(
         f"predict: {searcher.machine}, {len(searcher.class_names)} classes, windows of {searcher.window_px} px"
     )
 
+    turns = None if plan.minutes is None else SceneTurns(time.monotonic() + 60 * plan.minutes, len(layers), at_once)
+
     def attempt(scene: str) -> dict[str, Any] | Exception:
+        limit = None if plan.budget in (None, 1) else Limit(share=plan.budget)
+        if turns is not None:
+            limit = Limit(ends=turns.next())
         try:
-            return _predict_file(scene, searcher, layers[scene], plan, sources.get(scene))
+            return _predict_file(scene, searcher, layers[scene], plan, sources.get(scene), limit)
         except (UserError, OSError) as error:
             return error
         except Exception as error:  # noqa: BLE001, whatever a library makes of one scene, the others are searched
@@ -127,7 +134,8 @@ def _predict_all(
         else:
             failed[scene] = str(outcome)
             console.print(f"failed: {outcome}")
-    if not failed:
+    # a search of a part goes on from its journal when the same command may search more
+    if not failed and not any(result["windows_left"] for result in done.values()):
         for layer in layers.values():
             journal_path(layer).unlink(missing_ok=True)
     return _sums(done, failed, searcher) if len(layers) > 1 else done[scene]
@@ -137,7 +145,16 @@ def _sums(done: dict[str, dict[str, Any]], failed: dict[str, str], searcher: Sea
     found: Counter[str] = Counter(dict.fromkeys(searcher.class_names, 0))
     for result in done.values():
         found.update(result["found"])
-    added = ("windows_run", "windows_blank", "windows_outside", "windows_resumed", "seconds", "seconds_detecting")
+    added = (
+        "windows_run",
+        "windows_blank",
+        "windows_outside",
+        "windows_resumed",
+        "windows_left",
+        "windows_glanced",
+        "seconds",
+        "seconds_detecting",
+    )
     return {
         "layers": {scene: result["layer"] for scene, result in done.items()},
         "failed": failed,
@@ -151,7 +168,12 @@ def _sums(done: dict[str, dict[str, Any]], failed: dict[str, str], searcher: Sea
 
 
 def _predict_file(
-    scene: str, searcher: Searcher, out: Path, plan: PredictSettings, source: StacScene | None
+    scene: str,
+    searcher: Searcher,
+    out: Path,
+    plan: PredictSettings,
+    source: StacScene | None,
+    limit: Limit | None,
 ) -> dict[str, Any]:
     """Searches one scene and writes all that belongs to it; the journal stays."""
     names = searcher.class_names
@@ -159,7 +181,7 @@ def _predict_file(
     if plan.restart:
         journal.unlink(missing_ok=True)
     with progress_bar(f"{Path(scene).name}: windows", 0) as bar:
-        result = search_scene(scene, searcher, plan, journal, _announce, bar.of)
+        result = search_scene(scene, searcher, plan, journal, announce, bar.of, limit=limit)
     layer = layer_of(result, searcher)
     write_layer(out, layer)
     if plan.stac:
@@ -170,13 +192,15 @@ def _predict_file(
     found = [names[c] for c in result.detections.class_ids]
     counts = {name: found.count(name) for name in names}
     searched = SearchedLayer(result.area, result.georeference, layer.scene, layer.attributes)
-    searched = replace(searched, attributes={**layer.attributes, **_missed(searched.said, searcher, counts)})
+    searched = replace(searched, attributes={**layer.attributes, **what_was_missed(searched.said, searcher, counts)})
     write_searched(out, searched)
     if out.suffix.lower() in ON_A_MAP:
         write_style(out.with_suffix(".qml"), {name: class_colour(i) for i, name in enumerate(names)})
     picture, unseen = _write_preview(result, plan, searcher, out, searched)
-    warnings = [*result.warnings, *_nothing_found(result, searcher), *unseen]
+    warnings = [*result.warnings, *nothing_found(result, searcher), *unseen]
     warn(warnings)
+    if result.windows_left:
+        console.print(how_far(result))
     return {
         "layer": str(out),
         "preview": picture,
@@ -188,6 +212,8 @@ def _predict_file(
         "windows_blank": result.windows_blank,
         "windows_outside": result.windows_outside,
         "windows_resumed": result.windows_resumed,
+        "windows_left": result.windows_left,
+        "windows_glanced": result.windows_glanced,
         "damaged": list(result.damaged),
         "warnings": warnings,
         "gsd_m": result.gsd_m,
@@ -211,35 +237,6 @@ def layer_of(result: SceneResult, searcher: Searcher) -> Layer:
     return Layer(result.detections, searcher.class_names, result.georeference, name, size_px, attributes, ask)
 
 
-def _missed(searched: str, searcher: Searcher, counts: dict[str, int]) -> dict[str, str]:
-    """What was searched and found, and what would have been missed: in words, and as JSON for programs."""
-    known = {name: searcher.known.get(name, Evidence()) for name in searcher.class_names}
-    scores = dict(zip(searcher.class_names, searcher.scores, strict=True))
-    numbers = {name: {"found": counts[name], **own.numbers(scores[name])} for name, own in known.items()}
-    words = [
-        f"{f'{name}: ' if len(known) > 1 else ''}{counts[name]} found; {own.said(scores[name])}"
-        for name, own in known.items()
-    ]
-    return {"summary": "; ".join([searched, *words]), "classes": json.dumps(numbers, ensure_ascii=False)}
-
-
-def _nothing_found(result: SceneResult, searcher: Searcher) -> list[str]:
-    """What a user should know of a scene in which nothing was found."""
-    looked_at = result.windows_run
-    if len(result.detections) or not looked_at + result.windows_blank:
-        return []
-    if not looked_at:
-        return [f"{result.scene}: nothing found, as all of its {result.windows_blank} windows are empty"]
-    said = f"{result.scene}: nothing found in {looked_at} window{'s' if looked_at > 1 else ''}"
-    if result.missed is None:
-        return [said]
-    score, class_id = result.missed
-    name, least = searcher.class_names[class_id], searcher.scores[class_id]
-    said += f"; the best score is {score:.3g}, of {name}, which is shown from {least:.3g} on"
-    # a window's best may be a part of what another window sees whole, with a lower score
-    return [f"{said} (try --score {lower:g})" if (lower := floor(90 * score) / 100) >= LEAST_SCORE else said]
-
-
 def search_scene(
     scene: str,
     searcher: Searcher,
@@ -248,6 +245,7 @@ def search_scene(
     on_open: OnOpen | None = None,
     on_progress: OnProgress | None = None,
     driver: str | None = None,
+    limit: Limit | None = None,
 ) -> SceneResult:
     """What a searcher finds in one scene, gone over as planned; nothing is written but the journal, see ``predict_scene``.
 
@@ -278,6 +276,8 @@ def search_scene(
         on_open=on_open,
         on_progress=on_progress,
         search=searcher.search,
+        limit=limit,
+        glance_detect=searcher.glance_detect,
     )
 
 
@@ -291,21 +291,6 @@ def _identity(searcher: Searcher, plan: PredictSettings) -> dict[str, Any]:
         "precision": searcher.precision,
         "turns": plan.turns,
     }
-
-
-def _announce(scene: Scene, resumed: int, windows: int) -> None:
-    """One line on how a scene is read, before the work begins."""
-    own_m, gsd_m = scene.file_georeference.gsd_m, scene.grid_gsd_m
-    width, height = scene.file_size_px
-    parts = [f"{width}x{height} px"]
-    resampled = {scene.grid_width_px, scene.grid_height_px} != {width, height}
-    if own_m is not None and gsd_m is not None:
-        parts.append(f"of {own_m:.3g} m resampled to {gsd_m:.3g} m" if resampled else f"of {own_m:.3g} m")
-    elif resampled:
-        parts.append(f"seen {scene.grid_width_px / scene.width_px:.3g} times as large")
-    parts.append(str(scene.rule))
-    parts.append(f"goes on after {resumed} of {windows} windows" if resumed else f"{windows} windows")
-    console.print(f"{scene.name}: {', '.join(parts)}")
 
 
 def _write_preview(
