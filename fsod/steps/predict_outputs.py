@@ -72,6 +72,7 @@ def _beside(layer: Path, stac: bool) -> Iterator[Path]:
     yield layer
     if searched_path(layer) != layer:
         yield searched_path(layer)
+        yield searched_path(layer).with_suffix(".qml")
     if layer.suffix.lower() in ON_A_MAP:
         yield layer.with_suffix(".qml")
     if (results := results_path(layer)) is not None:

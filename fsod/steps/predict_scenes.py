@@ -22,8 +22,8 @@ from fsod.geo.qgis_style import write_style
 from fsod.geo.scene import Scene, open_scene
 from fsod.geo.scene_list import kept_name, layer_paths, list_scenes, short_name, stac_sources
 from fsod.geo.scene_prediction import OnOpen, OnProgress, SceneResult, predict_scene
-from fsod.geo.searched_area import BLANK, DAMAGED, NODATA, NOT_REACHED, OUTSIDE, STATUSES
-from fsod.geo.searched_layer import SearchedLayer, write_searched
+from fsod.geo.searched_area import STATUSES
+from fsod.geo.searched_layer import PART_COLOURS, SearchedLayer, write_searched
 from fsod.geo.stac_scenes import StacScene
 from fsod.inference.infer import warm_up
 from fsod.inference.ray_cluster import ray_cluster
@@ -35,15 +35,6 @@ from fsod.steps.predict_outputs import PICTURE_MARK, check_layers, journal_path,
 from fsod.steps.searcher import Searcher, load_searcher, to_take_along
 
 PREVIEW_PX = 2048
-
-PART_COLOURS = {
-    BLANK: (150, 150, 150),
-    NODATA: (90, 90, 90),
-    DAMAGED: (225, 0, 75),
-    NOT_REACHED: (230, 159, 0),
-    OUTSIDE: (105, 105, 255),
-}
-"""RGB of the hatching of what was not searched."""
 
 LEAST_SCORE = 0.005
 """The least one that --score takes."""
