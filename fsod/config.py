@@ -175,6 +175,7 @@ class PredictSettings(Settings):
     aoi_layer: str | None = Field(None, description="layer of that file, where it has several")
     asset: str | None = Field(None, description="name or role of the assets of STAC files that are the scenes")
     stac: bool = Field(False, description="also write an item of the label extension beside each layer")
+    together: bool = Field(False, description="overlapping scenes make one layer, in which each object is once")
     restart: bool = Field(False, description="begin anew, whatever an unfinished run has left")
     overwrite: bool = Field(False, description="also replace files that fsod did not write")
     skip_damaged: bool = Field(False, description="go on where pixels cannot be read")

@@ -30,13 +30,17 @@ class Trials:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Where the true share lies with 95 % confidence or more: the exact interval, each end in 0..1.
+        """Where the true share lies with 95 % confidence or more, each end in 0..1; see ``bounds``."""
+        return self.bounds(CONFIDENCE)
+
+    def bounds(self, confidence: float) -> tuple[float, float]:
+        """The exact interval of the true share, each end in 0..1.
 
         C. J. Clopper and E. S. Pearson, The use of confidence or fiducial limits illustrated in the case of the binomial,
         Biometrika 26 (1934), 404-413. Shorter ones (Wilson's) miss the truth in 17 % of the draws of some shares, and who is
         told that little was missed should not be told so wrongly.
         """
-        misses, beyond = self.count - self.hits, (1 - CONFIDENCE) / 2
+        misses, beyond = self.count - self.hits, (1 - confidence) / 2
         low = float(betaincinv(self.hits, misses + 1, beyond)) if self.hits else 0.0
         return low, float(betaincinv(self.hits + 1, misses, 1 - beyond)) if misses else 1.0
 
@@ -110,3 +114,12 @@ def origin_of(trials: Sequence[float], judged: tuple[int, int] | None) -> dict[s
     """What a file is to say of a class, beside the number of its examples."""
     known: dict[str, Any] = {"trials": [round(float(score), 4) for score in trials]} if trials else {}
     return {**known, "judged": list(judged)} if judged and sum(judged) else known
+
+
+def evidence_in(numbers: Mapping[str, Any]) -> tuple[Trials | None, Trials | None]:
+    """Recall and precision out of what ``Evidence.numbers`` wrote."""
+    recall, precision = (
+        Trials(int(own["hits"]), int(own["trials"])) if (own := numbers.get(name)) else None
+        for name in ("recall", "precision")
+    )
+    return recall, precision

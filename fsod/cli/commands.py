@@ -32,6 +32,7 @@ from fsod.cli.example_options import (
     weights_of,
 )
 from fsod.cli.finetune_command import finetune_command
+from fsod.cli.ground_commands import compare_command, count_command
 from fsod.cli.options import Bands, Config, Nodata, Overrides, Seed, ShotsK, SizeM, SizePx, refuse, report
 from fsod.cli.outputs import (
     Json,
@@ -213,6 +214,8 @@ def enroll_command(
 
 
 app.command("predict")(predict_command)
+app.command("count")(count_command)
+app.command("compare")(compare_command)
 app.command("review")(review_command)
 
 

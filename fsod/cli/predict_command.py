@@ -80,6 +80,12 @@ def predict_command(
     stac: Annotated[
         bool, typer.Option("--stac", help="Also write found.stac.json: the layer as an item of STAC's label extension.")
     ] = False,
+    together: Annotated[
+        bool,
+        typer.Option(
+            "--together", help="One layer of all scenes, which may overlap: what two of them show counts once."
+        ),
+    ] = False,
     layer: Annotated[str | None, typer.Option("--layer", help="Which layer of --aoi, where it has several.")] = None,
     skip_damaged: Annotated[bool, typer.Option(help="Go on where pixels cannot be read.")] = False,
     restart: Annotated[
@@ -115,6 +121,7 @@ def predict_command(
         aoi_layer=layer,
         asset=asset,
         stac=stac,
+        together=together,
         restart=restart,
         overwrite=overwrite,
         skip_damaged=skip_damaged,

@@ -11,6 +11,8 @@ from fsod.files import write_bytes
 from fsod.geo.layer_table import ASK, VERDICT
 
 CATEGORIES = "Symbology|Labeling|Fields|Forms|AttributeTable"
+VERSION = "3.22.0"
+HEAD_BYTES = 2**12
 LINE_MM = "0.5"
 LABEL = '"class" || \' \' || format_number("score", 2)'
 POLYGONS = "2"
@@ -53,9 +55,15 @@ def polygon_style(attribute: str, colours: Mapping[str, Colour], label: str, hat
     return _document(_categorised(attribute, colours, label, hatched))
 
 
+def is_style(path: Path) -> bool:
+    """Whether a file is a style that fsod wrote."""
+    with path.open("rb") as file:
+        return f'version="{VERSION}" styleCategories="{CATEGORIES}"'.encode() in file.read(HEAD_BYTES)
+
+
 def _categorised(attribute: str, colours: Mapping[str, Colour], label: str, hatched: Container[str] = ()) -> Element:
     # no version of QGIS made it; this one reads it as it is, and every later one converts from it
-    style = Element("qgis", version="3.22.0", styleCategories=CATEGORIES, labelsEnabled="1")
+    style = Element("qgis", version=VERSION, styleCategories=CATEGORIES, labelsEnabled="1")
     renderer = SubElement(style, "renderer-v2", type="categorizedSymbol", attr=attribute, enableorderby="0")
     categories, symbols = SubElement(renderer, "categories"), SubElement(renderer, "symbols")
     for i, (name, colour) in enumerate(colours.items()):

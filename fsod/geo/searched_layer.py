@@ -6,19 +6,15 @@ detections; else in a .qml of its own.
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
-import warnings
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import pyogrio
 import shapely
 from geopandas import GeoDataFrame
 from shapely.geometry.base import BaseGeometry
@@ -29,7 +25,7 @@ from fsod.geo.antimeridian import lonlat_shape
 from fsod.geo.features import SEARCHED as NAME
 from fsod.geo.features import UNREADABLE
 from fsod.geo.georeference import WGS84, Georeference
-from fsod.geo.layer_files import geojson_bytes
+from fsod.geo.layer_files import Framed, geojson_bytes, into_geopackage
 from fsod.geo.layer_table import PIXEL_FRAME, Value
 from fsod.geo.qgis_style import polygon_style
 from fsod.geo.scene_frame import UPWARDS
@@ -144,7 +140,7 @@ def searched_path(layer: Path) -> Path:
     return layer if layer.suffix.lower() == ".gpkg" else layer.with_suffix(".searched.geojson")
 
 
-def write_searched(layer: Path, searched: SearchedLayer) -> None:
+def write_searched(layer: Path, searched: Framed) -> None:
     """Writes what was searched beside a layer of detections, the whole of it or nothing.
 
     Raises:
@@ -153,27 +149,13 @@ def write_searched(layer: Path, searched: SearchedLayer) -> None:
     path = searched_path(layer)
     try:
         if path == layer:
-            _into_geopackage(path, searched)
+            run = {key: str(value) for key, value in searched.run.items() if value is not None}
+            into_geopackage(path, searched.frame(lonlat=False), NAME, GEOMETRY, run, _put_style)
         else:
             write_bytes(path, geojson_bytes(searched.frame(lonlat=True), searched.run, GEOMETRY))
             write_bytes(path.with_suffix(".qml"), _style())
     except UNREADABLE as error:
         raise UserError(f"{path}: cannot be written ({one_line(error)})") from error
-
-
-def _into_geopackage(path: Path, searched: SearchedLayer) -> None:
-    """Puts the layer into a copy of a GeoPackage in place of an earlier one, and the copy in place of the file."""
-    run = {key: str(value) for key, value in searched.run.items() if value is not None}
-    frame = searched.frame(lonlat=False)
-    with TemporaryDirectory(".fsod-part", ".", path.parent) as folder, warnings.catch_warnings():
-        copy = Path(folder) / path.name
-        shutil.copyfile(path, copy)
-        warnings.filterwarnings("ignore", "'crs' was not provided")
-        pyogrio.write_dataframe(frame, copy, driver="GPKG", layer=NAME, geometry_type=GEOMETRY, layer_metadata=run)
-        if pyogrio.read_info(copy, layer=NAME)["features"] != len(frame):
-            raise OSError("the disk may be full")
-        _put_style(copy)
-        copy.replace(path)
 
 
 def _style() -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +12,6 @@ from typing import Any
 from fsod.config import PredictSettings
 from fsod.draw import hatched, scene_preview, write_png
 from fsod.errors import UserError
-from fsod.evidence import Evidence
 from fsod.geo.ask_order import ask_order
 from fsod.geo.label_item import write_label_item
 from fsod.geo.layer_files import ON_A_MAP, write_layer
@@ -31,7 +29,15 @@ from fsod.marks import class_colour
 from fsod.progress import console, progress_bar, warn
 from fsod.replacing import Output
 from fsod.report.scene_report import write_overview
-from fsod.steps.predict_outputs import PICTURE_MARK, check_layers, journal_path, picture_path
+from fsod.steps.predict_outputs import (
+    PICTURE_MARK,
+    check_layers,
+    check_together,
+    journal_path,
+    picture_path,
+    together_paths,
+)
+from fsod.steps.predict_together import missed, write_together
 from fsod.steps.searcher import Searcher, load_searcher, to_take_along
 
 PREVIEW_PX = 2048
@@ -69,35 +75,44 @@ def predict_files(
     """
     if plan.native and plan.gsd_m is not None:
         raise UserError(f"--native and --gsd-m {plan.gsd_m:g} contradict each other; give one of them")
-    layers = layer_paths(list_scenes(scenes, plan.asset), out)
+    named = list_scenes(scenes, plan.asset)
+    layers = together_paths(named, out) if plan.together else layer_paths(named, out)
     lists = [Path(scene.removeprefix("@")) for scene in scenes]
     inputs = [bank, checkpoint, plan.aoi, *lists]
-    check_layers(layers, inputs, overwrite=plan.overwrite, others=others, stac=plan.stac)
+    if plan.together:
+        if plan.stac:
+            raise UserError("--stac describes one scene; leave it out, or --together")
+        check_together(layers, out, inputs, overwrite=plan.overwrite, others=others)
+    else:
+        check_layers(layers, inputs, overwrite=plan.overwrite, others=others, stac=plan.stac)
     sources = stac_sources(scenes, plan.asset) if plan.stac else {}
     searcher = load_searcher(bank, checkpoint, plan)
     if plan.engine == "ray":
         with ray_cluster(to_take_along(bank, checkpoint, searcher, plan)) as cluster:
             machine = f"Ray, {cluster.workers} workers, {searcher.precision}"
             searcher = replace(searcher, machine=machine, search=cluster.search)
-            return _predict_all(layers, searcher, plan, cluster.map, sources)
+            return _predict_all(layers, searcher, plan, cluster.map, sources, out)
     warm_up(searcher.detect, plan.batch, searcher.window_px)
-    return _predict_all(layers, searcher, plan, map, sources)
+    return _predict_all(layers, searcher, plan, map, sources, out)
 
 
 def _predict_all(
     layers: dict[str, Path],
     searcher: Searcher,
     plan: PredictSettings,
-    each: Callable[..., Iterator[dict[str, Any] | Exception]],
+    each: Callable[..., Iterator[Any]],
     sources: Mapping[str, StacScene],
+    out: Path,
 ) -> dict[str, Any]:
     """The same for a searcher; ``each`` is ``map``, or does as it does; ``sources`` are the items of scenes."""
     console.print(
         f"predict: {searcher.machine}, {len(searcher.class_names)} classes, windows of {searcher.window_px} px"
     )
 
-    def attempt(scene: str) -> dict[str, Any] | Exception:
+    def attempt(scene: str) -> dict[str, Any] | SceneResult | Exception:
         try:
+            if plan.together:
+                return _searched_scene(scene, searcher, layers[scene], plan)
             return _predict_file(scene, searcher, layers[scene], plan, sources.get(scene))
         except (UserError, OSError) as error:
             return error
@@ -108,18 +123,30 @@ def _predict_all(
             )
 
     done: dict[str, dict[str, Any]] = {}
+    results: dict[str, SceneResult] = {}
     failed: dict[str, str] = {}
     for scene, outcome in zip(layers, each(attempt, layers), strict=True):
         if isinstance(outcome, dict):
             done[scene] = outcome
+        elif isinstance(outcome, SceneResult):
+            results[scene] = outcome
         elif len(layers) == 1:
             raise outcome
         else:
             failed[scene] = str(outcome)
             console.print(f"failed: {outcome}")
+    if plan.together:
+        if failed:
+            raise UserError(
+                f"{out}: not written, as {len(failed)} of {len(layers)} scenes failed: {', '.join(failed)}; leave them out, or "
+                "mend them and give the same command again, which searches the others no second time"
+            )
+        joint = write_together(results, searcher, out)
     if not failed:
         for layer in layers.values():
             journal_path(layer).unlink(missing_ok=True)
+    if plan.together:
+        return joint
     return _sums(done, failed, searcher) if len(layers) > 1 else done[scene]
 
 
@@ -138,6 +165,18 @@ def _sums(done: dict[str, dict[str, Any]], failed: dict[str, str], searcher: Sea
         "warnings": [warning for result in done.values() for warning in result["warnings"]],
         "machine": searcher.machine,
     }
+
+
+def _searched_scene(scene: str, searcher: Searcher, layer: Path, plan: PredictSettings) -> SceneResult:
+    """Searches one scene; the journal stays, by the name of a layer that is not written."""
+    journal = journal_path(layer)
+    if plan.restart:
+        journal.unlink(missing_ok=True)
+    with progress_bar(f"{Path(scene).name}: windows", 0) as bar:
+        result = search_scene(scene, searcher, plan, journal, _announce, bar.of)
+    if result.georeference.crs is None:
+        raise UserError(f"{scene}: has no place on the ground, so it cannot be searched --together with others")
+    return result
 
 
 def _predict_file(
@@ -170,7 +209,7 @@ def _predict_file(
     found = [names[c] for c in result.detections.class_ids]
     counts = {name: found.count(name) for name in names}
     searched = SearchedLayer(result.area, result.georeference, name, attributes)
-    searched = replace(searched, attributes={**attributes, **_missed(searched.said, searcher, counts)})
+    searched = replace(searched, attributes={**attributes, **missed(searched.said, searcher, counts)})
     write_searched(out, searched)
     if out.suffix.lower() in ON_A_MAP:
         write_style(out.with_suffix(".qml"), {name: class_colour(i) for i, name in enumerate(names)})
@@ -195,18 +234,6 @@ def _predict_file(
         "seconds_detecting": result.seconds_detecting,
         "machine": searcher.machine,
     }
-
-
-def _missed(searched: str, searcher: Searcher, counts: dict[str, int]) -> dict[str, str]:
-    """What was searched and found, and what would have been missed: in words, and as JSON for programs."""
-    known = {name: searcher.known.get(name, Evidence()) for name in searcher.class_names}
-    scores = dict(zip(searcher.class_names, searcher.scores, strict=True))
-    numbers = {name: {"found": counts[name], **own.numbers(scores[name])} for name, own in known.items()}
-    words = [
-        f"{f'{name}: ' if len(known) > 1 else ''}{counts[name]} found; {own.said(scores[name])}"
-        for name, own in known.items()
-    ]
-    return {"summary": "; ".join([searched, *words]), "classes": json.dumps(numbers, ensure_ascii=False)}
 
 
 def _nothing_found(result: SceneResult, searcher: Searcher) -> list[str]:
