@@ -38,6 +38,7 @@ from fsod.steps.predict_outputs import (
     together_paths,
 )
 from fsod.steps.predict_together import missed, write_together
+from fsod.steps.scene_fit import misfit
 from fsod.steps.searcher import Searcher, load_searcher, to_take_along
 
 PREVIEW_PX = 2048
@@ -167,13 +168,28 @@ def _sums(done: dict[str, dict[str, Any]], failed: dict[str, str], searcher: Sea
     }
 
 
+def _search_told(
+    scene: str, searcher: Searcher, plan: PredictSettings, journal: Path, on_progress: OnProgress
+) -> SceneResult:
+    """``search_scene``, which first says how the scene is read, and how it differs from the examples."""
+    told: list[str] = []
+
+    def on_open(opened: Scene, resumed: int, windows: int) -> None:
+        _announce(opened, resumed, windows)
+        told.extend(misfit(opened, searcher.gsd_m, searcher.enlargement, searcher.shown))
+        warn(told)
+
+    result = search_scene(scene, searcher, plan, journal, on_open, on_progress)
+    return replace(result, warnings=(*told, *result.warnings), told=tuple(told))
+
+
 def _searched_scene(scene: str, searcher: Searcher, layer: Path, plan: PredictSettings) -> SceneResult:
     """Searches one scene; the journal stays, by the name of a layer that is not written."""
     journal = journal_path(layer)
     if plan.restart:
         journal.unlink(missing_ok=True)
     with progress_bar(f"{Path(scene).name}: windows", 0) as bar:
-        result = search_scene(scene, searcher, plan, journal, _announce, bar.of)
+        result = _search_told(scene, searcher, plan, journal, bar.of)
     if result.georeference.crs is None:
         raise UserError(f"{scene}: has no place on the ground, so it cannot be searched --together with others")
     return result
@@ -188,7 +204,7 @@ def _predict_file(
     if plan.restart:
         journal.unlink(missing_ok=True)
     with progress_bar(f"{Path(scene).name}: windows", 0) as bar:
-        result = search_scene(scene, searcher, plan, journal, _announce, bar.of)
+        result = _search_told(scene, searcher, plan, journal, bar.of)
     attributes = {
         "weights": searcher.weights_sha256[:12],
         "bank": searcher.bank_sha256[:12],
@@ -215,7 +231,7 @@ def _predict_file(
         write_style(out.with_suffix(".qml"), {name: class_colour(i) for i, name in enumerate(names)})
     picture, unseen = _write_preview(result, plan, searcher, out, searched)
     warnings = [*result.warnings, *_nothing_found(result, searcher), *unseen]
-    warn(warnings)
+    warn([warning for warning in warnings if warning not in result.told])
     return {
         "layer": str(out),
         "preview": picture,
