@@ -27,6 +27,9 @@ from fsod.true_count import true_count
 MOST_CELLS = 250_000
 """Of a grid; more than that nobody looks at, and a typing error is likely."""
 
+EDGE_M = 0.01
+"""Of what reaches so little into a square, most is rounding."""
+
 WHOLE = 0.999
 """A district of which this share was searched counts as searched."""
 
@@ -167,7 +170,9 @@ def _grid(ground: FoundGround, grid_m: float | None) -> Districts:
         )
     crs = _metric(everywhere)
     places = laid_out(everywhere, crs)
-    left, bottom, right, top = (shapely.total_bounds(places) / grid_m).tolist()
+    left, bottom, right, top = (
+        shapely.total_bounds(places) / grid_m + np.array([1, 1, -1, -1]) * EDGE_M / grid_m
+    ).tolist()
     xs, ys = np.arange(np.floor(left), np.ceil(right)), np.arange(np.floor(bottom), np.ceil(top))
     if len(xs) * len(ys) > MOST_CELLS:
         raise UserError(f"--grid-m {grid_m:g}: gives {len(xs) * len(ys)} squares; at most {MOST_CELLS} make sense")

@@ -91,7 +91,8 @@ def check_together(
 ) -> None:
     """The same as ``check_layers`` for one layer of all scenes, with a journal of each."""
     journals = [journal_path(layer) for layer in layers.values()]
-    files = {layer for layer in _beside(out, stac=False) if layer.suffix in (out.suffix, ".qml")}
+    pictures = (".png", ".jpg", ".journal", ".lock")
+    files = {path for path in _beside(out, stac=False) if path.suffix not in pictures}
     files |= {path for journal in journals for path in (journal, lock_path(journal))}
     outputs = [Output(path, _why_not) for path in sorted(files)]
     check_outputs([*outputs, *others], lambda: files_behind([*layers, *inputs]), overwrite=overwrite)
