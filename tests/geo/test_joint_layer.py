@@ -20,7 +20,7 @@ from fsod.geo.layer_table import Layer
 from fsod.geo.searched_area import SEARCHED, SearchedArea
 from fsod.geo.searched_layer import SearchedLayer, write_searched
 
-SIZE_PX = (400, 400)
+SIZE_PX, TALL_PX = (400, 400), (400, 1600)
 WEST = Georeference(pyproj.CRS("EPSG:32633"), Affine(1, 0, 500_000, 0, -1, 5_000_000), (1.0, 1.0))
 EAST = Georeference(pyproj.CRS("EPSG:32633"), Affine(0.5, 0, 500_300, 0, -0.5, 5_000_000), (0.5, 0.5))
 LONLAT_DEG = 1e-5
@@ -31,7 +31,7 @@ def scene(name: str, place: Georeference, boxes: list[tuple[float, ...]], scores
     found = Detections(
         np.array(boxes, np.float64).reshape(-1, 4), np.array(scores, np.float32), np.array(ids, np.int64)
     )
-    return Layer(found, ["ship", "car"], place, name, SIZE_PX, {"weights": "a"})
+    return Layer(found, ["ship", "car"], place, name, TALL_PX, {"weights": "a"})
 
 
 def test_each_object_counts_once_on_the_ground() -> None:
