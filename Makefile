@@ -17,7 +17,7 @@ PYTHON ?= python3
 ## CONFIG=configs/nwpu.yaml    settings of a run (default configs/demo.yaml)
 ## SET="section.key=value ..." settings to change for this run
 ## DATA=FOLDER                 the data set as it was downloaded (data)
-## SHOTS=10 SEED=1             boxes a class, base and novel, and which draw of them (finetune, evaluate)
+## SHOTS=10 SEED=1             boxes per class, base and novel, and which draw of them (finetune, evaluate)
 ## SCENE=FILE EXAMPLES=FILE    a raster; a GeoJSON of labelled boxes on it (enroll, finetune, predict)
 ## AREA=FILE                   polygons in which everything is marked (finetune)
 ## CHECKPOINT=FILE             other weights than those of CONFIG or BANK (enroll, predict)
@@ -49,7 +49,7 @@ shots = $(if $(SHOTS),--shots-k $(SHOTS)) $(if $(SEED),--seed $(SEED))
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # `make data meta-train finetune` is a sequence, whatever -j says
-.PHONY: help install demo data pretrain meta-train finetune evaluate enroll predict dashboard bench-model bench-scenes test lint clean FORCE
+.PHONY: help install demo data docs pretrain meta-train finetune evaluate enroll predict dashboard bench-model bench-scenes test lint clean FORCE
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -94,6 +94,9 @@ bench-scenes: $(INSTALLED) ## what going over scenes costs, beside SAHI too: DAT
 	$(call need,DATA)
 	$(PIP) install -q -c $(CONSTRAINTS) -e '.[bench]'
 	.venv/bin/python -m experiments.bench_scenes.bench --data "$(DATA)" --bank "$(BANK)" $(weights)
+
+docs: $(INSTALLED) ## the documentation as HTML: build/site/index.html
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
 
 # Two processes with one thread each: threads of two processes on two cores wait for each other.
 test: export OMP_NUM_THREADS := 1

@@ -1,5 +1,7 @@
 """Fetching one file over HTTP, in as many pieces as the connection breaks it into."""
 
+# Not pooch (1.9): it begins a broken download anew, see test_a_broken_download_goes_on_where_it_was in
+# tests/data_prep/test_download.py.
 from __future__ import annotations
 
 import http.client

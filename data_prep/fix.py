@@ -10,16 +10,10 @@ from typing import Any
 
 from data_prep.check import Check
 from data_prep.entries import SECTIONS
-from data_prep.folder import (
-    count_boxes,
-    count_classes,
-    finished_card,
-    folder_under_construction,
-    in_threads,
-    place_file,
-    write_folder,
-)
+from data_prep.folder import counts, finished_card, folder_under_construction, in_threads, place_file, write_folder
 from fsod.data.coco_folder import ANNOTATIONS
+from fsod.data.leakage import MADE_FROM, lineage
+from fsod.files import sha256_of
 
 LOG = "changes.jsonl"
 
@@ -53,18 +47,15 @@ def write_fixed(check: Check, out: Path) -> dict[str, Any]:
         **check.card,
         "fingerprint": fingerprint,
         "fixed_from": str(check.root),
-        "images": len(coco["images"]),
-        "boxes": count_boxes(coco),
-        "classes": count_classes(coco),
+        MADE_FROM: lineage(check.root, sha256_of(check.root / ANNOTATIONS)),
+        **counts(coco),
         "changes": len(log),
         "findings_left": {kind: left.count(kind) for kind in sorted(set(left))},
     }
     with folder_under_construction(out) as folder:
 
         def place(name: str) -> None:
-            target = folder / "images" / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            place_file(check.root / "images" / name, target)
+            place_file(check.root / "images" / name, folder / "images" / name)
 
         in_threads(place, sorted({image["file_name"] for image in coco["images"]}), "copying images")
         (folder / LOG).write_text("".join(json.dumps(line) + "\n" for line in log), encoding="utf-8")

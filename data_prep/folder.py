@@ -137,12 +137,21 @@ def count_boxes(coco: dict[str, Any]) -> int:
     return len(_objects(coco))
 
 
+def counts(coco: dict[str, Any]) -> dict[str, Any]:
+    """Images, boxes, and both of each class, for a card."""
+    return {"images": len(coco["images"]), "boxes": count_boxes(coco), "classes": count_classes(coco)}
+
+
 def _objects(coco: dict[str, Any]) -> list[dict[str, Any]]:
     return [annotation for annotation in coco["annotations"] if not annotation.get("iscrowd")]
 
 
 def place_file(source: Path, target: Path) -> None:
-    """Puts the bytes of ``source`` at ``target``: a hard link where the file system has them, else a copy."""
+    """Puts the bytes of ``source`` at ``target``: a hard link where the file system has them, else a copy.
+
+    The folder of ``target`` is made if missing.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
     try:
         target.hardlink_to(source.resolve())
     except OSError:

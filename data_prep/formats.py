@@ -1,28 +1,21 @@
-"""The formats that a downloaded data set may have, by the names that the command line and the configuration use."""
+"""The reader of a format, by the name that the command line and the configuration use; ``fsod.data_formats`` has the table."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
-from data_prep.coco import prepare_coco
-from data_prep.dior import prepare_dior
-from data_prep.dota import prepare_dota
-from data_prep.nwpu import prepare_nwpu
-from data_prep.nwpu_v2 import prepare_nwpu_v2
-from data_prep.prepared import prepare_prepared
-from data_prep.voc import prepare_voc, prepare_voc_edges
-from data_prep.yolo import prepare_yolo
+from fsod.data_formats import DATA_FORMATS
+from fsod.errors import UserError, nearest
 
-FORMATS: dict[str, Callable[..., dict[str, Any]]] = {
-    "nwpu": prepare_nwpu,
-    "nwpu-v2": prepare_nwpu_v2,
-    "dior": prepare_dior,
-    "voc": prepare_voc,
-    "voc-edges": prepare_voc_edges,
-    "yolo": prepare_yolo,
-    "coco": prepare_coco,
-    "dota": prepare_dota,
-    "prepared": prepare_prepared,
-}
-"""Name -> function of the source folder, the folder to write and ``skip_bad=``."""
+Reader = Callable[..., dict[str, Any]]
+
+
+def reader_of(name: str) -> Reader:
+    """A function of the source folder, the folder to write and ``skip_bad=``; UserError for a name that is not in the table."""
+    if name not in DATA_FORMATS:
+        raise UserError(f"unknown format {name!r}{nearest(name, DATA_FORMATS)}; known: {', '.join(DATA_FORMATS)}")
+    module, _, function = DATA_FORMATS[name].reader.partition(":")
+    reader: Reader = getattr(import_module(module), function)
+    return reader

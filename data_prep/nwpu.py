@@ -3,7 +3,7 @@
 ::
 
     SOURCE/positive image set/NNN.jpg
-    SOURCE/ground truth/NNN.txt         one box a line: (x1,y1),(x2,y2),class number 1..10
+    SOURCE/ground truth/NNN.txt         one box per line: (x1,y1),(x2,y2),class number 1..10
     SOURCE/negative image set/NNN.jpg   optional; images without any object
 
 The lines hold stray spaces inside the brackets and after the class, some files have Windows line ends or blank lines.

@@ -25,8 +25,7 @@ from typing import Any
 from data_prep.nwpu import CLASS_NAMES
 from data_prep.reading import write_source
 from data_prep.source import Source
-from data_prep.source_files import files, image_files, pair, split_lists
-from data_prep.voc_xml import require_folders, voc_boxes
+from data_prep.voc_xml import voc_boxes, voc_items
 
 _NAMES = {name.replace(" ", ""): name for name in CLASS_NAMES}
 RENAMED = {
@@ -51,9 +50,7 @@ def prepare_nwpu_v2(source: Path, out: Path, *, skip_bad: bool = False) -> dict[
     Raises:
         UserError: not this layout; unless ``skip_bad``, the first thing that cannot be used, with file and line.
     """
-    annotations, images = require_folders(source, "NWPU VHR-10.v2", ("Annotations",), ("JPEGImages",))
-    items, problems = pair(image_files(images), files(annotations, ".xml"))
-    lists = split_lists(source / "ImageSets" / "Main", (item.stem for item in items), problems)
+    items, problems, lists = voc_items(source, "NWPU VHR-10.v2", ("Annotations",), ("JPEGImages",))
     found = Source(
         "nwpu_vhr10_v2",
         source,

@@ -21,7 +21,7 @@ from fsod.data.coco_folder import IMAGE_FORMATS
 from fsod.errors import UserError
 from fsod.geo.georeference import read_georeference
 from fsod.geo.raster_file import open_dataset
-from fsod.geo.scene import open_scene
+from fsod.geo.scene_opening import open_scene
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".jp2"))
 """What is taken for an image where a folder is searched, in lower case."""

@@ -12,15 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.content import bytes_of
-from data_prep.folder import (
-    count_boxes,
-    count_classes,
-    finished_card,
-    folder_under_construction,
-    in_threads,
-    place_file,
-    write_folder,
-)
+from data_prep.folder import counts, finished_card, folder_under_construction, in_threads, place_file, write_folder
 from fsod.data.coco_folder import ANNOTATIONS, CocoFolder, load_folder, read_ids, read_image
 
 
@@ -49,16 +41,12 @@ def prepare_prepared(source: Path, out: Path, *, skip_bad: bool = False) -> dict
     coco = json.loads((source / ANNOTATIONS).read_bytes())
     with folder_under_construction(out) as building:
         for image in folder.images:
-            target = building / image.path.relative_to(source)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            place_file(image.path, target)
+            place_file(image.path, building / image.path.relative_to(source))
         card = {
             "format": "prepared",
             "source": str(source),
             "fingerprint": fingerprint,
-            "images": len(folder.images),
-            "boxes": count_boxes(coco),
-            "classes": count_classes(coco),
+            **counts(coco),
             "lists": {name: len(ids) for name, ids in lists.items()},
         }
         write_folder(building, coco, lists, card)

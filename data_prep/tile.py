@@ -35,9 +35,10 @@ from data_prep.folder import (
 )
 from data_prep.tile_grid import Tile, cut_tiles, resample
 from fsod.data.coco_folder import CocoFolder, ImageRecord, load_folder, read_ids, read_image
+from fsod.data.leakage import MADE_FROM, lineage
 from fsod.errors import UserError
 from fsod.files import atomic_write
-from fsod.geo.scene import MAX_ENLARGEMENT
+from fsod.geo.scene_opening import MAX_ENLARGEMENT
 
 # the lowest PNG level is twice as fast as the usual one and a tenth larger
 FORMATS: dict[str, dict[str, Any]] = {
@@ -134,6 +135,7 @@ def tile_folder(
         card = {
             "format": "tiles",
             "source": str(folder.root),
+            MADE_FROM: lineage(folder.root, folder.sha256),
             "fingerprint": fingerprint,
             "settings": settings,
             "images": len(coco["images"]),

@@ -1,7 +1,6 @@
-"""Where tiles lie in an image and what each shows of its boxes; no pixels.
+"""What each tile of an image shows of its boxes; no pixels. Tiles lie where the windows of scenes do, see ``fsod.geo.windows``.
 
-The last tile of a row or column is moved inward, so there are no slivers; an image smaller than the window is one tile
-of its own size. A box that a tile's edge cuts stays, clipped, if enough of it is inside. What a tile shows of the others,
+An image smaller than the window is one tile of its own size. A box that a tile's edge cuts stays, clipped, if enough of it is inside. What a tile shows of the others,
 and of those that an earlier cut dropped, is kept beside them.
 """
 
@@ -14,7 +13,8 @@ from numpy.typing import NDArray
 
 from fsod.boxes import area_px
 from fsod.data.coco_folder import ImageRecord
-from fsod.geo.scene import SAME_GSD
+from fsod.geo.scene_opening import SAME_GSD
+from fsod.geo.windows import starts_px
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,6 @@ class Tile:
     cut_class_ids: NDArray[np.int64]
     crowd_xyxy_px: NDArray[np.float64]
     crowds: NDArray[np.intp]
-
-
-def starts_px(length_px: int, window_px: int, overlap_px: int) -> list[int]:
-    """Where tiles begin along a side: steps of window - overlap, the last one moved inward to end with the image."""
-    last = max(length_px - window_px, 0)
-    return [*range(0, last, window_px - overlap_px), last]
 
 
 def cut_tiles(image: ImageRecord, window_px: int, overlap_px: int, min_kept_area: float) -> list[Tile]:

@@ -44,7 +44,8 @@ from fsod.geo.blank import is_blank
 from fsod.geo.labels import LabelLayer, assumed_encoding, outside
 from fsod.geo.mark_shapes import hull_notes
 from fsod.geo.misplaced import why_misplaced
-from fsod.geo.scene import Scene, open_scene
+from fsod.geo.scene import Scene
+from fsod.geo.scene_opening import open_scene
 
 MIN_KEPT_AREA = 0.5
 """An object that the edge of a scene or a window cuts stays if at least this share of its box is inside."""

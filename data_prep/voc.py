@@ -26,8 +26,8 @@ from typing import Any, Literal
 
 from data_prep.reading import write_source
 from data_prep.source import Source
-from data_prep.source_files import files, image_files, pair, split_lists
-from data_prep.voc_xml import require_folders, voc_boxes
+from data_prep.source_files import files, image_files, pair
+from data_prep.voc_xml import voc_boxes, voc_items
 
 
 def prepare_voc(source: Path, out: Path, *, skip_bad: bool = False) -> dict[str, Any]:
@@ -69,11 +69,8 @@ def _prepare(name: str, source: Path, out: Path, skip_bad: bool, first_px: Liter
         of_part = {part: [item.stem for item in items if item.image.parent == folder] for part, folder in flat.items()}
         lists = {part: stems for part, stems in of_part.items() if part}
     else:
-        annotations, folder = require_folders(
-            source, "Pascal VOC", ("Annotations", "annotations"), ("JPEGImages", "images")
-        )
-        items, problems = pair(image_files(folder), files(annotations, ".xml"))
-        lists = split_lists(source / "ImageSets" / "Main", (item.stem for item in items), problems)
+        annotations, folders = ("Annotations", "annotations"), ("JPEGImages", "images")
+        items, problems, lists = voc_items(source, "Pascal VOC", annotations, folders)
     found = Source(
         name,
         source,

@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
 from data_prep.source import Box, Item, Problem, checked_box
-from data_prep.source_files import is_set, number
+from data_prep.source_files import files, image_files, is_set, number, pair, split_lists
 from fsod.errors import UserError
 
 _LINE = "line of the file"  # no XML attribute can have this name
@@ -129,6 +129,25 @@ def unpacked(source: Path, way: str) -> Path:
         if (folder / name).is_dir():
             folder = folder / name
     return folder
+
+
+def voc_items(
+    source: Path, format_name: str, annotations: tuple[str, ...], images: tuple[str, ...]
+) -> tuple[list[Item], list[Problem], dict[str, list[str]]]:
+    """Images with their annotations, what is wrong with them, and the lists of ``ImageSets/Main``.
+
+    Args:
+        source: the data set.
+        format_name: of it, for messages.
+        annotations: names that its folder of annotations may have.
+        images: names that its folder of images may have.
+
+    Raises:
+        UserError: one of the folders is not there.
+    """
+    of_annotations, of_images = require_folders(source, format_name, annotations, images)
+    items, problems = pair(image_files(of_images), files(of_annotations, ".xml"))
+    return items, problems, split_lists(source / "ImageSets" / "Main", (item.stem for item in items), problems)
 
 
 def require_folders(source: Path, format_name: str, *alternatives: tuple[str, ...]) -> list[Path]:

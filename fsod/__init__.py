@@ -5,6 +5,14 @@ network unless a download was asked for, and ultralytics must not reduce torch t
 """
 
 import os
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fsod.boxes import Detections
+    from fsod.config import PredictSettings
+    from fsod.errors import UserError
+    from fsod.library import Detector, load
 
 _OFFLINE = {
     "YOLO_OFFLINE": "true",
@@ -30,3 +38,24 @@ DRIVEN = os.environ.get("FSOD_DRIVEN") == "1"
 end of standard input counts as Ctrl-C."""
 
 __version__ = "0.1.0"
+__all__ = ["Detections", "Detector", "PredictSettings", "UserError", "__version__", "load"]
+"""What is public; all else may change with any version."""
+
+_HOMES = {
+    "Detections": "fsod.boxes",
+    "Detector": "fsod.library",
+    "PredictSettings": "fsod.config",
+    "UserError": "fsod.errors",
+    "load": "fsod.library",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401, as many kinds as names
+    """A public name, imported when it is first asked for: ``import fsod`` itself takes no library."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'fsod' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

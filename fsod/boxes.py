@@ -7,10 +7,16 @@ covers 0..1. So a box's width is ``x2 - x1``, without the "+1" of older benchmar
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from fsod.errors import UserError
+
+if TYPE_CHECKING:
+    import supervision
 
 
 @dataclass(frozen=True)
@@ -22,12 +28,14 @@ class Detections:
         scores: (n,) float32 in 0..1.
         class_ids: (n,) int64, index into the class names of whoever made the detections.
         missed: of nothing at all, the best score that there was and its class id, where whoever made the detections says so.
+        class_names: by class id, where whoever made the detections says so.
     """
 
     boxes_xyxy_px: NDArray[np.float64]
     scores: NDArray[np.float32]
     class_ids: NDArray[np.int64]
     missed: tuple[float, int] | None = None
+    class_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.boxes_xyxy_px)
@@ -42,12 +50,28 @@ class Detections:
 
     def select(self, index: NDArray[np.bool_] | NDArray[np.intp]) -> Detections:
         """The detections at ``index``, a boolean mask or integer positions."""
-        return Detections(self.boxes_xyxy_px[index], self.scores[index], self.class_ids[index])
+        boxes, scores, class_ids = self.boxes_xyxy_px[index], self.scores[index], self.class_ids[index]
+        return Detections(boxes, scores, class_ids, class_names=self.class_names)
 
     def shift(self, dx_px: float, dy_px: float) -> Detections:
         """The same detections in a frame whose origin lies at (-dx_px, -dy_px) of this one."""
         offset = np.array([dx_px, dy_px, dx_px, dy_px], dtype=np.float64)
-        return Detections(self.boxes_xyxy_px + offset, self.scores, self.class_ids)
+        return Detections(self.boxes_xyxy_px + offset, self.scores, self.class_ids, class_names=self.class_names)
+
+    def to_supervision(self) -> supervision.Detections:
+        """The same for supervision, which is imported here alone: its ``class_name`` data hold the names, if there are any.
+
+        Raises:
+            UserError: supervision is not installed.
+        """
+        try:
+            import supervision
+        except ImportError as error:
+            raise UserError("to_supervision needs the package supervision: pip install supervision") from error
+        names = np.array([self.class_names[i] for i in self.class_ids] if self.class_names else [], dtype=str)
+        data = {"class_name": names} if self.class_names else {}
+        boxes = self.boxes_xyxy_px.astype(np.float32)
+        return supervision.Detections(boxes, confidence=self.scores, class_id=self.class_ids, data=data)
 
     @staticmethod
     def empty() -> Detections:

@@ -1,6 +1,6 @@
 """Base/novel splits by the names that papers give them.
 
-``data_prep/splits/<data set>/`` holds a file of novel classes for each split, one a line, and ``classes.txt`` with all
+``data_prep/splits/<data set>/`` holds a file of novel classes for each split, one per line, and ``classes.txt`` with all
 classes of the data set in the spelling of fsod's reader. Lines that start with # say where a split comes from.
 """
 
@@ -10,18 +10,16 @@ from collections.abc import Sequence
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
+from fsod.data_formats import DATA_FORMATS
 from fsod.errors import UserError, nearest
 from fsod.files import decoded
-
-FOLDERS = {"nwpu": "nwpu_vhr10", "nwpu-v2": "nwpu_vhr10", "dior": "dior"}
-"""Format of a data set -> its folder of splits."""
 
 _SUFFIX = "_novel.txt"
 
 
 def split_names(data_format: str) -> list[str]:
     """Names of the splits of a data set, as S1 or B2; none for a format that is no one data set."""
-    if data_format not in FOLDERS:
+    if data_format not in DATA_FORMATS or not DATA_FORMATS[data_format].splits:
         return []
     return sorted(f.name.removesuffix(_SUFFIX).upper() for f in _folder(data_format).iterdir() if _SUFFIX in f.name)
 
@@ -55,7 +53,7 @@ def split_title(data_format: str, novel: Sequence[str]) -> str:
 
 
 def _folder(data_format: str) -> Traversable:
-    return files("data_prep") / "splits" / FOLDERS[data_format]
+    return files("data_prep") / "splits" / DATA_FORMATS[data_format].splits
 
 
 def _lines(file: Traversable) -> tuple[str, ...]:

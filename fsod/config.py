@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from fsod.class_splits import novel_classes
+from fsod.data_formats import FormatName
 from fsod.errors import UserError, first_problem, nearest
+from fsod.model_sizes import SizeName
 from fsod.yaml_file import parse_yaml, read_yaml, shown
 
 _EXPLAINED = 10
@@ -25,8 +27,8 @@ Init = Annotated[
     Literal["shipped"] | Path | None,
     Field(
         union_mode="left_to_right",
-        description="weights to start from: those that come with fsod, a checkpoint (`fsod pretrain`), "
-        "or a trunk (`fsod weights import`); None: chance",
+        description="weights to start from: shipped, a checkpoint (`fsod pretrain`), or a trunk (`fsod weights import`); "
+        "null: random weights",
     ),
 ]
 
@@ -40,11 +42,9 @@ class Settings(BaseModel):
 class DataSettings(Settings):
     """Which data, and which of its classes are novel."""
 
-    format: Literal["synthetic", "nwpu", "nwpu-v2", "dior", "voc", "voc-edges", "yolo", "coco", "dota", "prepared"]
-    skip_bad: bool = Field(
-        False, description="leave out images with anything that cannot be used, and say so in the card"
-    )
-    novel: tuple[str, ...] = Field(description="classes, or the name of a split of the data set, as S1 or B2")
+    format: FormatName
+    skip_bad: bool = Field(False, description="leave out images that cannot be used, and list them in the card")
+    novel: tuple[str, ...] = Field(description="novel classes, or the name of a published split such as S1 or B2")
     scenes: Path | None = Field(None, description="specification of synthetic scenes (format synthetic)")
     train_list: str = Field("train", description="name of the list of training images under splits/")
     test_list: str = Field("test", description="name of the list of test images under splits/")
@@ -65,20 +65,26 @@ class DataSettings(Settings):
 class EpisodeSettings(Settings):
     """Size of an episode."""
 
-    ways: Positive = Field(7, description="classes an episode; at most as many as there are base classes")
-    shots: Positive = Field(3, description="support examples a class: 1 to this many, drawn anew for each episode")
+    ways: Positive = Field(7, description="classes per episode; at most the number of base classes")
+    shots: Positive = Field(
+        3, description="most support examples per class; each episode draws a number from 1 to this"
+    )
     queries: Positive = 8
     query_px: SidePx = 320
     support_px: SidePx = Field(128, validate_default=True)
-    scale_jitter: Annotated[float, Field(ge=1, le=4)] = Field(1.4, description="queries are scaled by up to this")
-    procedural_first: Annotated[int, Field(ge=0)] = Field(0, description="invented classes only for so many steps")
-    procedural_share: Share = Field(0.0, description="share of invented episodes after that")
-    procedural_uses: Positive = Field(1, description="how often a drawn episode is used, each time augmented anew")
+    scale_jitter: Annotated[float, Field(ge=1, le=4)] = Field(
+        1.4, description="queries are enlarged or reduced by up to this factor"
+    )
+    procedural_first: Annotated[int, Field(ge=0)] = Field(
+        0, description="number of first steps that see invented classes only"
+    )
+    procedural_share: Share = Field(0.0, description="share of episodes of invented classes after that")
+    procedural_uses: Positive = Field(1, description="times that a drawn episode is used; each time is augmented anew")
     procedural_natural: Share = Field(
-        0.0, description="share of drawn classes without corners: crowns, boulders, craters"
+        0.0, description="share of drawn classes without corners, such as crowns, boulders and craters"
     )
     procedural_without: tuple[str, ...] = Field(
-        (), description="kinds of object that invented classes may not resemble"
+        (), description="kinds of object that invented classes must not resemble"
     )
 
     @field_validator("support_px")
@@ -93,12 +99,16 @@ class EpisodeSettings(Settings):
 class LossSettings(Settings):
     """Weights of the loss terms and quotas of meta-sampling."""
 
-    cross: Annotated[float, Field(ge=0)] = Field(1.0, description="of invented classes among each other")
+    cross: Annotated[float, Field(ge=0)] = Field(
+        1.0, description="weight of the meta-cross term, in episodes of invented classes"
+    )
     confidence: Annotated[float, Field(ge=0)] = 1.0
     box: Annotated[float, Field(ge=0)] = 3.0
-    pull: Annotated[float, Field(ge=0)] = Field(0.5, description="predicted kernels towards learned ones")
-    per_positive_pair: Positive = Field(300, description="negatives kept for a class that the image shows")
-    per_negative_pair: Positive = Field(100, description="negatives kept for a class that it does not show")
+    pull: Annotated[float, Field(ge=0)] = Field(
+        0.5, description="weight of pulling predicted kernels towards learned ones"
+    )
+    per_positive_pair: Positive = Field(300, description="negatives kept per class that the image shows")
+    per_negative_pair: Positive = Field(100, description="negatives kept per class that the image does not show")
 
 
 class OptimSettings(Settings):
@@ -120,20 +130,20 @@ class FinetuneSettings(OptimSettings):
     """Taking up novel classes from K boxes each."""
 
     novel_share: Share = Field(
-        0.0, description="share of queries drawn for novel classes alone; the rest is drawn for all"
+        0.0, description="share of queries drawn for novel classes; the others are drawn for all classes"
     )
     part: Literal["kernels", "adapters", "all"] = Field(
         "all",
-        description="kernels: what a bank stores; adapters: also the rest of the head and the scales and shifts of batch "
-        "norms; all: every weight. All but kernels make a new checkpoint",
+        description="what is trained. kernels: the rows that a bank stores; adapters: also the rest of the head, and scale and "
+        "shift of batch norms; all: every weight. Only kernels leaves the checkpoint as it is",
     )
     keep: Share = Field(
-        0.2, description="share of the base's weights in the result; the more, the less of its own classes it forgets"
+        0.2, description="share of the base weights in the result; more of it forgets fewer base classes"
     )
     known_margin: Annotated[float, Field(ge=0)] | None = Field(
         0.5,
-        description="a class without a shot in a crop is taken to be absent this far around the crop's shots, in box sides; "
-        "null: from all of the crop, where classes seldom share a place",
+        description="how far around a shot other classes count as absent, in box sides; null: in the whole crop, for data "
+        "sets whose classes seldom share a place",
     )
 
 
@@ -142,45 +152,51 @@ class EvaluateSettings(Settings):
 
     score_floor: Annotated[float, Field(gt=0, le=0.005)] = 0.001
     nms_iou: Share = 0.6
-    rival_iou: Share = Field(0.9, description="boxes of different classes that overlap more than this compete")
+    rival_iou: Share = Field(0.9, description="IoU above which boxes of different classes compete")
     max_detections: Annotated[int, Field(ge=100)] = 300
 
 
 class PredictSettings(Settings):
     """Inference on scenes."""
 
-    window_px: SidePx | None = Field(None, description="None: what an exported bank was made for, else 640")
+    window_px: SidePx | None = Field(
+        None, description="side of a window; null: 640, or what an exported network was made for"
+    )
     overlap_px: Annotated[int, Field(ge=0)] = 160
     scales: tuple[Annotated[float, Field(gt=1, le=64)], ...] = Field(
-        (), description="reductions of further passes, which look for objects larger than the overlap"
+        (), description="factors of further passes over the reduced scene, for objects larger than the overlap"
     )
     batch: Positive = 4
     score: Share | None = Field(
         None,
-        description="detections below this are not written; None: what the bank proposes for each class, else 0.25",
+        description="leave out detections below this score; null: the score that the bank proposes per class, else 0.25",
     )
     gsd_m: Annotated[float, Field(gt=0)] | None = Field(
         None,
-        description="resample scenes to this ground GSD; None: to the bank's own, where bank and scene know theirs",
+        description="ground size of a pixel to resample scenes to; null: that of the bank, where both are known",
     )
-    native: bool = Field(False, description="never resample")
+    native: bool = Field(False, description="search scenes at their own pixel size")
     turns: bool | None = Field(
-        None, description="look at each window in all four quarter turns; None: as the detector was made for"
+        None, description="look at each window in all four quarter turns; null: as the bank asks"
     )
-    bands: tuple[Positive, ...] | None = Field(None, description="one or three band numbers to see as RGB")
+    bands: tuple[Positive, ...] | None = Field(
+        None, description="one or three band numbers to read as red, green, blue"
+    )
     nodata: float | None = Field(
-        None, description="value that stands for nothing; None: declared or recognised; NaN: declared only"
+        None, description="value of pixels without data; null: as declared or recognised; nan: as declared only"
     )
-    aoi: Path | None = Field(None, description="vector file of the area to search")
+    aoi: Path | None = Field(None, description="vector file of the area to search; all of the scene if null")
     aoi_layer: str | None = Field(None, description="layer of that file, where it has several")
     asset: str | None = Field(None, description="name or role of the assets of STAC files that are the scenes")
-    stac: bool = Field(False, description="also write an item of the label extension beside each layer")
+    stac: bool = Field(False, description="also write a STAC item (label extension) beside each layer")
     together: bool = Field(False, description="overlapping scenes make one layer, in which each object is once")
-    restart: bool = Field(False, description="begin anew, whatever an unfinished run has left")
+    restart: bool = Field(False, description="drop what an unfinished run has left, and begin anew")
     overwrite: bool = Field(False, description="also replace files that fsod did not write")
-    skip_damaged: bool = Field(False, description="go on where pixels cannot be read")
-    precision: Precision = Field("auto", description="auto: bfloat16 where the hardware multiplies it natively")
-    engine: Engine = Field("local", description="ray: on the workers of a Ray cluster, see RAY_ADDRESS; else here")
+    skip_damaged: bool = Field(False, description="skip windows whose pixels cannot be read")
+    precision: Precision = Field("auto", description="auto: bfloat16 where the hardware has it")
+    engine: Engine = Field(
+        "local", description="local: in this process; ray: on the Ray cluster of RAY_ADDRESS, or on all cores"
+    )
 
 
 class CommonSettings(Settings):
@@ -189,7 +205,7 @@ class CommonSettings(Settings):
     name: str
     run_dir: Path
     seed: Seed = 0
-    size: Literal["nano", "yolov7-tiny", "yolov7"] = "nano"
+    size: SizeName = "nano"
     episodes: EpisodeSettings = EpisodeSettings()
     loss: LossSettings = LossSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
@@ -202,9 +218,9 @@ class PretrainSettings(CommonSettings):
     init: Init = None
     grounds: Path | None = Field(
         None,
-        description="folder of unlabelled photographs to cut classes out of, and to paste them into; None: drawn only",
+        description="folder of unlabelled photographs, to cut classes out of and paste them into; null: drawn classes only",
     )
-    grounds_share: Share = Field(0.5, description="share of episodes that are made of photographs, where there are any")
+    grounds_share: Share = Field(0.5, description="share of episodes made of photographs")
     pretrain: OptimSettings
 
 
@@ -232,8 +248,16 @@ def load_pretrain_settings(path: Path, overrides: list[str] | None = None) -> Pr
     return override_settings(_read(path), overrides or [], path, PretrainSettings)
 
 
+def predict_settings(values: Mapping[str, object]) -> PredictSettings:
+    """Settings that a program gives; UserError for an unknown one (with the nearest there is), a wrong type or range."""
+    try:
+        return PredictSettings.model_validate(dict(values))
+    except ValidationError as error:
+        raise UserError(f"predict: {_explain(error, PredictSettings)}") from error
+
+
 def common_settings(header: dict[str, Any]) -> CommonSettings:
-    """What the settings in a checkpoint's header have in common, whatever stage wrote them; UserError if they are damaged."""
+    """The settings that all stages share, from a checkpoint's header; UserError if they are damaged."""
     try:
         return CommonSettings.model_validate({key: header[key] for key in CommonSettings.model_fields if key in header})
     except ValidationError as error:
@@ -262,6 +286,8 @@ def override_settings(content: dict[str, Any], overrides: list[str], origin: Pat
         raise UserError(f"{origin}: {_explain(error, kind)}") from error
 
 
+# Not OmegaConf (2.4): a key without a value counts as null, and ${oc.env:HOME} is filled in from the environment; both are in
+# tests/test_config.py. pydantic-settings reads the environment as well.
 def _override(content: dict[str, Any], override: str) -> None:
     key, equals, value = override.partition("=")
     if not equals:

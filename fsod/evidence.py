@@ -1,6 +1,6 @@
-"""What is known of how well a class is found: by examples that were left out, and by verdicts.
+"""Evidence of how well a class is found: left-out examples, and verdicts.
 
-Never a number without its count and its interval: of a handful of trials the share alone says next to nothing.
+Every share comes with its count and its interval. After a handful of trials, the share alone says next to nothing.
 """
 
 from __future__ import annotations

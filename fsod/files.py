@@ -31,8 +31,15 @@ _SHOWN = 40
 
 
 def refuse_pipe(path: Path) -> None:
-    """UserError for a pipe or a device where a file or folder is read: it would wait for its other end for ever."""
-    if path.exists() and not (path.is_file() or path.is_dir()):
+    """UserError for a pipe or a device where a file or folder is read: it would wait for its other end for ever.
+
+    And for a name that no file system takes.
+    """
+    try:
+        there = path.exists()
+    except OSError as error:
+        raise UserError(f"{str(path)[: 2 * _SHOWN]}...: no name of a file ({error.strerror})") from error
+    if there and not (path.is_file() or path.is_dir()):
         raise UserError(f"{path}: is a pipe or a device; name a file")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
+from itertools import chain
 
 from packaging.requirements import Requirement
 from packaging.version import Version
@@ -16,7 +17,11 @@ def extras() -> list[str]:
 
 
 def requirements(extra: str | None = None) -> list[Requirement]:
-    """What fsod needs on this machine, or what an extra adds; UserError if fsod runs without having been installed."""
+    """What fsod needs on this machine, or what an extra adds, with those that it names.
+
+    Raises:
+        UserError: fsod runs without having been installed.
+    """
     try:
         wanted = [Requirement(line) for line in requires("fsod") or []]
     except PackageNotFoundError as error:
@@ -24,11 +29,20 @@ def requirements(extra: str | None = None) -> list[Requirement]:
     always = [r for r in wanted if r.marker is None or r.marker.evaluate({"extra": ""})]
     if extra is None:
         return always
-    return [r for r in wanted if r not in always and r.name != "fsod" and _belongs(r, extra)]
+    own = [r for r in wanted if r not in always and _belongs(r, extra)]
+    others = chain.from_iterable(requirements(other) for r in own if r.name == "fsod" for other in sorted(r.extras))
+    return [*(r for r in own if r.name != "fsod"), *others]
 
 
 def _belongs(requirement: Requirement, extra: str) -> bool:
     return requirement.marker is not None and requirement.marker.evaluate({"extra": extra})
+
+
+def extra_with(module: str) -> str | None:
+    """The smallest extra that brings a module, None where none does; modules of extras are called as their packages are."""
+    wanted = {extra: {r.name for r in requirements(extra)} for extra in extras()}
+    own = [extra for extra, names in wanted.items() if module.partition(".")[0] in names]
+    return min(own, key=lambda extra: len(wanted[extra]), default=None)
 
 
 def installed_version(name: str) -> str | None:
@@ -49,11 +63,11 @@ def unmet(extra: str | None = None) -> list[str]:
     ]
 
 
-def pinned(extra: str | None = None) -> list[str]:
-    """``name==version`` of all that fsod needs here, and of what is installed of an extra.
+def pinned(*some_extras: str) -> list[str]:
+    """``name==version`` of all that fsod needs here, and of what is installed of some extras.
 
     What follows a plus sign (torch's kind of build) is left out: package indexes do not know it.
     """
-    wanted = [*requirements(), *(requirements(extra) if extra else [])]
+    wanted = [*requirements(), *chain.from_iterable(requirements(extra) for extra in some_extras)]
     found = {r.name: installed_version(r.name) for r in wanted}
     return sorted(f"{name}=={Version(number).public}" for name, number in found.items() if number is not None)

@@ -167,7 +167,7 @@ def plot_by_shots(path: Path, groups: Mapping[str, Mapping[int, tuple[Sequence[f
                 [place + 0.06] * len(by_k[k][0]), by_k[k][0], "o", markersize=4, color=colour, markerfacecolor="white"
             )
     axes.set_xticks(range(len(every_k)), [str(k) for k in every_k])
-    axes.set(xlabel="labelled boxes a class (K)", ylabel="AP50", ylim=(0, 1))
+    axes.set(xlabel="labelled boxes per class (K)", ylabel="AP50", ylim=(0, 1))
     axes.set_title("AP50 against K: seeds, their mean, its 95 % interval", fontsize=10)
     axes.legend(frameon=False)
     _bare(axes)

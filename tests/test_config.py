@@ -86,6 +86,10 @@ def test_a_bad_override_is_one_clear_line(config: Path, override: str, message: 
     assert len(str(caught.value)) < 2500
 
 
+def test_a_value_is_a_text_and_fills_nothing_in(config: Path) -> None:
+    assert load_settings(config, ["name=${oc.env:HOME}"]).name == "${oc.env:HOME}"
+
+
 ALIASES = "\n".join(f"k{i}: &k{i} [{', '.join([f'*k{i - 1}' if i else 'x'] * 10)}]" for i in range(10))
 
 

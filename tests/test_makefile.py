@@ -25,6 +25,7 @@ STEPS = [
     "dashboard",
     "bench-model",
     "bench-scenes",
+    "docs",
     "test",
     "lint",
     "clean",

@@ -5,7 +5,7 @@ The product has no switches for what follows: a part that loses is deleted, not 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,11 +19,14 @@ from fsod.compute.device import Machine
 from fsod.data.coco_folder import CocoFolder
 from fsod.data.shots import ShotList
 from fsod.loss import meta_loss
+from fsod.loss.meta_sampling import meta_sampling
 from fsod.model import baked, detector
+from fsod.model.baked import category_decision
 from fsod.model.detector import Detector
 from fsod.model.support_encoder import ClassVectors, SupportEncoder, encode_size
 from fsod.store.checkpoint import Checkpoint
 from fsod.training import finetune
+from fsod.training.finetune import with_shots
 
 
 @dataclass(frozen=True)
@@ -32,13 +35,14 @@ class Variant:
 
     Attributes:
         changes: of settings.
-        patches: (where, name, what stands there instead).
+        patches: (module or class, the function that it uses, what stands there instead). Named by the function itself, so
+            that a rename in the product is an error of types and of import here, and not a variant that changes nothing.
         own_base: whether the change reaches into the base stage; otherwise that of the full system serves.
         finetuned: whether the shots are trained on after enrolling.
     """
 
     changes: tuple[str, ...] = ()
-    patches: tuple[tuple[Any, str, Any], ...] = ()
+    patches: tuple[tuple[Any, Callable[..., Any], Callable[..., Any]], ...] = ()
     own_base: bool = True
     finetuned: bool = True
 
@@ -47,8 +51,12 @@ class Variant:
 def applied(variant: Variant) -> Iterator[None]:
     """Puts the variant's functions in place for a while."""
     with ExitStack() as stack:
-        for where, name, instead in variant.patches:
-            stack.enter_context(patch.object(where, name, instead))
+        for where, original, instead in variant.patches:
+            if vars(where).get(original.__name__) is not original:
+                raise LookupError(
+                    f"{where.__name__} does not use {original.__qualname__} any more, so nothing would be varied"
+                )
+            stack.enter_context(patch.object(where, original.__name__, instead))
         yield
 
 
@@ -91,16 +99,16 @@ _with_surroundings = SupportEncoder.forward
 FULL = "full"
 VARIANTS: dict[str, Variant] = {
     FULL: Variant(),
-    "no meta-sampling": Variant(patches=((meta_loss, "meta_sampling", all_negatives),)),
+    "no meta-sampling": Variant(patches=((meta_loss, meta_sampling, all_negatives),)),
     "no meta-cross loss": Variant(("loss.cross=0",)),
     # no two boxes overlap more than wholly
     "no category decision": Variant(
-        ("evaluate.rival_iou=1.0",), ((baked, "category_decision", own_confidence),), own_base=False
+        ("evaluate.rival_iou=1.0",), ((baked, category_decision, own_confidence),), own_base=False
     ),
     "kernels predicted": Variant(own_base=False, finetuned=False),
-    "kernels learned": Variant(patches=((finetune, "with_shots", rows_from_chance),), own_base=False),
+    "kernels learned": Variant(patches=((finetune, with_shots, rows_from_chance),), own_base=False),
     "no pull": Variant(("loss.pull=0",)),
-    "encoder without surroundings": Variant(patches=((SupportEncoder, "forward", no_surroundings),)),
-    "encoder without size": Variant(patches=((detector, "encode_size", no_size),)),
+    "encoder without surroundings": Variant(patches=((SupportEncoder, SupportEncoder.forward, no_surroundings),)),
+    "encoder without size": Variant(patches=((detector, encode_size, no_size),)),
 }
 """In the order in which they are worth their time. In the full system kernels are refined."""

@@ -20,7 +20,7 @@ from experiments.memory import peak_mb
 from fsod.compute.side_by_side import side_by_side
 from fsod.data.procedural.drawn_scene import draw_scene
 from fsod.data.procedural.named import common_clutter, named_families
-from fsod.geo.scene import open_scene
+from fsod.geo.scene_opening import open_scene
 from fsod.geo.scene_prediction import predict_scene
 from fsod.geo.windows import window_grid
 from fsod.inference.infer import BatchDetector, to_batch

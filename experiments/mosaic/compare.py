@@ -25,7 +25,7 @@ from fsod.config import RunSettings
 from fsod.data.coco_folder import CocoFolder, load_folder, read_ids, write_json
 from fsod.evaluation.average_precision import average_precision, detect_folder
 from fsod.geo.merge import SeamMerger
-from fsod.geo.scene import open_scene
+from fsod.geo.scene_opening import open_scene
 from fsod.geo.scene_prediction import predict_scene
 from fsod.geo.windows import Grid, window_grid
 from fsod.inference.infer import BatchDetector, batch_detector

@@ -89,7 +89,7 @@ def train_on_shots(
         base: what the network started from; its classes are the network's first.
         network: what is trained.
         loss_of: its loss terms.
-        shots: K boxes a class.
+        shots: K boxes per class.
         out: folder of the state that an interrupted training goes on from.
         more_steps: than the settings say.
     """

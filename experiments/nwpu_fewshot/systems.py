@@ -11,7 +11,6 @@ from fsod.data.shots import ShotList
 from fsod.inference.enrollment import enrolled_bank, shot_examples
 from fsod.inference.infer import batch_detector
 from fsod.steps.records import unobserved
-from fsod.steps.train import gsd_of
 from fsod.store.checkpoint import Checkpoint, weights_sha256
 from fsod.store.class_bank import ClassBank, learned_bank, save_bank
 from fsod.training.finetune import finetune
@@ -23,7 +22,7 @@ def enroll(bench: Bench, base: Checkpoint, base_file: Path, shots: ShotList, out
     new = [name for name in shots.box_ids if name not in base.class_names]
     examples = shot_examples(bench.train, shots, new, bench.settings.episodes.support_px)
     origin = {"shots": shots.k, "seed": shots.seed}
-    bank = enrolled_bank(base, examples, bench.machine, origin, gsd_of(bench.train), learned=True)
+    bank = enrolled_bank(base, examples, bench.machine, origin, bench.train.gsd_m, learned=True)
     save_bank(out / "bank.safetensors", bank, base_file)
     return detector_of(bench, base, bank, timed(started), (out / "bank.safetensors",))
 
@@ -42,7 +41,7 @@ def finetuned(
     tuned = finetune(
         settings, base, bench.train, shots, bench.machine, checkpoint, out / "finetune.state.pt", unobserved
     )
-    seconds, bank = timed(started), learned_bank(tuned, gsd_of(bench.train))
+    seconds, bank = timed(started), learned_bank(tuned, bench.train.gsd_m)
     if bank.weights_sha256 == weights_sha256(base.detector):
         checkpoint.unlink()
         save_bank(bank_file, bank, base_file)

@@ -40,7 +40,7 @@ from fsod.boxes import Detections
 from fsod.compute.device import choose_machine
 from fsod.config import EvaluateSettings
 from fsod.errors import UserError
-from fsod.geo.scene import open_scene
+from fsod.geo.scene_opening import open_scene
 from fsod.geo.scene_prediction import predict_scene
 from fsod.inference.infer import warm_up
 from fsod.steps.scene_marks import marks_on_scenes

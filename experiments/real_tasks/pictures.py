@@ -22,7 +22,7 @@ from experiments.real_tasks.tool import Task, corners_of, load_tool, open_tasks,
 from fsod.boxes import Detections, match
 from fsod.draw import contact_sheet, write_jpeg
 from fsod.errors import UserError
-from fsod.geo.scene import open_scene
+from fsod.geo.scene_opening import open_scene
 from fsod.marks import FALSE_ALARM, MISS, Colour, class_colour, draw_boxes
 
 TRUE, FRAME = class_colour(4), class_colour(6)

@@ -23,7 +23,7 @@ from experiments.records import commit
 from fsod.data.coco_folder import write_json
 from fsod.draw import hatched
 from fsod.geo.blank import gaps_in
-from fsod.geo.scene import open_scene
+from fsod.geo.scene_opening import open_scene
 from fsod.geo.searched_area import STATUSES, searched_area
 from fsod.geo.searched_layer import SearchedLayer, write_searched
 from fsod.geo.windows import window_grid

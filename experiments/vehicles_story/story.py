@@ -22,7 +22,7 @@ from fsod.boxes import Detections, iou, match
 from fsod.compute.device import choose_machine
 from fsod.data.coco_folder import write_json
 from fsod.geo.labels import read_boxes
-from fsod.geo.scene import open_scene
+from fsod.geo.scene_opening import open_scene
 from fsod.report.found_layer import read_found
 from fsod.store.checkpoint import SHIPPED
 

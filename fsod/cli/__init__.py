@@ -20,8 +20,8 @@ def main() -> None:
     except OSError:
         sys.stderr.write("fsod: the working folder is not there any more; change to another one\n")
         sys.exit(2)
-    stop_at_end_of_input()
     try:
+        stop_at_end_of_input()
         from fsod.cli.commands import main as run
 
         run()

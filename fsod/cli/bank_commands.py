@@ -19,19 +19,19 @@ from fsod.progress import say, warn
 if TYPE_CHECKING:
     from fsod.store.bank_merge import BankFile
 
-bank_app = typer.Typer(help="Look into class banks and put them together.", no_args_is_help=True)
+bank_app = typer.Typer(help="List, merge and change class banks.", no_args_is_help=True)
 
 Bank = Annotated[Path, typer.Argument(metavar="BANK", help="A class bank.")]
 Rename = Annotated[
     list[str] | None,
-    typer.Option(help="OLD=NEW: what a class is called where a bank before has one of its name; repeat it for each."),
+    typer.Option(help="OLD=NEW: a new name for a class that two banks have. Repeat it for several."),
 ]
-Gsd = Annotated[float | None, typer.Option(min=0.001, help="Ground size of a pixel that the new bank searches at.")]
+Gsd = Annotated[float | None, typer.Option(min=0.001, help="Ground size of a pixel at which the new bank searches.")]
 
 
 @bank_app.command("list")
 def bank_list(bank: Bank, overwrite: Overwrite = False, json: Json = None) -> None:
-    """Show a bank's classes, where each comes from, its GSD and the weights that it belongs to."""
+    """List a bank's classes with their origin, scores and evidence, its GSD and its weights."""
     from fsod.store.class_bank import read_bank
 
     may_write(json, overwrite)
@@ -54,14 +54,14 @@ def bank_add(
     bank: Bank,
     other: Annotated[Path, typer.Argument(metavar="OTHER", help="The bank to take classes from.")],
     names: Annotated[
-        list[str] | None, typer.Option("--class", help="Take this class, not all; repeat it for each.")
+        list[str] | None, typer.Option("--class", help="Take this class only. Repeat it for several.")
     ] = None,
     rename: Rename = None,
     gsd_m: Gsd = None,
     overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
-    """Put classes of another bank into a bank."""
+    """Add the classes of another bank."""
     from fsod.store.class_bank import read_bank
 
     may_write(json, overwrite)
@@ -79,7 +79,7 @@ def bank_merge(
     overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
-    """Make one bank of several."""
+    """Merge several banks into one."""
     from fsod.store.class_bank import read_bank
 
     may_write(json, overwrite, merged_bank(out))
@@ -89,11 +89,11 @@ def bank_merge(
 @bank_app.command("remove")
 def bank_remove(
     bank: Bank,
-    names: Annotated[list[str], typer.Argument(metavar="CLASS...", help="The classes to take out.")],
+    names: Annotated[list[str], typer.Argument(metavar="CLASS...", help="The classes to remove.")],
     overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
-    """Take classes out of a bank."""
+    """Remove classes from a bank."""
     from fsod.store.bank_merge import weights_file
     from fsod.store.class_bank import read_bank, save_bank
 
@@ -147,7 +147,7 @@ def _origin(origin: dict[str, Any]) -> str:
     """``predicted, 5 examples, shown from score 0.31, scene harbour.tif, 0.5 m`` of what a bank says of a class."""
     from fsod.store.class_bank import USUAL_SCORE
 
-    hidden = ("annotations_sha256", "images")  # for `fsod evaluate`
+    hidden = ("annotations_sha256", "images", "sources_sha256", "scenes_sha256")  # for `fsod evaluate`
     said = {key: value for key, value in origin.items() if value is not None and key not in hidden}
     parts = [str(said.pop("row", "unknown"))]
     if not said.pop("reported", True):

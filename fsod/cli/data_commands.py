@@ -10,7 +10,8 @@ import typer
 from fsod.cli.options import SIZE_M, Bands, Config, Nodata, Overrides, SizePx, bands_in, report
 from fsod.cli.outputs import Json, Overwrite, check_report, may_write, paths_in, shot_list_file, write_result
 from fsod.config import load_settings
-from fsod.errors import UserError, nearest
+from fsod.data_formats import DATA_FORMATS
+from fsod.errors import UserError
 from fsod.progress import warn
 
 data_app = typer.Typer(help="Prepare data sets.", no_args_is_help=True)
@@ -35,14 +36,15 @@ def data_make(
 @data_app.command("download")
 def data_download(
     name: Annotated[str, typer.Argument(metavar="NAME", help="nwpu or dior")],
-    out: Annotated[Path | None, typer.Option(help="Where to; data/downloads/NAME if not given.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to download into [data/downloads/NAME].")] = None,
     from_files: Annotated[
-        list[Path] | None, typer.Option(help="A file fetched by hand, under any name; repeat it for each.")
+        list[Path] | None,
+        typer.Option(help="A file that you have downloaded yourself, under any name. Repeat it for several."),
     ] = None,
     overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
-    """Fetch a data set from the mirrors that torchgeo uses, or take its files as fetched by hand."""
+    """Download a data set from the mirrors that torchgeo uses, or take files that you have downloaded."""
     from data_prep.download import DATA_SETS, download
 
     data_set = next((known for known in DATA_SETS if known.name == name), None)
@@ -54,35 +56,34 @@ def data_download(
 
 @data_app.command("prepare")
 def data_prepare(
-    form: Annotated[
-        str, typer.Argument(metavar="FORMAT", help="nwpu, nwpu-v2, dior, voc, voc-edges, yolo, coco, dota, prepared")
-    ],
+    form: Annotated[str, typer.Argument(metavar="FORMAT", help=", ".join(DATA_FORMATS))],
     source: Annotated[Path, typer.Argument(help="The downloaded data set.")],
     out: Annotated[Path, typer.Argument(help="The prepared folder to write.")],
-    skip_bad: Annotated[bool, typer.Option(help="Leave out images with anything damaged instead of stopping.")] = False,
+    skip_bad: Annotated[bool, typer.Option(help="Leave out damaged images instead of stopping.")] = False,
     overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
     """Read a data set in its official layout into a prepared folder (COCO)."""
-    from data_prep.formats import FORMATS
+    from data_prep.formats import reader_of
 
-    if form not in FORMATS:
-        raise UserError(f"unknown format {form!r}{nearest(form, FORMATS)}; known: {', '.join(FORMATS)}")
+    reader = reader_of(form)
     may_write(json, overwrite)
-    report(FORMATS[form](source, out, skip_bad=skip_bad), json)
+    report(reader(source, out, skip_bad=skip_bad), json)
 
 
 @data_app.command("labels")
 def data_labels(
     scenes: Annotated[Path, typer.Argument(help="A georeferenced raster, or a folder of them.")],
-    labels: Annotated[Path, typer.Argument(help="A vector file for all, or a folder with one for each, of its stem.")],
+    labels: Annotated[
+        Path, typer.Argument(help="One vector file for all scenes, or a folder with one per scene, named as the scene.")
+    ],
     out: Annotated[Path, typer.Argument(help="The prepared folder to write.")],
     attribute: Annotated[str, typer.Option(help="Attribute that holds the class.")] = "class",
     point_size_m: Annotated[float | None, typer.Option("--size-m", "--point-size-m", help=SIZE_M)] = None,
     point_size_px: SizePx = None,
-    layer: Annotated[str | None, typer.Option(help="Of the vector file, where it has several.")] = None,
-    window_px: Annotated[int, typer.Option(help="Larger scenes are cut into images of this side.")] = 2048,
-    overlap_px: Annotated[int, typer.Option(help="What such images share.")] = 256,
+    layer: Annotated[str | None, typer.Option(help="The layer of the vector file, where it has several.")] = None,
+    window_px: Annotated[int, typer.Option(help="Side of the images that larger scenes are cut into.")] = 2048,
+    overlap_px: Annotated[int, typer.Option(help="Overlap of these images.")] = 256,
     bands: Bands = None,
     nodata: Nodata = None,
     skip_bad: Annotated[
@@ -123,9 +124,9 @@ def data_tile(
     folder: Annotated[Path, typer.Argument(help="A prepared folder.")],
     out: Annotated[Path, typer.Argument(help="The folder of tiles to write.")],
     window_px: Annotated[int, typer.Option(help="Side of a tile.")] = 640,
-    overlap_px: Annotated[int, typer.Option(help="What neighbours share.")] = 160,
-    ids: Annotated[Path | None, typer.Option(help="List of image ids; all if not given.")] = None,
-    min_kept_area: Annotated[float, typer.Option(help="A box that an edge cuts stays if this share is inside.")] = 0.5,
+    overlap_px: Annotated[int, typer.Option(help="Overlap of neighbouring tiles.")] = 160,
+    ids: Annotated[Path | None, typer.Option(help="List of image ids. By default all images.")] = None,
+    min_kept_area: Annotated[float, typer.Option(help="Least share of a box inside the tile for it to be kept.")] = 0.5,
     keep_empty: Annotated[float, typer.Option(help="Share of the tiles without a box to keep.")] = 1.0,
     image_format: Annotated[str, typer.Option(help="png, or jpg for a tenth of the bytes.")] = "png",
     gsd_m: Annotated[float | None, typer.Option(help="Resample to this ground size of a pixel in metres.")] = None,
@@ -163,7 +164,7 @@ def data_check(
     overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
-    """Look a prepared folder over: wrong boxes, damaged images, the same ground on two lists; pictures to judge by."""
+    """Check a prepared folder: wrong boxes, damaged images, ground that two lists share. Writes pictures to judge by."""
     from data_prep.check import check_folder
     from data_prep.check_report import write_report
     from data_prep.fix import write_fixed
@@ -182,20 +183,20 @@ def data_check(
 @data_app.command("shots")
 def data_shots(
     folder: Annotated[Path, typer.Argument(help="A prepared folder.")],
-    out: Annotated[Path, typer.Argument(help="A .json file for one list; else a folder for lists kK-seedS.json.")],
-    k: Annotated[int | None, typer.Option("--shots-k", "-k", min=1, help="Boxes a class [10; folder: all K]")] = None,
+    out: Annotated[Path, typer.Argument(help="A .json file for one list, or a folder for lists kK-seedS.json.")],
+    k: Annotated[int | None, typer.Option("--shots-k", "-k", min=1, help="Boxes per class [10; folder: all K]")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the draw [0; folder: all seeds]")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from 0, in a folder of lists.")] = 10,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, from 0, in a folder of lists.")] = 10,
     ids: Annotated[
-        Path | None, typer.Option(help="Draw from these images only; needed where the folder has test images.")
+        Path | None, typer.Option(help="Draw from these images only. Required where the folder has test images.")
     ] = None,
     leave_out_rare: Annotated[
-        bool, typer.Option("--leave-out-rare", help="Leave a class out of lists whose K it does not reach.")
+        bool, typer.Option("--leave-out-rare", help="Leave classes with fewer than K boxes out of a list.")
     ] = False,
     overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
-    """Draw K boxes of every class into shot lists: K = 1, 2, 3, 5, 10, 20, 30, each a part of the next."""
+    """Draw K boxes of every class into shot lists: K = 1, 2, 3, 5, 10, 20, 30, each a prefix of the next."""
     from fsod.data.coco_folder import load_folder, read_ids
     from fsod.data.shots import USUAL_K, draw_shot_lists, images_to_draw_from
 

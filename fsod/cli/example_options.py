@@ -17,65 +17,64 @@ if TYPE_CHECKING:
 
 ExampleScenes = Annotated[
     list[str] | None,
-    typer.Option(
-        "--scene", help="A raster that examples lie on: a path, a URL, a name of GDAL's own; repeat it for each."
-    ),
+    typer.Option("--scene", help="A raster with examples: a path, a URL, or a GDAL name. Repeat it for several."),
 ]
 ExampleLabels = Annotated[
     list[str] | None,
     typer.Option(
         "--examples",
-        help="Vector file of example boxes, or points (--size-m): GeoJSON, GeoPackage, Shapefile; repeat it for each, and "
-        "for scenes without a coordinate system in the same order.",
+        help="Vector file of example boxes, or of points (--size-m): GeoJSON, GeoPackage, Shapefile. Repeat it for several, "
+        "in the order of the scenes if these have no coordinate system.",
     ),
 ]
 Distractors = Annotated[
     list[str] | None,
     typer.Option(
         "--not",
-        help="What is often taken for the classes, to be told apart and never reported: a vector file of boxes, or with "
-        "--data a class; repeat it for each.",
+        help="Look-alikes of the classes, which are told apart and never reported: a vector file of boxes, or a class of "
+        "--data. Repeat it for several.",
     ),
 ]
 Verdicts = Annotated[
     list[str] | None,
     typer.Option(
         "--verdicts",
-        help="A layer that `fsod predict` wrote, with yes or no in its attribute verdict: yes is an example, no is told "
-        "apart from them; repeat it for each.",
+        help="A layer of `fsod predict` with yes or no in its attribute verdict. Yes becomes an example, no a look-alike. "
+        "Repeat it for several.",
     ),
 ]
 Areas = Annotated[
     list[str] | None,
     typer.Option(
         "--area",
-        help="Vector file of polygons in which every object of the classes is marked, so that the rest of them is "
-        "background; repeat it for each.",
+        help="Vector file of polygons in which every object of the classes is marked. All else inside is background. "
+        "Repeat it for several.",
     ),
 ]
-VectorLayer = Annotated[
-    str | None, typer.Option("--layer", help="Which layer to read of those vector files that have several.")
+VectorLayer = Annotated[str | None, typer.Option("--layer", help="The layer to read, for vector files with several.")]
+ExampleFolder = Annotated[
+    Path | None,
+    typer.Option("--data", help="A prepared folder to take examples from, instead of --scene and --examples."),
 ]
-ExampleFolder = Annotated[Path | None, typer.Option("--data", help="A prepared folder, instead of scene and examples.")]
-ExampleShots = Annotated[Path | None, typer.Option("--shots", help="Shot list of the folder.")]
+ExampleShots = Annotated[Path | None, typer.Option("--shots", help="A shot list of --data.")]
 ExampleIds = Annotated[
     Path | None,
     typer.Option(
         "--ids",
-        help="List of the folder's images that examples may come from, as splits/train.txt; needed for a draw from a folder "
-        "that has test images.",
+        help="List of images of --data that examples may come from, such as splits/train.txt. Required where the folder has "
+        "test images.",
     ),
 ]
 ExampleClasses = Annotated[
-    list[str] | None, typer.Option("--class", help="A class of the folder or the shot list; repeat it for each.")
+    list[str] | None, typer.Option("--class", help="A class of --data or --shots. Repeat it for several.")
 ]
-FilesK = Annotated[int | None, typer.Option("--shots-k", "-k", min=1, help="Boxes to draw of each class [10].")]
+FilesK = Annotated[int | None, typer.Option("--shots-k", "-k", min=1, help="Boxes to draw per class [10].")]
 Weights = Annotated[
     Path | None,
-    typer.Option("--config", "-c", help="Take a run's meta-trained weights instead of those that come with fsod."),
+    typer.Option("--config", "-c", help="Start from a run's meta-trained weights, not the shipped ones."),
 ]
-OtherWeights = Annotated[Path | None, typer.Option("--checkpoint", help="Any weights, instead of a run's.")]
-Attribute = Annotated[str, typer.Option(help="Attribute that holds the class.")]
+OtherWeights = Annotated[Path | None, typer.Option("--checkpoint", help="Start from these weights.")]
+Attribute = Annotated[str, typer.Option(help="Attribute of the vector files that holds the class.")]
 
 
 def read_examples(

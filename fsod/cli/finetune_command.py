@@ -39,16 +39,14 @@ def finetune_command(
     config: Weights = None,
     shots_k: FilesK = None,
     seed: Seed = 0,
-    out: Annotated[
-        Path | None, typer.Option(help="Learn examples of your own, and write the detector to this file.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Learn your own marks, and write the detector to this file.")] = None,
     scene: ExampleScenes = None,
     examples: ExampleLabels = None,
     area: Areas = None,
     verdicts: Verdicts = None,
     earlier: Annotated[
         Path | None,
-        typer.Option("--from", help="Go on from a detector that `fsod finetune` made, with all that it was made from."),
+        typer.Option("--from", help="Go on from a detector of `fsod finetune --out`, with all marks it was made from."),
     ] = None,
     distractors: Distractors = None,
     data: ExampleFolder = None,
@@ -63,26 +61,27 @@ def finetune_command(
     size_m: SizeM = None,
     size_px: SizePx = None,
     minutes: Annotated[
-        float | None, typer.Option(min=0.05, max=600, help="Time for the training, beside reading and writing [2].")
+        float | None,
+        typer.Option(min=0.05, max=600, help="Time for the training itself; reading and writing come on top [2]."),
     ] = None,
     part: Annotated[
         Literal["all", "rows"] | None,
         typer.Option(
-            help="What learns [all]. all: every weight; the file stands alone. rows: what a class bank stores; banks of "
-            "the same weights can be put together."
+            help="What is trained [all]. all: every weight; the file stands alone. rows: the rows of a class bank; banks of the "
+            "same weights can be merged."
         ),
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Of the training of --part rows.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of the training with --part rows.")] = None,
     restart: Annotated[
-        bool, typer.Option("--restart", help="Begin anew, whatever an unfinished training has left beside --out.")
+        bool, typer.Option("--restart", help="Drop what an unfinished training has left beside --out, and begin anew.")
     ] = False,
     overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
-    """Take up classes by training: your own from marks on scenes (--out), or a run's novel classes (--config).
+    """Train on new classes: your own marks on scenes (--out), or a run's novel classes (--config).
 
-    With --out all weights learn, for two minutes unless --minutes says otherwise, and `fsod predict --bank` takes the one
-    file that comes out. Ctrl-C keeps what has been learned so far; the same command goes on.
+    With --out all weights learn for two minutes (--minutes). The result is one file for `fsod predict --bank`. Ctrl-C keeps
+    what has been learned so far; the same command goes on.
     """
     if out is None:
         own: dict[str, object] = {"--scene": scene, "--examples": examples, "--not": distractors, "--data": data}

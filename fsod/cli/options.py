@@ -14,25 +14,29 @@ from fsod.cli.outputs import write_result
 from fsod.errors import UserError
 from fsod.progress import say
 
-Config = Annotated[Path, typer.Option("--config", "-c", help="YAML file of the run.")]
-Overrides = Annotated[list[str] | None, typer.Argument(help="Settings to change, section.key=value.")]
-ShotsK = Annotated[int, typer.Option("--shots-k", "-k", min=1, help="Boxes a class.")]
+Config = Annotated[Path, typer.Option("--config", "-c", help="Configuration of the run, a YAML file.")]
+Overrides = Annotated[list[str] | None, typer.Argument(help="Settings to override: section.key=value.")]
+ShotsK = Annotated[int, typer.Option("--shots-k", "-k", min=1, help="Boxes per class.")]
 Bands = Annotated[
     str | None,
-    typer.Option("--bands", help="Bands to see as red, green, blue: 4,3,2; by the raster's own words if not given."),
+    typer.Option(
+        "--bands", help="Bands to read as red, green, blue, such as 4,3,2. By default the raster's own names decide."
+    ),
 ]
 Nodata = Annotated[
     float | None,
     typer.Option(
         "--nodata",
-        help="The value that stands for no pixel, where a file does not say so; nan: none that it does not say.",
+        help="Value of pixels without data, where the file does not declare one. nan: only the declared one.",
     ),
 ]
-SIZE_M = "Take a point as a box of this many metres on the ground."
+SIZE_M = "Take each point as a box with sides of this many metres on the ground."
 SizeM = Annotated[float | None, typer.Option("--size-m", help=SIZE_M)]
 SizePx = Annotated[
     float | None,
-    typer.Option("--size-px", help="Take a point as a box of this many pixels of the scene; also without a CRS."),
+    typer.Option(
+        "--size-px", help="Take each point as a box with sides of this many scene pixels. Works without a CRS."
+    ),
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the shot list.")]
 
@@ -60,7 +64,7 @@ def bands_in(text: str | None) -> tuple[int, ...] | None:
 
 
 def report(result: dict[str, Any], json: Path | None, *next_command: str | Path | int) -> None:
-    """Prints a result, a line a key, and writes it to a file if one was asked for; ends with the next command to type."""
+    """Prints a result, one line per key, writes it to a file if asked for, and ends with the next command to type."""
     if os.environ.get("RANK", "0") != "0":
         return  # under torchrun the first process speaks for all
     for key, value in result.items():

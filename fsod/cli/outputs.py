@@ -212,7 +212,7 @@ def _check_name(out: Path) -> None:
 
 
 def _sheet(out: Path) -> Output:
-    from fsod.steps.train import SHEET_MARK
+    from fsod.steps.example_sheet import SHEET_MARK
 
     return Output(out.with_suffix(".png"), not_by(command_name(), partial(_has_mark, SHEET_MARK)))
 

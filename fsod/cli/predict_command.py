@@ -17,43 +17,47 @@ def predict_command(
     scenes: Annotated[
         list[str],
         typer.Argument(
-            help="Rasters: paths, quoted patterns ('tiles/**/*.tif'), lists (scenes.txt, a path a line), VRTs, URLs; STAC "
-            "items, collections and item collections (.json); map tiles: a folder of Z/X/Y.png, .mbtiles, or either with a "
+            help="Rasters: paths, quoted patterns ('tiles/**/*.tif'), lists (scenes.txt, one path per line), VRTs, URLs. STAC "
+            "items, collections and item collections (.json). Map tiles: a folder of Z/X/Y.png, .mbtiles, or either with a "
             "zoom (tiles/17)."
         ),
     ],
-    bank: Annotated[Path, typer.Option(help="The class bank, or the .onnx file that `fsod export` made of one.")],
+    bank: Annotated[Path, typer.Option(help="A class bank, a finetuned detector, or an .onnx file of `fsod export`.")],
     out: Annotated[
         Path,
         typer.Option(
             help="The layer to write: .geojson (WGS84), .gpkg, .fgb, .parquet (the scene's CRS), .json (COCO, with "
-            "COCO results in found.results.json) or .csv; beside it a picture and a style for QGIS. For several scenes a folder, "
-            "or a pattern: found/{scene}.gpkg."
+            "COCO results in found.results.json) or .csv. A picture and a QGIS style are written beside it. For several scenes: a "
+            "folder, or a pattern such as found/{scene}.gpkg."
         ),
     ],
-    checkpoint: Annotated[Path | None, typer.Option(help="The weights, if not where the bank says.")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="The weights, if they are not where the bank says.")] = None,
     score: Annotated[
         float | None,
-        typer.Option(min=0.005, max=1, help="Leave out detections below this, not below what the bank proposes."),
+        typer.Option(
+            min=0.005, max=1, help="Leave out detections below this score. By default the bank proposes one per class."
+        ),
     ] = None,
     window_px: Annotated[
-        int | None, typer.Option(min=64, help="Side of a window, a multiple of 32; 640, or what an .onnx was made for.")
+        int | None,
+        typer.Option(min=64, help="Side of a window, a multiple of 32 [640, or what an .onnx was made for]."),
     ] = None,
     overlap_px: Annotated[
-        int, typer.Option(help="What windows share: the largest object that is sure to be whole.")
+        int, typer.Option(help="Overlap of neighbouring windows. Objects up to this length are seen whole.")
     ] = 160,
     scales: Annotated[
         str | None,
         typer.Option(
-            help="Reductions to look at too, for objects larger than the overlap: 4 finds what is up to 4 overlaps long "
-            "whole, 4,16 what is up to 16."
+            help="Also search the scene reduced by these factors, for objects longer than the overlap: 4 sees objects up to 4 "
+            "overlaps whole, 4,16 up to 16."
         ),
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Windows that the network sees at once.")] = 4,
+    batch: Annotated[int, typer.Option(min=1, help="Windows per call of the network.")] = 4,
     gsd_m: Annotated[
-        float | None, typer.Option(min=0.001, help="Resample to this ground size of a pixel, else to the bank's own.")
+        float | None,
+        typer.Option(min=0.001, help="Ground size of a pixel to resample to. By default that of the bank."),
     ] = None,
-    native: Annotated[bool, typer.Option("--native", help="At the scene's own ground size of a pixel.")] = False,
+    native: Annotated[bool, typer.Option("--native", help="Search at the scene's own pixel size.")] = False,
     turns: Annotated[
         bool | None,
         typer.Option(
@@ -65,8 +69,8 @@ def predict_command(
     bands: Annotated[
         str | None,
         typer.Option(
-            help="Bands to see as red, green, blue: 4,3,2; if not given those that the examples were shown in, else by the "
-            "raster's own words."
+            help="Bands to read as red, green, blue, such as 4,3,2. By default those of the examples, else the raster's own names "
+            "decide."
         ),
     ] = None,
     nodata: Nodata = None,
@@ -75,10 +79,10 @@ def predict_command(
     ] = None,
     asset: Annotated[
         str | None,
-        typer.Option("--asset", help="Of STAC items: the scene by its name, or all of a role [visual, data]."),
+        typer.Option("--asset", help="Asset of STAC items: a name, or a role [visual, data]."),
     ] = None,
     stac: Annotated[
-        bool, typer.Option("--stac", help="Also write found.stac.json: the layer as an item of STAC's label extension.")
+        bool, typer.Option("--stac", help="Also write found.stac.json, an item of STAC's label extension.")
     ] = False,
     together: Annotated[
         bool,
@@ -86,22 +90,20 @@ def predict_command(
             "--together", help="One layer of all scenes, which may overlap: what two of them show counts once."
         ),
     ] = False,
-    layer: Annotated[str | None, typer.Option("--layer", help="Which layer of --aoi, where it has several.")] = None,
-    skip_damaged: Annotated[bool, typer.Option(help="Go on where pixels cannot be read.")] = False,
+    layer: Annotated[str | None, typer.Option("--layer", help="The layer of --aoi, where it has several.")] = None,
+    skip_damaged: Annotated[bool, typer.Option(help="Skip windows whose pixels cannot be read.")] = False,
     restart: Annotated[
-        bool, typer.Option("--restart", help="Begin anew, whatever the journal of an unfinished run holds.")
+        bool, typer.Option("--restart", help="Drop the journal of an unfinished run, and begin anew.")
     ] = False,
     overwrite: Overwrite = False,
-    precision: Annotated[Precision, typer.Option(help="auto takes bfloat16 where the hardware has it.")] = "auto",
+    precision: Annotated[Precision, typer.Option(help="auto: bfloat16 where the hardware has it.")] = "auto",
     engine: Annotated[
         Engine,
-        typer.Option(
-            help="ray: on all cores here, or on the Ray cluster that RAY_ADDRESS names; pip install 'fsod\\[ray]'."
-        ),
+        typer.Option(help="ray: on the Ray cluster of RAY_ADDRESS, or on all cores here; pip install 'fsod\\[ray]'."),
     ] = "local",
     json: Json = None,
 ) -> None:
-    """Find the classes of a bank in scenes of any size; goes on after an interruption."""
+    """Find the classes of a bank in scenes of any size. Goes on after an interruption."""
     from fsod.steps.predict_scenes import predict_files
 
     if layer is not None and aoi is None:

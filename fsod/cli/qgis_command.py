@@ -1,4 +1,4 @@
-"""The command ``fsod qgis``: fsod inside QGIS."""
+"""The command ``fsod qgis``: Use fsod inside QGIS."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from fsod.cli.options import report
 from fsod.cli.outputs import Json, Overwrite, may_write, plugin_archive
 
-qgis_app = typer.Typer(help="fsod inside QGIS.", no_args_is_help=True)
+qgis_app = typer.Typer(help="Use fsod inside QGIS.", no_args_is_help=True)
 
 
 @qgis_app.callback()

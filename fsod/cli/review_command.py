@@ -17,26 +17,28 @@ from fsod.progress import say, warn
 def review_command(
     layer: Annotated[
         Path,
-        typer.Argument(metavar="LAYER", help="A layer that predict wrote, .gpkg or .geojson; verdicts go into it."),
+        typer.Argument(
+            metavar="LAYER", help="A layer of `fsod predict`, .gpkg or .geojson. Verdicts are written into it."
+        ),
     ],
     scene: Annotated[
-        str | None, typer.Option(help="The raster it is of; looked for by its name beside the layer if not given.")
+        str | None, typer.Option(help="The raster of the layer. By default it is looked for beside the layer.")
     ] = None,
     bank: Annotated[
         Path | None,
-        typer.Option(help="The bank it was found with, to learn from; looked for beside the layer if not given."),
+        typer.Option(help="The bank of the layer, to learn from. By default it is looked for beside the layer."),
     ] = None,
-    name: Annotated[str | None, typer.Option("--layer", help="Which layer of the file, where it has several.")] = None,
+    name: Annotated[str | None, typer.Option("--layer", help="The layer of the file, where it has several.")] = None,
     bands: Bands = None,
     nodata: Nodata = None,
     port: Annotated[
-        int | None, typer.Option(min=1024, max=65535, help="Of 127.0.0.1; any free one if not given.")
+        int | None, typer.Option(min=1024, max=65535, help="Port on 127.0.0.1. By default any free one.")
     ] = None,
     browse: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
-    """Judge detections in a browser, key by key, draw what was missed, and learn from it.
+    """Judge detections in a browser by keyboard, draw what was missed, and learn from both.
 
-    The page is served on this machine alone, at an address that only you are told. What you say is in the layer at once.
+    Only this machine can open the page, at an address that only you are told. Verdicts are saved in the layer at once.
     """
     from fsod.review.server import serve
     from fsod.review.session import Session

@@ -10,12 +10,12 @@ import typer
 from fsod.cli.options import report
 from fsod.cli.outputs import Json, Overwrite, may_write
 
-runs_app = typer.Typer(help="Records of trainings.", no_args_is_help=True)
+runs_app = typer.Typer(help="Manage records of trainings.", no_args_is_help=True)
 
 
 @runs_app.callback()
 def runs() -> None:
-    """Records of trainings."""
+    """Manage records of trainings."""
 
 
 @runs_app.command("upload")

@@ -1,7 +1,7 @@
-"""Parts of a batch side by side on a CPU.
+"""Runs the parts of a batch in parallel on a CPU.
 
-A network call with all threads waits for the slowest one after every layer, and layers are short: on two cores, two calls with
-a thread each see a sixth more images a second than one call with two.
+One call with all threads waits for the slowest thread after every layer, and layers are short. On two cores, two calls with
+one thread each process a sixth more images per second than one call with two threads.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _all_threads = Lock()
 
 
 def side_by_side(work: Callable[[NDArray[np.uint8]], list[T]], images: NDArray[np.uint8]) -> list[T]:
-    """What ``work`` says of each image, in their order.
+    """The results of ``work`` for each image, in order.
 
-    It is called at once with equal parts of the images, as many as the threads of the calling thread can be shared among
-    without a rest. A batch that is always of one size is always divided alike, so that its results stay the same. Who asks
-    while another batch is under way gets the threads that are done with it, one by one.
+    The batch is cut into equal parts, which run at the same time. The number of parts divides both the images and the threads
+    of the calling thread. Batches of one size are always cut alike, so their results stay the same. A second batch that
+    arrives meanwhile gets each thread as soon as it is free.
 
     Args:
-        work: (B, H, W, 3) uint8 -> B results; called by threads that see torch with their share of the threads.
+        work: (B, H, W, 3) uint8 -> B results. In the threads that call it, torch uses their share of the threads.
         images: (B, H, W, 3) uint8.
     """
     threads = torch.get_num_threads()

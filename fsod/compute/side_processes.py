@@ -1,7 +1,7 @@
-"""Trainings side by side on a CPU: a process each, with one thread.
+"""Trainings in parallel on a CPU: one process per training, with one thread each.
 
-Threads of one process would wait for each other: a small network's step is a thousand short calls from Python. On two
-cores two processes take 1.6 times as many steps (experiments/real_tasks).
+Threads of one process would wait for each other, because a step of a small network is a thousand short calls from Python. On
+two cores, two processes take 1.6 times as many steps (experiments/real_tasks).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 from fsod.errors import UserError
 
 Tell = Callable[[int, int], None]
-"""Called with steps done and in all. It raises ``Stopped`` where the training is to end."""
+"""Called with steps done and in all, 0 while that is not known. It raises ``Stopped`` where the training is to end."""
 
 Training = Callable[[Tell], None]
 """Keeps what comes out in files of its own."""
@@ -49,8 +49,8 @@ def train_side_by_side(
 
     def told(number: int, steps: tuple[int, int]) -> None:
         done[number] = steps
-        known = [total for _, total in done if total]
-        tell(sum(d for d, _ in done), round(sum(known) / len(known) * len(done)))
+        if known := [total for _, total in done if total]:
+            tell(sum(d for d, _ in done), round(sum(known) / len(known) * len(done)))
 
     if device.type != "cpu" or torch.get_num_threads() == 1 or not sys.platform.startswith("linux"):
         _one_by_one(trainings, told, stopping)

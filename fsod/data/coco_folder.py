@@ -5,7 +5,7 @@
     FOLDER/images/...         8-bit RGB images
     FOLDER/annotations.json   COCO: images, categories, annotations (bbox = x, y, width, height in pixels)
     FOLDER/card.json          what was read, from where, and what was refused
-    FOLDER/splits/*.txt       lists of image ids, one a line
+    FOLDER/splits/*.txt       lists of image ids, one per line
 
 An image's ``source`` names the original it was cut from (its own stem if it was not cut), so that a list of originals
 also selects their tiles, and no original is ever spread over two lists.
@@ -111,6 +111,12 @@ class CocoFolder:
     def box_location(self) -> dict[int, tuple[ImageRecord, int]]:
         """Where each box is: COCO annotation id -> (image, position among the image's boxes)."""
         return {int(box_id): (image, i) for image in self.images for i, box_id in enumerate(image.box_ids)}
+
+    @property
+    def gsd_m(self) -> float | None:
+        """The median ground size of a pixel of its images, None when that of any is unknown."""
+        known = [image.gsd_m for image in self.images if image.gsd_m is not None]
+        return float(np.median(known)) if known and len(known) == len(self.images) else None
 
     def class_indices(self, names: list[str] | tuple[str, ...]) -> list[int]:
         """Class ids of ``names``; UserError with the nearest known name if one is not in the folder."""
@@ -290,7 +296,7 @@ def check_size(rgb: NDArray[np.uint8], record: ImageRecord) -> NDArray[np.uint8]
 
 
 def read_ids(path: Path) -> list[str]:
-    """A list of image ids, one a line, as any editor saves it; blank lines and lines that start with # are skipped."""
+    """A list of image ids, one per line, as any editor saves it; blank lines and lines that start with # are skipped."""
     if not path.is_file():
         raise UserError(f"{path}: no such list of image ids")
     lines = (line.strip() for line in decoded(path.read_bytes(), "replace").splitlines())

@@ -1,10 +1,9 @@
-"""Square crops of an image, with boxes, and what training does to them."""
+"""Square crops of an image, with boxes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import albumentations as A
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -64,28 +63,3 @@ def visible(boxes_xyxy_px: NDArray[np.float64], size_px: int, share: float) -> N
     clipped = np.clip(boxes_xyxy_px, 0, size_px)
     inside = (clipped[:, 2:] - clipped[:, :2]).prod(1)
     return np.asarray(inside >= share * (boxes_xyxy_px[:, 2:] - boxes_xyxy_px[:, :2]).prod(1))
-
-
-def query_augmentation() -> A.Compose:
-    """Rotations and flips by right angles, light, colour and sensor; boxes are pascal_voc with an ``index`` each.
-
-    Draw from it only after ``set_random_seed``: DataLoader workers would otherwise all emit the same stream.
-    """
-    return A.Compose(
-        [A.D4(p=1.0), *_sensor()],
-        bbox_params=A.BboxParams(format="pascal_voc", label_fields=["index"], clip=True, filter_invalid_bboxes=True),
-    )
-
-
-def support_augmentation() -> A.Compose:
-    """The same for a support crop; its box channel goes in as ``mask``."""
-    return A.Compose([A.D4(p=1.0), *_sensor()])
-
-
-def _sensor() -> list[A.BasicTransform | A.BaseCompose]:
-    return [
-        A.RandomBrightnessContrast(0.25, 0.25, p=0.7),
-        A.HueSaturationValue(8, 25, 0, p=0.4),
-        A.OneOf([A.GaussianBlur((3, 5), p=1.0), A.GaussNoise((0.01, 0.05), p=1.0)], p=0.2),
-        A.ToGray(p=0.05),
-    ]

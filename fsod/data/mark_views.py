@@ -1,8 +1,7 @@
-"""Views: rectangles of scenes with all that an analyst has said of them, and the crops that training draws from them.
+"""Views: rectangles of scenes with an analyst's marks, areas and verdicts; and the crops that training draws from them.
 
-What has no box is background where the analyst says so: inside an area in which everything is marked, at what a verdict
-refuses, and close around each mark. Of the rest nothing is known, until a detector that has learned the marks looks at
-it (``Views.looked_at``).
+A place without a box is background where the analyst says so: inside an area, at a refused detection, and close around each
+mark. Everything else is unknown, until a detector that has learned the marks looks at it (``View.looked_at``).
 """
 
 from __future__ import annotations
@@ -18,7 +17,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from fsod.boxes import Detections, iou
-from fsod.data.crop import Square, query_augmentation, visible
+from fsod.data.augmentation import query_augmentation
+from fsod.data.crop import Square, visible
 from fsod.data.real_episodes import MAX_SHIFT, MIN_VISIBLE, moved_inside
 
 NEAR_MARKS = 0.5

@@ -19,10 +19,11 @@ from torch.utils.data import Dataset
 
 from fsod.boxes import area_px
 from fsod.config import EpisodeSettings
+from fsod.data.augmentation import query_augmentation, support_augmentation
 from fsod.data.cache import PixelCache
 from fsod.data.coco_folder import CocoFolder
-from fsod.data.crop import Square, query_augmentation, support_augmentation, visible
-from fsod.data.support import SupportCrop, support_crop
+from fsod.data.crop import Square, visible
+from fsod.data.support import SupportCrop, stack_supports, support_crop
 from fsod.errors import UserError
 
 MIN_VISIBLE = 0.4  # share of a box that must lie inside a crop for it to count as an object
@@ -112,12 +113,6 @@ def stack_episode(
         torch.tensor(class_ids),
         torch.tensor(invented),
     )
-
-
-def stack_supports(supports: list[list[SupportCrop]]) -> Tensor:
-    """N lists of k crops -> (N, k, 4, S, S) uint8; without crops, S is 0."""
-    crops = [[np.dstack([s.rgb, s.mask]) for s in shots] or np.empty((0, 0, 0, 4), np.uint8) for shots in supports]
-    return torch.from_numpy(np.stack(crops)).permute(0, 1, 4, 2, 3).contiguous()
 
 
 class RealEpisodes(Dataset[Episode]):

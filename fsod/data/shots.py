@@ -34,7 +34,7 @@ class ShotList:
     """K boxes of each class.
 
     Attributes:
-        k: number of boxes a class.
+        k: number of boxes per class.
         seed: what they were drawn with.
         source_sha256: hash of the annotation file they come from.
         box_ids: class name -> its K annotation ids in the order drawn; classes in alphabetical order.
@@ -71,7 +71,7 @@ def draw_shot_lists(
     Args:
         folder: the images to draw from, as a rule the training list's.
         class_names: classes to draw for; their order does not matter.
-        ks: boxes a class, at least 1.
+        ks: boxes per class, at least 1.
         seeds: any whole numbers.
         leave_out_rare: leave a class out of the lists whose K it does not reach instead of raising, and lists that this
             leaves without a class. A list never has fewer than K boxes of a class.
@@ -81,7 +81,7 @@ def draw_shot_lists(
             than the least K.
     """
     if min(ks) < 1:
-        raise UserError(f"{min(ks)} shots a class asked for; at least 1 is needed")
+        raise UserError(f"{min(ks)} shots per class asked for; at least 1 is needed")
     wanted = sorted(zip(class_names, folder.class_indices(tuple(class_names)), strict=True))
     objects = {name: _objects(folder, class_id) for name, class_id in wanted}
     for name, found in objects.items():
@@ -92,7 +92,7 @@ def draw_shot_lists(
                 "--leave-out-rare leaves such classes out"
             )
     if not any(len(found) >= min(ks) for found in objects.values()):
-        raise UserError(f"{folder.root}: {min(ks)} shots a class asked for, but no class has that many")
+        raise UserError(f"{folder.root}: {min(ks)} shots per class asked for, but no class has that many")
     lists = []
     for seed in seeds:
         orders = {name: sorted(found, key=partial(_draw_key, seed, name)) for name, found in objects.items()}

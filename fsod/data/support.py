@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fsod.data.crop import Square
 
@@ -44,3 +46,9 @@ def support_crop(rgb: NDArray[np.uint8], box_xyxy_px: NDArray[np.floating], size
     mask = np.zeros((size_px, size_px), np.uint8)
     mask[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)] = 1  # a box of less than a pixel still marks one
     return SupportCrop(square.pixels(rgb), mask, float(np.sqrt(sides.prod())))
+
+
+def stack_supports(supports: list[list[SupportCrop]]) -> Tensor:
+    """N lists of k crops -> (N, k, 4, S, S) uint8; without crops, S is 0."""
+    crops = [[np.dstack([s.rgb, s.mask]) for s in shots] or np.empty((0, 0, 0, 4), np.uint8) for shots in supports]
+    return torch.from_numpy(np.stack(crops)).permute(0, 1, 4, 2, 3).contiguous()

@@ -1,5 +1,7 @@
 """Rings of longitude and latitude as polygons that end at 180 degrees, as RFC 7946 wants."""
 
+# Not the package antimeridian (0.4.9): in tests/geo/test_antimeridian.py it cuts a box that ends at -180 in two (and invalid), bends
+# the edge of one across 180 to a great circle, and takes the globe without the cap for a clockwise ring around a pole.
 from __future__ import annotations
 
 import math

@@ -18,7 +18,10 @@ from fsod.files import refuse_pipe
 VectorFile = str | Path
 """A vector file, or one that GDAL finds inside another: /vsizip//places/marks.zip/marks.geojson."""
 
-NOT_FINITE = "a coordinate that is not finite"
+NOT_FINITE = "a coordinate that is not finite, or larger than any place on Earth has"
+FARTHEST = 1e12
+"""Of a coordinate, whatever its unit; beyond it, polygons vanish when they are put together."""
+
 
 UNREADABLE = (
     *(
@@ -28,7 +31,7 @@ UNREADABLE = (
         OSError,
         RuntimeError,
     ),
-    *(ValueError, LookupError, TypeError, AttributeError, NameError),
+    *(ValueError, LookupError, TypeError, AttributeError, NameError, OverflowError),
 )
 """What GDAL, GEOS, PROJ, Arrow and GeoPandas raise for damaged files: each has errors of its own. NameError is pyogrio's for a
 coordinate system that is not in UTF-8."""
@@ -120,9 +123,9 @@ def read_polygons(path: VectorFile, layer: str | None = None) -> GeoSeries:
 
 
 def not_finite(shapes: NDArray[np.object_]) -> NDArray[np.bool_]:
-    """Which of n geometries have a coordinate that is infinite or no number: (n,)."""
+    """Which of n geometries have a coordinate that is infinite, no number or beyond ``FARTHEST``: (n,)."""
     xy, owner = shapely.get_coordinates(shapes, return_index=True)
-    return np.isin(np.arange(len(shapes)), owner[~np.isfinite(xy).all(axis=1)])
+    return np.isin(np.arange(len(shapes)), owner[~(np.abs(xy) <= FARTHEST).all(axis=1)])
 
 
 def raise_refused(path: VectorFile, refused: dict[int, str]) -> None:

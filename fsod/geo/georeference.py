@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 import pyproj
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.control import GroundControlPoint
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import DatasetReader
 
 WGS84 = "OGC:CRS84"
@@ -110,7 +112,7 @@ def read_georeference(dataset: DatasetReader, name: str) -> tuple[Georeference, 
     Without a CRS of its own, ground control points give CRS and affine transform (least squares). A scene without any,
     with a CRS that does not lead to longitude and latitude, or with a CRS but no transform, gets pixel coordinates.
     """
-    if dataset.crs is not None and not dataset.transform.is_identity:
+    if dataset.crs is not None and _has_transform(dataset):
         return _georeference(dataset, name, dataset.crs.to_wkt(), dataset.transform, ())
     try:
         gcps, gcps_crs = dataset.gcps
@@ -135,6 +137,18 @@ def read_georeference(dataset: DatasetReader, name: str) -> tuple[Georeference, 
     missing = "CRS" if dataset.crs is None else "geotransform"
     advice = "; it has RPCs only: orthorectify it for a place on the ground" if dataset.rpcs is not None else ""
     return _pixels_only(f"{name}: has no {missing}, so coordinates are pixels of the scene{advice}")
+
+
+def _has_transform(dataset: DatasetReader) -> bool:
+    """Whether a raster says where its pixels lie; where PNM does not, ``transform`` is whatever the memory held before."""
+    if isinstance(dataset, DatasetReader):
+        with catch_warnings():
+            simplefilter("error", NotGeoreferencedWarning)
+            try:
+                dataset.read_transform()
+            except NotGeoreferencedWarning:
+                return False
+    return not dataset.transform.is_identity
 
 
 def _places(gcps: list[GroundControlPoint], *, turns: bool) -> NDArray[np.float64]:

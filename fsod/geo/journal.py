@@ -1,11 +1,11 @@
-"""What a run over a scene has finished, kept beside its output, so that a killed run goes on where it stopped.
+"""The journal of a search: which windows are finished, and what was found in them. A killed search goes on from it.
 
-One line of JSON each, and the checksum of it: a header that says which run it is, then what was finished since the line
-before. Lines are only ever appended, so that a kill can tear the last one at most; whatever follows the last good line is
-run again. Windows that could not be read are not finished: they are tried again.
+Each line is JSON with a checksum. The first line identifies the run; every other line holds what was finished since the
+line before. Lines are only appended, so a kill damages the last one at most. Windows after the last good line are searched
+again, and so are windows that could not be read.
 
-Numbers are written so that they read back bit by bit, and in the order in which they were found. So a run that goes on
-gives exactly what an undisturbed one does; its time is that of its beginning, too.
+Numbers read back bit by bit, in the order in which they were found. A run that goes on therefore gives exactly the result
+of an undisturbed one, with the time at which it began.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _BEGIN = f'{{"format":"{FORMAT}"'.encode()
 
 @dataclass(frozen=True)
 class Finished:
-    """Windows that need not be looked at again, by their number in the grid.
+    """Windows that need not be searched again, by their number in the grid.
 
     Attributes:
-        found: window -> its detections, in its own pixel frame; in the order in which they were found.
-        blank: windows that show nothing.
-        nodata: those of ``blank`` that have no valid pixel.
-        gaps: windows, but not those of ``nodata``, with parts that have no valid pixel -> which, see ``blank.gaps_in``.
+        found: window -> its detections in its own pixels, in the order of the search.
+        blank: windows of one colour, or without a valid pixel.
+        nodata: the windows of ``blank`` without a valid pixel.
+        gaps: window -> its parts without a valid pixel, see ``blank.gaps_in``. Windows of ``nodata`` are left out.
     """
 
     found: dict[int, Detections]
@@ -53,8 +53,9 @@ class Journal:
 
     Attributes:
         path: its file; made with the first entry.
-        run: what decides the result, as JSON values: scene, weights, settings. A journal of another run is refused.
-        started: when the run began (UTC, ISO 8601); once ``read``, that of the run that the journal was begun by.
+        run: everything that the result depends on, as JSON values: scene, weights, settings. The journal of another run is
+            refused.
+        started: when the run began (UTC, ISO 8601). ``read`` replaces it by the time of the first run.
     """
 
     path: Path

@@ -15,7 +15,9 @@ from fsod.geo.antimeridian import lonlat_polygons
 from fsod.geo.layer_files import DEGREE_DIGITS
 from fsod.geo.layer_table import Layer, corners_px
 
-EXTENSION = "https://stac-extensions.github.io/label/v1.0.1/schema.json"
+EXTENSIONS = [f"https://stac-extensions.github.io/label/v1.0.{n}/schema.json" for n in (1, 0)]
+"""The schema of 1.0.1 asks for 1.0.0, and readers for 1.0.1."""
+
 STAC_VERSION = "1.1.0"
 
 MEDIA_TYPES = {
@@ -62,7 +64,7 @@ def write_label_item(path: Path, layer: Layer, source: str, source_asset: str | 
     item: dict[str, Any] = {
         "type": "Feature",
         "stac_version": STAC_VERSION,
-        "stac_extensions": [EXTENSION],
+        "stac_extensions": EXTENSIONS,
         "id": path.stem,
         "geometry": footprint,
         **({} if bbox is None else {"bbox": bbox}),

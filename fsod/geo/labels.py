@@ -220,9 +220,8 @@ def labels_of(
     geometries = np.asarray(frame.geometry)
     kinds = shapely.get_type_id(geometries)
     extended = np.isin(kinds, (*POLYGONS, *LINES)) & ~shapely.is_empty(geometries)
-    # a point may come as a set of one
-    point = np.isin(kinds, POINTS) & (shapely.get_num_coordinates(geometries) == 1)
-    parts = [_parts(g, frame) if is_extended else [g] for g, is_extended in zip(geometries, extended, strict=True)]
+    point = np.isin(kinds, POINTS) & ~shapely.is_empty(geometries)
+    parts = [_parts(g, frame) if read else [g] for g, read in zip(geometries, extended | point, strict=True)]
     owner = np.repeat(np.arange(len(frame)), [len(of_feature) for of_feature in parts])
     labels = np.array([part for of_feature in parts for part in of_feature], dtype=object)
     bounds = shapely.bounds(labels)
@@ -230,6 +229,7 @@ def labels_of(
     wrong = {
         f"no class in {class_attribute}": np.array([not name for name in names]),
         "a class with characters that cannot be printed, or too many": np.array([not is_name(name) for name in names]),
+        "a collection of shapes; split it into single parts": kinds == shapely.GeometryType.GEOMETRYCOLLECTION,
         "neither a polygon, a line nor a point": ~(extended | point),
         NOT_FINITE: not_finite(geometries),
         "a point, which needs a size (--size-m, or --size-px in pixels)": point & (point_size is None),
@@ -265,7 +265,7 @@ def attribute_in(path: VectorFile, frame: GeoDataFrame, attribute: str) -> str:
 
 
 def _parts(shape: BaseGeometry, frame: GeoDataFrame) -> list[BaseGeometry]:
-    """The polygons or lines that a feature consists of; polygons that were cut at 180 degrees are one."""
+    """The polygons, lines or points that a feature consists of; polygons that were cut at 180 degrees are one."""
     cut = frame.crs is not None and frame.crs.is_geographic and shapely.get_dimensions(shape) == 2
     return list(shapely.get_parts(joined_at_180(shape) if cut else shape))
 

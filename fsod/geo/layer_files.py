@@ -13,6 +13,7 @@ import sqlite3
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -46,6 +47,8 @@ def check_layer_path(path: Path) -> None:
         )
     if path.is_dir():
         raise UserError(f"{path}: is a folder; name the file to write")
+    if suffix == ".parquet" and find_spec("pyarrow") is None:
+        raise UserError(f"{path}: GeoParquet needs the package pyarrow, not installed: pip install 'fsod[parquet]'")
 
 
 def results_path(path: Path) -> Path | None:

@@ -59,7 +59,7 @@ class Layer:
         return {"scene": self.scene, **self.attributes, **frame}
 
     def frame(self, *, lonlat: bool) -> GeoDataFrame:
-        """A row a box: class, score, verdict and ask, scene, box in pixels, the run's attributes; a polygon each.
+        """One row per box: class, score, verdict and ask, scene, box in pixels, the run's attributes; a polygon each.
 
         Polygons are in the scene's CRS, or in longitude and latitude and cut at 180 degrees. Without a usable CRS they are
         in pixels of the scene with y upwards, which lie on the picture in QGIS; see ``PIXEL_FRAME``.

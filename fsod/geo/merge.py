@@ -6,19 +6,19 @@ The rules, in the order they are applied:
    beyond that edge sees the whole box and more, the box is dropped; the neighbour answers for the object.
 2. An uncut box belongs to the window in whose core its centre lies. Close to a seam (``margin_px``) both windows keep
    theirs, because the centre may jitter across the line.
-3. A cut box that no neighbour sees whole belongs to an object larger than the overlap. It is dropped if another window
-   reports an uncut box that agrees with it where both look. The rest are joined: cut boxes of one class that agree
-   where both windows look are parts of one object, which gets their hull and the best of their scores. A part that no
-   other window confirms stays as it is, so that nothing large is lost silently.
-4. Boxes of one class from different windows compete by greedy NMS over the whole scene. Boxes of one window do not:
-   the detector has settled those.
-5. Where boxes of different classes from different windows overlap almost wholly, the better supported one stays, as
-   within a window (meta-cross category decision): one window may take for a ship what its neighbour takes for a bridge.
+3. A cut box that no neighbour sees whole belongs to an object larger than the overlap. Where two windows overlap, both see
+   part of that object, and their boxes agree there. If another window reports an uncut box that agrees, the cut box is
+   dropped. Cut boxes of one class that agree with each other become one object: their hull, with the best of their scores.
+   A cut box that nothing agrees with stays as it is, so no large object is lost silently.
+4. Boxes of one class from different windows compete by greedy NMS over the whole scene. Boxes of one window do not
+   compete: the detector has already suppressed among them.
+5. Where boxes of different classes from different windows overlap almost wholly, the one with the better score stays, as
+   within a window (meta-cross category decision). One window may call a ship what its neighbour calls a bridge.
 
-Windows of an overview (``scale``) look for what is too large for the others. They answer for objects from ``least_px`` on,
-so smaller boxes of theirs are dropped. In turn, what a finer window reports of that size is a part of an object, and
-dropped, if it lies for the most part in an uncut box of its class that an overview's window saw reach beyond the finer one
-(or that it saw cut itself). All else is settled by the rules above: boxes of both that fit each other are one object.
+Windows of a reduced scene (``scale``) look for objects that are too large for the others. Their boxes below ``least_px`` are
+dropped. A box of a finer window may then be only a part of such an object. It is dropped if most of it lies in an uncut box
+of the same class from the reduced scene, and that box reaches beyond the finer window, or the finer window has cut its own box.
+The rules above settle everything else.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ from fsod.geo.windows import Window, cut_sides
 
 @dataclass
 class SeamMerger:
-    """Takes the detections of one window after another; holds detections only, whatever the number of windows.
+    """Takes the detections of one window after another. It holds detections only, so memory does not grow with windows.
 
     Attributes:
         iou_threshold: boxes of one class from different windows that overlap more are one object (0..1).
         rival_iou: boxes of different classes from different windows that overlap more are one object (0..1).
-        margin_px: how far beyond its core a window keeps boxes for the NMS to settle.
+        margin_px: how far beyond its core a window keeps boxes, which NMS then compares.
         edge_px: a box whose side is this close to an inner edge of its window counts as cut.
     """
 

@@ -1,8 +1,8 @@
-"""Passes over a scene: one at full resolution, and further ones over reductions for what is larger than a window.
+"""Passes over a scene: one at full resolution, and further ones over the reduced scene for objects larger than a window.
 
-A pass at full resolution is sure to see an object whole if it is no larger than the overlap. A pass over a reduction by f
-sees f times as far: it answers for what is larger than the overlap of the pass before, and is sure to see whole what is no
-larger than f overlaps. It is asked for boxes a little below that limit too, and the merging settles what both report.
+A pass at full resolution sees every object whole that is no longer than the overlap. A pass over the scene reduced by f sees
+objects up to f overlaps whole, and answers for objects longer than the overlap of the pass before. It also reports boxes a
+little below that limit; merging compares what both passes report.
 """
 
 from __future__ import annotations

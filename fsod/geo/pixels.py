@@ -172,7 +172,8 @@ def _by_own_words(dataset: DatasetReader, name: str, alpha: int | None) -> Bands
         numbers, words = (tuple(pictured[:3]), "the first") if len(pictured) >= 3 else (tuple(pictured[:1]), "")
         coloured = len(numbers) == 1 and read_palette(dataset, numbers) is not None
         rule = _rule(dataset, alpha, numbers, "palette" if coloured else "default")
-    if any(called) and len(pictured) >= 3:
+    coded = any(re.fullmatch(r"(SR_)?B\d+", text) for text in texts)
+    if (any(called) or coded) and len(pictured) >= 3:
         seen = ",".join(map(str, numbers))
         doubt = f"{name}: its bands are called {', '.join(texts)}; {seen} are seen as red, green, blue (see --bands)"
         return Bands(rule, words, (doubt,))
@@ -184,8 +185,14 @@ def _by_own_words(dataset: DatasetReader, name: str, alpha: int | None) -> Bands
     return Bands(rule, words if len(pictured) > 3 else "")
 
 
+NUMBERED = {"B04": "red", "B03": "green", "B02": "blue"}
+"""Of Sentinel-2 and HLS, which alone write two digits; Landsat's B4 is red or infrared, depending on the satellite."""
+
+
 def _colours_in(description: str | None) -> str:
     """The colour that a band is called by, alone; nothing of "red edge", "pan (red to blue)" and the like."""
+    if description in NUMBERED:
+        return NUMBERED[description]
     words = re.findall(r"[a-z]+", (description or "").lower())
     named = [word for word in words if word in COLOURS]
     other = {"edge", "rededge", "yellow", "coastal", "nir", "infrared", "near"} & set(words)

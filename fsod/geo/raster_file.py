@@ -22,6 +22,9 @@ WINDOW_PX = 640
 MOST_WINDOW_BYTES = 2**36
 """Of a window of so many pixels a side all blocks are decoded that it touches, whole; of more bytes nobody waits for it."""
 
+OPENED_BY = {"HDF5Image": ("HDF5Image", "HDF5"), "HDF4Image": ("HDF4Image", "HDF4")}
+"""A driver that a raster says it is of -> those that open it: a file of one raster is opened by another one."""
+
 NAMED_PARTS = 5
 """Rasters of a file that a message names."""
 
@@ -34,9 +37,9 @@ def open_dataset(name: str, driver: str | None = None, nodata: float | None = No
         driver: the only one of GDAL's that may open it.
         nodata: value that stands for nothing, see ``with_nodata``.
     """
+    refuse_pipe(Path(name))
     if driver in (None, TILES) and (tiles := tiles_named(name)) is not None:
         return TileMosaic(tiles, nodata)
-    refuse_pipe(Path(name))
     try:
         with gdal_for(name), warnings.catch_warnings():
             # read_georeference says so itself, with the file's name and the consequence
@@ -46,6 +49,8 @@ def open_dataset(name: str, driver: str | None = None, nodata: float | None = No
                 dataset = rasterio.open(str(Path(name).parent), driver="MBTiles", ZOOM_LEVEL=zoom)
             elif driver is None and safe is not None:
                 dataset = DatasetReader(name, driver=list(safe))  # rasterio.open takes no more than one
+            elif driver in OPENED_BY:
+                dataset = DatasetReader(name, driver=list(OPENED_BY[driver]))
             else:
                 dataset = rasterio.open(name, driver=driver)
             dataset.colorinterp  # noqa: B018 - GDAL reads sidecars only when it is asked for what they hold
@@ -59,7 +64,8 @@ def open_dataset(name: str, driver: str | None = None, nodata: float | None = No
         parts = dataset.subdatasets
         dataset.close()
         several = f"; it holds {len(parts)} rasters, name one: {', '.join(parts[:NAMED_PARTS])}" if parts else ""
-        raise UserError(f"{name}: holds no pixels of its own{several}")
+        stack = " (or stack them: gdalbuildvrt -separate)" if parts else ""
+        raise UserError(f"{name}: holds no pixels of its own{several}{stack}")
     height, width = dataset.block_shapes[0]
     window_bytes = (WINDOW_PX + 2 * height) * (WINDOW_PX + 2 * width) * np.dtype(dataset.dtypes[0]).itemsize
     if window_bytes > MOST_WINDOW_BYTES:

@@ -1,4 +1,4 @@
-"""Batches of windows, read and put together ahead of the network by one thread with a handle of its own."""
+"""Reads windows into batches ahead of the network, in one thread with its own handle of the scene."""
 
 from __future__ import annotations
 

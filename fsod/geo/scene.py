@@ -2,56 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.enums import MaskFlags, Resampling
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterWindow
 
 from fsod.band_rule import BandRule
 from fsod.errors import UserError
-from fsod.geo.georeference import Georeference, read_georeference
+from fsod.geo.georeference import Georeference
 from fsod.geo.network import gdal_for
-from fsod.geo.nodata import can_hold, recognise_nodata
-from fsod.geo.pixels import (
-    OVERVIEW_PX,
-    PixelRule,
-    alpha_band,
-    choose_bands,
-    fewer_bits,
-    percentile_range,
-    read_palette,
-)
+from fsod.geo.nodata import can_hold
+from fsod.geo.pixels import PixelRule
 from fsod.geo.raster_file import gdals_reason, open_dataset
-from fsod.geo.upright import Upright, as_stored, make_upright
+from fsod.geo.upright import Upright
 from fsod.geo.windows import Window
 
 CACHE_SLACK = 1.25
 """GDAL counts its own notes on each block, too. If but one of a row of windows did not fit, each would be decoded anew for
 every window."""
-
-SAME_GSD = 1.05
-"""A GSD that differs by less than this factor is left alone: resampling would cost time and sharpness for nothing."""
-
-MAX_ENLARGEMENT = 8.0
-"""Nothing is seen in pixels invented beyond this."""
-
-MAX_REDUCTION = 64.0
-"""Beyond this a single window is made of billions of pixels."""
-
-PARTS = 8
-"""Along a side, that a damaged scene's brightness is measured in, or a vast one's."""
-
-PART_PX = 256
-"""Side of what is looked at in each part of a vast scene."""
 
 MOST_REDUCED_PX = 2**33
 """Of a file without overviews all pixels are read to reduce it; of more than these it would take many minutes."""
@@ -148,7 +122,7 @@ class Scene:
     ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """Pixels of any rectangle inside the grid (left, top, right, bottom), as ``read_window``; resampled to ``shape_hw``."""
         left, top, right, bottom = xyxy_px
-        raw, valid = self._read(xyxy_px, shape_hw or (bottom - top, right - left))
+        raw, valid = self.read_raw(xyxy_px, shape_hw or (bottom - top, right - left))
         return self.rule.to_rgb(raw, valid), valid
 
     @property
@@ -169,8 +143,22 @@ class Scene:
                 f"{self.name}: has no overviews, and all its {width_px * height_px:.2g} pixels would be read for one picture; "
                 "make some (gdaladdo)"
             )
-        raw, valid = self._read_reduced(longest_px)
+        raw, valid = self.read_reduced_raw(longest_px)
         return self.rule.to_rgb(raw, valid), valid
+
+    def with_nodata(self, nodata: float) -> Scene:
+        """The scene as if its file declared a nodata value, by a new handle; with a warning where no pixel can hold it."""
+        if not can_hold(self._dataset, nodata):
+            kinds = ", ".join(sorted(set(self._dataset.dtypes)))
+            remark = f"{self.name}: no pixel can be the nodata value {nodata:g}, as they are {kinds}"
+            return replace(self, warnings=(*self.warnings, remark))
+        dataset = open_dataset(self.name, self.driver, nodata)
+        self._dataset.close()
+        return replace(self, nodata=nodata, _dataset=dataset)
+
+    def can_be_nodata(self, value: float) -> bool:
+        """Whether pixels of the file can have this value."""
+        return can_hold(self._dataset, value)
 
     def reopen(self) -> Scene:
         """The same scene by a handle of its own, for another thread; nothing is measured again."""
@@ -197,12 +185,13 @@ class Scene:
     ) -> None:
         self.close()
 
-    def _read_reduced(self, longest_px: int) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+    def read_reduced_raw(self, longest_px: int) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+        """As ``read_reduced``, in raw pixels: (bands, h, w)."""
         factor = min(1.0, longest_px / max(self.grid_width_px, self.grid_height_px))
         shape = max(1, round(self.grid_height_px * factor)), max(1, round(self.grid_width_px * factor))
-        return self._read((0, 0, self.grid_width_px, self.grid_height_px), shape)
+        return self.read_raw((0, 0, self.grid_width_px, self.grid_height_px), shape)
 
-    def _read(
+    def read_raw(
         self, grid_xyxy_px: tuple[int, int, int, int], shape: tuple[int, int]
     ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
         """A rectangle of the grid as raw pixels (bands, h, w) of ``shape`` (h, w), and validity (h, w)."""
@@ -247,222 +236,3 @@ class Scene:
         if self.alpha is not None:
             valid &= self._dataset.read(self.alpha, window=area, out_shape=shape) > 0
         return valid
-
-
-def open_scene(
-    path: str | Path,
-    *,
-    driver: str | None = None,
-    gsd_m: float | None = None,
-    enlargement: float = 1.0,
-    bands: tuple[int, ...] | None = None,
-    nodata: float | None = None,
-    like: Sequence[BandRule] = (),
-    north_up: bool = True,
-    skip_damaged: bool = False,
-) -> Scene:
-    """Opens a raster and settles how its pixels will be read.
-
-    Args:
-        path: a file, or anything else that GDAL opens.
-        driver: the only one of GDAL's that may open it, for files of strangers; any if None.
-        gsd_m: ground size of a pixel to resample to, in metres. None keeps the scene's pixels; so does a scene whose GSD is
-            unknown (with a warning) or within 5 %.
-        enlargement: pixels of the grid along a side of a scene's pixel, where ``gsd_m`` does not say.
-        bands: one or three band numbers, from 1, to show as RGB. None: as ``like`` says, else by the raster's own words, see
-            ``pixels``.
-        nodata: value that stands for nothing. None: what the file declares, else what is recognised (with a warning), see
-            ``nodata``; NaN: what the file declares, and nothing else.
-        like: what examples were shown in. Their bands are followed where the raster has them, else a warning says so; their
-            nodata value where the file declares none and can hold it.
-        north_up: see it with north up and pixels square on the ground; else as it is stored.
-        skip_damaged: where pixels cannot be read, scale by the others.
-
-    Raises:
-        UserError: not a raster that can be read, complex pixels, bands that are not there, a GSD more than 8 times
-            finer or 64 times coarser than the scene's.
-    """
-    name = str(path)
-    dataset = open_dataset(name, driver)
-    try:
-        stored, remarks = read_georeference(dataset, name)
-        size = dataset.width, dataset.height
-        upright, georeference = make_upright(*size, stored) if north_up else (as_stored(*size), stored)
-        (width, height), more = _grid_size(
-            name, (upright.width_px, upright.height_px), georeference, gsd_m, enlargement
-        )
-        alpha, doubts = _alpha(dataset, name, bands)
-        chosen = choose_bands(dataset, name, bands, alpha, like)
-        numbers = chosen.rule.bands
-        kinds = [dataset.dtypes[band - 1] for band in numbers]
-        if any(kind.startswith("complex") for kind in kinds):
-            raise UserError(f"{name}: holds complex pixels; write their amplitude to a file first")
-        greatest = fewer_bits(dataset, numbers)
-        low = None if greatest is None else (0.0,) * len(greatest)
-        rule = PixelRule(numbers, low, greatest, read_palette(dataset, numbers), chosen.chosen)
-        scene = Scene(
-            name=name,
-            driver=dataset.driver,
-            width_px=upright.width_px,
-            height_px=upright.height_px,
-            grid_width_px=width,
-            grid_height_px=height,
-            georeference=georeference,
-            file_georeference=stored,
-            upright=upright,
-            file_size_px=size,
-            rule=rule,
-            shown=chosen.rule,
-            warnings=remarks + more + doubts + chosen.doubts + _oddities(dataset, name, rule),
-            nodata=None,
-            alpha=alpha,
-            _dataset=dataset,
-        )
-        if nodata is None:
-            nodata = _nodata_of_examples(scene, like)
-        if nodata is not None:
-            scene = replace(scene, shown=chosen.rule.model_copy(update={"nodata": nodata}))
-            if np.isfinite(nodata):
-                scene = _declared(scene, nodata)
-        if rule.palette is None and set(kinds) != {"uint8"}:
-            scene = _scaled(scene, skip_damaged, recognise=nodata is None)
-    except BaseException:
-        dataset.close()
-        raise
-    return scene
-
-
-def _alpha(dataset: DatasetReader, name: str, asked: tuple[int, ...] | None) -> tuple[int | None, tuple[str, ...]]:
-    """The band that hides pixels, and a warning where one is tagged so and does not."""
-    if ColorInterp.alpha not in dataset.colorinterp:
-        return None, ()
-    tagged = dataset.colorinterp.index(ColorInterp.alpha) + 1
-    if tagged in (asked or ()):
-        return None, ()
-    try:
-        with gdal_for(name):
-            band = alpha_band(dataset)
-    except (RasterioError, OSError):
-        return tagged, ()  # damaged; whoever reads these pixels will say so
-    doubt = f"{name}: band {tagged} is tagged alpha and is a picture, infrared perhaps, so it hides nothing"
-    return band, () if band else (doubt,)
-
-
-def _oddities(dataset: DatasetReader, name: str, rule: PixelRule) -> tuple[str, ...]:
-    """What is read otherwise than a user may think, one line each."""
-    odd: tuple[str, ...] = ()
-    if rule.palette is None and dataset.colorinterp[rule.bands[0] - 1] == ColorInterp.palette:
-        odd += (f"{name}: its palette has no colours that its pixels could point at, so it is seen in grey",)
-    if pages := dataset.subdatasets:
-        odd += (f"{name}: holds {len(pages)} images, of which the first is read; another one is called {pages[-1]}",)
-    return odd
-
-
-def _nodata_of_examples(scene: Scene, like: Sequence[BandRule]) -> float | None:
-    """The value that stood for nothing where examples were shown, if a scene leaves it open."""
-    said = next((shown.nodata for shown in like if shown.nodata is not None), None)
-    if said is None or not np.isfinite(said):
-        return said
-    return None if scene.declares_nodata or not can_hold(scene._dataset, said) else said
-
-
-def _declared(scene: Scene, nodata: float) -> Scene:
-    """The scene as if its file declared a nodata value."""
-    if not can_hold(scene._dataset, nodata):
-        kinds = ", ".join(sorted(set(scene._dataset.dtypes)))
-        remark = f"{scene.name}: no pixel can be the nodata value {nodata:g}, as they are {kinds}"
-        return replace(scene, warnings=(*scene.warnings, remark))
-    dataset = open_dataset(scene.name, scene.driver, nodata)
-    scene._dataset.close()
-    return replace(scene, nodata=nodata, _dataset=dataset)
-
-
-def _scaled(scene: Scene, skip_damaged: bool, *, recognise: bool) -> Scene:
-    """The scene with a rule that scales its pixels, by what it holds."""
-    raw, valid, remarks = _sample(scene, skip_damaged)
-    if recognise and (found := recognise_nodata(raw, valid)) is not None:
-        nodata, share = found
-        fills = f"{scene.name}: {nodata:g} fills {share:.0%} of it"
-        if scene.declares_nodata or not can_hold(scene._dataset, nodata):
-            remarks += (f"{fills} and decides what is black or white; --nodata {nodata:g} if it stands for nothing",)
-        else:
-            remarks += (f"{fills} and is taken for nodata, which no tag says; --nodata nan if it is something",)
-            scene = _declared(scene, nodata)
-            raw, valid, _ = _sample(scene, skip_damaged)
-    low, high = percentile_range(raw, valid)
-    return replace(scene, rule=replace(scene.rule, low=low, high=high), warnings=scene.warnings + remarks)
-
-
-def _sample(scene: Scene, skip_damaged: bool) -> tuple[NDArray[np.generic], NDArray[np.bool_], tuple[str, ...]]:
-    """Raw pixels (bands, h, w) of the whole scene, read reduced, their validity (h, w), and a warning if not of all."""
-    if scene.is_vast:
-        starts = [
-            (left, top, min(left + PART_PX, right), min(top + PART_PX, bottom))
-            for left, top, right, bottom in _parts(scene)
-        ]
-        remark = (
-            f"{scene.name}: has no overviews; its brightness is scaled by {len(starts)} places (gdaladdo makes some)"
-        )
-        return *_read_parts(scene, starts, skip_damaged), (remark,)
-    try:
-        return *scene._read_reduced(OVERVIEW_PX), ()
-    except UserError:
-        if not skip_damaged:
-            raise
-    remark = f"{scene.name}: damaged; its brightness is scaled by the parts that can be read"
-    return *_read_parts(scene, _parts(scene), skip_damaged), (remark,)
-
-
-def _parts(scene: Scene) -> list[tuple[int, int, int, int]]:
-    """The grid in eight rows of eight parts: left, top, right, bottom."""
-    columns, rows = (
-        np.unique(np.linspace(0, side, PARTS + 1).astype(int)).tolist()
-        for side in (scene.grid_width_px, scene.grid_height_px)
-    )
-    # row by row: parts of a row may lie in the same strips
-    return [(left, top, right, bottom) for top, bottom in pairwise(rows) for left, right in pairwise(columns)]
-
-
-def _read_parts(
-    scene: Scene, parts: list[tuple[int, int, int, int]], skip_damaged: bool
-) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
-    """Raw pixels (bands, h, w) and validity (h, w) of parts side by side; UserError unless one at least can be read."""
-    read, reasons = [], []
-    for part in parts:
-        try:
-            read.append(scene._read(part, (OVERVIEW_PX // PARTS,) * 2))
-        except UserError as error:
-            reasons.append(error)
-    if reasons and not (skip_damaged and read):
-        raise reasons[0]
-    raw, valid = zip(*read, strict=True)
-    return np.concatenate(raw, axis=-1), np.concatenate(valid, axis=-1)
-
-
-def _grid_size(
-    name: str, size_px: tuple[int, int], georeference: Georeference, gsd_m: float | None, enlargement: float
-) -> tuple[tuple[int, int], tuple[str, ...]]:
-    """Columns and rows of the scene at ``gsd_m``, or enlarged, and a warning where ``gsd_m`` cannot be had."""
-    width, height = (max(1, round(n * enlargement)) for n in size_px)
-    if gsd_m is None:
-        return (width, height), ()
-    if not (np.isfinite(gsd_m) and gsd_m > 0):
-        raise UserError(f"{name}: a GSD of {gsd_m} m: must be a positive number of metres")
-    if georeference.gsd_xy_m is None:
-        own = "its own" if enlargement == 1 else f"{enlargement:g} times its own size"
-        return (width, height), (f"{name}: its ground GSD is unknown, so it is read at {own}, not at {gsd_m:g} m",)
-    factors = [own_m / gsd_m for own_m in georeference.gsd_xy_m]
-    if max(factors) > MAX_ENLARGEMENT:
-        raise UserError(
-            f"{name}: its pixels are {georeference.gsd_m:.3g} m, too coarse to look for objects at {gsd_m:g} m; "
-            "run at the scene's own (--native)"
-        )
-    if min(factors) * MAX_REDUCTION < 1:
-        raise UserError(
-            f"{name}: its pixels are {georeference.gsd_m:.3g} m, too fine to look for objects at {gsd_m:g} m; "
-            "run at the scene's own (--native) or at a finer one (--gsd-m)"
-        )
-    if all(1 / SAME_GSD < factor < SAME_GSD for factor in factors):
-        return size_px, ()
-    width, height = (max(1, round(n * factor)) for n, factor in zip(size_px, factors, strict=True))
-    return (width, height), ()

@@ -29,11 +29,12 @@ from fsod.errors import UserError
 from fsod.geo.area import read_area
 from fsod.geo.blank import gap_cells, gap_shape
 from fsod.geo.georeference import Georeference
-from fsod.geo.journal import Journal, files_fingerprint
+from fsod.geo.journal import Finished, Journal, files_fingerprint
 from fsod.geo.merge import SeamMerger
 from fsod.geo.passes import Pass, make_passes
 from fsod.geo.read_ahead import Reading
-from fsod.geo.scene import Scene, open_scene
+from fsod.geo.scene import Scene
+from fsod.geo.scene_opening import open_scene
 from fsod.geo.search import Detect, Search, Searched, search_windows
 from fsod.geo.searched_area import (
     BLANK,
@@ -129,6 +130,7 @@ def predict_scene(
     skip_damaged: bool = False,
     journal: Path | None = None,
     detector: Mapping[str, Any] | None = None,
+    classes: int | None = None,
     on_open: OnOpen | None = None,
     on_progress: OnProgress | None = None,
     search: Search = search_windows,
@@ -160,6 +162,7 @@ def predict_scene(
         journal: file to keep what is finished in, and to go on from if it is there. It stays: who has written the result
             removes it.
         detector: what decides what ``detect`` finds (weights, classes, thresholds), as JSON values for the journal.
+        classes: how many ``detect`` knows, where that is known: a journal with others is damaged.
         on_open: told before the first window.
         on_progress: told after each batch.
         search: where and how windows are looked at; here, if not told otherwise.
@@ -218,6 +221,7 @@ def predict_scene(
                         f"{kept.path}: damaged (a window that is not to be searched); begin anew with --restart"
                     )
                 try:
+                    _check_classes(finished, classes)
                     tally.take(Searched(finished))
                 except ValueError as error:
                     raise UserError(f"{kept.path}: damaged ({error}); begin anew with --restart") from error
@@ -315,6 +319,13 @@ class _Tally:
             if number < len(grid):
                 gap_cells(gaps, cells)
                 self.gaps[number] = gaps
+
+
+def _check_classes(finished: Finished, classes: int | None) -> None:
+    """ValueError for a class that there is not."""
+    last = max((int(found.class_ids.max(initial=-1)) for found in finished.found.values()), default=-1)
+    if classes is not None and last >= classes:
+        raise ValueError(f"it holds class {last}, and there are {classes}")
 
 
 def _at_first(todo: NDArray[np.bool_]) -> NDArray[np.uint8]:

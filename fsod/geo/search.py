@@ -1,6 +1,6 @@
-"""Looks at windows of a scene: read ahead in batches of one shape, shown to the detector.
+"""Searches the windows of a scene: reads them ahead in batches of one shape and passes them to the detector.
 
-What decides where this happens, here or on other machines, need not know how it is done: see ``Search``.
+``Search`` is the interface. Whoever decides where a search runs, here or on other machines, needs nothing else.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from fsod.geo.journal import Finished
 from fsod.geo.read_ahead import Batch, Reading, read_ahead
 
 Detect = Callable[[NDArray[np.uint8]], list[Detections]]
-"""A batch of windows (B, H, W, 3) uint8 RGB, always of one shape, to one Detections per window in its pixel frame.
+"""(B, H, W, 3) uint8 RGB windows, always of one shape -> one Detections per window, in its pixels.
 
-Called by other threads than its maker's, by two of them at the same time."""
+Two threads call it at the same time, neither of them the one that made it."""
 
 AT_ONCE = 2
-"""Batches that are with the detector at the same time."""
+"""Batches that the detector works on at the same time."""
 
 
 @dataclass(frozen=True)
 class Searched:
-    """What became of some windows, and never will become anything else.
+    """The final result of some windows.
 
     Attributes:
-        finished: those that were looked at, and the blank ones.
-        damaged: those that could not be read, with a message each.
-        seconds_detecting: wall time of waiting for the detector.
-        missed: see ``Detections``, of the window with the best score of those in which nothing was found.
+        finished: windows that were searched, and blank ones.
+        damaged: window -> why it could not be read.
+        seconds_detecting: wall time spent waiting for the detector.
+        missed: ``Detections.missed`` of the best window among those in which nothing was found.
     """
 
     finished: Finished
@@ -52,17 +52,16 @@ class Searched:
 
 
 Search = Callable[[Reading, Detect], Generator[Searched, None, None]]
-"""Where and how windows are looked at: as ``search_windows``; the order of what is found hangs on their indices alone."""
+"""A function like ``search_windows``. The order of the detections depends on window indices alone."""
 
 
 def search_windows(reading: Reading, detect: Detect) -> Generator[Searched, None, None]:
-    """Looks at windows here, in order; ``detect`` is always called with a whole batch, padded with 0.
+    """Searches windows in this process, in order. ``detect`` always gets a whole batch, padded with 0.
 
-    It is called by threads, for the next batch while one is under way: so a network need not wait for what is done before
-    and after it.
+    Threads call ``detect`` for the next batch while one is under way, so the network never waits for reading or merging.
 
     Yields:
-        Each window once: after each batch its windows and the blank and damaged ones that were met on the way.
+        Each window once: after each batch its windows, with the blank and damaged ones met on the way.
 
     Raises:
         UserError: a window cannot be read and ``skip_damaged`` is not set.
@@ -81,7 +80,7 @@ def search_windows(reading: Reading, detect: Detect) -> Generator[Searched, None
 
 
 def _searched(read: Batch, detections: Future[list[Detections]] | None) -> Searched:
-    """A batch of windows with what the detector says of it, once it has."""
+    """Waits for the detections of a batch, and puts them with its windows."""
     started = time.perf_counter()
     found = detections.result() if detections else []
     seconds = time.perf_counter() - started
@@ -96,7 +95,7 @@ def _searched(read: Batch, detections: Future[list[Detections]] | None) -> Searc
 
 
 def _visible(detections: Detections, rgb: NDArray[np.uint8], valid: NDArray[np.bool_]) -> Detections:
-    """Boxes clipped to the window, less those that have no area there, lie in nodata or show one value only."""
+    """Boxes clipped to the window, without those that have no area, lie in nodata, or show a single value."""
     if not len(detections):
         return detections
     height, width = valid.shape

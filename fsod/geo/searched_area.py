@@ -1,7 +1,7 @@
 """What became of every part of a scene: searched, or why not.
 
-A window answers for its core, and cores tile the scene. So each part of a scene is what its window became, less what has no
-pixels there (by cells of 16 px), less what lies outside the area of interest (by its polygons).
+A window answers for its core, and the cores tile the scene. Each part of a scene therefore has the status of its window.
+Parts without pixels (by cells of 16 px) and parts outside the area of interest (by its polygons) are taken out.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from fsod.geo.windows import Axis, Grid
 SEARCHED, BLANK, NODATA, DAMAGED, NOT_REACHED = "searched", "blank", "nodata", "damaged", "not reached"
 OUTSIDE = "outside the area of interest"
 STATUSES = (SEARCHED, BLANK, NODATA, DAMAGED, NOT_REACHED, OUTSIDE)
-"""What can have become of a part: seen by the network; of one colour; without valid pixels; unreadable; left when the search
-ended; not asked for. A number that stands for one is its position here."""
+"""The statuses of a part: seen by the network; of one colour; without valid pixels; unreadable; left when the search ended;
+not asked for. In rasters, a status is its position here."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from fsod.boxes import Detections, area_px, longer_side_px
 from fsod.geo.scene_nms import Pairs, paired_iou, touching_pairs
 
 MOSTLY = 0.5
-"""A box with more than this share of its area in another one lies in it for the most part."""
+"""Share of its area above which a box counts as lying inside another one."""
 
 
 @dataclass(frozen=True)

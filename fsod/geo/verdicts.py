@@ -113,7 +113,7 @@ def _read_csv(path: VectorFile) -> GeoDataFrame:
     try:
         table = pd.read_csv(path, keep_default_na=False, dtype=str)
         boxes = table[list(BOX_COLUMNS)].apply(pd.to_numeric).to_numpy(np.float64)
-    except (ValueError, LookupError, OSError) as error:
+    except (ValueError, LookupError, OverflowError, OSError) as error:
         reason = one_line(error)
         raise UserError(f"{path}: not a layer that `fsod predict` wrote: {reason}") from error
     return GeoDataFrame(table, geometry=shapely.box(*boxes.T))

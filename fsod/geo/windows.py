@@ -1,8 +1,8 @@
 """The grid of overlapping windows that covers a scene, and the part of the scene each of them answers for.
 
-Windows are of one size, start every ``window - overlap`` pixels, and the last of a row or column is moved inward to end
-with the scene, so that none sticks out and none is a sliver. Between two neighbours the middle of what both see is the
-seam; seams cut the scene into cores, one a window, without gap or overlap.
+Windows have one size and start every ``window - overlap`` pixels. The last of a row or column is moved inward to end with the
+scene, so none sticks out and none is a sliver. The seam between two neighbours is the middle of what both see. Seams cut the
+scene into cores, one per window, without gap or overlap.
 """
 
 from __future__ import annotations
@@ -66,9 +66,7 @@ class Axis:
     @staticmethod
     def over(length_px: int, window_px: int, overlap_px: int) -> Axis:
         """Of windows along so many pixels."""
-        step, count = window_px - overlap_px, windows_along(length_px, window_px, overlap_px)
-        inward = max(0, length_px - window_px)
-        return Axis(length_px, min(window_px, length_px), tuple(min(i * step, inward) for i in range(count)))
+        return Axis(length_px, min(window_px, length_px), starts_px(length_px, window_px, overlap_px))
 
     def core(self, i: int) -> tuple[int, int]:
         """From where to where window ``i`` answers."""
@@ -122,6 +120,12 @@ class Grid(Sequence[Window]):
             (left, top, right, bottom),
             (from_left, from_top, from_right, from_bottom),
         )
+
+
+def starts_px(length_px: int, window_px: int, overlap_px: int) -> tuple[int, ...]:
+    """Where windows begin along one side: steps of window - overlap, the last one moved inward to end with the scene."""
+    last = max(length_px - window_px, 0)
+    return (*range(0, last, window_px - overlap_px), last)
 
 
 def windows_along(length_px: int, window_px: int, overlap_px: int) -> int:

@@ -10,9 +10,8 @@ import torch
 
 from fsod.compute.device import Machine
 from fsod.data.coco_folder import CocoFolder, read_image
-from fsod.data.real_episodes import stack_supports
 from fsod.data.shots import ShotList
-from fsod.data.support import SupportCrop, support_crop
+from fsod.data.support import SupportCrop, stack_supports, support_crop
 from fsod.errors import UserError
 from fsod.model.detector import Detector, unit_pixels
 from fsod.model.meta_head import ClassRows
@@ -42,7 +41,7 @@ def encode_examples(detector: Detector, examples: Examples, machine: Machine) ->
 
     Args:
         detector: in evaluation mode, on the machine's device.
-        examples: at least one a class.
+        examples: at least one per class.
         machine: where to compute.
     """
     parts = []

@@ -33,7 +33,7 @@ class BatchDetector:
         network: from images to boxes and scores as ``BakedDetector``, on the machine's device; a detection's class id is
             the position of a row in it.
         machine: device and precision.
-        score_floor: detections below this are dropped; one number, or one a class.
+        score_floor: detections below this are dropped; one number, or one per class.
         settings: suppression thresholds and the most detections an image.
     """
 
@@ -81,7 +81,7 @@ def postprocess(
         boxes_xyxy_px: (B, L, 4) float32.
         scores: (B, N, L) float32.
         size_px: height and width of the images; boxes are cut to them.
-        score_floor: detections below this are dropped; one number, or one a class.
+        score_floor: detections below this are dropped; one number, or one per class.
         settings: suppression thresholds and the most detections an image.
 
     Raises:

@@ -65,7 +65,7 @@ def model_item(header: OnnxHeader, files: Sequence[Path], folder: Path, at_once:
                     "bands": [band["name"] for band in BANDS],
                     "input": {
                         "shape": [_size(at_once), 3, side, side],
-                        "dim_order": ["batch", "channel", "height", "width"],
+                        "dim_order": ["batch", "bands", "height", "width"],
                         "data_type": "float32",
                     },
                     "value_scaling": [{"type": "scale", "value": 255}],

@@ -72,7 +72,7 @@ class OnnxDetector:
         session: holds the network.
         header: what the file says of it.
         at_once: how many images it takes at once, None for any number.
-        score_floor: detections below this are dropped; one number, or one a class.
+        score_floor: detections below this are dropped; one number, or one per class.
     """
 
     session: InferenceSession

@@ -1,8 +1,8 @@
-"""From which score on detections of a class are worth showing, as its own examples tell.
+"""Proposed scores: the score from which detections of a class are worth showing, estimated from its examples.
 
-Some examples are left out, rows are made of the others, and the left-out ones are looked for. Proposed is a part of the mean
-of the scores that they are found with. A handful of examples says no more than that: the threshold with the best F1 over
-what is found at them and close around them hangs on single scores, and further away nobody knows what stands there.
+Some examples are left out, rows are made of the others, and the left-out ones are looked for. The proposal is a fixed part of
+the mean score with which they are found. A handful of examples supports no more: the threshold of best F1 near the examples
+would depend on single scores, and farther away nobody knows what is there.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from fsod.boxes import Detections, match
 from fsod.data.marked import Marked
 
 FOLDS = 5
-"""Of the examples, each left out once. A class of up to so many examples leaves out one at a time."""
+"""Parts of the examples; each is left out once. A class with at most this many examples leaves out one at a time."""
 
 LEFT_OUT = 0.8
-"""Of the mean that examples left out are found with; who marks examples takes clear ones. See experiments/proposed_scores."""
+"""Share of the mean score of left-out examples. People mark clear examples, so it is below 1: experiments/proposed_scores."""
 
 TRAINED = 0.6
-"""Of the mean that a detector finds its own training examples with."""
+"""Share of the mean score with which a detector finds its own training examples."""
 
 FLOOR = 0.005
-"""What is found below this score does not count as found."""
+"""Detections below this score do not count as found."""
 
 Detect = Callable[[NDArray[np.uint8]], list[Detections]]
 

@@ -1,8 +1,8 @@
-"""At which size examples are best told from what surrounds them, as left-out examples tell.
+"""The working scale: the size at which examples are best told from their surroundings.
 
-What a detector makes of an object depends on how many pixels it has. So the places of the examples are looked at smaller and
-larger than they are. Each time some examples are left out and looked for with rows of the others, as ``propose_scores``
-does. The scale is best at which the left-out ones stand highest among all that is found.
+How well a detector sees an object depends on its size in pixels. So the surroundings of the examples are searched at several
+sizes. Each time some examples are left out and looked for with rows of the others, as in ``propose_scores``. The best
+scale is the one at which the left-out examples rank highest among all detections.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""SimOTA assignment: which locations answer for which box.
+"""SimOTA assignment: which location is assigned to which box.
 
-Dynamic-k matching of YOLOX (Ge et al. 2021, section 2.4), which YOLOv7 uses, vectorised over the batch: every box takes
-the k locations of least cost, k being the sum of its ten best IoUs. Cost = -log(score)/2 - 3 log(IoU), with the own
-confidence of the box's class row, without the category decision; locations that are not both inside the box and near its
-centre come last.
+Dynamic-k matching of YOLOX (Ge et al. 2021, section 2.4), as in YOLOv7, vectorised over the batch. Every box takes the k
+locations of least cost; k is the sum of its ten best IoUs. Cost = -log(score)/2 - 3 log(IoU). The score is the confidence of
+the box's class row, without the category decision. Locations that are not both inside the box and near its centre come last.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ FAR = 1e5
 
 @dataclass(frozen=True)
 class Targets:
-    """Boxes of B images, padded to G a image.
+    """Boxes of B images, padded to G per image.
 
     Attributes:
         boxes_xyxy_px: (B, G, 4) float32.

@@ -1,15 +1,15 @@
-"""The loss of a set of class rows: meta-cross entropy, own confidence, boxes.
+"""The loss of class rows: meta-cross loss, confidence and boxes.
 
 The name meta-cross loss is LMFSODet's (arXiv 2404.18426); the formulas are ours:
 
-- meta-cross: cross-entropy over {classes, background}. At a location that answers for a box of class c*, c* must win;
-  at a retained negative (meta-sampling) background must win. It teaches to compare, on invented classes; real classes are
-  better off without it, see experiments/ablation.
-- confidence: binary cross-entropy of each row's own logit; the target is the IoU with the box for c*, else 0.
+- meta-cross: cross-entropy over {classes, background}. At a location assigned to a box of class c*, c* must win. At a
+  retained negative (meta-sampling), background must win. It teaches comparison on invented classes and hurts real ones, so
+  it trains invented classes only (experiments/ablation).
+- confidence: binary cross-entropy of each row's own logit. The target is the IoU with the box for c*, and 0 otherwise.
 - box: 1 - CIoU (Zheng et al. 2020).
 
-All three are sums divided by a number of assigned locations that the caller gives, since only the caller knows of images
-that other processes hold.
+Each is a sum divided by ``count``, the number of assigned locations. The caller gives it, because only the caller knows the
+images of other processes.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from fsod.loss.meta_sampling import meta_sampling
 from fsod.model.meta_head import Predictions
 
 OVERLAP = 0.1
-"""IoU from which on a box is taken to be of the labelled object."""
+"""A predicted box with more IoU than this counts as one of the labelled object."""
 
 
 @dataclass(frozen=True)
 class RowSamples:
-    """What one set of rows is judged on.
+    """What a set of rows learns from.
 
     Attributes:
         logits: (B, N + 1, L) float32, background last.
-        row: (B, L) int64, the row that has to win there, -1 for none.
-        retained: (B, N, L) bool, negatives that train a row.
-        iou: (B, L) float32, with the box that a location answers for.
-        count: scalar, what the sums are divided by.
+        row: (B, L) int64, the row that must win at a location; -1: none.
+        retained: (B, N, L) bool, the negatives that train each row.
+        iou: (B, L) float32, IoU with the box that the location is assigned to.
+        count: scalar, the divisor of the sums.
     """
 
     logits: Tensor
@@ -63,8 +63,8 @@ def row_samples(
     Args:
         predictions: of B images at L locations for N rows and background.
         targets: the true boxes, ``rows`` counted among the N.
-        assignment: who answers for what.
-        count: scalar, what the sums are divided by.
+        assignment: which location is assigned to which box.
+        count: scalar, the divisor of the sums.
         background: (B, N or 1, L) bool, where a row's background may be assumed; everywhere if None. See
             ``shots_background``.
         per_positive_pair: meta-sampling quota, see ``meta_sampling``.
@@ -92,18 +92,17 @@ def shown_pairs(targets: Targets, rows: int) -> Tensor:
 
 
 def shots_background(boxes_xyxy_px: Tensor, targets: Targets, rows: int, known: Tensor) -> Tensor:
-    """Where background may be assumed for each row in images of which only the shots are labelled.
+    """Where background may be assumed for each row, in images where only the shots are labelled.
 
-    For a class without a shot in the image: wherever ``known`` says. A class with one has others there that are not
-    labelled, a quarter of the surroundings for harbours and courts, and the hardest negatives are they. Of it only what
-    overlaps a labelled box of any class is background, as a second box or a loose one of the same object. ``known``
-    bounds both.
+    A class without a shot in the image: everywhere in ``known``. A class with a shot usually has further objects there without
+    a label; they cover a quarter of the surroundings for harbours and courts, and they would be the hardest negatives. For such a
+    class only boxes that overlap a labelled box of any class are background: a second box, or a loose one, of the same object.
 
     Args:
         boxes_xyxy_px: (B, L, 4) float, predicted.
         targets: the shots.
         rows: N.
-        known: (B, L) bool, where background may be assumed at all.
+        known: (B, L) bool, the only places where background may be assumed.
 
     Returns:
         (B, N, L) bool.

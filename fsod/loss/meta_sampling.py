@@ -1,10 +1,9 @@
 """Meta-sampling: which negatives train the class rows.
 
-The name is LMFSODet's (arXiv 2404.18426); the rule is ours. A pair is (image, class). Of a pair's unassigned locations
-only the hardest are retained: those where the class takes the highest share among all rows and background. Pairs whose
-class is in the image and pairs whose class is not have quotas of their own, so that rare classes meet as many
-look-alikes as frequent ones. The choice never looks beyond its pair, so it is the same whether the images of a batch are
-together or shared among processes.
+The name is LMFSODet's (arXiv 2404.18426); the rule is ours. A pair is an image and a class. Of a pair's unassigned
+locations only the hardest are kept: those where the class has the highest share among all rows and background. Positive pairs
+(the image shows the class) and negative pairs have separate quotas, so rare classes meet as many look-alikes as frequent
+ones. The choice depends on its pair alone. It is the same whether a batch is on one process or on several.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ from torch import Tensor
 def meta_sampling(
     log_share: Tensor, negative: Tensor, positive_pair: Tensor, per_positive_pair: int, per_negative_pair: int
 ) -> Tensor:
-    """Retained negative samples.
+    """The negatives that train each row.
 
     Args:
         log_share: (B, N, L) float, log share of each class row.
-        negative: (B, N, L) bool, locations that answer for no box and may serve as background of a row.
+        negative: (B, N, L) bool, locations that are assigned to no box and may be background for a row.
         positive_pair: (B, N) bool, whether image b shows class c.
         per_positive_pair: samples kept for each pair whose class is in the image.
         per_negative_pair: samples kept for each pair whose class is not.

@@ -35,7 +35,7 @@ class Detector(nn.Module):
     labels), predicted (from support crops), refined (a parameter that started as a predicted one).
 
     Args:
-        size: one of ``yolov7.SIZES``.
+        size: one of ``fsod.model_sizes``.
         learned_classes: how many classes own a learned row.
         trunk_dtype: precision of the trunk's convolutions and of the boxes' own; class rows and losses are always
             float32, because a kernel of norm 10 makes the 1/256 of bfloat16 visible in the scores.

@@ -1,8 +1,8 @@
-"""Meta-detection head: every class is a row of one 1x1 convolution a level.
+"""Meta-detection head: every class is a row of one 1x1 convolution per level.
 
 ``z[b, c, l] = <k_c, phi(f[b, :, l])> + b_c`` with phi the unit feature (support_encoder.UnitFeatures) and k_c a kernel
-of the norm that the level has learned. phi does not depend on the classes, so for a fixed bank the rows are computed
-once and the classes cost one 1x1 convolution a level, however many there are. A background row with its own kernel is
+whose norm the level has learned. phi does not depend on the classes. For a fixed bank the rows are computed once, and all
+classes together cost one 1x1 convolution per level. A background row with its own kernel is
 always last; the meta-cross loss compares classes with it. Boxes are class-agnostic and have a branch of their own:
 distances to the four sides, ``stride * exp(t)``.
 """
@@ -22,10 +22,10 @@ MAX_LOG_DISTANCE = 5.0  # exp(5) * 8 px = 1187 px at P3: beyond any object a win
 
 @dataclass(frozen=True)
 class ClassRows:
-    """Rows of the folded head for N classes.
+    """Rows of the head for N classes.
 
     Attributes:
-        kernels: one (N, C_l) float32 tensor a level, scaled to the level's norm.
+        kernels: one (N, C_l) float32 tensor per level, scaled to the level's norm.
         biases: (N, levels) float32.
     """
 
@@ -58,7 +58,7 @@ class ClassRows:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What the head says of B images at L locations, P3 first, then P4 and P5, row by row.
+    """Output of the head for B images at L locations: P3, P4, P5, each row by row.
 
     Attributes:
         logits: (B, N + 1, L) float32, background last.
@@ -83,7 +83,7 @@ class Predictions:
 
 
 class BoxBranch(nn.Module):
-    """Tells where an object ends, which a 1x1 convolution on the features that also tell classes does loosely.
+    """Predicts the sides of boxes. A 1x1 convolution on the features for classes would place them loosely.
 
     Args:
         channels: of the level's map.
@@ -117,7 +117,7 @@ class MetaHead(nn.Module):
         self.boxes = nn.ModuleList(BoxBranch(c, width) for c in channels)
 
     def rows(self, directions: list[Tensor], biases: Tensor) -> ClassRows:
-        """Rows from kernel directions, one (N, C_l) a level, and biases (N, levels) relative to the prior."""
+        """Rows from kernel directions, one (N, C_l) per level, and biases (N, levels) relative to the prior."""
         kernels = [normalize(d.float(), dim=1) * n for d, n in zip(directions, self.log_norm.exp(), strict=True)]
         return ClassRows(kernels, biases + self.prior)
 

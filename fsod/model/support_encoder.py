@@ -1,8 +1,8 @@
-"""Support encoder: K example crops of a class become one class vector a level.
+"""Support encoder: K example crops of a class become one class vector per level.
 
-The detector's own trunk looks at the crops, so the encoder costs next to no parameters and vectors live in the space
-of the maps that they are compared with. A crop is cut at native scale around a small object; a large object's crop is
-shrunk to fit, which would hide how large the object is, so its side in pixels goes in beside the vector.
+The detector's own trunk encodes the crops. So the encoder costs next to no parameters, and its vectors live in the space of
+the maps that they are compared with. A crop around a small object has native scale. The crop of a large object is shrunk to
+fit, which would hide its size, so the side in pixels is encoded beside the vector.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ SIZE_BINS = 7  # log2 of the side in pixels: 8, 16, 32, ... 512
 
 @dataclass(frozen=True)
 class ClassVectors:
-    """What the examples say of N classes.
+    """The encoded examples of N classes.
 
     Attributes:
-        vectors: one (N, C_l) float tensor a level, the mean of unit-norm features over the objects' own pixels.
+        vectors: one (N, C_l) float tensor per level, the mean of unit-norm features over the objects' own pixels.
         surroundings: the same over the rest of the crops.
         size_code: (N, SIZE_BINS) float, soft bins of log2 of the side in pixels; rows sum to 1.
     """
@@ -51,11 +51,11 @@ def pool_over_mask(features: list[Tensor], masks: Tensor) -> list[Tensor]:
     """Mean unit feature over each example's mask.
 
     Args:
-        features: unit features of M crops, one (M, C_l, H_l, W_l) tensor a level.
+        features: unit features of M crops, one (M, C_l, H_l, W_l) tensor per level.
         masks: (M, 1, S, S) float, 1 where the example box is.
 
     Returns:
-        One (M, C_l) tensor a level.
+        One (M, C_l) tensor per level.
     """
     pooled = []
     for level in features:
@@ -75,10 +75,9 @@ def encode_size(sides_px: Tensor) -> Tensor:
 class SupportEncoder(nn.Module):
     """Predicts class kernels and biases from class vectors.
 
-    The kernel of class c at level l is ``W_l v_c + V_l r_c + U_l s_c``, brought to unit norm by the head, with v the class
-    vector, r that of its surroundings and s the size code; its bias is ``u_l . s_c``: a class of 15 px objects need not be
-    looked for at stride 32. An object is what its surroundings are not: without r, a kernel also fires on the ground
-    that the examples stand on. W starts as the identity, V as minus half of it, U and u at zero.
+    The kernel of class c at level l is ``W_l v_c + V_l r_c + U_l s_c``, and the head brings it to unit norm. v is the class
+    vector, r the vector of its surroundings, s the size code. Without r, a kernel would also fire on the ground that the examples
+    stand on. The bias is ``u_l . s_c``, so a class of 15 px objects can stay quiet at stride 32. W starts as the identity, V as minus half of it, U and u at zero.
     """
 
     def __init__(self, channels: tuple[int, ...]) -> None:
@@ -88,7 +87,7 @@ class SupportEncoder(nn.Module):
         self.from_size = nn.ParameterList(torch.zeros(c + 1, SIZE_BINS) for c in channels)
 
     def forward(self, classes: ClassVectors) -> tuple[list[Tensor], Tensor]:
-        """Directions of the kernels, one (N, C_l) a level (not yet unit norm), and biases (N, levels)."""
+        """Directions of the kernels, one (N, C_l) per level (not yet unit norm), and biases (N, levels)."""
         directions, biases = [], []
         vectors = zip(self.from_vector, classes.vectors, self.from_surroundings, classes.surroundings, strict=True)
         for (own, vector, around, surroundings), from_size in zip(vectors, self.from_size, strict=True):

@@ -12,9 +12,9 @@ from torch.nn.functional import interpolate
 from ultralytics.nn.modules.conv import Conv, RepConv
 
 from fsod.model.blocks import MP, Elan, ElanTiny, ElanWide, Sppcspc, SppcspcTiny, tiny_conv
+from fsod.model_sizes import SIZES
 
 STRIDES = (8, 16, 32)
-SIZES = ("nano", "yolov7-tiny", "yolov7")
 
 
 class Yolov7(nn.Module):
@@ -105,10 +105,9 @@ Trunk = Yolov7 | Yolov7Tiny
 
 
 def build_trunk(size: str) -> Trunk:
-    """Backbone and neck of one of ``SIZES``."""
-    if size == "yolov7":
-        return Yolov7()
-    return Yolov7Tiny({"yolov7-tiny": 1.0, "nano": 0.5}[size])
+    """Backbone and neck of one of ``fsod.model_sizes``."""
+    of_size = SIZES[size]
+    return Yolov7() if of_size.graph == "yolov7" else Yolov7Tiny(of_size.width)
 
 
 def _aggregate_paths(neck: Trunk, x3: Tensor, x4: Tensor, x5: Tensor) -> list[Tensor]:

@@ -68,17 +68,15 @@ class TakingUp(QgsProcessingLayerPostProcessorInterface):
 
     _alive: list[TakingUp] = []  # noqa: RUF012, QGIS keeps no reference of Python's
 
-    def __init__(self, asked_for: dict[str, Any], on_picture: bool) -> None:
+    def __init__(self, asked_for: dict[str, Any]) -> None:
         super().__init__()
-        self._asked_for, self._on_picture = asked_for, on_picture
+        self._asked_for = asked_for
         self._alive.append(self)
 
     def postProcessLayer(
         self, layer: QgsMapLayer, context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> None:
         layer.loadDefaultStyle()
-        if self._on_picture:
-            lies_on_picture(layer)
         remember(layer, self._asked_for)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from qgis.core import (
     QgsProcessing,
@@ -21,9 +21,11 @@ from qgis.core import (
     QgsProcessingParameterString,
     QgsProcessingParameterVectorDestination,
     QgsProcessingParameterVectorLayer,
+    QgsProcessingUtils,
+    QgsVectorLayer,
 )
 
-from .detections_layer import TakingUp, source_of
+from .detections_layer import TakingUp, lies_on_picture, source_of
 from .exported_layers import export_extent, export_layer, is_picture, raster_name
 from .fsod_algorithm import BANDS, NODATA, FsodAlgorithm, Parameters
 
@@ -34,10 +36,31 @@ _REMEMBERED = (SCORE, SCALES, GSD, NATIVE, DAMAGED, BANDS, NODATA)
 _GEOPACKAGES = "{scene}.gpkg"
 
 
+class _Found(NamedTuple):
+    """A layer that was found.
+
+    Attributes:
+        key: under which QGIS knows that it is to be opened.
+        source: of the layer.
+        scene: that it is of.
+        name: in the project.
+    """
+
+    key: str
+    source: str
+    scene: str
+    name: str
+
+
 class _Finding(FsodAlgorithm):
     """What both have in common."""
 
     COMMAND = "predict"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pictures: set[str] = set()
+        self._found: list[_Found] = []
 
     def _add_how(self) -> None:
         bank = "Detector (of Finetune), class bank (of Enroll) or exported network"
@@ -99,9 +122,27 @@ class _Finding(FsodAlgorithm):
         self._asked[EXTENT] = ",".join(map(repr, bounds)) + of_crs
         return ["--aoi", str(path)]
 
-    def _taking_up(self, scene: str, on_picture: bool) -> TakingUp:
-        """For the layer of a scene, which can then be searched again in the same way."""
-        return TakingUp({INPUT: scene, **self._asked}, on_picture)
+    def postProcessAlgorithm(self, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> Parameters:
+        """Says how QGIS is to open the layers.
+
+        Those of pictures are opened here: QGIS would take a note of having no coordinate system for one, and fail to place it.
+        """
+        loading = context.layersToLoadOnCompletion()
+        for found in self._found:
+            if found.key not in loading:
+                continue
+            details, source = loading.pop(found.key), found.source
+            details.name, details.forceName = found.name, True
+            if found.scene in self._pictures:
+                layer = QgsVectorLayer(source, found.name, "ogr")
+                lies_on_picture(layer)
+                context.temporaryLayerStore().addMapLayer(layer)
+                source = layer.id()
+            # with it the scene can be searched again in the same way; set last, as QGIS drops it where a key changes
+            details.setPostProcessor(TakingUp({INPUT: found.scene, **self._asked}))
+            loading[source] = details
+        context.setLayersToLoadOnCompletion(loading)
+        return {}
 
 
 class FindAlgorithm(_Finding):
@@ -126,7 +167,8 @@ class FindAlgorithm(_Finding):
         self, parameters: Parameters, context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> list[str]:
         raster = self.parameterAsRasterLayer(parameters, INPUT, context)
-        self._scene, self._on_picture = raster_name(raster, feedback), is_picture(raster)
+        self._scene = raster_name(raster, feedback)
+        self._pictures = {self._scene} if is_picture(raster) else set()
         return [self._scene, *self._how(parameters, context)]
 
     def processAlgorithm(
@@ -137,11 +179,7 @@ class FindAlgorithm(_Finding):
         if outcome.cancelled:
             return {}
         source = source_of(path)
-        loading = context.layersToLoadOnCompletion()
-        if path in loading:
-            details = loading.pop(path)
-            details.setPostProcessor(self._taking_up(self._scene, self._on_picture))
-            context.setLayersToLoadOnCompletion({**loading, source: details})
+        self._found = [_Found(path, source, self._scene, _name_of(path, self._scene))]
         return {OUTPUT: source, FOUND: sum(outcome.result["found"].values())}
 
 
@@ -185,9 +223,15 @@ class FindManyAlgorithm(_Finding):
             feedback.reportError(outcome.error)
         if context.project() is not None and self.parameterAsBool(parameters, "LOAD", context):
             for scene, source in layers.items():
-                name = f"{Path(scene).stem}: {self.LABEL}"
+                name = f"{Path(scene).stem}: detections"
                 details = QgsProcessingContext.LayerDetails(name, context.project(), LAYERS)
-                details.setPostProcessor(self._taking_up(scene, scene in self._pictures))
+                self._found.append(_Found(source, source, scene, name))
                 context.addLayerToLoadOnCompletion(source, details)
         found = sum(outcome.result["found"].values())
         return {FOLDER: str(folder), LAYERS: list(layers.values()), FOUND: found}
+
+
+def _name_of(path: str, scene: str) -> str:
+    """What a project calls a layer: as its file, or as its scene where the file is a passing one."""
+    passing = Path(path).is_relative_to(QgsProcessingUtils.tempFolder())
+    return f"{Path(scene).stem}: detections" if passing else Path(path).stem

@@ -18,8 +18,11 @@ from .fsod_algorithm import FsodAlgorithm, Parameters
 from .marks_given import OUTPUT, WEIGHT_FILES, add_marks, marks_arguments
 
 EARLIER, MINUTES, RESTART = "FROM", "MINUTES", "RESTART"
-PATIENCE_S = 120.0
-"""A training that is stopped writes what it has learned so far."""
+UNFINISHED = ".unfinished"
+"""What is behind a detector's name in that of the folder in which a training keeps its state."""
+
+PATIENCE_S = 40.0
+"""A training that is stopped writes what it has learned so far, which takes seconds, and more on a busy machine."""
 
 
 class FinetuneAlgorithm(FsodAlgorithm):
@@ -68,5 +71,10 @@ class FinetuneAlgorithm(FsodAlgorithm):
     ) -> Parameters:
         detector = self.parameterAsFileOutput(parameters, OUTPUT, context)
         outcome = self.run_command(["--out", detector], feedback, patience_s=PATIENCE_S)
-        # who stops early keeps a detector, unless there was no time to write it
-        return {OUTPUT: detector} if not outcome.cancelled or Path(detector).exists() else {}
+        if outcome.status == 0 or (outcome.cancelled and outcome.result):
+            return {OUTPUT: detector}
+        if Path(f"{detector}{UNFINISHED}").exists():
+            feedback.pushInfo(
+                "what has been learned so far is kept: Finetune with the same settings goes on from there"
+            )
+        return {}

@@ -59,6 +59,7 @@ class Learning(QObject):
         self._cancelled = False
         better = next_path(detector)
         given = {"SCENES": [scene], "VERDICTS": [layer.id()], "FROM": str(detector), "MINUTES": minutes}
+        given["RESTART"] = True  # verdicts have changed since a training that was cancelled
         how = {**asked_for(layer), "INPUT": scene, "BANK": str(better)}
         file = file_of(layer)
         near = Path(file) if file.lower().endswith((".gpkg", ".geojson", ".fgb")) else better.with_name("found.gpkg")

@@ -201,6 +201,6 @@ class _Listener:
             self._tenth = -1
         part = done / total if total else 0.0
         self.audience.progress(min(100.0, 100 * (len(self._seen) - 1 + part) / max(self._bars, len(self._seen))))
-        if int(10 * part) > self._tenth:  # a line a second would bury the others
+        if int(10 * part) > self._tenth:  # one line per second would bury the others
             self._tenth = int(10 * part)
             self.audience.say(line)

@@ -103,7 +103,8 @@ def _read_overview(path: Path) -> tuple[str, tuple[int, int], list[str], list[tu
         ImportError,  # ultralytics, once imported, makes Pillow look for a plugin when it does not know a picture
         Image.DecompressionBombError,
     ) as error:
-        raise UserError(f"{path}: not the picture that `fsod predict` wrote: {one_line(error)}") from error
+        why = "no JPEG" if isinstance(error, ImportError) else one_line(error)
+        raise UserError(f"{path}: not the picture that `fsod predict` wrote: {why}") from error
     return f"data:image/jpeg;base64,{base64.b64encode(content).decode()}", (width, height), classes, searched
 
 

@@ -6,7 +6,8 @@ import json
 import queue
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import Future
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import cv2
@@ -33,15 +34,22 @@ class CutOuts:
     """Reads pieces of a scene in any size, from several threads.
 
     What is coarser than a picture of the whole scene comes from there, so that no piece takes a pass over a scene without
-    overviews of its own. Everything else is a windowed read, which GDAL answers from the scene's own overviews where it has
+    overviews of its own. Where ``fsod predict`` has left no such picture, it is made in the background, and only coarse pieces
+    wait for it. Everything else is a windowed read, which GDAL answers from the scene's own overviews where it has
     them.
     """
 
     def __init__(self, scene: Scene, overview: Path) -> None:
-        """Takes an open scene and the picture of it that ``fsod predict`` wrote; where that is missing, the scene is read."""
+        """Takes an open scene and the picture of it that ``fsod predict`` wrote; where that is missing, the scene is read.
+
+        Raises:
+            UserError: it is missing, and the scene has too many pixels to make one.
+        """
         self._scene = scene
         self._coarse_px = max(scene.width_px, scene.height_px) / OVERVIEW_PX
-        self._whole = _whole(scene, overview) if self._coarse_px > 1 else None
+        self._whole: Future[Rgb] = Future()
+        if self._coarse_px > 1:
+            self._look_at_all(overview)
         self._free: queue.SimpleQueue[Scene] = queue.SimpleQueue()
         self._free.put(scene)
         self._turns = threading.Semaphore(_AT_ONCE)
@@ -71,17 +79,36 @@ class CutOuts:
 
     def _read(self, xyxy_px: tuple[int, int, int, int], shape: tuple[int, int]) -> Rgb:
         x1, y1, x2, y2 = xyxy_px
-        if self._whole is not None and (x2 - x1) / shape[1] >= self._coarse_px:
-            down, across = (
-                self._whole.shape[0] / self._scene.height_px,
-                self._whole.shape[1] / self._scene.width_px,
-            )
+        if self._coarse_px > 1 and (x2 - x1) / shape[1] >= self._coarse_px:
+            whole = self._whole.result()
+            down, across = whole.shape[0] / self._scene.height_px, whole.shape[1] / self._scene.width_px
             rows = slice(int(y1 * down), max(int(y1 * down) + 1, round(y2 * down)))
             columns = slice(int(x1 * across), max(int(x1 * across) + 1, round(x2 * across)))
-            piece = cv2.resize(self._whole[rows, columns], shape[::-1], interpolation=cv2.INTER_AREA)
+            piece = cv2.resize(whole[rows, columns], shape[::-1], interpolation=cv2.INTER_AREA)
             return np.asarray(piece, np.uint8)
         with self._handle() as scene:
             return scene.read_rectangle(xyxy_px, shape)[0]
+
+    def _look_at_all(self, overview: Path) -> None:
+        """Sets the picture of the whole scene, now or soon."""
+        scene = self._scene
+        if (written := _written(scene, overview)) is not None:
+            self._whole.set_result(written)
+        elif scene.is_vast or scene.has_overviews:
+            self._whole.set_result(scene.read_reduced(OVERVIEW_PX)[0])
+        else:
+            console.print(
+                f"{scene.name}: is read once to show the whole of it, as {overview.name} is not beside the layer and the file "
+                "has no overviews (gdaladdo makes them)"
+            )
+            threading.Thread(target=self._read_all, args=(scene.reopen(),), daemon=True).start()
+
+    def _read_all(self, scene: Scene) -> None:
+        try:
+            with closing(scene):
+                self._whole.set_result(scene.read_reduced(OVERVIEW_PX)[0])
+        except Exception as error:  # noqa: BLE001 (raised where a piece of it is asked for)
+            self._whole.set_exception(error)
 
     @contextmanager
     def _handle(self) -> Iterator[Scene]:
@@ -97,18 +124,13 @@ class CutOuts:
                 self._free.put(scene)
 
 
-def _whole(scene: Scene, overview: Path) -> Rgb:
-    """The whole scene made small: as ``fsod predict`` wrote it, else read now."""
+def _written(scene: Scene, overview: Path) -> Rgb | None:
+    """The whole scene made small, as ``fsod predict`` wrote it; None where that is of another scene, damaged or not there."""
     try:
         with Image.open(overview) as picture:
             about = json.loads(picture.info["comment"])
             if about["size_px"] == [scene.width_px, scene.height_px]:
                 return np.asarray(picture.convert("RGB"))
     except (OSError, ValueError, LookupError, TypeError, SyntaxError, Image.DecompressionBombError):
-        pass  # of another scene, damaged or not there: the scene itself is
-    if not scene.has_overviews:
-        console.print(
-            f"{scene.name}: is read once to show the whole of it, as {overview.name} is not beside the layer and the file "
-            "has no overviews (gdaladdo makes them)"
-        )
-    return scene.read_reduced(OVERVIEW_PX)[0]
+        pass
+    return None

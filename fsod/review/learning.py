@@ -169,9 +169,12 @@ class Learning:
 
     def _say(self, arguments: list[str]) -> None:
         """Runs one command to its end and takes down what it says; UserError with its last line where it fails."""
-        # a session of its own: Ctrl-C at the terminal is for the server, which then ends it
+        # a session of its own: Ctrl-C at the terminal is for the server, which then ends it; where the server is killed, its end
+        # of the standard input closes, which the process takes for Ctrl-C
         self._process = subprocess.Popen(
             [*FSOD, *arguments],
+            env={**os.environ, "FSOD_DRIVEN": "1"},
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -180,6 +183,7 @@ class Learning:
         )
         if self._stopping:
             _end(self._process)
+        assert self._process.stdin is not None
         assert self._process.stdout is not None
         last = ""
         for line in self._process.stdout:
@@ -188,7 +192,9 @@ class Learning:
                 self.lines.append(text)
                 if bar := _BAR.match(text):
                     self.done, self.total = int(bar["done"]), int(bar["total"])
-        if (status := self._process.wait()) and not self._stopping:
+        status = self._process.wait()
+        self._process.stdin.close()
+        if status and not self._stopping:
             raise UserError(last.removeprefix("fsod: ") or f"fsod {arguments[0]} ended with status {status}")
 
 

@@ -16,8 +16,9 @@ from fsod.band_rule import BandRule
 from fsod.boxes import iou
 from fsod.errors import UserError
 from fsod.files import sha256_of
-from fsod.geo.scene import Scene, open_scene
+from fsod.geo.scene import Scene
 from fsod.geo.scene_list import short_name
+from fsod.geo.scene_opening import open_scene
 from fsod.marks import class_colour
 from fsod.report.scene_report import overview_path
 from fsod.review.cut_outs import CutOuts

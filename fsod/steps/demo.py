@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
+import data_prep
 from fsod.config import load_settings
 from fsod.data.coco_folder import load_folder, read_ids, write_json
 from fsod.progress import console
@@ -16,20 +18,21 @@ from fsod.steps.predict_scenes import predict_files
 from fsod.steps.train import prepare_data, run_finetune, run_meta_train
 from fsod.tracking.run_paths import RunPaths
 
-CONFIG = Path("configs/demo.yaml")
+CONFIG = Path(__file__).with_name("demo.yaml")
+"""Beside the step, so that it is in a wheel; ``configs/demo.yaml`` of a checkout is a link to it."""
 SHOTS = 10
 
 
 def demo(overrides: list[str]) -> dict[str, Any]:
     """Runs every step, writes ``summary.json`` into the run's folder and says where everything is."""
     started = time.perf_counter()
-    settings = load_settings(CONFIG, overrides)
+    settings = load_settings(CONFIG, [*scenes_outside_a_checkout(), *overrides])
     paths = RunPaths(settings.run_dir)
     console.rule("1/5 draw scenes")
     prepare_data(settings, None)
     console.rule("2/5 meta-train on base classes")
     run_meta_train(settings)
-    console.rule(f"3/5 finetune on {SHOTS} boxes a class")
+    console.rule(f"3/5 finetune on {SHOTS} boxes per class")
     tuned = run_finetune(settings, SHOTS, settings.seed)
     console.rule("4/5 evaluate on test scenes")
     scores = evaluate_run(settings, SHOTS, settings.seed, None)
@@ -55,8 +58,15 @@ def demo(overrides: list[str]) -> dict[str, Any]:
     for key in ("bank", "geojson", "preview", "checkpoint", "mlflow_database"):
         console.print(f"{key:>16}: {summary[key]}")
     console.print(f"         summary: {settings.run_dir / 'summary.json'}")
-    console.print("look at all runs with: make dashboard")
+    console.print(f"look at all runs with: fsod dashboard --database {paths.database}")
     return summary
+
+
+def scenes_outside_a_checkout() -> list[str]:
+    """An override for the demo's settings: where fsod was installed to, the scenes' specification is a file of the package."""
+    if (named := load_settings(CONFIG).data.scenes) is None or named.is_file():
+        return []
+    return [f"data.scenes={json.dumps(str(Path(data_prep.__file__).parent / 'scenes' / named.name))}"]
 
 
 def _table(per_class: dict[str, float | None], novel: tuple[str, ...], summary: dict[str, Any]) -> Table:

@@ -20,10 +20,9 @@ from fsod.inference.thresholds import FLOOR, Detect, folds_of, left_out_scores, 
 from fsod.inference.working_scale import best_enlargement
 from fsod.progress import progress_bar
 from fsod.steps.example_files import ExampleFiles
-from fsod.steps.train import write_examples
+from fsod.steps.example_sheet import write_examples
 from fsod.store.checkpoint import Checkpoint, load_checkpoint
 from fsod.store.class_bank import ClassBank, save_bank
-from fsod.training.refine import REFINING, refined_bank
 
 KNOWN_MARGIN = 0.5
 """Background is assumed this far around an example, in box sides."""
@@ -64,6 +63,8 @@ def refine_files(checkpoint: Path, files: ExampleFiles, out: Path, steps: int | 
         out: the bank.
         steps: of the training.
     """
+    from fsod.training.refine import REFINING, refined_bank  # of the extra `train`
+
     optim = REFINING if steps is None else REFINING.model_copy(update={"steps": steps})
     with progress_bar("finetune", optim.steps * (1 + folds_of(files.marked))) as bar:
 
@@ -120,7 +121,7 @@ def _write_bank(
     bank = bank.with_scores(proposed).with_origins(known)
     bank = replace(bank, gsd_m=gsd_m, enlargement=enlargement, shown=files.shown)
     save_bank(out, bank, checkpoint)
-    write_examples(sheet, files.marked.crops(settings.episodes.support_px), columns=8)
+    write_examples(sheet, files.marked.crops(settings.episodes.support_px))
     return {
         "bank": str(out),
         "examples": {name: len(places) for name, places in files.marked.places.items()},

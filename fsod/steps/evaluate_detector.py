@@ -11,6 +11,7 @@ from typing import Any
 from fsod.compute.device import choose_machine
 from fsod.config import CommonSettings, PretrainSettings, RunSettings, override_settings
 from fsod.data.coco_folder import CocoFolder, load_folder, read_ids, write_json
+from fsod.data.leakage import refuse_scored_examples, refuse_shots_of_whole
 from fsod.data.shots import ShotList, load_shots, refuse_scored_shots
 from fsod.errors import UserError
 from fsod.evaluation.average_precision import average_precision, detect_folder
@@ -148,10 +149,13 @@ def evaluate_files(
         new = [name for name in drawn.box_ids if name not in loaded.class_names]
         examples = shot_examples(folder, drawn, new, settings.episodes.support_px)
     stored = load_bank(bank, loaded.detector) if bank is not None else None
-    _refuse_scored_examples(bank or checkpoint, stored or learned_bank(loaded), loaded, test)
+    marks = loaded.learned_from.marks if loaded.learned_from else []
+    refuse_scored_examples(bank or checkpoint, (stored or learned_bank(loaded)).origins, marks, test)
     own = checkpoint.with_name("shots.json")  # of a run
-    if loaded.stage == "finetune" and own.is_file() and load_shots(own, None).source_sha256 == folder.sha256:
-        refuse_scored_shots(load_shots(own, folder), folder, test, own)
+    if loaded.stage == "finetune" and own.is_file():
+        if load_shots(own, None).source_sha256 == folder.sha256:
+            refuse_scored_shots(load_shots(own, folder), folder, test, own)
+        refuse_shots_of_whole(load_shots(own, None), own, folder, test)
     added = [name for name in (stored.class_names if stored else examples) if name not in loaded.class_names]
     novel = tuple(dict.fromkeys((*(settings.data.novel if isinstance(settings, RunSettings) else ()), *added)))
     label = (bank or checkpoint).stem
@@ -161,24 +165,3 @@ def evaluate_files(
         result = run_evaluate(settings, what, Path(pictures))
     del result["picture"]  # the tracking store keeps it
     return result
-
-
-def _refuse_scored_examples(file: Path, bank: ClassBank, loaded: Checkpoint, scored: CocoFolder) -> None:
-    """UserError if an example that a bank or the weights were made from lies on an image that is scored."""
-    of_source = {image.source: image.path.name for image in scored.images}
-    shown = [
-        (name, of_source[source])
-        for name, origin in bank.origins.items()
-        if origin.get("annotations_sha256") == scored.sha256
-        for source in origin.get("images", [])
-        if source in of_source
-    ]
-    of_path = {str(image.path.resolve()): image.path.name for image in scored.images}
-    marks = loaded.learned_from.marks if loaded.learned_from else []
-    shown += [(", ".join(mark["class_names"]), of_path[mark["scene"]]) for mark in marks if mark["scene"] in of_path]
-    if shown:
-        name, image = shown[0]
-        raise UserError(
-            f"{file}: was made from examples ({name}) on {image}, which is among the {len(scored.images)} images to be "
-            "scored; name other images with --ids, or take the examples from others"
-        )

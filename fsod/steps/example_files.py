@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fsod.band_rule import BandRule, each_once
 from fsod.boxes import area_px
 from fsod.data.coco_folder import CocoFolder, ImageRecord
+from fsod.data.leakage import SCENES, SOURCES, hashes_of_scenes, lineage
 from fsod.data.marked import Marked, marked_shots
 from fsod.errors import UserError
 from fsod.geo.features import VectorFile
@@ -31,7 +32,6 @@ from fsod.steps.scene_marks import (
     marks_on_open,
     open_marked,
 )
-from fsod.steps.train import gsd_of
 
 VIEW_PX = 640
 """Side of what is read around an example on a scene; more around a large object."""
@@ -99,15 +99,21 @@ def examples_on_scenes(
     with ExitStack() as stack:
         rasters = open_marked(scenes, seen, stack)
         found = marks_on_open(rasters, labels, distractors, [], verdicts, attribute, layer, point_size)
-        names, taken_for = (
-            list(dict.fromkeys(chain.from_iterable(lists)))
-            for lists in ([one.class_names for one in found], [one.refused_names for one in found])
-        )
-        if not names:
+        if not any(one.class_names for one in found):
             raise UserError(f"{verdicts[0]}: no verdict is yes, so there is no example; give some with --examples")
-        marked = _views(found, rasters, (*names, *taken_for))
+        return examples_among(found, rasters)
+
+
+def examples_among(found: Sequence[SceneMarks], rasters: Sequence[Scene]) -> ExampleFiles:
+    """The same of marks, at least one of them an example, on scenes that are open."""
+    names, taken_for = (
+        list(dict.fromkeys(chain.from_iterable(lists)))
+        for lists in ([one.class_names for one in found], [one.refused_names for one in found])
+    )
+    marked = _views(found, rasters, (*names, *taken_for))
     gsd_m = found[0].gsd_m
-    origin = {"scene": ", ".join(one.name for one in found), "gsd_m": gsd_m}
+    scenes_sha256 = hashes_of_scenes(one.scene for one in found)
+    origin = {"scene": ", ".join(one.name for one in found), "gsd_m": gsd_m, SCENES: scenes_sha256}
     return ExampleFiles(
         marked,
         tuple(taken_for),
@@ -124,15 +130,16 @@ def examples_in_folder(shots: FolderShots) -> ExampleFiles:
     """What is around each example of a prepared folder."""
     folder, drawn = shots.folder, shots.drawn
     marked = marked_shots(folder, drawn, [*shots.class_names, *shots.distractors])
-    gsd_m = gsd_of(marked.folder)
+    gsd_m = marked.folder.gsd_m
     # which images: so that nobody scores the bank on them
     seen = {"annotations_sha256": folder.sha256, "images": sorted({image.source for image in marked.folder.images})}
+    seen[SOURCES] = lineage(folder.root, folder.sha256)[1:]
     origin = {"data": folder.root.resolve().name, "seed": drawn.seed, "gsd_m": gsd_m, **seen}
     shown = each_once(image.shown for image in marked.folder.images if image.shown is not None)
     return ExampleFiles(marked, shots.distractors, origin, gsd_m, shown=shown)
 
 
-def _views(marks: Sequence[SceneMarks], scenes: list[Scene], class_names: tuple[str, ...]) -> Marked:
+def _views(marks: Sequence[SceneMarks], scenes: Sequence[Scene], class_names: tuple[str, ...]) -> Marked:
     """What is around each example, one image each, in which other examples are marked as well."""
     records: list[ImageRecord] = []
     pixels: list[NDArray[np.uint8]] = []

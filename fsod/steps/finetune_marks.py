@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,16 +20,17 @@ import torch
 from filelock import FileLock, Timeout
 
 from fsod.compute.device import choose_machine
-from fsod.draw import contact_sheet, write_png
+from fsod.data.leakage import SCENES, hashes_of_scenes
 from fsod.errors import UserError
 from fsod.evidence import origin_of
 from fsod.files import write_text
+from fsod.geo.raster_in_memory import is_in_memory
 from fsod.progress import console, progress_bar
 from fsod.steps.enroll_classes import left_out_found, sheet_beside
+from fsod.steps.example_sheet import write_sheet
 from fsod.steps.kept_marks import joined_marks, kept_marks, marks_kept
 from fsod.steps.scene_marks import SceneMarks, added_verdicts, band_rules
 from fsod.steps.scene_views import MarkedViews, read_views, working_enlargement
-from fsod.steps.train import SHEET_MARK
 from fsod.store.checkpoint import Checkpoint, LearnedFrom, load_checkpoint, save_checkpoint, weights_sha256
 from fsod.store.class_bank import learned_bank
 from fsod.training.learn_marks import Learned, Lesson, learn_marks, proposed_scores
@@ -114,11 +116,13 @@ def _as_file(
     gsds_m = [scene.gsd_m for scene in marks if scene.gsd_m is not None]
     gsd_m = float(np.median(gsds_m)) / enlargement if gsds_m else None
     judged = added_verdicts(scene.judged for scene in marks)
+    scenes_sha256 = hashes_of_scenes(scene.scene for scene in marks)
     origins = {
         name: {
             "row": "finetuned",
             "examples": sum(scene.class_names.count(name) for scene in marks),
             "scene": ", ".join(scene.name for scene in marks),
+            SCENES: scenes_sha256,
             "gsd_m": gsd_m,
             "steps": learned.steps,
             "score": score,
@@ -126,12 +130,13 @@ def _as_file(
         }
         for name, score, trials in zip(lesson.class_names, scores, learned.left_out_scores, strict=True)
     }
+    lasting = kept_marks([scene for scene in marks if not is_in_memory(scene.scene)])
     known = LearnedFrom(
         origins=origins,
         gsd_m=gsd_m,
         enlargement=enlargement,
         turned=True,
-        marks=kept_marks(marks),
+        marks=lasting,
         shown=band_rules(marks),
     )
     detector = learned.detector.half().float()
@@ -203,6 +208,9 @@ def _ctrl_c() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         console.print("stopping; what has been learned so far is kept")
 
+    if threading.current_thread() is not threading.main_thread():  # which alone may set signals: a program's own affair
+        yield lambda: False
+        return
     before = signal.signal(signal.SIGINT, note)
     try:
         yield lambda: pressed
@@ -216,5 +224,4 @@ def _write_sheet(sheet: Path, views: MarkedViews, names: Sequence[str]) -> None:
     for view, ids in zip(views.views, views.mark_ids, strict=True):
         for box, class_id, mark in zip(view.boxes_xyxy_px, view.class_ids, ids.tolist(), strict=True):
             crops.setdefault(mark, (view.around(box), names[class_id]))
-    shown = [crops[mark] for mark in sorted(crops)]
-    write_png(sheet, contact_sheet([rgb for rgb, _ in shown], [name for _, name in shown], columns=8), SHEET_MARK)
+    write_sheet(sheet, [crops[mark] for mark in sorted(crops)])

@@ -12,13 +12,12 @@ from typing import Any
 from fsod.config import PredictSettings
 from fsod.draw import hatched, scene_preview, write_png
 from fsod.errors import UserError
-from fsod.geo.ask_order import ask_order
 from fsod.geo.label_item import write_label_item
 from fsod.geo.layer_files import ON_A_MAP, write_layer
-from fsod.geo.layer_table import Layer
 from fsod.geo.qgis_style import write_style
-from fsod.geo.scene import Scene, open_scene
-from fsod.geo.scene_list import kept_name, layer_paths, list_scenes, short_name, stac_sources
+from fsod.geo.scene import Scene
+from fsod.geo.scene_list import kept_name, layer_paths, list_scenes, stac_sources
+from fsod.geo.scene_opening import open_scene
 from fsod.geo.scene_prediction import OnOpen, OnProgress, SceneResult, predict_scene
 from fsod.geo.searched_area import STATUSES
 from fsod.geo.searched_layer import PART_COLOURS, SearchedLayer, write_searched
@@ -37,7 +36,7 @@ from fsod.steps.predict_outputs import (
     picture_path,
     together_paths,
 )
-from fsod.steps.predict_together import missed, write_together
+from fsod.steps.predict_together import layer_of, missed, write_together
 from fsod.steps.scene_fit import misfit
 from fsod.steps.searcher import Searcher, load_searcher, to_take_along
 
@@ -205,17 +204,7 @@ def _predict_file(
         journal.unlink(missing_ok=True)
     with progress_bar(f"{Path(scene).name}: windows", 0) as bar:
         result = _search_told(scene, searcher, plan, journal, bar.of)
-    attributes = {
-        "weights": searcher.weights_sha256[:12],
-        "bank": searcher.bank_sha256[:12],
-        "gsd_m": result.gsd_m,
-        "time": result.started,
-    }
-    size_px = result.width_px, result.height_px
-    name = short_name(scene)
-    told = result.upright.boxes_in_file(searcher.told_xyxy_px(scene))
-    ask = ask_order(result.detections, searcher.proposed_scores, told)
-    layer = Layer(result.detections, names, result.georeference, name, size_px, attributes, ask)
+    layer = layer_of(result, searcher)
     write_layer(out, layer)
     if plan.stac:
         if source is None or not source.item:
@@ -224,8 +213,8 @@ def _predict_file(
             write_label_item(out, layer, source.item, source.asset)
     found = [names[c] for c in result.detections.class_ids]
     counts = {name: found.count(name) for name in names}
-    searched = SearchedLayer(result.area, result.georeference, name, attributes)
-    searched = replace(searched, attributes={**attributes, **missed(searched.said, searcher, counts)})
+    searched = SearchedLayer(result.area, result.georeference, layer.scene, layer.attributes)
+    searched = replace(searched, attributes={**layer.attributes, **missed(searched.said, searcher, counts)})
     write_searched(out, searched)
     if out.suffix.lower() in ON_A_MAP:
         write_style(out.with_suffix(".qml"), {name: class_colour(i) for i, name in enumerate(names)})
@@ -283,7 +272,7 @@ def search_scene(
     Raises:
         UserError: as ``predict_scene``; a journal that holds other classes than the searcher knows.
     """
-    result = predict_scene(
+    return predict_scene(
         scene,
         searcher.detect,
         driver=driver,
@@ -303,15 +292,11 @@ def search_scene(
         rival_iou=searcher.suppression.rival_iou,
         journal=journal,
         detector=_identity(searcher, plan),
+        classes=len(searcher.class_names),
         on_open=on_open,
         on_progress=on_progress,
         search=searcher.search,
     )
-    if (last := int(result.detections.class_ids.max(initial=-1))) >= len(searcher.class_names):
-        raise UserError(
-            f"{journal}: holds class {last}, and there are {len(searcher.class_names)}; delete it and run again"
-        )
-    return result
 
 
 def _identity(searcher: Searcher, plan: PredictSettings) -> dict[str, Any]:

@@ -24,6 +24,20 @@ from fsod.progress import warn
 from fsod.steps.searcher import Searcher
 
 
+def layer_of(result: SceneResult, searcher: Searcher) -> Layer:
+    """What was found in a scene as a table that is to be judged, with what found it."""
+    attributes = {
+        "weights": searcher.weights_sha256[:12],
+        "bank": searcher.bank_sha256[:12],
+        "gsd_m": result.gsd_m,
+        "time": result.started,
+    }
+    told = result.upright.boxes_in_file(searcher.told_xyxy_px(result.scene))
+    ask = ask_order(result.detections, searcher.proposed_scores, told)
+    size_px, name = (result.width_px, result.height_px), short_name(result.scene)
+    return Layer(result.detections, searcher.class_names, result.georeference, name, size_px, attributes, ask)
+
+
 def missed(searched: str, searcher: Searcher, counts: dict[str, int]) -> dict[str, str]:
     """What was searched and found, and what would have been missed: in words, and as JSON for programs."""
     known = {name: searcher.known.get(name, Evidence()) for name in searcher.class_names}
@@ -51,13 +65,10 @@ def write_together(results: Mapping[str, SceneResult], searcher: Searcher, out: 
         "time": min(result.started for result in results.values()),
     }
     layers, parts = [], []
-    for scene, result in results.items():
-        own = {**attributes, "gsd_m": result.gsd_m}
-        size_px, name = (result.width_px, result.height_px), short_name(scene)
-        told = result.upright.boxes_in_file(searcher.told_xyxy_px(scene))
-        ask = ask_order(result.detections, searcher.proposed_scores, told)
-        layers.append(Layer(result.detections, names, result.georeference, name, size_px, own, ask))
-        parts.append(SearchedLayer(result.area, result.georeference, name, own))
+    for result in results.values():
+        layer = layer_of(result, searcher)
+        layers.append(layer)
+        parts.append(SearchedLayer(result.area, result.georeference, layer.scene, layer.attributes))
     stays = each_object_once(layers, searcher.suppression.nms_iou, searcher.suppression.rival_iou)
     layers = _asked_in_turn(
         [

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
+from importlib.util import find_spec
 from pathlib import Path
+from typing import cast
 
 from fsod.class_splits import split_title
 from fsod.config import CommonSettings, RunSettings
@@ -41,6 +43,9 @@ def tracked(
         label: stands behind the stage in the name of a run without K.
         reopen: a finished run goes on too.
     """
+    if find_spec("mlflow") is None:
+        console.print("not tracked, as MLflow is not installed: pip install 'fsod[track]'")
+        return nullcontext(cast(Run, Untracked()))
     dumped = settings.model_dump(mode="json")
     tags = {"split": _split(settings)}
     # the same settings are the same study, whichever folder and seed they run in; what scenes are searched with is not part
@@ -58,6 +63,15 @@ def tracked(
         reopen=reopen,
         say=console.print,
     )
+
+
+class Untracked:
+    """Stands in for a run where there is no MLflow: takes all that a run takes, and keeps none of it."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        if not hasattr(Run, name):
+            raise AttributeError(name)
+        return lambda *_, **__: None
 
 
 def experiment_name(settings: CommonSettings) -> str:

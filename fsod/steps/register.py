@@ -79,7 +79,7 @@ def register_model(
                 artifacts={key: str(path.absolute()) for key, path in files.items()},
                 model_config=config,
                 signature=_signature(),
-                pip_requirements=pinned("onnx" if exported else None),
+                pip_requirements=pinned("track", *["onnx"] * exported),
                 metadata=facts,
                 registered_model_name=name,
             )

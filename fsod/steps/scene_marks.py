@@ -19,8 +19,9 @@ from fsod.geo.features import VectorFile, layer_in, raise_refused
 from fsod.geo.labels import LabelledBoxes, assumed_encoding, read_layer
 from fsod.geo.mark_shapes import PointSize, hull_notes
 from fsod.geo.marked_areas import read_marked_areas
-from fsod.geo.scene import Scene, open_scene
+from fsod.geo.scene import Scene
 from fsod.geo.scene_list import short_name
+from fsod.geo.scene_opening import open_scene
 from fsod.geo.verdicts import Verdicts, read_verdicts
 from fsod.progress import warn
 from fsod.store.bank_merge import SAME_GSD

@@ -8,9 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from data_prep.formats import FORMATS
+from data_prep.formats import reader_of
 from data_prep.synthetic import load_spec, make_scenes
 from data_prep.tile import tile_folder
 from fsod.compute.device import choose_machine
@@ -18,11 +16,12 @@ from fsod.compute.distributed import first_goes_ahead, is_first, joined
 from fsod.config import CommonSettings, OptimSettings, PretrainSettings, RunSettings, override_settings
 from fsod.data.coco_folder import CocoFolder, load_folder, read_ids
 from fsod.data.shots import ShotList, draw_shots, load_shots, only_shots
-from fsod.draw import contact_sheet, write_png
+from fsod.data_formats import DRAWN
 from fsod.errors import UserError
 from fsod.files import held
-from fsod.inference.enrollment import Examples, shot_examples
+from fsod.inference.enrollment import shot_examples
 from fsod.progress import console, progress_bar
+from fsod.steps.example_sheet import write_examples
 from fsod.steps.records import hashes, log_folder, log_shots, observer, tracked, unobserved
 from fsod.store.checkpoint import CheckpointHeader, load_checkpoint, read_header
 from fsod.store.class_bank import save_bank
@@ -31,9 +30,6 @@ from fsod.training.finetune import finetune, tuned_bank
 from fsod.training.meta_train import SHAPING, meta_train
 from fsod.training.pretrain import SHAPING as PRETRAIN_SHAPING
 from fsod.training.pretrain import pretrain
-
-SHEET_MARK = "fsod examples"
-"""Text of the pictures beside banks."""
 
 
 def prepare_data(settings: RunSettings, source: Path | None) -> dict[str, Any]:
@@ -44,14 +40,14 @@ def prepare_data(settings: RunSettings, source: Path | None) -> dict[str, Any]:
         source: the downloaded data set; not needed for synthetic scenes.
     """
     paths = RunPaths(settings.run_dir)
-    if settings.data.format == "synthetic":
+    if settings.data.format == DRAWN:
         if settings.data.scenes is None:
             raise UserError("data.scenes: name the specification of the synthetic scenes")
         card = make_scenes(load_spec(settings.data.scenes), paths.data)
     elif source is None:
         raise UserError("name the folder of the downloaded data set (--source, or DATA= with make)")
     else:
-        card = FORMATS[settings.data.format](source, paths.data, skip_bad=settings.data.skip_bad)
+        card = reader_of(settings.data.format)(source, paths.data, skip_bad=settings.data.skip_bad)
     folder = load_folder(paths.data)
     split_list = read_ids(paths.id_list(settings.data.train_list))
     folder.class_indices(settings.data.novel)
@@ -136,7 +132,7 @@ def shot_list(settings: RunSettings, k: int, seed: int) -> tuple[CocoFolder, Sho
 
 
 def run_finetune(settings: RunSettings, k: int, seed: int) -> dict[str, Any]:
-    """Finetunes the run's meta-trained detector on K shots a class and writes checkpoint and bank."""
+    """Finetunes the run's meta-trained detector on K shots per class and writes checkpoint and bank."""
     paths, machine = RunPaths(settings.run_dir), choose_machine(settings.finetune.precision)
     with joined(machine.device):
         base = load_checkpoint(paths.meta_checkpoint, machine.trunk_dtype, settings.size)
@@ -156,7 +152,7 @@ def run_finetune(settings: RunSettings, k: int, seed: int) -> dict[str, Any]:
                 with progress_bar(f"finetune, {k} shots", settings.finetune.steps) as bar:
                     observe = observer(run, bar.advance_to, settings.episodes.queries)
                     tuned = finetune(settings, base, train, shots, machine, *files, observe)
-                bank = tuned_bank(settings, tuned, train, shots, machine, gsd_of(train))
+                bank = tuned_bank(settings, tuned, train, shots, machine, train.gsd_m)
                 save_bank(paths.bank(k, seed), bank, files[0])
                 run.log_artifact(files[0])
                 run.log_artifact(paths.bank(k, seed))
@@ -172,21 +168,9 @@ def run_finetune(settings: RunSettings, k: int, seed: int) -> dict[str, Any]:
     }
 
 
-def gsd_of(folder: CocoFolder) -> float | None:
-    """The median GSD of a folder's images, None when any is unknown."""
-    known = [image.gsd_m for image in folder.images if image.gsd_m is not None]
-    return float(np.median(known)) if len(known) == len(folder.images) and known else None
-
-
 def support_sheet(folder: CocoFolder, shots: ShotList, support_px: int, where: Path) -> Path:
     """A picture of all shots with their boxes' surroundings."""
     examples = shot_examples(folder, shots, list(shots.box_ids), support_px)
     path = where / "support.png"
     write_examples(path, examples, columns=shots.k)
     return path
-
-
-def write_examples(path: Path, examples: Examples, columns: int) -> None:
-    """A contact sheet of support crops, each under its class."""
-    pairs = [(crop.rgb, name) for name, crops in examples.items() for crop in crops]
-    write_png(path, contact_sheet([rgb for rgb, _ in pairs], [name for _, name in pairs], columns=columns), SHEET_MARK)

@@ -30,7 +30,7 @@ from fsod.band_rule import BandRule
 from fsod.errors import UserError, first_problem, printable
 from fsod.files import atomic_write
 from fsod.model.detector import Detector
-from fsod.model.yolov7 import SIZES
+from fsod.model_sizes import SIZES
 from fsod.store.any_header import first_line, read_any_header
 
 SHIPPED = Path(__file__).parents[1] / "weights" / "nano.safetensors"
@@ -59,6 +59,9 @@ class Origin(BaseModel, extra="allow"):
     gsd_m: Metres | None = None
     annotations_sha256: str | None = None
     images: list[str] | None = None
+    sources_sha256: list[str] = []
+    scene: str | None = None
+    scenes_sha256: list[str] = []
     examples: NonNegativeInt | None = None
     trials: list[Annotated[float, Field(ge=0, le=1)]] | None = None
     judged: Judged | None = None
@@ -126,7 +129,7 @@ class Checkpoint:
 
     Attributes:
         detector: in evaluation mode on the CPU.
-        size: one of ``yolov7.SIZES``.
+        size: one of ``fsod.model_sizes``.
         class_names: of the learned rows, in order.
         stage: what made it: pretrain, meta-train, finetune.
         settings: of the run that made it.

@@ -51,7 +51,8 @@ class ClassBank:
             GSD. These keys have an effect: ``score`` is the least score worth showing. ``reported`` is false for a distractor.
             ``trials`` and ``judged`` tell how well it is found, see ``fsod.evidence``.
             ``annotations_sha256`` and ``images`` (``ImageRecord.source``) name the images of a prepared folder that the
-            examples lie on.
+            examples lie on, ``sources_sha256`` those that it was made from, ``scenes_sha256`` the files of scenes, see
+            ``fsod.data.leakage``.
         gsd_m: ground size of a pixel that scenes are searched at, None when unknown.
         enlargement: how many times as large as it is a scene of unknown GSD is searched.
         turned: whether windows are looked at in all four quarter turns, see ``fsod.model.turned``.

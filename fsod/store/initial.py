@@ -25,7 +25,7 @@ def initialise(detector: Detector, size: str, init: Initial) -> None:
 
     Args:
         detector: is changed.
-        size: of the detector, one of ``yolov7.SIZES``.
+        size: of the detector, one of ``fsod.model_sizes``.
         init: a checkpoint of any stage, or what ``fsod weights import`` wrote, which has a trunk only.
 
     Raises:

@@ -16,7 +16,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from fsod.errors import UserError, one_line
-from fsod.model.yolov7 import SIZES, Trunk, build_trunk
+from fsod.model.yolov7 import Trunk, build_trunk
+from fsod.model_sizes import SIZES
 from fsod.store.checkpoint import Header, read_safetensors, write_safetensors
 from fsod.store.torch_pickle import Archive, Inert, StoredTensor
 

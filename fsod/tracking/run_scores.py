@@ -12,8 +12,6 @@ from pathlib import Path
 from statistics import stdev
 from typing import Any
 
-from scipy.special import stdtrit
-
 from fsod.errors import UserError
 from fsod.tracking.run_paths import RunPaths
 
@@ -23,7 +21,7 @@ class Evaluated:
     """One evaluation of a run's finetuned detector.
 
     Attributes:
-        k: boxes a class.
+        k: boxes per class.
         seed: which draw of them.
         folder: where scores and pictures are.
         scores: what `fsod.evaluation.average_precision.Scores.as_dict` gives, and how it was measured.
@@ -66,7 +64,11 @@ def by_k(evaluated: Sequence[Evaluated], *keys: str) -> dict[int, list[float]]:
 def half_interval(values: Sequence[float]) -> float:
     """Half the width of the 95 % interval of a mean, by Student's t; NaN for a single value."""
     n = len(values)
-    return float(stdtrit(n - 1, 0.975)) * stdev(values) / math.sqrt(n) if n > 1 else math.nan
+    if n < 2:
+        return math.nan
+    from scipy.special import stdtrit  # of the extras `train` and `report`
+
+    return float(stdtrit(n - 1, 0.975)) * stdev(values) / math.sqrt(n)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -30,9 +30,9 @@ def episode_loss(
 ) -> dict[str, Tensor]:
     """Loss terms of a meta-training step; ``total`` is their weighted sum.
 
-    Base classes have learned rows, so that their accuracy does not hang on a few noisy support crops; the same queries
-    train the rows predicted from those crops, and predicted kernels are pulled towards the learned ones. An episode
-    of invented classes has predicted rows only.
+    Base classes have learned rows, so their accuracy does not depend on a few noisy support crops. The same queries also train
+    the rows predicted from those crops, and predicted kernels are pulled towards learned ones. An episode of invented classes
+    has predicted rows only.
 
     Args:
         detector: in training mode.

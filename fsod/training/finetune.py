@@ -46,7 +46,7 @@ def finetune(
         settings: of the run.
         base: a meta-trained checkpoint; classes of the shot list that it has not learned become learned ones.
         folder: the images of the shots.
-        shots: K boxes a class.
+        shots: K boxes per class.
         machine: where to train.
         checkpoint: the file to write.
         state: the file that an interrupted training goes on from.

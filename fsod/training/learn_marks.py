@@ -41,10 +41,10 @@ from fsod.model.turned import Turned
 from fsod.store.checkpoint import Checkpoint
 from fsod.training.episode_loss import marks_loss
 from fsod.training.finetune import interpolate_weights
-from fsod.training.stage import Stage, run_stage
+from fsod.training.stage import Stage, kept_average, run_stage
 
-LEARNING = OptimSettings(steps=1, lr=1.5e-3, warmup_steps=20, log_every=20, checkpoint_every=20, workers=0)
-"""How weights move; the number of steps depends on the time."""
+LEARNING = OptimSettings(steps=1, lr=1.5e-3, warmup_steps=20, log_every=1, checkpoint_every=20, workers=0)
+"""How weights move; the number of steps depends on the time. After each step a twin may be told to stop."""
 
 LEAST_STEPS, MOST_STEPS = 60, 200
 """Of a twin. Less teaches nothing; what more teaches has not been measured."""
@@ -78,7 +78,7 @@ class Learned:
 
     Attributes:
         detector: on the CPU, in evaluation mode, with a learned row for each class.
-        steps: that each twin took.
+        steps: that each twin took; the fewest, where they were stopped.
         left_out_scores: (classes) lists of the scores with which twins find the marks that they had not seen; 0 for
             one that is not found.
     """
@@ -121,18 +121,23 @@ def learn_marks(
         seconds: for all steps.
         on_steps: told steps that are done, and in all.
         stopping: asked now and then; once it says yes, what has been learned so far is the result.
+
+    Raises:
+        KeyboardInterrupt: stopped before the first step.
     """
     twins = [_Twin(lesson, number, _left_out(lesson, number)) for number in range(2)]
     trainings = [partial(twin.train, seconds) for twin in twins]
     train_side_by_side(trainings, lesson.machine.device, on_steps, stopping)
     # what was trained elsewhere is known here by its state alone
-    trained = [twin.so_far() for twin in twins]
+    trained = [(twin, *so_far) for twin in twins if (so_far := twin.so_far())[1]]
+    if not trained:
+        raise KeyboardInterrupt
     scores: list[list[float]] = [[] for _ in lesson.class_names]
-    for twin, detector in zip(twins, trained, strict=True):
+    for twin, detector, _ in trained:
         for class_id, score in twin.left_out_scores(detector):
             scores[class_id].append(score)
-    steps = min(twin.plan() or 0 for twin in twins)
-    return Learned(mean_of(trained).cpu().eval(), steps, scores)
+    mean = mean_of([detector for _, detector, _ in trained])
+    return Learned(mean.cpu().eval(), min(steps for _, _, steps in trained), scores)
 
 
 class _Twin:
@@ -151,38 +156,48 @@ class _Twin:
 
     def train(self, seconds: float, tell: Tell) -> None:
         """Trains to the end of the schedule; ``tell`` may raise to stop it."""
-        steps, views = self._planned_steps(seconds), self.views
+        steps, views = self._planned_steps(seconds, tell), self.views
         for share, trusted in (*LOOKS, (1, 0)):
             end = round(share * steps)
             stage = self._stage(views, steps, end)
-            average = run_stage(stage, self._start(), self.lesson.machine, lambda done, _: tell(done, steps))
+            start = self._blank() if stage.state_path.is_file() else self._start()
+            average = run_stage(stage, start, self.lesson.machine, lambda done, _: tell(done, steps))
             if end < steps:
-                views = look(average, self.views, trusted, self.settings.evaluate, self.lesson.machine)
+                beat = partial(tell, end, steps)
+                views = look(average, self.views, trusted, self.settings.evaluate, self.lesson.machine, beat)
 
-    def so_far(self) -> Detector:
-        """The averaged detector of the steps that have been taken, by this process or another, part of the way back."""
-        start = self._start()
-        before = copy.deepcopy(start)
-        # without a step to take, the state alone
-        average = run_stage(self._stage(self.views, self.plan() or 1, 0), start, self.lesson.machine, lambda *_: None)
-        interpolate_weights(average, before, KEPT)
-        return average
+    def so_far(self) -> tuple[Detector, int]:
+        """The averaged detector of the steps that have been taken, part of the way back, and how many these are.
+
+        They may have been taken by another process.
+        """
+        average = self._blank().eval()
+        steps = kept_average(self._stage(self.views, self.plan() or 1, 0), average)
+        if steps:
+            interpolate_weights(average, self._start(), KEPT)
+        return average, steps
 
     def plan(self) -> int | None:
         """The steps of the schedule, None as long as it is not made."""
         file = self.lesson.state / f"plan{self.number}.json"
         return int(json.loads(file.read_text(encoding="utf-8"))["steps"]) if file.is_file() else None
 
-    def _planned_steps(self, seconds: float) -> int:
+    def _planned_steps(self, seconds: float, tell: Tell) -> int:
         """As many as fit into the time; measured once, as a run that goes on keeps its schedule."""
         if (known := self.plan()) is not None:
             return known
         times = [time.perf_counter()]
+
+        def note(done: int, _: object) -> None:
+            times.append(time.perf_counter())
+            tell(0, 0)
+
         unkept = self.lesson.state / f"trial{self.number}.pt"
         stage = self._stage(self.views, TRIAL_STEPS, TRIAL_STEPS)
-        stage = replace(stage, state_path=unkept, settings=stage.settings.model_copy(update={"log_every": 1}))
-        run_stage(stage, self._start(), self.lesson.machine, lambda *_: times.append(time.perf_counter()))
-        unkept.unlink()
+        try:
+            run_stage(replace(stage, state_path=unkept), self._start(), self.lesson.machine, note)
+        finally:
+            unkept.unlink(missing_ok=True)
         steps = round(min(max(seconds / min(np.diff(times)), LEAST_STEPS), MOST_STEPS))
         write_text(self.lesson.state / f"plan{self.number}.json", json.dumps({"steps": steps}))
         return steps
@@ -216,6 +231,12 @@ class _Twin:
             freeze_norms=True,
             until=until,
         )
+
+    def _blank(self) -> Detector:
+        """A detector of the same shape, to load a state into."""
+        detector = Detector(self.lesson.base.size, len(self.lesson.class_names), self.lesson.machine.trunk_dtype)
+        detector.encoder.requires_grad_(False)
+        return detector.to(self.lesson.machine.device)
 
     def _start(self) -> Detector:
         """The base with a row for each class, predicted from the marks that the twin may see."""
@@ -252,7 +273,12 @@ def worth_showing(mark_scores: NDArray[np.float64], most: float = MOST) -> NDArr
 
 
 def look(
-    detector: Detector, views: Sequence[View], trusted: int, settings: EvaluateSettings, machine: Machine
+    detector: Detector,
+    views: Sequence[View],
+    trusted: int,
+    settings: EvaluateSettings,
+    machine: Machine,
+    beat: Callable[[], None],
 ) -> list[View]:
     """The views with what a detector is sure of, one way or the other; see ``View.looked_at``.
 
@@ -262,9 +288,13 @@ def look(
         trusted: objects for each mark that it may add, those with the best scores.
         settings: of suppression.
         machine: where to compute.
+        beat: called before each view; may raise to stop.
     """
     detect = searching(detector, settings, machine, LOOK_FLOOR)
-    found = [detect(view.rgb[None])[0] for view in views]
+    found: list[Detections] = []
+    for view in views:
+        beat()
+        found.append(detect(view.rgb[None])[0])
     worth = worth_showing(_mark_scores(views, found, len(detector.learned_bias)))
     likely = worth.copy()
     scores, class_ids = (np.concatenate([getattr(own, part) for own in found]) for part in ("scores", "class_ids"))

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsod.errors import UserError
-from fsod.geo.scene import Scene, open_scene
+from fsod.geo.scene import Scene
+from fsod.geo.scene_opening import open_scene
 
 SUFFIXES = frozenset({".bmp", ".jp2", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".vrt", ".webp"})
 TILE_PX = 384

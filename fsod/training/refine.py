@@ -1,6 +1,6 @@
-"""Refining: class rows go on from the predicted ones, and everything else of the detector stays as it is.
+"""Refining: trains class rows, starting from the predicted ones. The rest of the detector stays as it is.
 
-So the trunk has to see the examples only once. Its features of some hundred crops are kept, and a step is one 1x1
+The trunk therefore sees the examples only once. Its features of some hundred crops are kept, and a step is one 1x1
 convolution over them.
 """
 

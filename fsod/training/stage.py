@@ -1,6 +1,6 @@
-"""The training loop that every stage shares: one episode a step, EMA, checkpoints that survive a kill.
+"""The training loop that every stage shares: one episode per step, EMA, checkpoints that survive a kill.
 
-Under torchrun every process runs it on its share of the queries; the first one alone writes.
+Under torchrun every process runs it on its share of the queries. Only the first process writes.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from fsod.compute.device import Machine
 from fsod.compute.distributed import is_first, mean_over_processes, parallel
+from fsod.compute.side_processes import Stopped
 from fsod.config import OptimSettings
 from fsod.errors import UserError, one_line
 from fsod.files import atomic_write
@@ -79,6 +80,7 @@ def run_stage(stage: Stage, detector: Network, machine: Machine, observe: Observ
 
     Raises:
         UserError: the checkpoint belongs to other settings or data, or the loss is no longer finite.
+        Stopped: ``observe`` raised it; the steps until then are kept.
     """
     settings = stage.settings
     detector = detector.to(machine.device).train()
@@ -109,8 +111,13 @@ def run_stage(stage: Stage, detector: Network, machine: Machine, observe: Observ
             means = _read(window, stage, done)
         if save and is_first():
             _save(stage, done, detector, average, optimizer)
-        if report:  # after the state is kept: an observer may raise to end the training
-            observe(done, {**means, "lr": lr, **episodes.pace(len(window))})
+        if report:
+            try:
+                observe(done, {**means, "lr": lr, **episodes.pace(len(window))})
+            except Stopped:
+                if not save and is_first():
+                    _save(stage, done, detector, average, optimizer)
+                raise
             window = []
     return average
 
@@ -238,6 +245,31 @@ def _save(stage: Stage, done: int, detector: nn.Module, average: nn.Module, opti
 
 
 def _resume(stage: Stage, detector: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+    def take(state: dict[str, Any]) -> None:
+        detector.load_state_dict(state["detector"])
+        average.load_state_dict(state["average"])
+        _load_optimizer(optimizer, state["optimizer"])
+
+    return _from_state(stage, take)
+
+
+def kept_average(stage: Stage, average: nn.Module) -> int:
+    """Loads the averaged (EMA) detector that an unfinished training keeps.
+
+    Args:
+        stage: of that training.
+        average: a detector of the same shape, which is written to.
+
+    Returns:
+        The steps that it has taken; 0 where the training keeps nothing yet.
+
+    Raises:
+        UserError: the state is damaged, or belongs to other settings or data.
+    """
+    return _from_state(stage, lambda state: average.load_state_dict(state["average"]))
+
+
+def _from_state(stage: Stage, take: Callable[[dict[str, Any]], object]) -> int:
     if not stage.state_path.is_file():
         return 0
     try:
@@ -251,9 +283,7 @@ def _resume(stage: Stage, detector: nn.Module, average: nn.Module, optimizer: to
             f"delete it (or give another run_dir) to run {stage.name} with these"
         )
     try:
-        detector.load_state_dict(state["detector"])
-        average.load_state_dict(state["average"])
-        _load_optimizer(optimizer, state["optimizer"])
+        take(state)
         done = int(state["done"])
         if not 0 <= done <= stage.settings.steps:
             raise ValueError(f"{done} of {stage.settings.steps} steps done")

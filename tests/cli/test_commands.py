@@ -21,7 +21,8 @@ import rasterio
 import torch
 from rasterio.transform import from_origin
 
-from fsod.store.checkpoint import load_checkpoint, save_checkpoint
+from fsod.data.leakage import SCENES, hashes_of_scenes
+from fsod.store.checkpoint import LearnedFrom, load_checkpoint, save_checkpoint
 from fsod.store.class_bank import read_bank, save_bank
 from fsod.training import finetune, stage
 from fsod.training.refine import REFINING
@@ -166,6 +167,17 @@ def test_nothing_is_scored_on_what_it_was_shown(trained: Path, capsys: pytest.Ca
     ):
         assert fsod(*leaks) == 2
         assert re.search(message, capsys.readouterr().err), message
+    known = read_bank(bank)
+    by_hand = {"scene": "harbour.tif", SCENES: hashes_of_scenes([str(run / "data" / "images" / "004.jpg")])}
+    save_bank(trained / "by_hand.safetensors", replace(known, origins={"airplane": by_hand}), meta)
+    of_marks = replace(load_checkpoint(meta), learned_from=LearnedFrom(origins={"vehicle": by_hand}))
+    save_checkpoint(trained / "of_marks.safetensors", of_marks)
+    for leaks, name in (
+        ((*any_folder, "--bank", trained / "by_hand.safetensors"), "airplane"),
+        (("evaluate", "--checkpoint", trained / "of_marks.safetensors", "--data", run / "data"), "vehicle"),
+    ):
+        assert fsod(*leaks) == 2
+        assert f"was made from examples ({name}) on 004.jpg, which is among" in capsys.readouterr().err
     test = "--ids", lists / "test.txt"
     assert fsod(*any_folder, "--bank", bank, *test) == 0
 

@@ -43,10 +43,10 @@ def test_tells_device_versions_and_what_is_missing(
     assert "tomli" not in found["packages"]
     assert found["weights"] == f"{weights} (nano, pretrain)"
     needed = [f"numpy<1 (found {importlib.metadata.version('numpy')})", "no-such-package"]
-    assert found["missing"] == {"needed": needed, "dev": [], "onnx": ["another-missing"]}
+    assert found["missing"] == {"needed": needed, "dev": ["another-missing"], "onnx": ["another-missing"]}
     text = capsys.readouterr().out.splitlines()
     assert f"device: {found['device']}" in text
-    assert "extra dev: complete" in text
+    assert "extra dev: missing another-missing; pip install 'fsod[dev]'" in text
     assert "extra onnx: missing another-missing; pip install 'fsod[onnx]'" in text
 
 

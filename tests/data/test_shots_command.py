@@ -15,7 +15,7 @@ shots = partial(fsod, "data", "shots")
 
 
 def test_a_folder_of_lists(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The made folder has 16 boxes a class: enough for 10, too few for 20 and 30."""
+    """The made folder has 16 boxes per class: enough for 10, too few for 20 and 30."""
     folder = make_folder(tmp_path / "folder")
     assert shots(folder.root, tmp_path / "shots") == 2
     assert "has test images, from which no example may come; name the images" in capsys.readouterr().err

@@ -1,12 +1,13 @@
 import json
 from pathlib import Path
-from typing import get_args
 
 import pytest
+from pydantic import ValidationError
 
-from data_prep.formats import FORMATS
+from data_prep.formats import reader_of
 from fsod.config import DataSettings, load_settings
 from fsod.data.coco_folder import load_folder
+from fsod.data_formats import DATA_FORMATS
 from fsod.errors import UserError
 from fsod.steps.train import prepare_data
 from tests.command import fsod
@@ -24,8 +25,15 @@ def dior(tmp_path: Path) -> Path:
     return root
 
 
-def test_configurations_know_the_formats_that_the_command_line_knows() -> None:
-    assert set(get_args(DataSettings.model_fields["format"].annotation)) == {"synthetic", *FORMATS}
+@pytest.mark.parametrize("name", DATA_FORMATS)
+def test_each_format_of_the_table_has_a_reader_and_goes_into_a_configuration(name: str) -> None:
+    assert callable(reader_of(name))
+    assert DataSettings(format=name, novel=("ship",)).format == name
+
+
+def test_a_configuration_names_the_nearest_format() -> None:
+    with pytest.raises(ValidationError, match=r"unknown format \(did you mean 'dior'\?\); known: synthetic, nwpu"):
+        DataSettings(format="dioor", novel=("ship",))
 
 
 def test_a_run_of_dior_is_prepared_by_its_shipped_configuration(dior: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from data_prep.pictures import open_picture
 from data_prep.voc import prepare_voc
 from fsod.data.coco_folder import load_folder, read_image, read_rgb
 from fsod.errors import UserError
-from fsod.geo.scene import open_scene
+from fsod.geo.scene_opening import open_scene
 from tests.command import fsod
 from tests.painted import voc_xml, write
 

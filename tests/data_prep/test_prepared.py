@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from data_prep.coco import prepare_coco
-from data_prep.formats import FORMATS
+from data_prep.formats import reader_of
 from data_prep.tile import tile_folder
 from fsod.data.coco_folder import load_folder, read_ids
 from fsod.errors import UserError
@@ -25,7 +25,7 @@ def tiles(tmp_path: Path) -> Path:
 
 def test_a_prepared_folder_stays_as_it_is(tiles: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    card = FORMATS["prepared"](tiles, out)
+    card = reader_of("prepared")(tiles, out)
     first, second = load_folder(tiles), load_folder(out)
     assert second.sha256 == first.sha256
     assert card["images"] == len(first.images)
@@ -34,7 +34,7 @@ def test_a_prepared_folder_stays_as_it_is(tiles: Path, tmp_path: Path) -> None:
     assert read_ids(out / "splits" / "test.txt") == read_ids(tiles / "splits" / "test.txt")
     for a, b in zip(first.images, second.images, strict=True):
         assert a.path.read_bytes() == b.path.read_bytes()
-    assert FORMATS["prepared"](tiles, out) == card
+    assert reader_of("prepared")(tiles, out) == card
 
 
 def test_coco_does_not_take_what_it_would_lose(tiles: Path, tmp_path: Path) -> None:
@@ -47,12 +47,12 @@ def test_what_is_wrong_is_named(tiles: Path, tmp_path: Path) -> None:
     whole = image.read_bytes()
     image.write_bytes(whole[:100])
     with pytest.raises(UserError, match=image.name):
-        FORMATS["prepared"](tiles, tmp_path / "out")
+        reader_of("prepared")(tiles, tmp_path / "out")
     image.write_bytes(whole)
     (tiles / "splits" / "test.txt").write_text("nobody\n")
     with pytest.raises(UserError, match="no image with id 'nobody'"):
-        FORMATS["prepared"](tiles, tmp_path / "out")
+        reader_of("prepared")(tiles, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     (tiles / "annotations.json").write_text(json.dumps({"images": 3}))
     with pytest.raises(UserError, match="not a COCO annotation file"):
-        FORMATS["prepared"](tiles, tmp_path / "out")
+        reader_of("prepared")(tiles, tmp_path / "out")

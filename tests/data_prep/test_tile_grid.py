@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_prep.tile_grid import cut_tiles, resample, starts_px
+from data_prep.tile_grid import cut_tiles, resample
 from fsod.boxes import area_px
 from fsod.data.coco_folder import ImageRecord
+from fsod.geo.windows import starts_px
 from tests.images_to_cut import grids, image_record, images, images_with_gsd
 
 SHARES = st.sampled_from([0.05, 0.3, 0.5, 0.75, 1.0])

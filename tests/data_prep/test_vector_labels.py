@@ -15,7 +15,7 @@ from data_prep.label_files import LabelSettings
 from data_prep.vector_labels import prepare_labels
 from fsod.data.coco_folder import CocoFolder, load_folder, read_image
 from fsod.errors import UserError
-from fsod.geo.scene import open_scene
+from fsod.geo.scene_opening import open_scene
 from tests.command import fsod
 from tests.labelled_scene import BOXES, BY_CLASS, CLASSES, ROTATED, STRAIGHT, make_scene, save_labels
 

@@ -7,7 +7,7 @@ import torch
 
 from experiments.ablation import table
 from experiments.ablation.run import main
-from experiments.ablation.variants import VARIANTS, applied
+from experiments.ablation.variants import VARIANTS, Variant, applied
 from experiments.records import read_records
 from fsod.loss import meta_loss
 from fsod.model import baked
@@ -30,17 +30,23 @@ def test_inference_decides_on_the_logits_that_training_is_judged_by(name: str) -
     with applied(VARIANTS[name]), torch.no_grad():
         predictions = made(images, made.learned_rows())
         boxes, scores = bake(made, made.learned_rows())(images)
-        expected = vars(baked)["decide"](predictions.own, 3)
+        expected = vars(baked)["category_decision"](predictions.own, 3)
         torch.testing.assert_close(scores, expected, atol=1e-5, rtol=1e-3)
         torch.testing.assert_close(boxes, predictions.boxes_xyxy_px, atol=1e-2, rtol=1e-3)
 
 
 def test_a_variant_leaves_nothing_behind() -> None:
     for variant in VARIANTS.values():
-        before = [getattr(where, name) for where, name, _ in variant.patches]
+        used = [(where, original.__name__, original, instead) for where, original, instead in variant.patches]
         with applied(variant):
-            assert [getattr(where, name) for where, name, _ in variant.patches] == [p[2] for p in variant.patches]
-        assert [getattr(where, name) for where, name, _ in variant.patches] == before
+            assert all(getattr(where, name) is instead for where, name, _, instead in used)
+        assert all(getattr(where, name) is original for where, name, original, _ in used)
+
+
+def test_a_variant_of_what_the_product_does_not_use_is_refused() -> None:
+    variant = Variant(patches=((meta_loss, bake, bake),))
+    with pytest.raises(LookupError, match="meta_loss does not use bake"), applied(variant):
+        pass
 
 
 def test_without_meta_sampling_every_negative_is_kept() -> None:

@@ -29,7 +29,7 @@ from fsod.errors import UserError
 from fsod.geo.georeference import Georeference
 from fsod.geo.layer_files import write_layer
 from fsod.geo.layer_table import Layer
-from fsod.geo.scene import open_scene
+from fsod.geo.scene_opening import open_scene
 from fsod.geo.verdicts import read_verdicts
 from fsod.marks import FALSE_ALARM, MISS
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fsod.boxes import Detections
 from fsod.errors import UserError
-from fsod.geo.scene import open_scene
+from fsod.geo.scene_opening import open_scene
 from fsod.geo.scene_prediction import SceneResult, predict_scene
 
 MakeRaster = Callable[..., Path]
@@ -160,6 +160,7 @@ def test_what_is_no_area_is_refused(scene: Path, tmp_path: Path) -> None:
             predict_scene(scene, everywhere, aoi=aoi)
 
     refused(r"a.gpkg: feature 2: no polygon", shapely.box(0, 0, 1, 1), shapely.Point(1, 1))
+    refused(r"a.gpkg: feature 1: a coordinate .* larger than any place", shapely.Polygon([(0, 0), (3e150, -1), (1, 1)]))
     refused(r"a.gpkg: has no CRS", shapely.box(0, 0, 1, 1), crs=None)
     with pytest.raises(UserError, match=r"missing.gpkg: no such vector file"):
         predict_scene(scene, everywhere, aoi=tmp_path / "missing.gpkg")

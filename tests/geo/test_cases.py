@@ -9,13 +9,14 @@ import numpy as np
 import pyproj
 import pytest
 import rasterio
+from scipy.io import netcdf_file
 
 from fsod.boxes import iou
 from fsod.data.coco_folder import read_ids
 from fsod.errors import UserError
 from fsod.geo.labels import read_boxes
-from fsod.geo.scene import open_scene
 from fsod.geo.scene_list import list_scenes
+from fsod.geo.scene_opening import open_scene
 from fsod.report.found_layer import read_found
 
 CASES = Path(os.environ.get("FSOD_CASES", "../shared/data/cases")).resolve()
@@ -85,3 +86,18 @@ def test_a_container_of_several_rasters_names_them(tmp_path: Path) -> None:
         open_scene(path)
     with open_scene(f"GPKG:{path}:red") as scene:
         assert (scene.width_px, scene.height_px) == (64, 64)
+
+
+def test_a_netcdf_of_several_rasters_names_them(tmp_path: Path) -> None:
+    path = tmp_path / "two.nc"
+    with netcdf_file(path, "w") as file:
+        file.createDimension("y", 8)
+        file.createDimension("x", 8)
+        for name in ("red", "blue"):
+            file.createVariable(name, "h", ("y", "x"))[:] = np.arange(64).reshape(8, 8)
+    with pytest.raises(
+        UserError, match=r"name one: netcdf:.*two\.nc:red, netcdf:.*two\.nc:blue \(or stack them: gdalb"
+    ):
+        open_scene(path)
+    with open_scene(f"netcdf:{path}:red") as scene, scene.reopen() as again:
+        assert again.read_rectangle((0, 0, 8, 8))[0].shape == (8, 8, 3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +18,8 @@ from rasterio.enums import ColorInterp
 from fsod.band_rule import BandRule
 from fsod.boxes import Detections
 from fsod.errors import UserError
-from fsod.geo.scene import Scene, open_scene
+from fsod.geo.scene import Scene
+from fsod.geo.scene_opening import open_scene
 from fsod.geo.scene_prediction import predict_scene
 
 MakeRaster = Callable[..., Path]
@@ -140,6 +143,8 @@ def test_alpha_hides(make_raster: MakeRaster, opaque: int) -> None:
         (("Blue", "Green", "Red", "NIR"), (3, 2, 1), ""),
         (("coastal blue", "blue", "green", "yellow", "red", "red edge"), (5, 3, 2), ""),
         (("NIR", "red", "green"), (1, 2, 3), "its bands are called NIR, red, green"),
+        (("B02", "B03", "B04", "B08"), (3, 2, 1), ""),
+        (("SR_B2", "SR_B3", "SR_B4", "SR_B5"), (1, 2, 3), "its bands are called SR_B2, SR_B3, SR_B4, SR_B5; 1,2,3 are"),
         ((None,) * 8, (1, 2, 3), "has 8 bands and does not say"),
         ((None,) * 3, (1, 2, 3), ""),
     ],
@@ -351,6 +356,35 @@ def test_a_file_of_several_rasters_names_them(tmp_path: Path) -> None:
     with open_scene(path) as scene:
         assert "holds 2 images, of which the first is read" in scene.warnings[0]
         assert "GTIFF_DIR:2:" in scene.warnings[0]
+
+
+@pytest.mark.parametrize("has_crs", [True, False])
+def test_a_pnm_that_does_not_say_where_it_lies_has_no_place(tmp_path: Path, has_crs: bool) -> None:
+    """Its driver leaves the numbers of the geotransform as they were in memory."""
+    path = tmp_path / "a.ppm"
+    path.write_bytes(b"P6 8 8 255\n" + bytes(range(192)))
+    if has_crs:
+        wkt = rasterio.CRS.from_epsg(32633).to_wkt()
+        Path(f"{path}.aux.xml").write_text(f"<PAMDataset><SRS>{wkt}</SRS></PAMDataset>")
+    with open_scene(path) as scene:
+        assert scene.file_georeference.transform.is_identity
+        assert f"has no {'geotransform' if has_crs else 'CRS'}, so coordinates are pixels" in scene.warnings[0]
+
+
+HDF5_OF_ONE = (
+    b"c-rgqaB<`1lHy|K;9!7(|4`rn6*7Q|-)>KM?(g9e#Kcg+B!sLG2Dq3Q7#SGYco={bW5s5ec^(W@1DQW%YQRnaTEM8nz`(@B$Ov;dE}EH#fl+_~<R*wHE6|n9"
+    b"TpU0jFf+mwIlwGf!7yaN;qBg%45MHajDk@x3Pu50fSHYxhhIokLRwByMO{nRz}U>v#@@-*!`m+~Bs?lMAvrBGC%>q)qPniJrM;_n!sKZ)=geQUbj9j*8@FuV"
+    b"wHE+de?CG"
+)
+"""A file of 8 x 8 px, zlib and base 85."""
+
+
+def test_an_hdf5_of_one_raster_is_opened_again(tmp_path: Path) -> None:
+    """Threads do so; it says that it is of another driver than the one that opens it."""
+    path = tmp_path / "one.h5"
+    path.write_bytes(zlib.decompress(base64.b85decode(HDF5_OF_ONE)))
+    with open_scene(path) as scene, scene.reopen() as again:
+        assert again.read_rectangle((0, 0, 8, 8))[0][..., 0].tolist() == (3 * np.arange(64).reshape(8, 8)).tolist()
 
 
 def test_a_folder_says_how_to_name_its_rasters(tmp_path: Path) -> None:

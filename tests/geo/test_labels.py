@@ -16,7 +16,8 @@ from fsod.geo.labels import read_boxes, read_layer
 from fsod.geo.layer_files import write_layer
 from fsod.geo.layer_table import Layer, corners_px
 from fsod.geo.mark_shapes import PointSize, hull_notes
-from fsod.geo.scene import Scene, open_scene
+from fsod.geo.scene import Scene
+from fsod.geo.scene_opening import open_scene
 
 MakeRaster = Callable[..., Path]
 
@@ -143,16 +144,18 @@ def test_points_become_boxes_of_a_size_on_the_ground(make_raster: MakeRaster, tm
     with open_made(make_raster, crs="EPSG:32633", transform=STRAIGHT) as scene:
         frame = geopandas.read_file(save(tmp_path / "a.gpkg", scene))
         points = frame.geometry.centroid
-        one, two = shapely.MultiPoint([points[2]]), shapely.MultiPoint([points[2], points[0]])
-        mixed = geopandas.GeoSeries([frame.geometry[0], points[1], one, two], crs=frame.crs)
-        geopandas.GeoDataFrame({"kind": [1, 2, 3, 4]}, geometry=mixed).to_crs(4326).to_file(tmp_path / "mixed.gpkg")
+        one, two = shapely.MultiPoint([points[2]]), shapely.MultiPoint([points[2], points[1]])
+        several = shapely.GeometryCollection([frame.geometry[0], points[1]])
+        mixed = geopandas.GeoSeries([frame.geometry[0], points[1], one, two, several], crs=frame.crs)
+        geopandas.GeoDataFrame({"kind": [1, 2, 3, 4, 5]}, geometry=mixed).to_crs(4326).to_file(tmp_path / "mixed.gpkg")
         layer = read_layer(tmp_path / "mixed.gpkg", "kind", point_size=PointSize(10))
-        assert layer.refused == {4: "neither a polygon, a line nor a point"}
+        assert layer.refused == {5: "a collection of shapes; split it into single parts"}
         placed = layer.place(scene)
     # 20 px of 0.5 m, less the 0.04 % by which the grid is short here
-    np.testing.assert_allclose(placed.boxes_xyxy_px, [BOXES[0], [70, 5, 90, 25], [100, 70, 120, 90]], atol=0.02)
-    assert placed.class_names == ("1", "2", "3")
-    np.testing.assert_array_equal(placed.features, [1, 2, 3])
+    second, third = [70, 5, 90, 25], [100, 70, 120, 90]
+    np.testing.assert_allclose(placed.boxes_xyxy_px, [BOXES[0], second, third, third, second], atol=0.02)
+    assert placed.class_names == ("1", "2", "3", "4", "4")
+    np.testing.assert_array_equal(placed.features, [1, 2, 3, 4, 4])
 
 
 def test_points_of_a_picture_have_a_size_in_its_pixels(make_raster: MakeRaster, tmp_path: Path) -> None:

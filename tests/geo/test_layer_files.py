@@ -31,7 +31,7 @@ from fsod.errors import UserError
 from fsod.geo.georeference import Georeference
 from fsod.geo.layer_files import ON_A_MAP, check_layer_path, check_takes_layer, write_layer
 from fsod.geo.layer_table import Layer
-from fsod.geo.scene import open_scene
+from fsod.geo.scene_opening import open_scene
 
 ALL = (*ON_A_MAP, ".json", ".csv")
 

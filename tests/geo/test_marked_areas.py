@@ -12,7 +12,8 @@ from shapely.geometry.base import BaseGeometry
 
 from fsod.errors import UserError
 from fsod.geo.marked_areas import inside, read_marked_areas
-from fsod.geo.scene import Scene, open_scene
+from fsod.geo.scene import Scene
+from fsod.geo.scene_opening import open_scene
 
 MakeRaster = Callable[..., Path]
 

@@ -18,7 +18,7 @@ import rasterio
 
 from fsod.errors import UserError
 from fsod.geo.features import read_frame
-from fsod.geo.scene import open_scene
+from fsod.geo.scene_opening import open_scene
 
 Asked = Callable[[], bool]
 
@@ -117,7 +117,7 @@ def test_drivers_are_kept_out_of_a_program_that_imported_rasterio_first(
         "import sys, rasterio\n"
         "with rasterio.Env() as environment: assert 'WMS' in environment.drivers()\n"
         "from fsod.errors import UserError\n"
-        "from fsod.geo.scene import open_scene\n"
+        "from fsod.geo.scene_opening import open_scene\n"
         "try: open_scene(sys.argv[1])\n"
         "except UserError as error: print(error)\n"
         "with open_scene(sys.argv[2]) as scene: print(scene.width_px, scene.height_px)\n"
@@ -171,13 +171,13 @@ def test_what_is_named_by_its_url_or_allowed_is_fetched(
 
 PYTHON = """
 import sys
-from fsod.geo.scene import open_scene
+from fsod.geo.scene_opening import open_scene
 with open_scene(sys.argv[1]) as scene:
     scene.read_reduced(16)
 """
 UNDER_RASTERIO = """
 import sys, rasterio
-from fsod.geo.scene import open_scene
+from fsod.geo.scene_opening import open_scene
 with rasterio.Env(GDAL_VRT_ENABLE_PYTHON="YES"), open_scene(sys.argv[1]) as scene:
     scene.read_reduced(16)
 """

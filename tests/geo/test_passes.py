@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fsod.boxes import Detections, longer_side_px
 from fsod.errors import UserError
 from fsod.geo.passes import JITTER, make_passes
-from fsod.geo.scene import open_scene
+from fsod.geo.scene_opening import open_scene
 from fsod.geo.scene_prediction import SceneResult, predict_scene
 
 MakeRaster = Callable[..., Path]

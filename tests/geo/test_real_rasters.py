@@ -18,7 +18,7 @@ from fsod.boxes import Detections
 from fsod.errors import UserError
 from fsod.geo.layer_files import write_layer
 from fsod.geo.layer_table import Layer
-from fsod.geo.scene import open_scene
+from fsod.geo.scene_opening import open_scene
 from fsod.geo.scene_prediction import SceneResult, predict_scene
 
 FOLDER = Path(os.environ.get("FSOD_SHARED", "../shared")) / "data" / "geotiff"

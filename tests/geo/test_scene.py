@@ -16,7 +16,8 @@ from rasterio.enums import ColorInterp
 
 from fsod.errors import UserError
 from fsod.geo.pixels import PixelRule
-from fsod.geo.scene import Scene, open_scene
+from fsod.geo.scene import Scene
+from fsod.geo.scene_opening import open_scene
 from fsod.geo.windows import Window, window_grid
 
 MakeRaster = Callable[..., Path]

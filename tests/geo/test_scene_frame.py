@@ -10,8 +10,8 @@ import shapely
 from affine import Affine
 
 from fsod.errors import UserError
-from fsod.geo.scene import open_scene
 from fsod.geo.scene_frame import transformer, vertices_px, y_factor
+from fsod.geo.scene_opening import open_scene
 
 MakeRaster = Callable[..., Path]
 

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from fsod.errors import UserError
-from fsod.geo.scene import Scene, open_scene
+from fsod.geo.scene import Scene
 from fsod.geo.scene_list import is_gone, kept_name, layer_paths, short_name
+from fsod.geo.scene_opening import open_scene
 from tests.map_tiles import X, Y, make_mbtiles, make_scene, unpacked
 
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from fsod.boxes import Detections
 from fsod.errors import UserError
-from fsod.geo.scene import Scene, open_scene
+from fsod.geo.scene import Scene
+from fsod.geo.scene_opening import open_scene
 from fsod.geo.scene_prediction import predict_scene
 
 MOST_PX = 2**31 - 1

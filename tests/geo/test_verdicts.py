@@ -15,7 +15,8 @@ from fsod.boxes import Detections
 from fsod.errors import UserError
 from fsod.geo.layer_files import ON_A_MAP, write_layer
 from fsod.geo.layer_table import Layer
-from fsod.geo.scene import Scene, open_scene
+from fsod.geo.scene import Scene
+from fsod.geo.scene_opening import open_scene
 from fsod.geo.verdicts import Verdicts, read_verdicts
 
 MakeRaster = Callable[..., Path]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from data_prep.check import check_folder
-from data_prep.formats import FORMATS
+from data_prep.formats import reader_of
 from fsod.config import load_settings
 from fsod.data.coco_folder import load_folder, read_ids
 from fsod.data.shots import draw_shots, load_shots
@@ -77,7 +77,7 @@ def prepare_as(form: str) -> Callable[[Path], object]:
     """A reader of data sets, with and without ``skip_bad``."""
 
     def read(folder: Path, skip_bad: bool) -> None:
-        FORMATS[form](folder, folder.parent / f"out-{skip_bad}", skip_bad=skip_bad)
+        reader_of(form)(folder, folder.parent / f"out-{skip_bad}", skip_bad=skip_bad)
 
     return lambda folder: both(lambda: read(folder, skip_bad=False), lambda: read(folder, skip_bad=True))
 

@@ -15,7 +15,7 @@ from rasterio.transform import from_origin
 
 from fsod.boxes import Detections
 from fsod.geo.journal import _line, _parse, files_fingerprint
-from fsod.geo.scene import open_scene
+from fsod.geo.scene_opening import open_scene
 from fsod.geo.scene_prediction import predict_scene
 from fsod.geo.windows import window_grid
 from tests.hostile.kind import Kind

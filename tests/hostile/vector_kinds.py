@@ -17,7 +17,7 @@ from fsod.geo.area import read_area
 from fsod.geo.labels import read_boxes
 from fsod.geo.layer_files import write_layer
 from fsod.geo.layer_table import Layer
-from fsod.geo.scene import open_scene
+from fsod.geo.scene_opening import open_scene
 from fsod.geo.verdicts import read_verdicts
 from fsod.report.scene_report import scene_report, write_overview
 from tests.hostile.kind import Kind, both

@@ -6,7 +6,8 @@ from torch import nn
 from ultralytics.nn.modules.conv import RepConv
 
 from fsod.model.fuse import fuse
-from fsod.model.yolov7 import SIZES, Trunk, build_trunk
+from fsod.model.yolov7 import Trunk, build_trunk
+from fsod.model_sizes import SIZES
 
 
 def lived_in(trunk: Trunk) -> Trunk:

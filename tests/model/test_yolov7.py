@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from fsod.model.yolov7 import SIZES, build_trunk
+from fsod.model.yolov7 import build_trunk
+from fsod.model_sizes import SIZES
 
 
 def reference_folder() -> Path:

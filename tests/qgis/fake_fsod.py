@@ -31,6 +31,8 @@ def main() -> None:
         sys.exit(130)
     out = Path(dict(options)["--out"])
     if arguments[0] == "predict":
+        out = Path(str(out).format(scene=Path(arguments[1]).stem))
+        out.parent.mkdir(exist_ok=True)
         shutil.copy(HERE / LAYER, out)
         result = {"layer": str(out), "found": {"ship": 3}}
     else:

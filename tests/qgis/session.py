@@ -135,7 +135,24 @@ def finding() -> Any:
         one for one in project.mapLayers().values() if one.source().startswith(given["OUTPUT"])
     )
     remembered = json.loads(layer.customProperty("fsod/find"))
-    return {"found": result["FOUND"], "style": layer.renderer().type(), "remembered": remembered, **told("aoi")}
+    seen = {"name": layer.name(), "style": layer.renderer().type(), "remembered": remembered}
+    return {"found": result["FOUND"], **seen, **told("aoi")}
+
+
+def finding_on_a_picture() -> Any:
+    """Finds on a raster without a coordinate system; nothing is to be placed anywhere, whatever the file says."""
+    placed: list[str] = []
+    project.layersAdded.connect(lambda layers: placed.extend(layer.crs().authid() for layer in layers))
+    given = {
+        "INPUT": str(FOLDER / "picture.png"),
+        "BANK": str(FOLDER / "bank.safetensors"),
+        "OUTPUT": "TEMPORARY_OUTPUT",
+    }
+    processing.runAndLoadResults("fsod:find", given)
+    many = {"INPUT": [given["INPUT"]], "BANK": given["BANK"], "FOLDER": str(FOLDER / "many")}
+    processing.runAndLoadResults("fsod:findmany", many)
+    names = [layer.name() for layer in project.mapLayers().values() if layer.name().startswith("picture")]
+    return {"placed": placed, "names": names}
 
 
 class Cancelling(QgsProcessingFeedback):
@@ -237,7 +254,8 @@ def refused(algorithm: str, parameters: dict[str, Any]) -> str:
 
 def main() -> None:
     did: dict[str, Any] = {}
-    scenes: list[Callable[[], Any]] = [provider, memory, write_ahead, nonsense, finding, cancelling, judging, learning]
+    scenes: list[Callable[[], Any]] = [provider, memory, write_ahead, nonsense, finding]
+    scenes += [finding_on_a_picture, cancelling, judging, learning]
     for scene in scenes:
         try:
             did[scene.__name__] = scene()

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
+from PIL import Image
 from rasterio.transform import from_origin
 from safetensors.numpy import save_file
 
@@ -57,6 +58,7 @@ def did(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         folder / "scene.tif", "w", driver="GTiff", width=128, height=128, count=3, dtype="uint8", **place
     ) as file:
         file.write(rgb)
+    Image.fromarray(rgb.transpose(1, 2, 0)).save(folder / "picture.png")
     with ZipFile(folder / "scene.zip", "w") as packed:
         packed.write(folder / "scene.tif", "scene.tif")
     boxes = [shapely.box(500_010 + x, 4_999_960, 500_015 + x, 4_999_965) for x in (0, 15, 30)]
@@ -115,10 +117,14 @@ def test_nonsense_says_what_to_do(did: dict[str, Any], what: str, said: str) -> 
 
 def test_what_is_found_is_loaded_with_its_style(did: dict[str, Any]) -> None:
     finding = did["finding"]
-    assert (finding["found"], finding["style"]) == (3, "categorizedSymbol")
+    assert (finding["found"], finding["name"], finding["style"]) == (3, "found", "categorizedSymbol")
     assert finding["remembered"]["SCORE"] == 0.25
     assert {"--aoi", "--score=0.25"} <= set(finding["arguments"])
     assert (finding["crs"], len(finding["rows"])) == ("EPSG:32633", 1)
+
+
+def test_layers_of_pictures_have_no_coordinate_system_from_the_start(did: dict[str, Any]) -> None:
+    assert did["finding_on_a_picture"] == {"placed": ["", ""], "names": ["picture: detections"] * 2}
 
 
 def test_cancelling_stops_the_program(did: dict[str, Any]) -> None:

@@ -95,6 +95,10 @@ def test_other_files_are_refused_in_one_line(tmp_path: Path) -> None:
     other.write_text(json.dumps({"features": [feature | {"geometry": {"type": "", "coordinates": [0, 0]}}]}))
     with pytest.raises(UserError, match=r"examples.geojson: .*geometry type"):
         read_found(other)
+    huge = {"class": "x", "score": 1, "scene": "s", "x1_px": 10**400, "y1_px": 0, "x2_px": 1, "y2_px": 1}
+    other.write_text(json.dumps({"features": [feature | {"properties": huge}]}))
+    with pytest.raises(UserError, match=r"examples.geojson: not a layer .* too large"):
+        read_found(other)
     for name, content in {"a.geojson": "{", "b.json": "[]", "c.gpkg": "x", "d.parquet": "x", "e.fgb": "x"}.items():
         (tmp_path / name).write_text(content)
         with pytest.raises(

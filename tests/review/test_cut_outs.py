@@ -11,7 +11,8 @@ import rasterio
 from PIL import Image
 from rasterio.windows import Window
 
-from fsod.geo.scene import Scene, open_scene
+from fsod.geo.scene import Scene
+from fsod.geo.scene_opening import open_scene
 from fsod.report.scene_report import overview_path, write_overview
 from fsod.review.cut_outs import CutOuts
 

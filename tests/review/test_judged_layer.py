@@ -18,7 +18,8 @@ import shapely
 from fsod.errors import UserError
 from fsod.geo.layer_files import NAME
 from fsod.geo.marked_areas import read_marked_areas
-from fsod.geo.scene import Scene, open_scene
+from fsod.geo.scene import Scene
+from fsod.geo.scene_opening import open_scene
 from fsod.geo.verdicts import read_verdicts
 from fsod.report.found_layer import read_found
 from fsod.review.geopackage_rows import SQL_FUNCTIONS

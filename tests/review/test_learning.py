@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
@@ -149,3 +152,33 @@ def test_scene_and_bank_are_found_where_they_may_be(tmp_path: Path, monkeypatch:
     with pytest.raises(UserError, match="is neither beside it"):
         find_scene(layer, "../away/scene.tif", {})
     assert find_bank(layer, "") is None
+
+
+SERVER = """
+import sys
+from fsod.review import learning
+learning.FSOD = (sys.executable, "-P", "at_work.py")
+learning.Learning()._say(["finetune"])
+"""
+AT_WORK = """
+import os, time
+from pathlib import Path
+from fsod.cli.end_of_input import stop_at_end_of_input
+stop_at_end_of_input()
+Path("pid.part").write_text(str(os.getpid()))
+Path("pid.part").rename("pid")
+time.sleep(600)
+"""
+
+
+def test_a_server_that_is_killed_leaves_no_learning_behind(tmp_path: Path) -> None:
+    (tmp_path / "at_work.py").write_text(AT_WORK)
+    with subprocess.Popen([sys.executable, "-c", SERVER], cwd=tmp_path) as server:
+        end = time.monotonic() + 120
+        while not (tmp_path / "pid").exists():
+            assert server.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        learning = psutil.Process(int((tmp_path / "pid").read_text()))
+        server.kill()
+    learning.wait(60)

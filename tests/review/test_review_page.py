@@ -19,7 +19,8 @@ from fsod.boxes import Detections
 from fsod.geo.georeference import Georeference
 from fsod.geo.layer_files import write_layer
 from fsod.geo.layer_table import Layer
-from fsod.geo.scene import Scene, open_scene
+from fsod.geo.scene import Scene
+from fsod.geo.scene_opening import open_scene
 from fsod.geo.verdicts import read_verdicts
 from fsod.report.scene_report import write_overview
 from fsod.review import learning
@@ -202,14 +203,14 @@ def test_a_scene_of_30000_px_opens_without_being_read(
     write_layer(layer, Layer(found, ["ship"], place, "scene.tif", (side, side), {}, np.arange(1, 501)))
     write_overview(layer, np.full((2048, 2048, 3), (0, 90, 0), np.uint8), (side, side), ["ship"])
     read_px: list[int] = []
-    read = Scene._read
+    read = Scene.read_raw
 
     def noted(self: Scene, xyxy_px: tuple[int, int, int, int], shape: tuple[int, int]) -> Any:
         left, top, right, bottom = xyxy_px
         read_px.append((right - left) * (bottom - top))
         return read(self, xyxy_px, shape)
 
-    monkeypatch.setattr(Scene, "_read", noted)
+    monkeypatch.setattr(Scene, "read_raw", noted)
     with served(Session(layer, None, None)) as client:
         page = browser.new_page(viewport={"width": 1400, "height": 860})
         page.set_default_timeout(60_000)

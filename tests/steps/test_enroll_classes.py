@@ -20,7 +20,7 @@ from fsod.data.shots import draw_shots
 from fsod.errors import UserError
 from fsod.geo.layer_files import write_layer
 from fsod.geo.layer_table import Layer
-from fsod.geo.scene import open_scene
+from fsod.geo.scene_opening import open_scene
 from fsod.model.detector import Detector
 from fsod.steps import enroll_classes as enrolling
 from fsod.steps.enroll_classes import enroll, refine_files

@@ -107,6 +107,7 @@ def test_pystac_finds_the_item_right(made: Path, tmp_path: Path, of: str) -> Non
     assert said.tasks == ["object-detection"]
     (taken,), (given,) = said.input, said.output
     assert (taken.bands, taken.input.data_type) == (["red", "green", "blue"], "float32")
+    assert "bands" in taken.input.dim_order, "as the schema of MLM 1.5 wants where bands are named"
     # a list to the extension, which divides by its value; pystac 1.15 takes it for one object
     assert taken.to_dict()["value_scaling"] == [{"type": "scale", "value": 255}]
     assert [one.value for one in given.classes] == [0, 1, 2, 3]

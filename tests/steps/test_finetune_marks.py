@@ -17,6 +17,7 @@ import shapely
 from PIL import Image
 
 from fsod.cli import main
+from fsod.data.leakage import SCENES, hashes_of_scenes
 from fsod.data.mark_views import CropSettings
 from fsod.errors import UserError
 from fsod.steps import finetune_marks as step
@@ -115,6 +116,7 @@ def test_one_file_holds_weights_rows_scores_and_what_it_was_made_from(made: Made
     assert checkpoint_of(made.detector) == made.detector
     (kept,) = earlier_marks(made.detector)
     assert kept.scene == str(made.scene.resolve())
+    assert bank.origins["roof"][SCENES] == hashes_of_scenes([str(made.scene)]) != []  # so that nobody is scored on it
     assert kept.boxes_xyxy_px.tolist() == marks_on(made.scene).boxes_xyxy_px.tolist()
 
 
@@ -149,6 +151,19 @@ def test_a_training_that_was_stopped_keeps_what_it_knows_and_goes_on(
     assert "stopped" not in finished
     assert finished["steps"] == made.result["steps"] == 3
     assert not (tmp_path / "D.safetensors.unfinished").exists()
+
+
+def test_stopped_before_the_first_step_there_is_no_detector(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def at_once(lesson, seconds, on_steps, stopping):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        os.kill(os.getpid(), signal.SIGINT)
+        return learning.learn_marks(lesson, seconds, on_steps, stopping)
+
+    monkeypatch.setattr(step, "learn_marks", at_once)
+    with pytest.raises(KeyboardInterrupt):
+        finetune_marks(SHIPPED, [marks_on(made.scene)], tmp_path / "D.safetensors", minutes=1)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_restart_drops_another_trainings_state(made: Made) -> None:

@@ -65,6 +65,11 @@ def test_pystac_takes_the_item(made: Path) -> None:
     item = pystac.Item.from_file(str(made / "found.stac.json"))
     labels = extension.LabelExtension.ext(item)
     assert (labels.label_type, labels.label_properties, labels.label_tasks) == ("vector", ["class"], ["detection"])
+    # as the schema of 1.0.1 has it, although it is not what it says of itself
+    assert (
+        "https://stac-extensions.github.io/label/v1.0.0/schema.json"
+        in json.loads((made / "found.stac.json").read_text())["stac_extensions"]
+    )
     item.stac_extensions = []  # their schemas are on a server; that of items pystac has itself
     item.validate()
 

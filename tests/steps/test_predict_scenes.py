@@ -400,13 +400,24 @@ def test_what_would_have_been_missed_is_said_by_the_score_in_use(bank: Path, tmp
 
 
 def test_a_class_that_the_bank_does_not_have_is_one_line(bank: Path, tmp_path: Path) -> None:
-    """As a journal may hold it that was written by hand."""
+    """As a journal may hold it that was written by hand; before any window is searched."""
     plan = PredictSettings(window_px=96, overlap_px=32, score=0.0)
     searcher = load_searcher(bank, None, plan)
     scene, journal = make_scene(tmp_path / "s.tif"), tmp_path / "s.journal"
     assert set(search_scene(str(scene), searcher, plan, journal).detections.class_ids.tolist()) == {0, 1}
-    with pytest.raises(UserError, match=r"s\.journal: holds class 1, and there are 1; delete it and run again"):
-        search_scene(str(scene), replace(searcher, class_names=searcher.class_names[:1]), plan, journal)
+    *lines, _ = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(lines))
+    searched: list[int] = []
+
+    with pytest.raises(UserError, match=r"s\.journal: damaged \(it holds class 1, and there are 1\); .* --restart"):
+        search_scene(
+            str(scene),
+            replace(searcher, class_names=searcher.class_names[:1]),
+            plan,
+            journal,
+            on_progress=lambda done, _: searched.append(done),
+        )
+    assert not searched
 
 
 def test_a_bank_is_searched_in_the_bands_of_its_examples(bank: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from fsod.boxes import Detections
 from fsod.errors import UserError
 from fsod.geo.layer_files import write_layer
 from fsod.geo.layer_table import Layer
-from fsod.geo.scene import open_scene
+from fsod.geo.scene_opening import open_scene
 from fsod.steps.scene_marks import SceneMarks, marks_on_scenes
 from tests.labelled_scene import BOXES, make_scene, save_labels
 

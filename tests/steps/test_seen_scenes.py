@@ -25,8 +25,8 @@ from fsod.data.coco_folder import load_folder, read_image
 from fsod.errors import UserError
 from fsod.geo.layer_files import write_layer
 from fsod.geo.layer_table import Layer, corners_px
-from fsod.geo.scene import open_scene
 from fsod.geo.scene_list import is_gone, kept_name, short_name
+from fsod.geo.scene_opening import open_scene
 from fsod.geo.verdicts import read_verdicts
 from fsod.steps.example_files import examples_in_folder, examples_on_scenes
 from fsod.steps.folder_shots import marks_in_folder, shots_in_folder

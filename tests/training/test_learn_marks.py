@@ -89,7 +89,7 @@ def test_a_look_takes_so_many_objects_for_a_mark_and_no_more(monkeypatch: pytest
     monkeypatch.setattr(learning, "searching", lambda *_: lambda images: [found])
     detector = Detector("nano", 1)
     for trusted, expected in ((1, 2 + 2), (2, 2 + 4), (10, 9)):
-        (seen,) = look(detector, [view], trusted, EvaluateSettings(), CPU)
+        (seen,) = look(detector, [view], trusted, EvaluateSettings(), CPU, lambda: None)
         assert len(seen.boxes_xyxy_px) == expected
 
 

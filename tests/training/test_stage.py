@@ -12,13 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from fsod.compute.device import Machine, choose_machine
+from fsod.compute.side_processes import Stopped
 from fsod.config import EpisodeSettings, LossSettings, OptimSettings
 from fsod.data.coco_folder import CocoFolder
 from fsod.data.real_episodes import Episode, RealEpisodes
 from fsod.errors import UserError
 from fsod.model.detector import Detector
 from fsod.training.episode_loss import episode_loss, ignored, known_background, shots_loss, targets_of
-from fsod.training.stage import Stage, _Awaited, _resume, _save, adamw, learning_rate, run_stage
+from fsod.training.stage import Stage, _Awaited, _resume, _save, adamw, kept_average, learning_rate, run_stage
 from tests.made_folder import make_folder
 
 CPU = Machine(torch.device("cpu"), torch.float32)
@@ -89,6 +90,22 @@ def test_a_killed_training_goes_on_to_the_same_weights(folder: CocoFolder, tmp_p
     assert seen == [4, 5]
     for a, b in zip(undisturbed.state_dict().values(), resumed.state_dict().values(), strict=True):
         torch.testing.assert_close(a, b)
+
+
+def test_a_training_that_is_stopped_keeps_each_step(folder: CocoFolder, tmp_path: Path) -> None:
+    def stop(step: int, values: dict[str, float]) -> None:
+        if step == 2:
+            raise Stopped
+
+    rarely = stage(folder, tmp_path / "a.pt", steps=4, checkpoint_every=4)
+    average = Detector("nano", 3)
+    assert kept_average(rarely, average) == 0
+    with pytest.raises(Stopped):
+        run_stage(rarely, new_detector(), CPU, stop)
+    assert kept_average(rarely, average) == 2
+    two = run_stage(replace(rarely, until=2), Detector("nano", 3), CPU, ignore)
+    for a, b in zip(average.state_dict().values(), two.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
 
 
 def test_a_stage_stops_where_it_is_told_and_another_goes_on(folder: CocoFolder, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from fsod.config import EpisodeSettings
-from fsod.data.crop import query_augmentation, support_augmentation
+from fsod.data.augmentation import query_augmentation, support_augmentation
 from fsod.data.photographs.album import Album
 from fsod.data.photographs.collage import Collage
 from fsod.data.photographs.cut_classes import CutClass, like_but_for_one, random_class

@@ -12,7 +12,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from fsod.config import EpisodeSettings
-from fsod.data.crop import query_augmentation, support_augmentation
+from fsod.data.augmentation import query_augmentation, support_augmentation
 from fsod.data.procedural.drawn_scene import DrawnScene, draw_scene
 from fsod.data.procedural.grammar import Family
 from fsod.data.procedural.invent import random_family
@@ -144,7 +144,7 @@ class ProceduralEpisodes(Dataset[Episode]):
 
 @dataclass(frozen=True)
 class _Drawn:
-    """Pictures of an episode before augmentation: queries, and examples a class."""
+    """Pictures of an episode before augmentation: queries, and examples per class."""
 
     queries: list[DrawnScene]
     supports: list[list[SupportCrop]]

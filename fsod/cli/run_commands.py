@@ -1,0 +1,88 @@
+"""The commands of a run: pretrain, meta-train, evaluate, and the demo, which does all of it."""
+
+from __future__ import annotations
+
+from json import dumps as as_json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fsod.cli.options import Config, Overrides, Seed, ShotsK, refuse, report
+from fsod.cli.outputs import Json, Overwrite, may_write, paths_in
+from fsod.config import load_pretrain_settings, load_settings
+from fsod.errors import UserError
+
+
+def pretrain_command(
+    config: Config,
+    overrides: Overrides = None,
+    grounds: Annotated[
+        Path | None,
+        typer.Option(help="Folder of unlabelled photographs to cut classes out of; the same as the key grounds."),
+    ] = None,
+    overwrite: Overwrite = False,
+    json: Json = None,
+) -> None:
+    """Teach a network to compare, on invented classes. Goes on after an interruption."""
+    from fsod.steps.train import run_pretrain
+
+    named = [] if grounds is None else [f"grounds={as_json(str(grounds))}"]
+    settings = load_pretrain_settings(config, [*(overrides or ()), *named])
+    may_write(json, overwrite, inputs=paths_in(settings))
+    result = run_pretrain(settings)
+    start = f"init={result['checkpoint']}", f"size={settings.size}"
+    report(result, json, "meta-train", "--config", "configs/nwpu.yaml", *start)
+
+
+def meta_train_command(
+    config: Config, overrides: Overrides = None, overwrite: Overwrite = False, json: Json = None
+) -> None:
+    """Train on the base classes in episodes. Goes on after an interruption."""
+    from fsod.steps.train import run_meta_train
+
+    settings = load_settings(config, overrides)
+    may_write(json, overwrite, inputs=paths_in(settings))
+    result = run_meta_train(settings)
+    report(result, json, "finetune", "--config", config, "--shots-k", 10, *overrides or ())
+
+
+def evaluate_command(
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="Evaluate a run's finetuned detector.")] = None,
+    shots_k: ShotsK = 10,
+    seed: Seed = 0,
+    checkpoint: Annotated[Path | None, typer.Option(help="Evaluate this checkpoint.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Evaluate on this prepared folder.")] = None,
+    ids: Annotated[
+        Path | None, typer.Option(help="Evaluate on this list of image ids. By default the test list of the run.")
+    ] = None,
+    shots: Annotated[
+        Path | None, typer.Option(help="Shot list for classes that the checkpoint has not learned.")
+    ] = None,
+    bank: Annotated[
+        Path | None, typer.Option(help="Score the classes of this bank, which belongs to the checkpoint.")
+    ] = None,
+    overrides: Overrides = None,
+    overwrite: Overwrite = False,
+    json: Json = None,
+) -> None:
+    """Measure average precision of a run (--config), or of any checkpoint on any folder (--checkpoint --data)."""
+    from fsod.steps.evaluate_detector import evaluate_files, evaluate_run
+
+    if checkpoint is not None and data is not None and config is None:
+        may_write(json, overwrite)
+        report(evaluate_files(checkpoint, data, ids, shots, bank, overrides or []), json, "dashboard")
+    elif config is not None and checkpoint is None and data is None:
+        refuse({"--bank": bank, "--shots": shots}, "goes with --checkpoint and --data; a run (--config) has its own")
+        settings = load_settings(config, overrides)
+        may_write(json, overwrite, inputs=paths_in(settings))
+        report(evaluate_run(settings, shots_k, seed, ids), json, "report", settings.run_dir)
+    else:
+        raise UserError("evaluate needs either --config, or --checkpoint and --data")
+
+
+def demo_command(overrides: Overrides = None) -> None:
+    """Run everything once on synthetic scenes, in minutes, without a download."""
+    from fsod.steps.demo import demo
+
+    demo(overrides or [])

@@ -1,0 +1,28 @@
+"""From examples to class vectors, without training."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from fsod.compute.device import Machine
+from fsod.data.support import SupportCrop
+from fsod.inference.enrollment import encode_examples
+from fsod.model.detector import Detector
+
+CPU = Machine(torch.device("cpu"), torch.float32)
+
+
+def test_an_example_counts_the_same_in_whichever_turn_it_was_marked() -> None:
+    torch.manual_seed(0)
+    detector, rng = Detector("nano", 1).eval(), np.random.default_rng(0)
+    rgb, mask = rng.integers(0, 255, (64, 64, 3)).astype(np.uint8), np.zeros((64, 64), np.uint8)
+    mask[8:24, 20:50] = 1
+    crops = [SupportCrop(np.rot90(rgb, turn).copy(), np.rot90(mask, turn).copy(), 21.9) for turn in range(4)]
+    crops.append(SupportCrop(rgb[:, ::-1].copy(), mask[:, ::-1].copy(), 21.9))
+    first, *others = [encode_examples(detector, {"thing": [crop]}, CPU) for crop in crops]
+    for other in others:
+        for a, b in zip(first.vectors, other.vectors, strict=True):
+            torch.testing.assert_close(a, b)
+    apart = encode_examples(detector, {"thing": [SupportCrop(rgb, 1 - mask, 21.9)]}, CPU)
+    assert not torch.allclose(first.vectors[0], apart.vectors[0])

@@ -1,0 +1,149 @@
+"""`import fsod` as a program uses it: the same results as the commands, on files, arrays and pictures."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import geopandas
+import numpy as np
+import pytest
+import rasterio
+import torch
+from PIL import Image
+
+import fsod
+from fsod.store.class_bank import checkpoint_of, read_bank
+from tests.command import fsod as command
+from tests.labelled_scene import BOXES, make_scene, save_labels
+from tests.untrained import make_bank
+
+AS_COMMAND = ("--window-px", "64", "--overlap-px", "32", "--precision", "float32", "--score", "0.02")
+SMALL: dict[str, Any] = {"window_px": 64, "overlap_px": 32, "precision": "float32", "score": 0.02}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """A scene, its examples, weights by chance with a bank of their classes."""
+    folder = tmp_path_factory.mktemp("library")
+    scene = make_scene(folder / "port.tif")
+    with rasterio.open(scene) as file:
+        pixels = np.moveaxis(file.read(), 0, -1)
+    return SimpleNamespace(
+        scene=scene, examples=save_labels(folder / "examples.geojson", scene), bank=make_bank(folder), pixels=pixels
+    )
+
+
+@pytest.fixture(scope="module")
+def enrolled(place: SimpleNamespace) -> fsod.Detector:
+    return fsod.load(checkpoint_of(place.bank)).enroll(place.scene, place.examples, native=True)
+
+
+def boxes_of(found: fsod.Detections) -> list[list[float]]:
+    return found.boxes_xyxy_px.tolist()
+
+
+def test_predict_finds_what_the_command_finds(place: SimpleNamespace, tmp_path: Path) -> None:
+    out = tmp_path / "found.gpkg"
+    assert command("predict", place.scene, "--bank", place.bank, "--out", out, *AS_COMMAND) == 0
+    written, found = geopandas.read_file(out, layer="detections"), fsod.load(place.bank).predict(place.scene, **SMALL)
+    assert found.crs == written.crs
+    assert found.crs.to_epsg() == 32633
+    assert len(found) > 3
+    same = ["class", "score", "x1_px", "y1_px", "x2_px", "y2_px", "ask", "scene", "weights", "bank"]
+    assert found[same].to_numpy().tolist() == written[same].to_numpy().tolist()
+    assert found.geometry.to_wkb().tolist() == written.geometry.to_wkb().tolist()
+    found.to_file(tmp_path / "again.gpkg")
+    assert len(geopandas.read_file(tmp_path / "again.gpkg")) == len(found)
+
+
+def test_enroll_makes_what_the_command_makes(place: SimpleNamespace, enrolled: fsod.Detector, tmp_path: Path) -> None:
+    out, weights = tmp_path / "by_command.safetensors", checkpoint_of(place.bank)
+    files = ("--scene", place.scene, "--examples", place.examples, "--checkpoint", weights, "--out", out)
+    assert command("enroll", *files, "--native") == 0
+    enrolled.save(tmp_path / "by_library.safetensors")
+    by_command, by_library = read_bank(out), read_bank(tmp_path / "by_library.safetensors")
+    assert by_command.class_names == by_library.class_names == enrolled.class_names == ("tank", "ship")
+    assert (by_command.origins, by_command.gsd_m) == (by_library.origins, by_library.gsd_m)
+    for a, b in zip(by_command.rows.kernels, by_library.rows.kernels, strict=True):
+        assert torch.equal(a, b)
+    again = fsod.load(tmp_path / "by_library.safetensors")
+    assert (again.class_names, again.scores, again.gsd_m) == (enrolled.class_names, enrolled.scores, enrolled.gsd_m)
+
+
+def test_arrays_of_any_stride_and_pictures_are_scenes(place: SimpleNamespace, tmp_path: Path) -> None:
+    detector, picture = fsod.load(place.bank), Image.fromarray(place.pixels)
+    picture.save(tmp_path / "port.png")
+    with pytest.warns(UserWarning, match=r"port\.png: has no CRS"):
+        of_file = detector.predict(tmp_path / "port.png", **SMALL)
+    found = detector.predict(place.pixels, **SMALL)
+    assert found.class_names == ("boat", "car")
+    assert np.allclose(of_file[["x1_px", "y1_px", "x2_px", "y2_px"]], boxes_of(found), atol=0.006)
+    strided = np.asfortranarray(place.pixels)[::-1, ::-1][::-1, ::-1]
+    assert not strided.flags["C_CONTIGUOUS"]
+    assert boxes_of(detector.predict(strided, **SMALL)) == boxes_of(found)
+    assert boxes_of(detector.predict(picture, **SMALL)) == boxes_of(found)
+    grey = detector.predict(place.pixels[..., 0], **SMALL)
+    assert len(grey)
+
+
+def test_boxes_in_pixels_are_examples(place: SimpleNamespace, enrolled: fsod.Detector) -> None:
+    given = {"tank": BOXES[:2], "ship": BOXES[2:].tolist()}
+    of_file = fsod.load(checkpoint_of(place.bank)).enroll(place.scene, given, native=True)
+    assert of_file.scores == enrolled.scores
+    of_array = fsod.load(checkpoint_of(place.bank)).enroll(place.pixels, given, native=True)
+    assert of_array.gsd_m is None
+    assert boxes_of(of_array.predict(place.pixels, **SMALL)) == boxes_of(of_file.predict(place.pixels, **SMALL))
+
+
+def test_weights_are_never_written_over(place: SimpleNamespace, tmp_path: Path) -> None:
+    weights = tmp_path / "w.safetensors"
+    weights.write_bytes(checkpoint_of(place.bank).read_bytes())
+    detector = fsod.load(weights).enroll(place.scene, place.examples, native=True)
+    detector.save(weights)
+    assert (tmp_path / "w.weights.safetensors").read_bytes() == checkpoint_of(place.bank).read_bytes()
+    assert fsod.load(weights).class_names == ("tank", "ship")
+
+
+def test_what_cannot_be_done_is_said(place: SimpleNamespace, tmp_path: Path) -> None:
+    bank = fsod.load(place.bank)
+    with pytest.raises(fsod.UserError, match="knows no class yet"):
+        fsod.load().predict(place.scene)
+    with pytest.raises(fsod.UserError, match=r"'overlap' .*did you mean 'overlap_px'"):
+        bank.predict(place.scene, overlap=32)
+    with pytest.raises(fsod.UserError, match="goes with the command"):
+        bank.predict(place.scene, engine="ray")
+    with pytest.raises(fsod.UserError, match=r"array: of shape \(4, 5, 7\)"):
+        bank.predict(np.zeros((4, 5, 7), np.uint8))
+    with pytest.raises(fsod.UserError, match="less than a pixel"):
+        bank.enroll(place.pixels, {"boat": [[200, 0, 300, 50]]})
+    with pytest.raises(fsod.UserError, match="there is none"):
+        bank.enroll(place.pixels, {"boat": []})
+    with pytest.raises(fsod.UserError, match=r"of 1 scenes .* for 2"):
+        bank.enroll([place.pixels, place.pixels], {"boat": BOXES[0]})
+    with pytest.raises(fsod.UserError, match=r"ends in \.safetensors"):
+        bank.save(tmp_path / "x.bin")
+
+
+def test_supervision_is_imported_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = fsod.Detections(BOXES, np.array([0.9, 0.5, 0.1], np.float32), np.array([1, 0, 1]), class_names=("a", "b"))
+    monkeypatch.setitem(sys.modules, "supervision", None)
+    with pytest.raises(fsod.UserError, match="pip install supervision"):
+        found.to_supervision()
+    stand_in = SimpleNamespace(Detections=lambda xyxy, **others: SimpleNamespace(xyxy=xyxy, **others))
+    monkeypatch.setitem(sys.modules, "supervision", stand_in)
+    theirs = found.select(np.array([2, 0])).to_supervision()
+    assert theirs.data["class_name"].tolist() == ["b", "b"]
+    assert theirs.xyxy.dtype == np.float32
+    assert theirs.xyxy.tolist() == BOXES[[2, 0]].tolist()
+
+
+def test_importing_it_takes_no_library() -> None:
+    program = "import sys, fsod; print(*sorted(set(sys.modules) & {'numpy', 'torch', 'typer', 'pydantic', 'rasterio'}))"
+    assert subprocess.run([sys.executable, "-c", program], check=True, capture_output=True).stdout.strip() == b""
+    assert set(fsod.__all__) <= set(dir(fsod))
+    with pytest.raises(AttributeError, match="no attribute 'predict'"):
+        fsod.predict  # noqa: B018  # type: ignore[attr-defined]
