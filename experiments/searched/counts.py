@@ -21,9 +21,9 @@ from fsod.evidence import Trials
 from fsod.true_count import true_count
 
 DRAWS = 200
-OBJECTS = (0, 1, 10, 100)
+OBJECTS = (1, 10, 100)
 RECALLS = (0.4, 0.7, 0.95)
-EXAMPLES = (3, 12, 50)
+EXAMPLES = (3, 12)
 PRECISIONS: tuple[tuple[float, int], ...] = ((1.0, 0), (0.6, 10), (0.9, 30))
 """And how many detections were judged; with none every one found counts as right, which then is so."""
 

@@ -104,8 +104,8 @@ def _parts(grid: Grid, statuses: NDArray[np.uint8], gaps: Mapping[int, bytes]) -
     """
     rows, columns = len(grid.y.seams_px) - 1, len(grid.x.seams_px) - 1
     has_gaps = np.isin(np.arange(rows * columns), list(gaps)).reshape(rows, columns)
-    ys, y_owner, y_cell = _cuts(grid.y, has_gaps.any(axis=1))
-    xs, x_owner, x_cell = _cuts(grid.x, has_gaps.any(axis=0))
+    ys, y_owner, y_cell = _cuts(grid.y, np.asarray(has_gaps.any(axis=1)))
+    xs, x_owner, x_cell = _cuts(grid.x, np.asarray(has_gaps.any(axis=0)))
     picture = statuses.reshape(rows, columns)[y_owner][:, x_owner]
     shape = gap_shape(grid.y.window_px, grid.x.window_px)
     row_starts, column_starts = (
@@ -119,7 +119,7 @@ def _parts(grid: Grid, statuses: NDArray[np.uint8], gaps: Mapping[int, bytes]) -
         )
         empty = gap_cells(cells, shape)[y_cell[own[0]]][:, x_cell[own[1]]]
         picture[own][empty] = STATUSES.index(NODATA)
-    by_status: dict[int, list[BaseGeometry]] = {}
+    by_status: dict[int, list[shapely.Polygon]] = {}
     for outline, number in shapes(np.ascontiguousarray(picture), connectivity=4):
         rings = [np.array(ring).astype(np.intp) for ring in outline["coordinates"]]
         placed = [np.stack([xs[ring[:, 0]], ys[ring[:, 1]]], axis=1) for ring in rings]
