@@ -10,7 +10,7 @@ import rasterio
 from rasterio.transform import from_origin
 
 from fsod.band_rule import BandRule
-from fsod.geo.scene import open_scene
+from fsod.geo.scene_opening import open_scene
 from fsod.steps.scene_fit import misfit
 
 THREE = (BandRule(bands=(1, 2, 3), count=3, chosen="default"),)
