@@ -10,8 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-Z95 = 1.959964
-"""Standard normal deviates that 95 % lie within."""
+from scipy.special import betaincinv
+
+CONFIDENCE = 0.95
+"""Of every interval."""
 
 
 @dataclass(frozen=True)
@@ -28,22 +30,23 @@ class Trials:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Where the true share lies with 95 % confidence: Wilson's score interval, each end in 0..1.
+        """Where the true share lies with 95 % confidence or more, each end in 0..1; see ``bounds``."""
+        return self.bounds(CONFIDENCE)
 
-        E. B. Wilson, Probable inference, the law of succession, and statistical inference, J. Am. Stat. Assoc. 22 (1927),
-        209-212; recommended for few trials by Brown, Cai and DasGupta, Interval estimation for a binomial proportion, Stat.
-        Sci. 16 (2001), 101-133.
+    def bounds(self, confidence: float) -> tuple[float, float]:
+        """The exact interval of the true share, each end in 0..1.
+
+        C. J. Clopper and E. S. Pearson, The use of confidence or fiducial limits illustrated in the case of the binomial,
+        Biometrika 26 (1934), 404-413. Shorter ones (Wilson's) miss the truth in 17 % of the draws of some shares, and who is
+        told that little was missed should not be told so wrongly.
         """
-        share, weight = self.hits / self.count, Z95**2 / self.count
-        middle = (share + weight / 2) / (1 + weight)
-        half = math.sqrt(share * (1 - share) * weight + weight**2 / 4) / (1 + weight)
-        # the ends are exact where all or none hit; floating point would miss them by a hair
-        low = middle - half if self.hits else 0.0
-        return low, middle + half if self.hits < self.count else 1.0
+        misses, beyond = self.count - self.hits, (1 - confidence) / 2
+        low = float(betaincinv(self.hits, misses + 1, beyond)) if self.hits else 0.0
+        return low, float(betaincinv(self.hits + 1, misses, 1 - beyond)) if misses else 1.0
 
     @property
     def percent(self) -> str:
-        """The interval in words, rounded outwards: ``46 to 92 %``."""
+        """The interval in words, rounded outwards: ``42 to 95 %``."""
         low, high = self.interval
         return f"{math.floor(100 * low + 1e-9)} to {math.ceil(100 * high - 1e-9)} %"
 
@@ -97,7 +100,7 @@ class Evidence:
 
 
 def in_words(trials: Trials) -> str:
-    """``9 of 12 trials (46 to 92 %)``."""
+    """``9 of 12 trials (42 to 95 %)``."""
     return f"{trials.hits} of {trials.count} trials ({trials.percent})"
 
 
@@ -111,3 +114,12 @@ def origin_of(trials: Sequence[float], judged: tuple[int, int] | None) -> dict[s
     """What a file is to say of a class, beside the number of its examples."""
     known: dict[str, Any] = {"trials": [round(float(score), 4) for score in trials]} if trials else {}
     return {**known, "judged": list(judged)} if judged and sum(judged) else known
+
+
+def evidence_in(numbers: Mapping[str, Any]) -> tuple[Trials | None, Trials | None]:
+    """Recall and precision out of what ``Evidence.numbers`` wrote."""
+    recall, precision = (
+        Trials(int(own["hits"]), int(own["trials"])) if (own := numbers.get(name)) else None
+        for name in ("recall", "precision")
+    )
+    return recall, precision

@@ -11,29 +11,28 @@ from experiments.searched.coverage import covered, scores_of
 from fsod.evidence import Evidence, Trials, evidence_of, in_words, origin_of
 
 
-def test_wilsons_interval_is_that_of_the_books() -> None:
-    # Newcombe, Two-sided confidence intervals for the single proportion, Stat. Med. 17 (1998), table I, method 3
+def test_the_interval_is_that_of_the_books() -> None:
+    # Newcombe, Two-sided confidence intervals for the single proportion, Stat. Med. 17 (1998), table I, method 5
     for hits, count, low, high in (
-        (81, 263, 0.2553, 0.3662),
-        (15, 148, 0.0624, 0.1605),
-        (0, 20, 0, 0.1611),
-        (1, 29, 0.0061, 0.1718),
+        (81, 263, 0.2527, 0.3676),
+        (15, 148, 0.0578, 0.1617),
+        (0, 20, 0, 0.1684),
+        (1, 29, 0.0009, 0.1776),
     ):
         assert Trials(hits, count).interval == pytest.approx((low, high), abs=6e-5)
     assert Trials(29, 29).interval[1] == 1
-    assert in_words(Trials(9, 12)) == "9 of 12 trials (46 to 92 %)"
-    assert Trials(0, 3).percent == "0 to 57 %"
+    assert in_words(Trials(9, 12)) == "9 of 12 trials (42 to 95 %)"
+    assert Trials(0, 3).percent == "0 to 71 %"
 
 
 @pytest.mark.parametrize("count", [3, 5, 12, 40])
-def test_intervals_hold_the_truth_nearly_always(count: int) -> None:
+def test_intervals_hold_the_truth_whatever_it_is(count: int) -> None:
     inside = []
     for share in np.linspace(0.02, 0.98, 97):
         held = [low <= share <= high for low, high in (Trials(hits, count).interval for hits in range(count + 1))]
         chances = [comb(count, hits) * share**hits * (1 - share) ** (count - hits) for hits in range(count + 1)]
         inside.append(np.dot(held, chances))
-    assert np.mean(inside) > 0.945
-    assert min(inside) > 0.82
+    assert min(inside) >= 0.95
 
 
 @pytest.mark.parametrize("k", [5, 12])
@@ -46,11 +45,11 @@ def test_recall_holds_the_truth_in_200_draws_though_its_score_hangs_on_them(k: i
 def test_what_is_said_has_its_count_and_interval() -> None:
     known = Evidence(12, (0.9,) * 9 + (0.2, 0.0, 0.0), 7, 3)
     assert known.said(0.5) == (
-        "an object like your 12 examples would have been found in 9 of 12 trials (46 to 92 %); "
-        "7 of 10 judged detections were right (39 to 90 %)"
+        "an object like your 12 examples would have been found in 9 of 12 trials (42 to 95 %); "
+        "7 of 10 judged detections were right (34 to 94 %)"
     )
     assert "10 of 12 trials" in known.said(0.1)
-    assert known.numbers(0.5)["recall"] == {"hits": 9, "trials": 12, "low": 0.4677, "high": 0.9111}
+    assert known.numbers(0.5)["recall"] == {"hits": 9, "trials": 12, "low": 0.4281, "high": 0.9451}
     assert Evidence(1).said(0.5) == "what would have been missed is unknown, as no example was left out"
     assert Evidence(1).numbers(0.5) == {"examples": 1, "score": 0.5}
 

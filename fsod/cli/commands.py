@@ -39,6 +39,14 @@ COMMANDS = {
         "predict_command:predict_command",
         "Find the classes of a bank in scenes of any size. Goes on after an interruption.",
     ),
+    "count": (
+        "ground_commands:count_command",
+        "Count detections by district, with what was searched and how many there may be.",
+    ),
+    "compare": (
+        "ground_commands:compare_command",
+        "Compare two dates: what appeared, what is gone, what is still there.",
+    ),
     "review": (
         "review_command:review_command",
         "Judge detections in a browser by keyboard, draw what was missed, and learn from both.",

@@ -84,6 +84,12 @@ def predict_command(
     stac: Annotated[
         bool, typer.Option("--stac", help="Also write found.stac.json, an item of STAC's label extension.")
     ] = False,
+    together: Annotated[
+        bool,
+        typer.Option(
+            "--together", help="One layer of all scenes, which may overlap: what two of them show counts once."
+        ),
+    ] = False,
     layer: Annotated[str | None, typer.Option("--layer", help="The layer of --aoi, where it has several.")] = None,
     skip_damaged: Annotated[bool, typer.Option(help="Skip windows whose pixels cannot be read.")] = False,
     minutes: Annotated[
@@ -129,6 +135,7 @@ def predict_command(
         stac=stac,
         minutes=minutes,
         budget=budget,
+        together=together,
         restart=restart,
         overwrite=overwrite,
         skip_damaged=skip_damaged,

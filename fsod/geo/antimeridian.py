@@ -40,6 +40,8 @@ def lonlat_polygons(rings_deg: NDArray[np.float64]) -> Geometries:
 
 def lonlat_shape(shape_deg: BaseGeometry) -> BaseGeometry | None:
     """The same for polygons with holes, whatever their corners: one shape, or None where a corner has no place."""
+    if _stays(shape_deg):
+        return shape_deg
     parts = [part for part in shapely.get_parts(shape_deg) if isinstance(part, shapely.Polygon)]
     whole = []
     for part in parts:
@@ -50,6 +52,14 @@ def lonlat_shape(shape_deg: BaseGeometry) -> BaseGeometry | None:
             return None
         whole.append(shapely.difference(outer, shapely.union_all(holes)) if holes else outer)
     return shapely.union_all(whole)
+
+
+def _stays(shape_deg: BaseGeometry) -> bool:
+    """Whether polygons lie on the map of longitudes as they are: no step of a ring is longer than half the globe."""
+    rings = shapely.get_rings(shapely.get_parts(shape_deg))
+    xy, owner = shapely.get_coordinates(rings, return_index=True)
+    steps = np.abs(np.diff(xy[:, 0]))[owner[1:] == owner[:-1]]
+    return bool(np.isfinite(xy).all() and (np.abs(xy[:, 0]) <= 180).all() and (steps <= 180).all())
 
 
 def _around_pole(lon: NDArray[np.float64]) -> NDArray[np.bool_]:

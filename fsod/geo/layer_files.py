@@ -17,9 +17,10 @@ from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+import pandas as pd
 import pyogrio
 from geopandas import GeoDataFrame
 
@@ -55,8 +56,21 @@ def results_path(path: Path) -> Path | None:
     return path.with_suffix(".results.json") if path.suffix.lower() == ".json" else None
 
 
-def write_layer(path: Path, layer: Layer) -> None:
+class Framed(Protocol):
+    """A layer, or several in one."""
+
+    @property
+    def run(self) -> dict[str, Value]:
+        """See ``Layer.run``."""
+
+    def frame(self, *, lonlat: bool) -> GeoDataFrame:
+        """See ``Layer.frame``."""
+
+
+def write_layer(path: Path, layer: Framed) -> None:
     """Writes detections in the format of the extension, under a temporary name that is then renamed.
+
+    COCO and CSV, which are of one scene's pixels, take a ``Layer`` only.
 
     The file is put together in memory (about 0.5 kB a box), so that a full disk shows as an error whatever the library
     that writes the format makes of it.
@@ -72,12 +86,13 @@ def write_layer(path: Path, layer: Layer) -> None:
         else:
             write_bytes(path, _FORMATS[path.suffix.lower()](layer))
         if (results := results_path(path)) is not None:
+            assert isinstance(layer, Layer)
             write_bytes(results, _coco_results(layer))
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
-def _geojson(layer: Layer) -> bytes:
+def _geojson(layer: Framed) -> bytes:
     return geojson_bytes(layer.frame(lonlat=True), layer.run, "Polygon")
 
 
@@ -113,7 +128,7 @@ def geojson_crs(content: Mapping[str, Any]) -> str | None:
     return str(named["properties"]["name"]) if named else WGS84
 
 
-def _geopackage(layer: Layer) -> bytes:
+def _geopackage(layer: Framed) -> bytes:
     run = {key: str(value) for key, value in layer.run.items() if value is not None}
     return _through_ogr(layer.frame(lonlat=False), "GPKG", layer_metadata=run)
 
@@ -154,36 +169,77 @@ def _selects(path: Path, query: str) -> bool:
         return False
 
 
-def _into_geopackage(path: Path, layer: Layer) -> None:
-    """Puts the layer into a copy of a GeoPackage in place of an earlier one of its name, and the copy in place of the file."""
+def _into_geopackage(path: Path, layer: Framed) -> None:
+    """Puts the layer into a GeoPackage in place of an earlier one of its name."""
     run = {key: str(value) for key, value in layer.run.items() if value is not None}
+    into_geopackage(path, layer.frame(lonlat=False), NAME, "Polygon", run)
+
+
+def into_geopackage(
+    path: Path,
+    frame: GeoDataFrame,
+    name: str,
+    geometry_type: str,
+    run: dict[str, str],
+    then: Callable[[Path], None] = lambda _: None,
+) -> None:
+    """Puts a layer into a copy of a GeoPackage in place of an earlier one of its name, and the copy in place of the file.
+
+    Args:
+        path: the GeoPackage; its other layers stay.
+        frame: the features.
+        name: of the layer.
+        geometry_type: of the features, as GDAL calls it.
+        run: what all features share.
+        then: done to the copy before it takes the file's place.
+
+    Raises:
+        OSError: it cannot be written; the file stays as it was.
+    """
     with TemporaryDirectory(".fsod-part", ".", path.parent) as folder, warnings.catch_warnings():
         copy = Path(folder) / path.name
         shutil.copyfile(path, copy)
         warnings.filterwarnings("ignore", "'crs' was not provided")
-        frame = layer.frame(lonlat=False)
-        pyogrio.write_dataframe(frame, copy, driver="GPKG", layer=NAME, geometry_type="Polygon", layer_metadata=run)
+        pyogrio.write_dataframe(frame, copy, driver="GPKG", layer=name, geometry_type=geometry_type, layer_metadata=run)
+        if pyogrio.read_info(copy, layer=name)["features"] != len(frame):
+            raise OSError("the disk may be full")
+        then(copy)
         copy.replace(path)
 
 
-def _flatgeobuf(layer: Layer) -> bytes:
+def _flatgeobuf(layer: Framed) -> bytes:
     return _through_ogr(layer.frame(lonlat=False), "FlatGeobuf")
 
 
-def _through_ogr(frame: GeoDataFrame, driver: str, geometry_type: str = "Polygon", **options: dict[str, str]) -> bytes:
+def _through_ogr(
+    frame: GeoDataFrame, driver: str, geometry_type: str = "Polygon", name: str = NAME, **options: dict[str, str]
+) -> bytes:
     buffer = BytesIO()
     with warnings.catch_warnings():
         # a scene without a CRS has been warned of already
         warnings.filterwarnings("ignore", "'crs' was not provided")
-        pyogrio.write_dataframe(frame, buffer, driver=driver, layer=NAME, geometry_type=geometry_type, **options)
+        pyogrio.write_dataframe(frame, buffer, driver=driver, layer=name, geometry_type=geometry_type, **options)
     return buffer.getvalue()
 
 
-def _geoparquet(layer: Layer) -> bytes:
-    """GeoParquet 1.1, with the bounds of each box in a column, by which readers skip what lies elsewhere."""
+def _geoparquet(layer: Framed) -> bytes:
+    return _parquet_bytes(layer.frame(lonlat=False))
+
+
+def _parquet_bytes(frame: GeoDataFrame) -> bytes:
+    """GeoParquet 1.1, with the bounds of each shape in a column, by which readers skip what lies elsewhere."""
     buffer = BytesIO()
-    layer.frame(lonlat=False).to_parquet(buffer, index=False, schema_version="1.1.0", write_covering_bbox=True)
+    frame.to_parquet(buffer, index=False, schema_version="1.1.0", write_covering_bbox=True)
     return buffer.getvalue()
+
+
+def frame_bytes(frame: GeoDataFrame, suffix: str, name: str, geometry_type: str, run: dict[str, Value]) -> bytes:
+    """Features with a coordinate system as a file of one of the formats in ``ON_A_MAP``."""
+    if suffix == ".geojson":
+        return geojson_bytes(frame.to_crs(WGS84), run, geometry_type)
+    if suffix == ".parquet":
+        return _parquet_bytes(frame)
+    return _through_ogr(frame, {".gpkg": "GPKG", ".fgb": "FlatGeobuf"}[suffix], geometry_type, name)
 
 
 def _csv(layer: Layer) -> bytes:
@@ -194,8 +250,13 @@ def _csv(layer: Layer) -> bytes:
         lonlat = np.where(np.isfinite(lonlat), lonlat, np.nan)
         table["lon"] = ((lonlat[:, 0] + 180) % 360 - 180).round(DEGREE_DIGITS)
         table["lat"] = lonlat[:, 1].round(DEGREE_DIGITS)
+    return csv_bytes(table)
+
+
+def csv_bytes(table: pd.DataFrame) -> bytes:
+    """A table that is safe to open in a spreadsheet."""
     texts = table.select_dtypes(include=["object", "str"]).columns
-    table[texts] = table[texts].map(_no_formula)
+    table = table.assign(**{name: table[name].map(_no_formula) for name in texts})
     return table.to_csv(index=False).encode()
 
 
@@ -253,7 +314,7 @@ def _coco_annotations(layer: Layer) -> list[dict[str, Any]]:
     return annotations
 
 
-_FORMATS: dict[str, Callable[[Layer], bytes]] = {
+_FORMATS: dict[str, Callable[[Any], bytes]] = {
     ".geojson": _geojson,
     ".gpkg": _geopackage,
     ".fgb": _flatgeobuf,

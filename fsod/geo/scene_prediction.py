@@ -76,6 +76,7 @@ class SceneResult:
         seconds_detecting: of it, waiting for the detector.
         area: what became of every part of the scene.
         missed: the best score of windows in which nothing was found, and its class id; None where the detector does not say.
+        told: those of ``warnings`` that were said before the search.
     """
 
     scene: str
@@ -99,6 +100,7 @@ class SceneResult:
     seconds_detecting: float
     area: SearchedArea
     missed: tuple[float, int] | None = None
+    told: tuple[str, ...] = ()
 
 
 def predict_scene(

@@ -19,7 +19,7 @@ from fsod.geo.blank import gap_cells, gap_shape
 from fsod.geo.georeference import Georeference
 from fsod.geo.ground_area import ground_km2
 from fsod.geo.scene import Scene
-from fsod.geo.windows import Grid
+from fsod.geo.windows import Axis, Grid
 
 SEARCHED, BLANK, NODATA, DAMAGED, NOT_REACHED = "searched", "blank", "nodata", "damaged", "not reached"
 OUTSIDE = "outside the area of interest"
@@ -71,15 +71,7 @@ def searched_area(
         gaps: windows with parts that have no valid pixel -> which, see ``blank.gaps_in``.
         inside_px: what is in the area of interest, in scene pixels; None: what windows say.
     """
-    xs, ys = grid.x.seams_px, grid.y.seams_px
-    by_status: dict[int, list[BaseGeometry]] = {}
-    for shape, number in _outlined(statuses.reshape(len(ys) - 1, len(xs) - 1), xs, ys):
-        by_status.setdefault(number, []).append(shape)
-    parts = {STATUSES[number]: shapely.union_all(own) for number, own in sorted(by_status.items())}
-    if gaps:
-        empty = shapely.union_all([shape for index, cells in gaps.items() for shape in _gaps(grid, index, cells)])
-        parts = {status: part if status == NODATA else part.difference(empty) for status, part in parts.items()}
-        parts[NODATA] = shapely.union_all([parts.get(NODATA, shapely.Polygon()), empty])
+    parts = _parts(grid, statuses, gaps)
     if inside_px is not None:
         inside = shapely.transform(inside_px, lambda xy: xy / scene.grid_to_scene)
         parts = {status: part.intersection(inside) for status, part in parts.items() if status != OUTSIDE}
@@ -104,33 +96,58 @@ def areas_km2(area: SearchedArea, georeference: Georeference) -> dict[str, float
     return {status: ground_km2(part, georeference, area.size_px) for status, part in area.parts_px.items()}
 
 
-def _outlined(
-    numbers: NDArray[np.uint8], xs: NDArray[np.int64], ys: NDArray[np.int64]
-) -> list[tuple[BaseGeometry, int]]:
-    """Polygons around what has one number in an array (rows, columns) whose cells are cut at ``xs`` and ``ys``, and it."""
-    found: list[tuple[BaseGeometry, int]] = []
-    for outline, number in shapes(np.ascontiguousarray(numbers), connectivity=4):
+def _parts(grid: Grid, statuses: NDArray[np.uint8], gaps: Mapping[int, bytes]) -> dict[str, BaseGeometry]:
+    """What windows became, and ``NODATA`` where they have no pixels, as polygons of grid pixels.
+
+    All windows of a row are cut at the same places, and so are those of a column. So all cells of all cores make one picture of
+    statuses, whose outlines are drawn once; overlays of thousands of holes would take longer than it takes to see them.
+    """
+    rows, columns = len(grid.y.seams_px) - 1, len(grid.x.seams_px) - 1
+    has_gaps = np.isin(np.arange(rows * columns), list(gaps)).reshape(rows, columns)
+    ys, y_owner, y_cell = _cuts(grid.y, np.asarray(has_gaps.any(axis=1)))
+    xs, x_owner, x_cell = _cuts(grid.x, np.asarray(has_gaps.any(axis=0)))
+    picture = statuses.reshape(rows, columns)[y_owner][:, x_owner]
+    shape = gap_shape(grid.y.window_px, grid.x.window_px)
+    row_starts, column_starts = (
+        np.searchsorted(owner, np.arange(n + 1)) for owner, n in ((y_owner, rows), (x_owner, columns))
+    )
+    for index, cells in gaps.items():
+        row, column = divmod(index, columns)
+        own = (
+            slice(row_starts[row], row_starts[row + 1]),
+            slice(column_starts[column], column_starts[column + 1]),
+        )
+        empty = gap_cells(cells, shape)[y_cell[own[0]]][:, x_cell[own[1]]]
+        picture[own][empty] = STATUSES.index(NODATA)
+    by_status: dict[int, list[shapely.Polygon]] = {}
+    for outline, number in shapes(np.ascontiguousarray(picture), connectivity=4):
         rings = [np.array(ring).astype(np.intp) for ring in outline["coordinates"]]
         placed = [np.stack([xs[ring[:, 0]], ys[ring[:, 1]]], axis=1) for ring in rings]
-        found.append((shapely.Polygon(placed[0], placed[1:]), int(number)))
-    return found
+        by_status.setdefault(int(number), []).append(shapely.Polygon(placed[0], placed[1:]))
+    # neighbours of one status are one polygon already, so those that are left touch at corners at most
+    return {
+        STATUSES[number]: shapely.make_valid(shapely.MultiPolygon(own)) for number, own in sorted(by_status.items())
+    }
 
 
-def _gaps(grid: Grid, index: int, gaps: bytes) -> list[BaseGeometry]:
-    """What has no pixels in the core of a window."""
-    window = grid[index]
-    empty = gap_cells(gaps, gap_shape(window.height_px, window.width_px))
-    left, top, right, bottom = window.core_xyxy_px
-    edges = []
-    for axis, (start, side, first, last) in enumerate(
-        ((window.top_px, window.height_px, top, bottom), (window.left_px, window.width_px, left, right))
-    ):
-        cuts = (start + np.linspace(0, side, empty.shape[axis] + 1).round().astype(np.int64)).clip(first, last)
-        within = np.flatnonzero(np.diff(cuts))
-        empty = empty.take(within, axis)
-        edges.append(cuts[within[0] : within[-1] + 2])
-    ys, xs = edges
-    return [shape for shape, number in _outlined(empty.astype(np.uint8), xs, ys) if number]
+def _cuts(axis: Axis, has_gaps: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Where cores are cut along an axis: as the cells of their windows, those without gaps not at all.
+
+    Returns:
+        (n + 1,) edges in grid pixels; of each of the n pieces (n,) the number of the core and of the window's cell.
+    """
+    seams = np.asarray(axis.seams_px, np.int64)
+    count = gap_shape(axis.window_px, axis.window_px)[0]
+    cuts = np.linspace(0, axis.window_px, count + 1).round().astype(np.int64)
+    edges, owners, cells = [], [], []
+    for number, start in enumerate(axis.starts_px):
+        first, last = seams[number], seams[number + 1]
+        own = (start + cuts).clip(first, last) if has_gaps[number] else np.array([first, last])
+        within = np.flatnonzero(np.diff(own))
+        edges.append(own[within])
+        owners.append(np.full(len(within), number))
+        cells.append(within)
+    return np.concatenate([*edges, seams[-1:]]), np.concatenate(owners), np.concatenate(cells)
 
 
 def _polygons(shape: BaseGeometry) -> shapely.MultiPolygon:

@@ -1,18 +1,20 @@
-"""What was searched, as a layer beside the detections: ``searched`` in their GeoPackage, else a GeoJSON file of its own."""
+"""What was searched, as a layer beside the detections: ``searched`` in their GeoPackage, else a GeoJSON file of its own.
+
+Its style lies where QGIS looks for it: in the GeoPackage's table of styles, as the .qml beside the file is that of the
+detections; else in a .qml of its own.
+"""
 
 from __future__ import annotations
 
-import shutil
-import warnings
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import pyogrio
 import shapely
 from geopandas import GeoDataFrame
 from shapely.geometry.base import BaseGeometry
@@ -23,12 +25,42 @@ from fsod.geo.antimeridian import lonlat_shape
 from fsod.geo.features import SEARCHED as NAME
 from fsod.geo.features import UNREADABLE
 from fsod.geo.georeference import WGS84, Georeference
-from fsod.geo.layer_files import geojson_bytes
+from fsod.geo.layer_files import Framed, geojson_bytes, into_geopackage
 from fsod.geo.layer_table import PIXEL_FRAME, Value
+from fsod.geo.qgis_style import polygon_style
 from fsod.geo.scene_frame import UPWARDS
-from fsod.geo.searched_area import SEARCHED, SearchedArea, areas_km2
+from fsod.geo.searched_area import (
+    BLANK,
+    DAMAGED,
+    NODATA,
+    NOT_REACHED,
+    OUTSIDE,
+    SEARCHED,
+    SearchedArea,
+    areas_km2,
+)
 
 GEOMETRY = "MultiPolygon"
+PART_COLOURS = {
+    BLANK: (150, 150, 150),
+    NODATA: (90, 90, 90),
+    DAMAGED: (225, 0, 75),
+    NOT_REACHED: (230, 159, 0),
+    OUTSIDE: (105, 105, 255),
+}
+"""RGB of the hatching of what was not searched."""
+
+SEARCHED_COLOUR = (0, 130, 60)
+"""RGB of the outline of what was."""
+
+LABEL = "\"status\" || coalesce(' ' || format_number(\"area_km2\", 2) || ' km2', '')"
+
+STYLES = """CREATE TABLE IF NOT EXISTS layer_styles (id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, f_table_catalog TEXT(256),
+f_table_schema TEXT(256), f_table_name TEXT(256), f_geometry_column TEXT(256), styleName TEXT(30), styleQML TEXT, styleSLD TEXT,
+useAsDefault BOOLEAN, description TEXT, owner TEXT(30), ui TEXT(30),
+update_time DATETIME DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ','now')))"""
+"""As QGIS makes the table of styles."""
+
 STEPS = 64
 """Edges that run along a scene's side are cut into so many before they become longitude and latitude, where they bend."""
 
@@ -108,7 +140,7 @@ def searched_path(layer: Path) -> Path:
     return layer if layer.suffix.lower() == ".gpkg" else layer.with_suffix(".searched.geojson")
 
 
-def write_searched(layer: Path, searched: SearchedLayer) -> None:
+def write_searched(layer: Path, searched: Framed) -> None:
     """Writes what was searched beside a layer of detections, the whole of it or nothing.
 
     Raises:
@@ -117,25 +149,41 @@ def write_searched(layer: Path, searched: SearchedLayer) -> None:
     path = searched_path(layer)
     try:
         if path == layer:
-            _into_geopackage(path, searched)
+            run = {key: str(value) for key, value in searched.run.items() if value is not None}
+            into_geopackage(path, searched.frame(lonlat=False), NAME, GEOMETRY, run, _put_style)
         else:
             write_bytes(path, geojson_bytes(searched.frame(lonlat=True), searched.run, GEOMETRY))
+            write_bytes(path.with_suffix(".qml"), _style())
     except UNREADABLE as error:
         raise UserError(f"{path}: cannot be written ({one_line(error)})") from error
 
 
-def _into_geopackage(path: Path, searched: SearchedLayer) -> None:
-    """Puts the layer into a copy of a GeoPackage in place of an earlier one, and the copy in place of the file."""
-    run = {key: str(value) for key, value in searched.run.items() if value is not None}
-    frame = searched.frame(lonlat=False)
-    with TemporaryDirectory(".fsod-part", ".", path.parent) as folder, warnings.catch_warnings():
-        copy = Path(folder) / path.name
-        shutil.copyfile(path, copy)
-        warnings.filterwarnings("ignore", "'crs' was not provided")
-        pyogrio.write_dataframe(frame, copy, driver="GPKG", layer=NAME, geometry_type=GEOMETRY, layer_metadata=run)
-        if pyogrio.read_info(copy, layer=NAME)["features"] != len(frame):
-            raise OSError("the disk may be full")
-        copy.replace(path)
+def _style() -> bytes:
+    return polygon_style("status", {SEARCHED: SEARCHED_COLOUR, **PART_COLOURS}, LABEL, PART_COLOURS)
+
+
+def _put_style(path: Path) -> None:
+    """Into the table of styles of a GeoPackage, unless somebody has put one there."""
+    own = "f_table_name = ? AND f_geometry_column = 'geom'"
+    try:
+        with closing(sqlite3.connect(path)) as file, file:
+            file.execute(STYLES)
+            if file.execute(f"SELECT 1 FROM layer_styles WHERE {own}", (NAME,)).fetchone() is None:
+                columns = (
+                    "f_table_catalog, f_table_schema, f_table_name, f_geometry_column, styleName, styleQML, styleSLD"
+                )
+                values = ("", "", NAME, "geom", NAME, _style().decode(), "", True, "what was searched", "fsod", "")
+                marks = ", ".join("?" * len(values))
+                file.execute(
+                    f"INSERT INTO layer_styles ({columns}, useAsDefault, description, owner, ui) VALUES ({marks})",
+                    values,
+                )
+            file.execute(
+                "INSERT OR IGNORE INTO gpkg_contents (table_name, data_type, identifier, description, srs_id) "
+                "VALUES ('layer_styles', 'attributes', 'layer_styles', '', 0)"
+            )
+    except sqlite3.Error as error:
+        raise OSError(f"its table of styles: {error}") from error
 
 
 def _multi(shape: BaseGeometry | None) -> BaseGeometry | None:

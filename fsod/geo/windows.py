@@ -50,18 +50,26 @@ class Window:
 
 
 @dataclass(frozen=True)
-class _Axis:
-    """One direction of the grid: where windows start, how long they are, and the seams between them."""
+class Axis:
+    """One direction of the grid.
+
+    Attributes:
+        length_px: of the scene.
+        window_px: of a window.
+        starts_px: where windows start.
+    """
 
     length_px: int
     window_px: int
     starts_px: tuple[int, ...]
 
     @staticmethod
-    def over(length_px: int, window_px: int, overlap_px: int) -> _Axis:
-        return _Axis(length_px, min(window_px, length_px), starts_px(length_px, window_px, overlap_px))
+    def over(length_px: int, window_px: int, overlap_px: int) -> Axis:
+        """Of windows along so many pixels."""
+        return Axis(length_px, min(window_px, length_px), starts_px(length_px, window_px, overlap_px))
 
     def core(self, i: int) -> tuple[int, int]:
+        """From where to where window ``i`` answers."""
         return self._seam(i), self._seam(i + 1)
 
     @property
@@ -76,6 +84,7 @@ class _Axis:
         return (self.starts_px[i] + self.starts_px[i - 1] + self.window_px) // 2
 
     def shared(self, i: int) -> tuple[float, float]:
+        """Where the window before ``i`` ends and the one after it starts; infinite where there is none."""
         before = self.starts_px[i - 1] + self.window_px if i > 0 else -math.inf
         after = self.starts_px[i + 1] if i + 1 < len(self.starts_px) else math.inf
         return before, after
@@ -85,8 +94,8 @@ class _Axis:
 class Grid(Sequence[Window]):
     """All windows of a scene, row by row; a window is made when it is asked for, so a grid costs no memory."""
 
-    x: _Axis
-    y: _Axis
+    x: Axis
+    y: Axis
 
     def __len__(self) -> int:
         return len(self.x.starts_px) * len(self.y.starts_px)
@@ -141,7 +150,7 @@ def window_grid(width_px: int, height_px: int, window_px: int, overlap_px: int) 
             raise UserError(f"{name} of {value} px: must be a positive multiple of {STEP_PX}")
     if 2 * overlap_px > window_px:
         raise UserError(f"overlap of {overlap_px} px: must be at most half the window of {window_px} px")
-    return Grid(_Axis.over(width_px, window_px, overlap_px), _Axis.over(height_px, window_px, overlap_px))
+    return Grid(Axis.over(width_px, window_px, overlap_px), Axis.over(height_px, window_px, overlap_px))
 
 
 def cut_sides(window: Window, boxes_xyxy_px: NDArray[np.float64], edge_px: float) -> NDArray[np.bool_]:

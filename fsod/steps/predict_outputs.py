@@ -9,11 +9,13 @@ from pathlib import Path
 import pyogrio
 from PIL import Image
 
+from fsod.errors import UserError
 from fsod.geo.journal import FORMAT, lock_path
 from fsod.geo.label_item import check_can_be_labels, label_item_path
 from fsod.geo.layer_files import NAME, ON_A_MAP, as_results, check_takes_layer, results_path
 from fsod.geo.layer_table import VERDICT
-from fsod.geo.qgis_style import CATEGORIES
+from fsod.geo.qgis_style import is_style
+from fsod.geo.scene_list import layer_paths
 from fsod.geo.searched_layer import searched_path
 from fsod.replacing import Output, check_outputs, not_by
 from fsod.report.scene_report import overview_path
@@ -66,12 +68,44 @@ def check_layers(
         check_takes_layer(layer)
 
 
+def together_paths(scenes: Sequence[str], out: Path) -> dict[str, Path]:
+    """Of each scene that goes into one layer, the name that its journal lies under.
+
+    Raises:
+        UserError: the layer is not one file, or has a format without places on the ground.
+    """
+    if out.suffix.lower() not in ON_A_MAP or "{scene}" in str(out) or out.is_dir():
+        raise UserError(f"{out}: --together makes one file; name one that ends in {', '.join(ON_A_MAP)}")
+    stems = [Path(scene.partition("?")[0]).stem for scene in scenes]
+    of_each = "{scene}" if len(set(stems)) == len(stems) else "{parent}-{scene}"
+    return layer_paths(scenes, out.with_name(f"{out.stem}.{of_each}{out.suffix}"))
+
+
+def check_together(
+    layers: Mapping[str, Path],
+    out: Path,
+    inputs: Iterable[Path | None],
+    *,
+    overwrite: bool,
+    others: Sequence[Output] = (),
+) -> None:
+    """The same as ``check_layers`` for one layer of all scenes, with a journal of each."""
+    journals = [journal_path(layer) for layer in layers.values()]
+    pictures = (".png", ".jpg", ".journal", ".lock")
+    files = {path for path in _beside(out, stac=False) if path.suffix not in pictures}
+    files |= {path for journal in journals for path in (journal, lock_path(journal))}
+    outputs = [Output(path, _why_not) for path in sorted(files)]
+    check_outputs([*outputs, *others], lambda: files_behind([*layers, *inputs]), overwrite=overwrite)
+    check_takes_layer(out)
+
+
 def _beside(layer: Path, stac: bool) -> Iterator[Path]:
     """All that is written for a layer."""
     journal = journal_path(layer)
     yield layer
     if searched_path(layer) != layer:
         yield searched_path(layer)
+        yield searched_path(layer).with_suffix(".qml")
     if layer.suffix.lower() in ON_A_MAP:
         yield layer.with_suffix(".qml")
     if (results := results_path(layer)) is not None:
@@ -146,8 +180,7 @@ def _is_beside(path: Path, results: list[object]) -> bool:
 
 
 def _style(path: Path) -> tuple[bool, bool]:
-    with path.open("rb") as file:
-        return f'version="3.22.0" styleCategories="{CATEGORIES}"'.encode() in file.read(_HEAD_BYTES), False
+    return is_style(path), False
 
 
 def _picture(path: Path) -> tuple[bool, bool]:

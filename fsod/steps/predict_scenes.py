@@ -12,16 +12,15 @@ from typing import Any
 from fsod.config import PredictSettings
 from fsod.draw import hatched, scene_preview, write_png
 from fsod.errors import UserError
-from fsod.geo.ask_order import ask_order
 from fsod.geo.label_item import write_label_item
 from fsod.geo.layer_files import ON_A_MAP, write_layer
-from fsod.geo.layer_table import Layer
 from fsod.geo.qgis_style import write_style
-from fsod.geo.scene_list import kept_name, layer_paths, list_scenes, short_name, stac_sources
+from fsod.geo.scene import Scene
+from fsod.geo.scene_list import kept_name, layer_paths, list_scenes, stac_sources
 from fsod.geo.scene_opening import open_scene
 from fsod.geo.scene_prediction import OnOpen, OnProgress, SceneResult, predict_scene
-from fsod.geo.searched_area import BLANK, DAMAGED, NODATA, NOT_REACHED, OUTSIDE, STATUSES
-from fsod.geo.searched_layer import SearchedLayer, write_searched
+from fsod.geo.searched_area import STATUSES
+from fsod.geo.searched_layer import PART_COLOURS, SearchedLayer, write_searched
 from fsod.geo.stac_scenes import StacScene
 from fsod.geo.window_order import Limit
 from fsod.inference.infer import warm_up
@@ -30,21 +29,21 @@ from fsod.marks import class_colour
 from fsod.progress import console, progress_bar, warn
 from fsod.replacing import Output
 from fsod.report.scene_report import write_overview
-from fsod.steps.predict_outputs import PICTURE_MARK, check_layers, journal_path, picture_path
+from fsod.steps.predict_outputs import (
+    PICTURE_MARK,
+    check_layers,
+    check_together,
+    journal_path,
+    picture_path,
+    together_paths,
+)
+from fsod.steps.predict_together import layer_of, write_together
+from fsod.steps.scene_fit import misfit
 from fsod.steps.scene_sayings import announce, how_far, nothing_found, what_was_missed
 from fsod.steps.scene_turns import SceneTurns
 from fsod.steps.searcher import Searcher, load_searcher, to_take_along
 
 PREVIEW_PX = 2048
-
-PART_COLOURS = {
-    BLANK: (150, 150, 150),
-    NODATA: (90, 90, 90),
-    DAMAGED: (225, 0, 75),
-    NOT_REACHED: (230, 159, 0),
-    OUTSIDE: (105, 105, 255),
-}
-"""RGB of the hatching of what was not searched."""
 
 
 def predict_files(
@@ -80,19 +79,25 @@ def predict_files(
         )
     if plan.native and plan.gsd_m is not None:
         raise UserError(f"--native and --gsd-m {plan.gsd_m:g} contradict each other; give one of them")
-    layers = layer_paths(list_scenes(scenes, plan.asset), out)
+    named = list_scenes(scenes, plan.asset)
+    layers = together_paths(named, out) if plan.together else layer_paths(named, out)
     lists = [Path(scene.removeprefix("@")) for scene in scenes]
     inputs = [bank, checkpoint, plan.aoi, *lists]
-    check_layers(layers, inputs, overwrite=plan.overwrite, others=others, stac=plan.stac)
+    if plan.together:
+        if plan.stac:
+            raise UserError("--stac describes one scene; leave it out, or --together")
+        check_together(layers, out, inputs, overwrite=plan.overwrite, others=others)
+    else:
+        check_layers(layers, inputs, overwrite=plan.overwrite, others=others, stac=plan.stac)
     sources = stac_sources(scenes, plan.asset) if plan.stac else {}
     searcher = load_searcher(bank, checkpoint, plan)
     if plan.engine == "ray":
         with ray_cluster(to_take_along(bank, checkpoint, searcher, plan)) as cluster:
             machine = f"Ray, {cluster.workers} workers, {searcher.precision}"
             searcher = replace(searcher, machine=machine, search=cluster.search)
-            return _predict_all(layers, searcher, plan, sources, cluster.map, cluster.at_once)
+            return _predict_all(layers, searcher, plan, sources, out, cluster.map, cluster.at_once)
     warm_up(searcher.detect, plan.batch, searcher.window_px)
-    return _predict_all(layers, searcher, plan, sources)
+    return _predict_all(layers, searcher, plan, sources, out)
 
 
 def _predict_all(
@@ -100,7 +105,8 @@ def _predict_all(
     searcher: Searcher,
     plan: PredictSettings,
     sources: Mapping[str, StacScene],
-    each: Callable[..., Iterator[dict[str, Any] | Exception]] = map,
+    out: Path,
+    each: Callable[..., Iterator[Any]] = map,
     at_once: int = 1,
 ) -> dict[str, Any]:
     """The same for a searcher; ``sources`` are the items of scenes; ``each`` does as ``map``, with ``at_once`` scenes."""
@@ -110,11 +116,13 @@ def _predict_all(
 
     turns = None if plan.minutes is None else SceneTurns(time.monotonic() + 60 * plan.minutes, len(layers), at_once)
 
-    def attempt(scene: str) -> dict[str, Any] | Exception:
+    def attempt(scene: str) -> dict[str, Any] | SceneResult | Exception:
         limit = None if plan.budget in (None, 1) else Limit(share=plan.budget)
         if turns is not None:
             limit = Limit(ends=turns.next())
         try:
+            if plan.together:
+                return _searched_scene(scene, searcher, layers[scene], plan, limit)
             return _predict_file(scene, searcher, layers[scene], plan, sources.get(scene), limit)
         except (UserError, OSError) as error:
             return error
@@ -125,19 +133,32 @@ def _predict_all(
             )
 
     done: dict[str, dict[str, Any]] = {}
+    results: dict[str, SceneResult] = {}
     failed: dict[str, str] = {}
     for scene, outcome in zip(layers, each(attempt, layers), strict=True):
         if isinstance(outcome, dict):
             done[scene] = outcome
+        elif isinstance(outcome, SceneResult):
+            results[scene] = outcome
         elif len(layers) == 1:
             raise outcome
         else:
             failed[scene] = str(outcome)
             console.print(f"failed: {outcome}")
+    if plan.together:
+        if failed:
+            raise UserError(
+                f"{out}: not written, as {len(failed)} of {len(layers)} scenes failed: {', '.join(failed)}; leave them out, or "
+                "mend them and give the same command again, which searches the others no second time"
+            )
+        joint = write_together(results, searcher, out)
     # a search of a part goes on from its journal when the same command may search more
-    if not failed and not any(result["windows_left"] for result in done.values()):
+    left = [result["windows_left"] for result in done.values()] + [result.windows_left for result in results.values()]
+    if not failed and not any(left):
         for layer in layers.values():
             journal_path(layer).unlink(missing_ok=True)
+    if plan.together:
+        return joint
     return _sums(done, failed, searcher) if len(layers) > 1 else done[scene]
 
 
@@ -167,6 +188,40 @@ def _sums(done: dict[str, dict[str, Any]], failed: dict[str, str], searcher: Sea
     }
 
 
+def _search_told(
+    scene: str,
+    searcher: Searcher,
+    plan: PredictSettings,
+    journal: Path,
+    on_progress: OnProgress,
+    limit: Limit | None,
+) -> SceneResult:
+    """``search_scene``, which first says how the scene is read, and how it differs from the examples."""
+    told: list[str] = []
+
+    def on_open(opened: Scene, resumed: int, windows: int) -> None:
+        announce(opened, resumed, windows)
+        told.extend(misfit(opened, searcher.gsd_m, searcher.enlargement, searcher.shown))
+        warn(told)
+
+    result = search_scene(scene, searcher, plan, journal, on_open, on_progress, limit=limit)
+    return replace(result, warnings=(*told, *result.warnings), told=tuple(told))
+
+
+def _searched_scene(
+    scene: str, searcher: Searcher, layer: Path, plan: PredictSettings, limit: Limit | None
+) -> SceneResult:
+    """Searches one scene; the journal stays, by the name of a layer that is not written."""
+    journal = journal_path(layer)
+    if plan.restart:
+        journal.unlink(missing_ok=True)
+    with progress_bar(f"{Path(scene).name}: windows", 0) as bar:
+        result = _search_told(scene, searcher, plan, journal, bar.of, limit)
+    if result.georeference.crs is None:
+        raise UserError(f"{scene}: has no place on the ground, so it cannot be searched --together with others")
+    return result
+
+
 def _predict_file(
     scene: str,
     searcher: Searcher,
@@ -181,7 +236,7 @@ def _predict_file(
     if plan.restart:
         journal.unlink(missing_ok=True)
     with progress_bar(f"{Path(scene).name}: windows", 0) as bar:
-        result = search_scene(scene, searcher, plan, journal, announce, bar.of, limit=limit)
+        result = _search_told(scene, searcher, plan, journal, bar.of, limit)
     layer = layer_of(result, searcher)
     write_layer(out, layer)
     if plan.stac:
@@ -198,7 +253,7 @@ def _predict_file(
         write_style(out.with_suffix(".qml"), {name: class_colour(i) for i, name in enumerate(names)})
     picture, unseen = _write_preview(result, plan, searcher, out, searched)
     warnings = [*result.warnings, *nothing_found(result, searcher), *unseen]
-    warn(warnings)
+    warn([warning for warning in warnings if warning not in result.told])
     if result.windows_left:
         console.print(how_far(result))
     return {
@@ -221,20 +276,6 @@ def _predict_file(
         "seconds_detecting": result.seconds_detecting,
         "machine": searcher.machine,
     }
-
-
-def layer_of(result: SceneResult, searcher: Searcher) -> Layer:
-    """What was found in a scene as a table that is to be judged, with what found it."""
-    attributes = {
-        "weights": searcher.weights_sha256[:12],
-        "bank": searcher.bank_sha256[:12],
-        "gsd_m": result.gsd_m,
-        "time": result.started,
-    }
-    told = result.upright.boxes_in_file(searcher.told_xyxy_px(result.scene))
-    ask = ask_order(result.detections, searcher.proposed_scores, told)
-    size_px, name = (result.width_px, result.height_px), short_name(result.scene)
-    return Layer(result.detections, searcher.class_names, result.georeference, name, size_px, attributes, ask)
 
 
 def search_scene(

@@ -35,6 +35,8 @@ JSON: dict[str, tuple[str, ...]] = {
     "evaluate": ("--config", "run.yaml"),
     "enroll": ("--scene", "s.png", "--examples", "e.geojson", "--out", "b.safetensors"),
     "predict": ("s.png", "--bank", "b.safetensors", "--out", "f.geojson"),
+    "count": ("f.gpkg", "--grid-m", "100", "--out", "counts.gpkg"),
+    "compare": ("f.gpkg", "g.gpkg", "--out", "changes.gpkg"),
     "report": ("f.geojson",),
     "export": ("--bank", "b.safetensors", "--out", "b.onnx"),
     "register": ("--bank", "b.safetensors", "--name", "n"),

@@ -45,7 +45,11 @@ def test_a_geopackage_has_both_and_readers_of_one_need_not_choose(tmp_path: Path
     path = tmp_path / "f.gpkg"
     for _ in range(2):
         parts = write(path, UTM)
-    assert pyogrio.list_layers(path).tolist() == [["detections", "Polygon"], ["searched", "MultiPolygon"]]
+    assert pyogrio.list_layers(path).tolist() == [
+        ["detections", "Polygon"],
+        ["searched", "MultiPolygon"],
+        ["layer_styles", None],
+    ]
     assert parts["status"].tolist() == ["searched", "blank"]
     assert parts["area_km2"].to_numpy() == pytest.approx(parts.area.to_numpy() / 1e6, rel=1e-3)
     assert parts["share"].tolist() == [0.8, 0.2]

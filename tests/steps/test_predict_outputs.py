@@ -101,6 +101,7 @@ def test_another_scene_of_the_call_is_never_replaced(
     [
         "f.geojson",
         "f.searched.geojson",
+        "f.searched.qml",
         "f.png",
         "f.qml",
         "f.overview.jpg",

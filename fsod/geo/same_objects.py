@@ -1,0 +1,44 @@
+"""Which objects of two dates are the same."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import min_weight_full_bipartite_matching
+from scipy.spatial import KDTree
+
+NEAR_NOTHING = 1e-6
+"""Added to every cost, as a sparse matrix takes 0 for no edge at all."""
+
+
+def same_objects(
+    before_m: NDArray[np.float64], after_m: NDArray[np.float64], tolerance_m: float
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Pairs of objects whose centres are no farther apart than the tolerance.
+
+    Of all ways to pair them this is the one with the least sum of distances, where each object that is left alone, at either
+    date, counts as much as the tolerance (a linear assignment, by Jonker and Volgenant's algorithm for sparse costs as scipy has
+    it). Whoever pairs the nearest first may take the only partner of an object for one that has two.
+
+    Args:
+        before_m: (n, 2) centres in metres.
+        after_m: (m, 2) likewise.
+        tolerance_m: more than 0.
+
+    Returns:
+        (k,) positions in ``before_m`` and in ``after_m``.
+    """
+    none = np.zeros(0, np.intp)
+    if not len(before_m) or not len(after_m):
+        return none, none
+    near = KDTree(before_m).sparse_distance_matrix(KDTree(after_m), tolerance_m, output_type="coo_matrix")
+    n, m = len(before_m), len(after_m)
+    alone = np.arange(n)
+    # each earlier object may also be paired with a place of its own that stands for nothing; then a later one is alone as well
+    rows, columns = np.concatenate([near.row, alone]), np.concatenate([near.col, m + alone])
+    costs = np.concatenate([near.data, np.full(n, 2 * tolerance_m)]) + NEAR_NOTHING
+    costs = coo_array((costs, (rows, columns)), shape=(n, m + n)).tocsr()
+    first, second = min_weight_full_bipartite_matching(costs)
+    paired = second < m
+    return first[paired].astype(np.intp), second[paired].astype(np.intp)

@@ -1,0 +1,73 @@
+"""Two dates: what appeared, what is gone, what stays, and what nobody can tell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pytest
+import shapely
+
+from fsod.geo.same_objects import same_objects
+from fsod.steps.compare_found import compare_files
+from tests.command import fsod
+from tests.found_layers import SHIP, write_found
+
+
+def test_what_became_of_each_object(tmp_path: Path) -> None:
+    both = {"ship": SHIP, "car": SHIP}
+    before = write_found(
+        tmp_path / "a.gpkg",
+        [(100, 100), (200, 200), (700, 100), (300, 300)],
+        known=both,
+        classes=["ship", "ship", "ship", "car"],
+    )
+    west = shapely.box(0, 0, 1000, 2000)
+    after = write_found(tmp_path / "b.geojson", [(103, 100), (400, 400), (300, 300)], searched_px=west)
+    told = compare_files(before, after, tmp_path / "c.gpkg", 4)
+    assert told["changes"] == {
+        "ship": {"appeared": 2, "gone": 1, "still there": 1, "not comparable": 1},
+        "car": {"appeared": 0, "gone": 0, "still there": 0, "not comparable": 1},
+    }
+    assert told["warnings"] == [f"car: was not looked for in {after}, so it cannot be compared"]
+    assert told["both_searched_km2"] == pytest.approx(0.5 / 0.9996**2, rel=1e-5)
+    layer = geopandas.read_file(tmp_path / "c.gpkg", layer="compare").set_index("change")
+    assert layer.loc["still there", "moved_m"] == pytest.approx(3, abs=0.02)
+    assert layer.loc["gone", "seen"] == "before"
+    assert "9 of 12 trials" in told["evidence"][0]
+    assert (tmp_path / "c.csv").read_text().startswith("class,change,count\nship,appeared,2")
+    tight = compare_files(before, after, tmp_path / "c.gpkg", 2)
+    assert tight["changes"]["ship"]["still there"] == 0
+    assert compare_files(before, after, tmp_path / "c.gpkg", None)["tolerance_m"] == pytest.approx(5, rel=1e-2)
+
+
+def test_a_row_of_cars_is_paired_as_a_whole() -> None:
+    before, after = (np.array([[x, 0.0] for x in xs]) for xs in ((0, 5, 10), (4, 9, 14)))
+    # they moved by 1 m, not by 4
+    first, second = same_objects(before, after, 4.5)
+    assert dict(zip(first.tolist(), second.tolist(), strict=True)) == {1: 0, 2: 1}
+    stay = same_objects(before, np.array([[5.0, 0], [10, 0], [15, 0]]), 5.5)
+    assert [each.tolist() for each in stay] == [[1, 2], [0, 1]]
+    # one that two could be goes to the one that has no other
+    lone = same_objects(np.array([[0.0, 0], [3, 0]]), np.array([[1.0, 0], [-2, 0]]), 2.5)
+    assert [each.tolist() for each in lone] == [[0, 1], [1, 0]]
+    assert [len(each) for each in same_objects(before, np.zeros((0, 2)), 1)] == [0, 0]
+
+
+def test_who_cannot_tell_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = write_found(tmp_path / "a.geojson", [(100, 100)], searched_px=shapely.box(0, 0, 500, 500))
+    east = write_found(tmp_path / "b.gpkg", [(900, 900)], searched_px=shapely.box(1000, 1000, 2000, 2000))
+    bare = write_found(tmp_path / "bare.geojson", [(100, 100)])
+    (tmp_path / "bare.searched.geojson").unlink()
+    out = tmp_path / "c.gpkg"
+    for arguments, why in (
+        ((found, bare), "bare.geojson: does not say what was searched"),
+        ((found, east), "so nothing can be compared"),
+        ((found, tmp_path / "x.gpkg"), "no such vector file"),
+    ):
+        assert fsod("compare", *arguments, "--out", out) == 2
+        said = capsys.readouterr().err.strip()
+        assert why in said
+        assert len(said.splitlines()) == 1
+        assert not out.exists()
