@@ -189,6 +189,7 @@ class PredictSettings(Settings):
     aoi_layer: str | None = Field(None, description="layer of that file, where it has several")
     asset: str | None = Field(None, description="name or role of the assets of STAC files that are the scenes")
     stac: bool = Field(False, description="also write a STAC item (label extension) beside each layer")
+    pictures: bool = Field(True, description="draw pictures beside each layer, which reports need")
     restart: bool = Field(False, description="drop what an unfinished run has left, and begin anew")
     overwrite: bool = Field(False, description="also replace files that fsod did not write")
     skip_damaged: bool = Field(False, description="skip windows whose pixels cannot be read")

@@ -85,6 +85,9 @@ def predict_command(
         bool, typer.Option("--stac", help="Also write found.stac.json, an item of STAC's label extension.")
     ] = False,
     layer: Annotated[str | None, typer.Option("--layer", help="The layer of --aoi, where it has several.")] = None,
+    no_pictures: Annotated[
+        bool, typer.Option("--no-pictures", help="Draw no pictures beside the layers; `fsod report` needs them.")
+    ] = False,
     skip_damaged: Annotated[bool, typer.Option(help="Skip windows whose pixels cannot be read.")] = False,
     restart: Annotated[
         bool, typer.Option("--restart", help="Drop the journal of an unfinished run, and begin anew.")
@@ -117,6 +120,7 @@ def predict_command(
         aoi_layer=layer,
         asset=asset,
         stac=stac,
+        pictures=not no_pictures,
         restart=restart,
         overwrite=overwrite,
         skip_damaged=skip_damaged,
@@ -124,6 +128,6 @@ def predict_command(
         engine=engine,
     )
     result = predict_files(scenes, checkpoint, bank, out, plan, result_file(json))
-    report(result, json, *(("report", result["layer"]) if "layer" in result else ()))
+    report(result, json, *(("report", result["layer"]) if result.get("preview") else ()))
     if failed := result.get("failed"):
         raise UserError(f"{len(failed)} of {len(failed) + len(result['layers'])} scenes failed: {', '.join(failed)}")

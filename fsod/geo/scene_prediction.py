@@ -84,6 +84,7 @@ class SceneResult:
         seconds_detecting: of it, waiting for the detector.
         area: what became of every part of the scene.
         missed: the best score of windows in which nothing was found, and its class id; None where the detector does not say.
+        overview: see ``Scene``.
     """
 
     scene: str
@@ -105,6 +106,7 @@ class SceneResult:
     seconds_detecting: float
     area: SearchedArea
     missed: tuple[float, int] | None = None
+    overview: NDArray[np.uint8] | None = None
 
 
 def predict_scene(
@@ -269,6 +271,7 @@ def predict_scene(
                 None if area is None else area.in_pixels(scene),
             ),
             missed=tally.missed,
+            overview=scene.overview,
         )
 
 

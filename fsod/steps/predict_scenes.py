@@ -10,6 +10,9 @@ from math import floor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fsod.config import PredictSettings
 from fsod.draw import hatched, scene_preview, write_png
 from fsod.errors import UserError
@@ -18,6 +21,7 @@ from fsod.geo.ask_order import ask_order
 from fsod.geo.label_item import write_label_item
 from fsod.geo.layer_files import ON_A_MAP, write_layer
 from fsod.geo.layer_table import Layer
+from fsod.geo.pixels import OVERVIEW_PX
 from fsod.geo.qgis_style import write_style
 from fsod.geo.scene import Scene
 from fsod.geo.scene_list import kept_name, layer_paths, list_scenes, short_name, stac_sources
@@ -31,11 +35,9 @@ from fsod.inference.ray_cluster import ray_cluster
 from fsod.marks import class_colour
 from fsod.progress import console, progress_bar, warn
 from fsod.replacing import Output
-from fsod.report.scene_report import write_overview
+from fsod.report.scene_report import overview_path, write_overview
 from fsod.steps.predict_outputs import PICTURE_MARK, check_layers, journal_path, picture_path
 from fsod.steps.searcher import Searcher, load_searcher, to_take_along
-
-PREVIEW_PX = 2048
 
 PART_COLOURS = {
     BLANK: (150, 150, 150),
@@ -174,7 +176,12 @@ def _predict_file(
     write_searched(out, searched)
     if out.suffix.lower() in ON_A_MAP:
         write_style(out.with_suffix(".qml"), {name: class_colour(i) for i, name in enumerate(names)})
-    picture, unseen = _write_preview(result, plan, searcher, out, searched)
+    if plan.pictures:
+        picture, unseen = _write_preview(result, plan, searcher, out, searched)
+    else:
+        picture, unseen = None, list[str]()
+        for earlier in (picture_path(out), overview_path(out)):  # of another layer than the one just written
+            earlier.unlink(missing_ok=True)
     warnings = [*result.warnings, *_nothing_found(result, searcher), *unseen]
     warn(warnings)
     return {
@@ -318,10 +325,7 @@ def _write_preview(
     A scene that is damaged may have no such pictures, and then says so.
     """
     try:
-        with open_scene(
-            result.scene, bands=plan.bands, nodata=plan.nodata, like=searcher.shown, north_up=False
-        ) as scene:
-            rgb, _ = scene.read_reduced(PREVIEW_PX)
+        rgb = result.overview if result.overview is not None else _made_small(result.scene, plan, searcher)
     except UserError as error:
         return None, [f"no picture: {error}"]
     scale, names = rgb.shape[1] / result.width_px, list(searcher.class_names)
@@ -339,3 +343,9 @@ def _write_preview(
     path = picture_path(out)
     write_png(path, scene_preview(rgb, result.detections, scale, names, parts, searched.said), PICTURE_MARK)
     return str(path), []
+
+
+def _made_small(name: str, plan: PredictSettings, searcher: Searcher) -> NDArray[np.uint8]:
+    """The file as it is stored made small."""
+    with open_scene(name, bands=plan.bands, nodata=plan.nodata, like=searcher.shown, north_up=False) as scene:
+        return scene.read_reduced(OVERVIEW_PX)[0]
