@@ -177,6 +177,8 @@ def _join(address: str | None) -> None:
         where, starts = f"Ray cannot be started here, in {STARTS} attempts", STARTS
         options |= {"address": "local", "num_cpus": WORKERS_HERE, "object_store_memory": STORE_BYTES}
         options |= {"include_dashboard": False}
+        # Ray's own is 15: beside anything else that computes, workers would get a thirtieth of a core
+        os.environ.setdefault("RAY_worker_niceness", "0")
     for left in reversed(range(starts)):
         try:
             ray.init(**options)
