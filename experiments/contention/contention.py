@@ -46,15 +46,18 @@ class Work:
         )
 
     def say(self, line: str) -> None:
+        """For how many seconds to work."""
         assert self.process.stdin is not None
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
 
     def hear(self) -> str:
+        """What it says, once it has."""
         assert self.process.stdout is not None
         return self.process.stdout.readline()
 
     def end(self) -> None:
+        """At once."""
         self.process.kill()
         self.process.wait()
 

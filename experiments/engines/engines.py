@@ -120,7 +120,11 @@ def speed(engines: dict[str, Network], images: NDArray[np.float32], rounds: int)
                 wall[name].append(1000 * (time.perf_counter() - started) / len(images))
                 cpu[name].append(1000 * (time.process_time() - worked) / len(images))
     return {
-        name: {"wall_ms": statistics.median(wall[name]), "fastest_ms": min(wall[name]), "cpu_ms": statistics.median(cpu[name])}
+        name: {
+            "wall_ms": statistics.median(wall[name]),
+            "fastest_ms": min(wall[name]),
+            "cpu_ms": statistics.median(cpu[name]),
+        }
         for name in engines
     }
 

@@ -28,7 +28,9 @@ class _Windows(CalibrationDataReader):
     """Windows that the ranges of 8-bit numbers are taken from."""
 
     def __init__(self, windows: Pixels) -> None:
-        self._left: Iterator[dict[str, Pixels]] = iter({"images": windows[i : i + 4]} for i in range(0, len(windows), 4))
+        self._left: Iterator[dict[str, Pixels]] = iter(
+            {"images": windows[i : i + 4]} for i in range(0, len(windows), 4)
+        )
 
     def get_next(self) -> dict[str, Pixels] | None:
         """As onnxruntime asks for them."""
@@ -81,7 +83,7 @@ def _channels_out(file: Path, node: onnx.NodeProto) -> int:
 
 
 def by_torch(network: BakedDetector) -> Network:
-    """fsod's own way."""
+    """Fsod's own way."""
 
     def run(images: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         with torch.inference_mode():

@@ -39,7 +39,9 @@ def make_folder(root: Path, side_px: int) -> None:
     rng = np.random.default_rng(0)
     rows = rng.integers(60, 120, (3, BLOCK_PX, side_px)).astype(np.uint8)
     path = root / "images" / "1.tif"
-    with rasterio.open(path, "w", driver="GTiff", width=side_px, height=side_px, count=3, dtype="uint8", compress="deflate") as file:
+    with rasterio.open(
+        path, "w", driver="GTiff", width=side_px, height=side_px, count=3, dtype="uint8", compress="deflate"
+    ) as file:
         for top in range(0, side_px, BLOCK_PX):
             file.write(rows, window=rasterio.windows.Window(0, top, side_px, BLOCK_PX))
     box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [10, 10, 20, 20], "area": 400, "iscrowd": 0}

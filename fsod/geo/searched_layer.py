@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -48,6 +48,12 @@ class SearchedLayer:
     georeference: Georeference
     scene: str
     attributes: Mapping[str, Value]
+
+    def saying(self, more: Mapping[str, Value]) -> SearchedLayer:
+        """The same with further attributes; areas, which take a while, are not computed again."""
+        said = replace(self, attributes={**self.attributes, **more})
+        said.__dict__["areas_km2"] = self.areas_km2
+        return said
 
     @cached_property
     def areas_km2(self) -> dict[str, float | None]:

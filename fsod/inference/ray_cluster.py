@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import socket
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -83,13 +83,15 @@ class RayCluster:
         scene, path = reading.scene, Path(reading.scene.name)
         there = replace(scene, name=str(path.resolve())) if path.exists() else scene
         size = reading.batch * RANGE_BATCHES
+        # travels once, not with every range: to write down a coordinate system takes as long as to merge a range
+        shared = [ray.put(replace(reading, scene=there, indices=()))]
         pending: deque[tuple[ObjectRef, Reading]] = deque()
         try:
             for start in range(0, len(reading.indices), size):
                 part = replace(reading, indices=reading.indices[start : start + size])
                 while not self._room.acquire(blocking=not pending):
                     yield from self._collect(*pending.popleft())
-                pending.append((self._task.remote([self._make_detect], replace(part, scene=there)), part))
+                pending.append((self._task.remote([self._make_detect], shared, part.indices), part))
             while pending:
                 yield from self._collect(*pending.popleft())
         finally:
@@ -189,8 +191,14 @@ def _join(address: str | None) -> None:
                 raise UserError(f"{where} ({one_line(error)})") from error
 
 
-def _search_range(make_detect: list[ObjectRef], part: Reading) -> list[Searched]:
-    """What a worker does. ``make_detect`` comes in a list, so that Ray does not unpack it for every task."""
+def _search_range(make_detect: list[ObjectRef], shared: list[ObjectRef], indices: Sequence[int]) -> list[Searched]:
+    """What a worker does with some windows of a shared ``Reading``.
+
+    What is shared comes in lists, so that Ray does not unpack it for every task.
+    """
+    import ray
+
+    part: Reading = replace(ray.get(shared[0]), indices=indices)
     try:
         own = part.scene.reopen()
     except UserError as error:

@@ -172,7 +172,7 @@ def _predict_file(
     found = [names[c] for c in result.detections.class_ids]
     counts = {name: found.count(name) for name in names}
     searched = SearchedLayer(result.area, result.georeference, layer.scene, layer.attributes)
-    searched = replace(searched, attributes={**layer.attributes, **_missed(searched.said, searcher, counts)})
+    searched = searched.saying(_missed(searched.said, searcher, counts))
     write_searched(out, searched)
     if out.suffix.lower() in ON_A_MAP:
         write_style(out.with_suffix(".qml"), {name: class_colour(i) for i, name in enumerate(names)})
