@@ -2,7 +2,7 @@
 
     .venv/bin/python -m experiments.contention.contention [--seconds 4] [--rounds 3] [--work train finetune enroll]
 
-Ways take turns within every round, so that what else the machine does falls on all alike. Writes results.json beside this file.
+Ways take turns, so that what else the machine does falls on all alike. Writes results.json beside this file.
 """
 
 from __future__ import annotations
@@ -94,12 +94,13 @@ def measure(kind: str, ways: dict[str, dict[str, str]], seconds: float, rounds: 
             stack.callback(work.end)
         for work in works.values():
             work.hear()
-        for _ in range(rounds):
-            for what in ("alone", "loop", "torch"):
-                with beside(what):
+        for what in ("alone", "loop", "torch"):
+            with beside(what):
+                for _ in range(rounds):
                     for way, work in works.items():
                         work.say(str(seconds))
                         rates.setdefault(what, {}).setdefault(way, []).append(float(work.hear()))
+            print(kind, what, {way: round(statistics.median(own), 3) for way, own in rates[what].items()}, flush=True)
     return {what: {way: statistics.median(own) for way, own in of.items()} for what, of in rates.items()}
 
 

@@ -15,6 +15,7 @@ import argparse
 import json
 import statistics
 import time
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -140,12 +141,11 @@ def accuracy(engines: dict[str, Network], folder: CocoFolder) -> dict[str, float
         return postprocess(*tensors, (SIDE_PX, SIDE_PX), settings.score_floor, settings)
 
     names = list(load_checkpoint(WEIGHTS).class_names)
+    # float32 is the same in all, see onnx_parity
+    judged = {name: run for name, run in engines.items() if name.startswith("torch") or name.endswith("int8")}
     return {
-        name: average_precision(
-            folder, detect_folder(folder, lambda images, run=run: detect_by(run, images)), names, ()
-        ).all_map50
-        for name, run in engines.items()
-        if name.startswith("torch") or name.endswith("int8")  # float32 is the same in all, see onnx_parity
+        name: average_precision(folder, detect_folder(folder, partial(detect_by, run)), names, ()).all_map50
+        for name, run in judged.items()
     }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,8 +19,6 @@ from fsod.model.baked import BakedDetector
 Pixels = NDArray[np.float32]
 Network = Callable[[Pixels], tuple[NDArray[np.float32], NDArray[np.float32]]]
 """(B, 3, S, S) in 0..1 -> boxes_xyxy_px (B, L, 4) and scores (B, N, L)."""
-
-BOX_EDGES = "levels"
 
 
 class _Windows(CalibrationDataReader):
@@ -97,7 +94,7 @@ def by_onnxruntime(file: Path, threads: int) -> Network:
     """Through onnxruntime; threads that wait sleep, as fsod's do."""
     options = SessionOptions()
     options.intra_op_num_threads = threads
-    options.add_session_config_entry("session.intra_op.allow_spinning", os.environ.get("SPIN", "0"))
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = InferenceSession(file, options, ["CPUExecutionProvider"])
 
     def run(images: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -109,7 +106,7 @@ def by_onnxruntime(file: Path, threads: int) -> Network:
 
 def by_openvino(file: Path, threads: int) -> Network:
     """Through OpenVINO, which rounds to no shorter numbers than the file has."""
-    import openvino
+    import openvino  # type: ignore[import-not-found]  # of this study alone
 
     core = openvino.Core()
     how = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}

@@ -68,8 +68,7 @@ def found_in(indices: Sequence[int]) -> list[Searched]:
     return [Searched(Finished(found, []))]
 
 
-@ray.remote(num_cpus=1)
-def task(make_detect: list[Any], shared: list[Any], indices: Sequence[int]) -> list[Searched]:
+def search_nothing(make_detect: list[Any], shared: list[Any], indices: Sequence[int]) -> list[Searched]:
     """In place of ``_search_range``."""
     return found_in(indices)
 
@@ -104,7 +103,7 @@ def measure(
         WINDOW_PX,
         "float32",
         f"Ray, {cluster.workers} workers that do nothing",
-        search=replace(cluster, _task=task).search,
+        search=replace(cluster, _task=ray.remote(num_cpus=1)(search_nothing)).search,
     )
     layers = {scene: out / f"{Path(scene).stem}.gpkg" for scene in scenes}
     out.mkdir()
