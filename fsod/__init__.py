@@ -1,7 +1,8 @@
 """Few-shot object detection in aerial and satellite imagery.
 
 Importing the package sets the switches below before any library reads them: nothing is sent or fetched over the
-network unless a download was asked for, and ultralytics must not reduce torch to one thread.
+network unless a download was asked for, ultralytics must not reduce torch to one thread, and threads that wait leave their core
+to others.
 """
 
 import os
@@ -30,8 +31,15 @@ _OFFLINE = {
     # ultralytics sets this to 1 when it is unset
     "OMP_NUM_THREADS": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1),
 }
+_WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
+"""How OpenMP's threads wait, in GNU's library (torch on Linux) and in Intel's and LLVM's (elsewhere). Left alone they spin. Beside
+a busy process a thread then spins on the core that the thread it waits for needs, and training takes a third of its speed to a
+thirtieth (experiments/contention)."""
+
 for _key, _value in _OFFLINE.items():
     os.environ.setdefault(_key, _value)
+if not {*_WAITING, "GOMP_SPINCOUNT"} & os.environ.keys():
+    os.environ.update(_WAITING)
 
 DRIVEN = os.environ.get("FSOD_DRIVEN") == "1"
 """Whether another program runs fsod and shows what it says, as the QGIS plugin does: progress comes as a line a second, and the

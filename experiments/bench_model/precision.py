@@ -16,7 +16,8 @@ from experiments.bench_model.networks import Eager
 from fsod.compute.device import Machine, choose_machine
 from fsod.config import load_settings
 from fsod.data.coco_folder import load_folder, read_ids, write_json
-from fsod.evaluation.average_precision import average_precision, detect_folder
+from fsod.evaluation.average_precision import average_precision
+from fsod.evaluation.shown_images import detect_folder
 from fsod.inference.infer import BatchDetector
 from fsod.model.baked import bake
 from fsod.progress import progress_bar

@@ -23,7 +23,8 @@ from fsod.boxes import Detections
 from fsod.compute.device import choose_machine
 from fsod.config import RunSettings
 from fsod.data.coco_folder import CocoFolder, load_folder, read_ids, write_json
-from fsod.evaluation.average_precision import average_precision, detect_folder
+from fsod.evaluation.average_precision import average_precision
+from fsod.evaluation.shown_images import detect_folder
 from fsod.geo.merge import SeamMerger
 from fsod.geo.scene_opening import open_scene
 from fsod.geo.scene_prediction import predict_scene

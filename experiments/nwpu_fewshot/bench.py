@@ -18,7 +18,8 @@ from fsod.config import DataSettings, PretrainSettings, RunSettings
 from fsod.data.coco_folder import CocoFolder, load_folder, read_ids
 from fsod.data.shots import ShotList, draw_shots
 from fsod.errors import UserError
-from fsod.evaluation.average_precision import Scores, average_precision, detect_folder
+from fsod.evaluation.average_precision import Scores, average_precision
+from fsod.evaluation.shown_images import detect_folder
 from fsod.store.checkpoint import load_checkpoint
 from fsod.store.initial import initial_file
 from fsod.tracking.run_paths import RunPaths

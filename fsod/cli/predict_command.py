@@ -91,6 +91,9 @@ def predict_command(
         ),
     ] = False,
     layer: Annotated[str | None, typer.Option("--layer", help="The layer of --aoi, where it has several.")] = None,
+    no_pictures: Annotated[
+        bool, typer.Option("--no-pictures", help="Draw no pictures beside the layers; `fsod report` needs them.")
+    ] = False,
     skip_damaged: Annotated[bool, typer.Option(help="Skip windows whose pixels cannot be read.")] = False,
     minutes: Annotated[
         float | None, typer.Option(help="End the search after this time; the likeliest windows come first.")
@@ -136,6 +139,7 @@ def predict_command(
         minutes=minutes,
         budget=budget,
         together=together,
+        pictures=not no_pictures,
         restart=restart,
         overwrite=overwrite,
         skip_damaged=skip_damaged,
@@ -143,6 +147,6 @@ def predict_command(
         engine=engine,
     )
     result = predict_files(scenes, checkpoint, bank, out, plan, result_file(json))
-    report(result, json, *(("report", result["layer"]) if "layer" in result else ()))
+    report(result, json, *(("report", result["layer"]) if result.get("preview") else ()))
     if failed := result.get("failed"):
         raise UserError(f"{len(failed)} of {len(failed) + len(result['layers'])} scenes failed: {', '.join(failed)}")

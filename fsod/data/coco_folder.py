@@ -288,11 +288,17 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
 def check_size(rgb: NDArray[np.uint8], record: ImageRecord) -> NDArray[np.uint8]:
     """``rgb`` itself, or UserError if it is not of the size the annotations give."""
     height, width = rgb.shape[:2]
-    if (width, height) != (record.width_px, record.height_px):
+    check_size_px((width, height), record)
+    return rgb
+
+
+def check_size_px(size_px: tuple[int, int], record: ImageRecord) -> None:
+    """UserError unless width and height are what the annotations say."""
+    width, height = size_px
+    if size_px != (record.width_px, record.height_px):
         raise UserError(
             f"{record.path}: is {width}x{height} px, but {ANNOTATIONS} says {record.width_px}x{record.height_px}"
         )
-    return rgb
 
 
 def read_ids(path: Path) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from fsod.boxes import Detections
-from fsod.data.coco_folder import CocoFolder, read_image
+from fsod.data.coco_folder import CocoFolder
 
 
 @dataclass(frozen=True)
@@ -49,19 +49,6 @@ class Scores:
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
         return asdict(self)
-
-
-def detect_folder(
-    folder: CocoFolder,
-    detect: Callable[[NDArray[np.uint8]], list[Detections]],
-    on_image: Callable[[], None] = lambda: None,
-) -> dict[int, Detections]:
-    """Detections of every image by COCO id; each image is shown whole, at its own size."""
-    found = {}
-    for image in folder.images:
-        found[image.id] = detect(read_image(image)[None])[0]
-        on_image()
-    return found
 
 
 def average_precision(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,8 +22,9 @@ PART_PX = 256
 
 
 def scaled(scene: Scene, skip_damaged: bool, *, recognise: bool) -> Scene:
-    """The scene with a rule that scales its pixels, by what it holds."""
+    """The scene with a rule that scales its pixels, by what it holds; all of it is read once."""
     raw, valid, remarks = _sample(scene, skip_damaged)
+    in_parts = bool(remarks)
     if recognise and (found := recognise_nodata(raw, valid)) is not None:
         nodata, share = found
         fills = f"{scene.name}: {nodata:g} fills {share:.0%} of it"
@@ -31,9 +33,16 @@ def scaled(scene: Scene, skip_damaged: bool, *, recognise: bool) -> Scene:
         else:
             remarks += (f"{fills} and is taken for nodata, which no tag says; --nodata nan if it is something",)
             scene = scene.with_nodata(nodata)
-            raw, valid, _ = _sample(scene, skip_damaged)
+            valid &= ~_mixed((raw == nodata).all(axis=0), reduced=max(valid.shape) < max(scene.file_size_px))
     low, high = percentile_range(raw, valid)
-    return replace(scene, rule=replace(scene.rule, low=low, high=high), warnings=scene.warnings + remarks)
+    rule = replace(scene.rule, low=low, high=high)
+    overview = None if in_parts else rule.to_rgb(raw, valid)
+    return replace(scene, rule=rule, warnings=scene.warnings + remarks, overview=overview)
+
+
+def _mixed(empty: NDArray[np.bool_], *, reduced: bool) -> NDArray[np.bool_]:
+    """(h, w) where a read that did not know of a nodata value has it, or a mean of it and of pixels beside it."""
+    return cv2.dilate(empty.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.bool_) if reduced else empty
 
 
 def _sample(scene: Scene, skip_damaged: bool) -> tuple[NDArray[np.generic], NDArray[np.bool_], tuple[str, ...]]:
@@ -47,8 +56,11 @@ def _sample(scene: Scene, skip_damaged: bool) -> tuple[NDArray[np.generic], NDAr
             f"{scene.name}: has no overviews; its brightness is scaled by {len(starts)} places (gdaladdo makes some)"
         )
         return *_read_parts(scene, starts, skip_damaged), (remark,)
+    width_px, height_px = scene.file_size_px
+    factor = min(1.0, OVERVIEW_PX / max(width_px, height_px))
     try:
-        return *scene.read_reduced_raw(OVERVIEW_PX), ()
+        shape = max(1, round(height_px * factor)), max(1, round(width_px * factor))
+        return *scene.read_file_raw((0, 0, width_px, height_px), shape), ()
     except UserError:
         if not skip_damaged:
             raise
@@ -73,7 +85,7 @@ def _read_parts(
     read, reasons = [], []
     for part in parts:
         try:
-            read.append(scene.read_raw(part, (OVERVIEW_PX // PARTS,) * 2))
+            read.append(scene.read_raw(part, (PART_PX,) * 2))
         except UserError as error:
             reasons.append(error)
     if reasons and not (skip_damaged and read):

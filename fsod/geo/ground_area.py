@@ -6,8 +6,6 @@ what a pixel covers at its middle. Shapes that make up a scene have areas that m
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import shapely
 
@@ -30,10 +28,14 @@ def ground_km2(shape_px: shapely.Geometry, georeference: Georeference, size_px: 
     xs, ys = (np.linspace(0, side, min(CELLS, side) + 1) for side in size_px)
     middles = np.stack(np.meshgrid((xs[1:] + xs[:-1]) / 2, (ys[1:] + ys[:-1]) / 2), axis=-1)
     pixel_m2 = np.nan_to_num(georeference.pixel_areas_m2(middles.reshape(-1, 2))).reshape(middles.shape[:2])
-    total_m2 = 0.0
-    for row, (top, bottom) in enumerate(pairwise(ys)):
-        band = shapely.clip_by_rect(shape_px, 0, top, size_px[0], bottom)
-        for column, (left, right) in enumerate(pairwise(xs)):
-            if not band.is_empty:
-                total_m2 += shapely.clip_by_rect(band, left, top, right, bottom).area * pixel_m2[row, column]
-    return float(total_m2 / 1e6)
+    lefts, tops = np.meshgrid(xs[:-1], ys[:-1])
+    rights, bottoms = np.meshgrid(xs[1:], ys[1:])
+    cells = shapely.box(lefts, tops, rights, bottoms)
+    shapely.prepare(shape_px)
+    covered_px = np.where(shapely.covers(shape_px, cells), shapely.area(cells), 0.0)
+    for row in np.flatnonzero((covered_px == 0).any(axis=1)):  # by rows, as a shape of many corners takes long to clip
+        band = shapely.clip_by_rect(shape_px, 0, ys[row], size_px[0], ys[row + 1])
+        for column in () if band.is_empty else np.flatnonzero(covered_px[row] == 0):
+            edges = lefts[row, column], tops[row, column], rights[row, column], bottoms[row, column]
+            covered_px[row, column] = shapely.clip_by_rect(band, *edges).area
+    return float((covered_px * pixel_m2).sum() / 1e6)

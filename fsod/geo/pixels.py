@@ -29,8 +29,8 @@ from fsod.band_rule import COLOURS, BandRule, Chosen
 from fsod.errors import UserError, is_printable
 
 PERCENTILES = (2.0, 98.0)
-OVERVIEW_PX = 1024
-"""Longest side of the reduced read that percentiles are taken from."""
+OVERVIEW_PX = 2048
+"""Longest side of the reduced read that percentiles are taken from, and the picture of the scene made."""
 
 
 @dataclass(frozen=True)
@@ -89,11 +89,12 @@ def _tables_16_bit(low: tuple[float, ...], high: tuple[float, ...], dtype: str) 
 
 
 def _scale_each(raw: NDArray[np.generic], low: tuple[float, ...], high: tuple[float, ...]) -> NDArray[np.uint8]:
-    start, stop = (np.array(v, dtype=np.float64)[:, None, None] for v in (low, high))
-    # a band of one value has no range; the infinite one makes it 0
-    width = np.where(stop > start, stop - start, np.inf)
-    share = np.nan_to_num((raw.astype(np.float64) - start) / width, nan=0.0)
-    return np.rint(np.clip(share, 0, 1) * 255).astype(np.uint8)
+    scaled = np.empty(raw.shape, np.uint8)
+    for band, start, stop, out in zip(raw, low, high, scaled, strict=True):
+        # a band of one value has no range; the infinite one makes it 0
+        share = (band.astype(np.float64) - start) / (stop - start if stop > start else np.inf)
+        out[:] = np.rint(np.clip(np.nan_to_num(share, nan=0.0), 0, 1) * 255)
+    return scaled
 
 
 @dataclass(frozen=True)

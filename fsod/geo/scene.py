@@ -55,6 +55,8 @@ class Scene:
         warnings: what a user should know, one line each.
         nodata: value that stands for nothing, where the file does not say so.
         alpha: number of the band that says what is transparent, from 1.
+        overview: (h, w, 3) uint8, the file as it is stored made small, its longer side at most ``OVERVIEW_PX``; None where
+            opening did not take a look at all of it.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Scene:
     warnings: tuple[str, ...]
     nodata: float | None
     alpha: int | None
+    overview: NDArray[np.uint8] | None
     _dataset: DatasetReader
 
     @property
@@ -95,6 +98,11 @@ class Scene:
         """Whether the file says of some pixels of the bands shown, by a value or a mask, that they are none."""
         flags = [self._dataset.mask_flag_enums[band - 1] for band in self.rule.bands]
         return any(MaskFlags.all_valid not in own and MaskFlags.alpha not in own for own in flags)
+
+    @property
+    def is_8_bit(self) -> bool:
+        """Whether the bands shown hold bytes."""
+        return all(self._dataset.dtypes[band - 1] == "uint8" for band in self.rule.bands)
 
     @property
     def has_overviews(self) -> bool:
@@ -143,7 +151,9 @@ class Scene:
                 f"{self.name}: has no overviews, and all its {width_px * height_px:.2g} pixels would be read for one picture; "
                 "make some (gdaladdo)"
             )
-        raw, valid = self.read_reduced_raw(longest_px)
+        factor = min(1.0, longest_px / max(self.grid_width_px, self.grid_height_px))
+        shape = max(1, round(self.grid_height_px * factor)), max(1, round(self.grid_width_px * factor))
+        raw, valid = self.read_raw((0, 0, self.grid_width_px, self.grid_height_px), shape)
         return self.rule.to_rgb(raw, valid), valid
 
     def with_nodata(self, nodata: float) -> Scene:
@@ -170,8 +180,8 @@ class Scene:
         return replace(self, grid_width_px=width, grid_height_px=height)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Travels to another process without its handle; ``reopen`` gives it one there."""
-        return {name: value for name, value in self.__dict__.items() if name != "_dataset"}
+        """Travels to another process without its handle, which ``reopen`` gives it there, and without its overview."""
+        return {name: value for name, value in self.__dict__.items() if name != "_dataset"} | {"overview": None}
 
     def close(self) -> None:
         """Gives the handle back."""
@@ -185,12 +195,6 @@ class Scene:
     ) -> None:
         self.close()
 
-    def read_reduced_raw(self, longest_px: int) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
-        """As ``read_reduced``, in raw pixels: (bands, h, w)."""
-        factor = min(1.0, longest_px / max(self.grid_width_px, self.grid_height_px))
-        shape = max(1, round(self.grid_height_px * factor)), max(1, round(self.grid_width_px * factor))
-        return self.read_raw((0, 0, self.grid_width_px, self.grid_height_px), shape)
-
     def read_raw(
         self, grid_xyxy_px: tuple[int, int, int, int], shape: tuple[int, int]
     ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
@@ -198,9 +202,16 @@ class Scene:
         factor_x, factor_y = self.grid_to_scene
         left, right = (min(x * factor_x, self.width_px) for x in grid_xyxy_px[::2])
         top, bottom = (min(y * factor_y, self.height_px) for y in grid_xyxy_px[1::2])
-        left, top, right, bottom = self.upright.rectangle_in_file((left, top, right, bottom))
-        area, shape = RasterWindow(left, top, right - left, bottom - top), self.upright.shape_in_file(shape)
-        bands = list(self.rule.bands)
+        in_file = self.upright.rectangle_in_file((left, top, right, bottom))
+        raw, valid = self.read_file_raw(in_file, self.upright.shape_in_file(shape))
+        return self.upright.turned(raw), self.upright.turned(valid).astype(np.bool_, copy=False)
+
+    def read_file_raw(
+        self, xyxy_px: tuple[float, float, float, float], shape: tuple[int, int]
+    ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+        """The same of the file as it is stored."""
+        left, top, right, bottom = xyxy_px
+        area, bands = RasterWindow(left, top, right - left, bottom - top), list(self.rule.bands)
         try:
             with gdal_for(self.name):
                 raw = self._pixels(bands, area, shape)
@@ -212,7 +223,7 @@ class Scene:
             ) from error
         if raw.dtype.kind == "f":
             valid &= np.isfinite(raw).any(axis=0)
-        return self.upright.turned(raw), self.upright.turned(valid).astype(np.bool_, copy=False)
+        return raw, valid
 
     def _pixels(self, bands: list[int], area: RasterWindow, shape: tuple[int, int]) -> NDArray[np.generic]:
         """Raw pixels (bands, h, w) of the file; of bands of several types, which rasterio refuses to read at once, too."""

@@ -98,6 +98,7 @@ def open_scene(
             warnings=remarks + more + doubts + chosen.doubts + _oddities(dataset, name, rule),
             nodata=None,
             alpha=alpha,
+            overview=None,
             _dataset=dataset,
         )
         if nodata is None:

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import rasterio
+from numpy.typing import NDArray
 
 from fsod.band_rule import BandRule
 from fsod.boxes import Detections
@@ -77,6 +78,7 @@ class SceneResult:
         area: what became of every part of the scene.
         missed: the best score of windows in which nothing was found, and its class id; None where the detector does not say.
         told: those of ``warnings`` that were said before the search.
+        overview: see ``Scene``.
     """
 
     scene: str
@@ -101,6 +103,7 @@ class SceneResult:
     area: SearchedArea
     missed: tuple[float, int] | None = None
     told: tuple[str, ...] = ()
+    overview: NDArray[np.uint8] | None = None
 
 
 def predict_scene(
@@ -287,6 +290,7 @@ def predict_scene(
                 None if area is None else area.in_pixels(scene),
             ),
             missed=tally.missed,
+            overview=scene.overview,
         )
 
 

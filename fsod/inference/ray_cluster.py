@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import socket
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -85,6 +85,9 @@ class RayCluster:
         scene, path = reading.scene, Path(reading.scene.name)
         there = replace(scene, name=str(path.resolve())) if path.exists() else scene
         size = reading.batch * RANGE_BATCHES
+        # travels once, not with every range: to write down a coordinate system takes as long as to merge a range
+        # a clock that counts from a machine's start says nothing on another one
+        shared = [ray.put(replace(reading, scene=there, indices=(), ends=None))]
         pending: deque[tuple[ObjectRef, Reading]] = deque()
         try:
             for start in range(0, len(reading.indices), size):
@@ -94,9 +97,7 @@ class RayCluster:
                 if reading.is_over:
                     self._room.release()
                     break
-                # a clock that counts from a machine's start says nothing on another one
-                task = self._task.remote([self._make_detect], replace(part, scene=there, ends=None))
-                pending.append((task, part))
+                pending.append((self._task.remote([self._make_detect], shared, part.indices), part))
             while pending:
                 yield from self._collect(*pending.popleft())
         finally:
@@ -185,6 +186,8 @@ def _join(address: str | None) -> None:
         where, starts = f"Ray cannot be started here, in {STARTS} attempts", STARTS
         options |= {"address": "local", "num_cpus": WORKERS_HERE, "object_store_memory": STORE_BYTES}
         options |= {"include_dashboard": False}
+        # Ray's own is 15: beside anything else that computes, workers would get a thirtieth of a core
+        os.environ.setdefault("RAY_worker_niceness", "0")
     for left in reversed(range(starts)):
         try:
             ray.init(**options)
@@ -195,8 +198,14 @@ def _join(address: str | None) -> None:
                 raise UserError(f"{where} ({one_line(error)})") from error
 
 
-def _search_range(make_detect: list[ObjectRef], part: Reading) -> list[Searched]:
-    """What a worker does. ``make_detect`` comes in a list, so that Ray does not unpack it for every task."""
+def _search_range(make_detect: list[ObjectRef], shared: list[ObjectRef], indices: Sequence[int]) -> list[Searched]:
+    """What a worker does with some windows of a shared ``Reading``.
+
+    What is shared comes in lists, so that Ray does not unpack it for every task.
+    """
+    import ray
+
+    part: Reading = replace(ray.get(shared[0]), indices=indices)
     try:
         own = part.scene.reopen()
     except UserError as error:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fsod.boxes import Detections
-from fsod.data.coco_folder import CocoFolder, read_image, write_json
+from fsod.data.coco_folder import CocoFolder, write_json
 from fsod.draw import contact_sheet, draw_truth_and_found, write_jpeg
 from fsod.evaluation.diagnose import COSTS, Reliability, ap50_costs, class_curve, reliability
 from fsod.evaluation.judge import FATES, HIT, Answer, Judged, answer_of, confusion, judge
+from fsod.evaluation.shown_images import read_small
 from fsod.plots import plot_by_shots, plot_confusion, plot_costs, plot_precision_recall, plot_reliability
 from fsod.tracking.run_scores import Evaluated, by_k, half_interval
 
@@ -101,8 +103,9 @@ def _found_sheet(
     chosen = range(0, len(answers), max(len(answers) // SHOWN_IMAGES, 1))[:SHOWN_IMAGES]
     pictures = []
     for i in chosen:
-        boxes, classes = answers[i].truth_boxes_xyxy_px, answers[i].truth_class_ids
-        rgb, shown = read_image(folder.images[i]), answers[i].shown(scores)
+        (rgb, smaller), shown = read_small(folder.images[i]), answers[i].shown(scores)
+        boxes, classes = answers[i].truth_boxes_xyxy_px / smaller, answers[i].truth_class_ids
+        shown = replace(shown, boxes_xyxy_px=shown.boxes_xyxy_px / smaller)
         pictures.append(draw_truth_and_found(rgb, boxes, classes, shown, class_names))
     captions = [folder.images[i].path.stem for i in chosen]
     write_jpeg(path, contact_sheet(pictures, captions, columns=2, cell_px=960))

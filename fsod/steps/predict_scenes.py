@@ -9,11 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fsod.config import PredictSettings
 from fsod.draw import hatched, scene_preview, write_png
 from fsod.errors import UserError
 from fsod.geo.label_item import write_label_item
 from fsod.geo.layer_files import ON_A_MAP, write_layer
+from fsod.geo.pixels import OVERVIEW_PX
 from fsod.geo.qgis_style import write_style
 from fsod.geo.scene import Scene
 from fsod.geo.scene_list import kept_name, layer_paths, list_scenes, stac_sources
@@ -28,7 +32,7 @@ from fsod.inference.ray_cluster import ray_cluster
 from fsod.marks import class_colour
 from fsod.progress import console, progress_bar, warn
 from fsod.replacing import Output
-from fsod.report.scene_report import write_overview
+from fsod.report.scene_report import overview_path, write_overview
 from fsod.steps.predict_outputs import (
     PICTURE_MARK,
     check_layers,
@@ -42,8 +46,6 @@ from fsod.steps.scene_fit import misfit
 from fsod.steps.scene_sayings import announce, how_far, nothing_found, what_was_missed
 from fsod.steps.scene_turns import SceneTurns
 from fsod.steps.searcher import Searcher, load_searcher, to_take_along
-
-PREVIEW_PX = 2048
 
 
 def predict_files(
@@ -247,11 +249,16 @@ def _predict_file(
     found = [names[c] for c in result.detections.class_ids]
     counts = {name: found.count(name) for name in names}
     searched = SearchedLayer(result.area, result.georeference, layer.scene, layer.attributes)
-    searched = replace(searched, attributes={**layer.attributes, **what_was_missed(searched.said, searcher, counts)})
+    searched = searched.saying(what_was_missed(searched.said, searcher, counts))
     write_searched(out, searched)
     if out.suffix.lower() in ON_A_MAP:
         write_style(out.with_suffix(".qml"), {name: class_colour(i) for i, name in enumerate(names)})
-    picture, unseen = _write_preview(result, plan, searcher, out, searched)
+    if plan.pictures:
+        picture, unseen = _write_preview(result, plan, searcher, out, searched)
+    else:
+        picture, unseen = None, list[str]()
+        for earlier in (picture_path(out), overview_path(out)):  # of another layer than the one just written
+            earlier.unlink(missing_ok=True)
     warnings = [*result.warnings, *nothing_found(result, searcher), *unseen]
     warn([warning for warning in warnings if warning not in result.told])
     if result.windows_left:
@@ -344,10 +351,7 @@ def _write_preview(
     A scene that is damaged may have no such pictures, and then says so.
     """
     try:
-        with open_scene(
-            result.scene, bands=plan.bands, nodata=plan.nodata, like=searcher.shown, north_up=False
-        ) as scene:
-            rgb, _ = scene.read_reduced(PREVIEW_PX)
+        rgb = result.overview if result.overview is not None else _made_small(result.scene, plan, searcher)
     except UserError as error:
         return None, [f"no picture: {error}"]
     scale, names = rgb.shape[1] / result.width_px, list(searcher.class_names)
@@ -365,3 +369,9 @@ def _write_preview(
     path = picture_path(out)
     write_png(path, scene_preview(rgb, result.detections, scale, names, parts, searched.said), PICTURE_MARK)
     return str(path), []
+
+
+def _made_small(name: str, plan: PredictSettings, searcher: Searcher) -> NDArray[np.uint8]:
+    """The file as it is stored made small."""
+    with open_scene(name, bands=plan.bands, nodata=plan.nodata, like=searcher.shown, north_up=False) as scene:
+        return scene.read_reduced(OVERVIEW_PX)[0]

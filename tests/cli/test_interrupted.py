@@ -179,6 +179,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Less to compute, and the same each time; as many files."""
     for name, steps in (("LEAST_STEPS", 2), ("MOST_STEPS", 2), ("TRIAL_STEPS", 1)):
         monkeypatch.setattr(learning, name, steps)
+    monkeypatch.setattr(
+        learning, "LOOKS", learning.LOOKS[1:2]
+    )  # one look between two steps, as no step lies between more
     frequent = {"log_every": 1, "checkpoint_every": 1, "warmup_steps": 1}
     monkeypatch.setattr(learning, "LEARNING", learning.LEARNING.model_copy(update=frequent))
     monkeypatch.setattr(learning, "CropSettings", partial(CropSettings, queries=1, query_px=64))

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ from fsod.boxes import Detections, nms
 from fsod.compute.device import Machine
 from fsod.config import EvaluateSettings
 from fsod.data.coco_folder import CocoFolder
-from fsod.evaluation.average_precision import average_precision, detect_folder
+from fsod.evaluation.average_precision import average_precision
 from fsod.evaluation.diagnose import class_curve
 from fsod.evaluation.judge import answer_of, judge
 from fsod.inference.infer import BatchDetector
@@ -166,14 +165,3 @@ def test_a_batch_detector_gives_tidy_detections(folder: CocoFolder) -> None:
         assert (d.boxes_xyxy_px <= [70, 100, 70, 100]).all()
         assert set(d.class_ids) <= {0, 1, 2}
         assert len(nms(d, settings.nms_iou)) == len(d)
-
-
-def test_detect_folder_shows_whole_images(folder: CocoFolder, tmp_path: Path) -> None:
-    shapes = []
-
-    def detect(images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> list[Detections]:
-        shapes.append(images.shape)
-        return [Detections.empty()]
-
-    assert set(detect_folder(folder, detect)) == {1, 2, 3, 4}
-    assert shapes == [(1, 128, 128, 3)] * 4

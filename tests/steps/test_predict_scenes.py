@@ -21,6 +21,7 @@ import rasterio
 import shapely
 from affine import TransformNotInvertibleError
 from PIL import Image
+from rasterio.io import DatasetReader
 from rasterio.transform import from_origin
 
 from fsod.band_rule import BandRule
@@ -31,7 +32,7 @@ from fsod.geo.scene import Scene
 from fsod.geo.searched_layer import PART_COLOURS
 from fsod.geo.windows import Window
 from fsod.inference.infer import BatchDetector
-from fsod.steps.predict_scenes import search_scene
+from fsod.steps.predict_scenes import predict_files, search_scene
 from fsod.steps.searcher import load_searcher
 from fsod.store.checkpoint import load_checkpoint
 from fsod.store.class_bank import checkpoint_of, load_bank, read_bank, save_bank
@@ -496,3 +497,34 @@ def test_a_part_of_the_windows_is_searched_and_more_goes_on(
     more = predict(bank, out, scene, "--minutes", "10")
     assert (more["windows_resumed"], more["windows_left"]) == (part["windows_run"], 0)
     assert not out.with_name("out.gpkg.journal").exists()
+
+
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "float32", "collar"])
+def test_of_a_scene_all_is_read_once_beside_its_windows(
+    tmp_path: Path, bank: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    pixels = np.random.default_rng(0).integers(1, 255, (3, 320, 320)).astype("uint16" if kind == "collar" else kind)
+    if kind == "collar":
+        pixels[:, :, :60] = 0  # which no tag says
+    place = {"crs": "EPSG:32633", "transform": from_origin(500_000, 5_000_000, 0.5, 0.5)}
+    scene = tmp_path / "scene.tif"
+    with rasterio.open(scene, "w", driver="GTiff", width=320, height=320, count=3, dtype=pixels.dtype, **place) as file:
+        file.write(pixels)
+    reads: list[tuple[int, int]] = []
+    read = DatasetReader.read
+
+    def counted(self: DatasetReader, *arguments: Any, **options: Any) -> Any:
+        reads.append((options["window"].width, options["window"].height))
+        return read(self, *arguments, **options)
+
+    monkeypatch.setattr(DatasetReader, "read", counted)
+    plan = PredictSettings.model_validate({"window_px": 96, "overlap_px": 32, "precision": "float32"})
+    predict_files([str(scene)], None, bank, tmp_path / "found.gpkg", plan)
+    assert reads.count((320, 320)) == 1
+    pictures = [tmp_path / "found.png", tmp_path / "found.overview.jpg"]
+    assert all(path.is_file() for path in pictures)
+    reads.clear()
+    plan = plan.model_copy(update={"pictures": False})
+    predict_files([str(scene)], None, bank, tmp_path / "found.gpkg", plan)
+    assert reads.count((320, 320)) == (kind != "uint8")
+    assert not any(path.exists() for path in pictures), "they show what an earlier command found"

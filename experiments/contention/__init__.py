@@ -1,0 +1,1 @@
+"""What training, finetuning and enrolling keep of their speed beside a busy process."""

@@ -1,0 +1,1 @@
+"""What it takes to evaluate images that are larger than a window."""

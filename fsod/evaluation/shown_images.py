@@ -1,0 +1,89 @@
+"""How the images of a prepared folder are shown to a detector that is evaluated: whole, or window by window as scenes are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fsod.boxes import Detections
+from fsod.data.coco_folder import CocoFolder, ImageRecord, check_size_px, read_image
+from fsod.errors import UserError
+from fsod.geo.scene import Scene
+from fsod.geo.scene_opening import open_scene
+from fsod.geo.scene_prediction import predict_scene
+
+WHOLE_PX = 2048
+"""Longest side of an image that is shown whole; at 4,000 px that takes a gigabyte, at 20,000 px it would take 24."""
+
+
+@dataclass(frozen=True)
+class ImageWindows:
+    """How larger images are gone over; see ``predict_scene``."""
+
+    window_px: int = 640
+    overlap_px: int = 160
+    batch: int = 4
+    iou_threshold: float = 0.6
+    rival_iou: float = 0.9
+
+
+def detect_folder(
+    folder: CocoFolder,
+    detect: Callable[[NDArray[np.uint8]], list[Detections]],
+    on_image: Callable[[], None] = lambda: None,
+    windows: ImageWindows = ImageWindows(),
+) -> dict[int, Detections]:
+    """Detections of every image by COCO id, at the image's own size.
+
+    Args:
+        folder: the images.
+        detect: a batch of images (B, H, W, 3) uint8 RGB to one Detections an image. An image of at most ``WHOLE_PX`` comes
+            alone, others in batches of windows.
+        on_image: told after each image.
+        windows: of larger images.
+
+    Raises:
+        UserError: an image is missing, damaged, not of 8 bits, or of another size than the annotations say.
+    """
+    found = {}
+    for image in folder.images:
+        if max(image.width_px, image.height_px) <= WHOLE_PX:
+            found[image.id] = detect(read_image(image)[None])[0]
+        else:
+            found[image.id] = predict_scene(
+                image.path,
+                detect,
+                window_px=windows.window_px,
+                overlap_px=windows.overlap_px,
+                batch=windows.batch,
+                iou_threshold=windows.iou_threshold,
+                rival_iou=windows.rival_iou,
+                on_open=partial(_check, image),
+            ).detections
+        on_image()
+    return found
+
+
+def read_small(image: ImageRecord) -> tuple[NDArray[np.uint8], float]:
+    """An image to be looked at, (h, w, 3) uint8, its longer side at most ``WHOLE_PX``, and how many times smaller it is.
+
+    Raises:
+        UserError: as ``detect_folder``.
+    """
+    if max(image.width_px, image.height_px) <= WHOLE_PX:
+        return read_image(image), 1.0
+    with open_scene(image.path, north_up=False) as scene:
+        _check(image, scene)
+        rgb, _ = scene.read_reduced(WHOLE_PX)
+    return rgb, image.width_px / rgb.shape[1]
+
+
+def _check(image: ImageRecord, scene: Scene, *_: int) -> None:
+    """UserError for what ``read_image`` refuses as well."""
+    check_size_px(scene.file_size_px, image)
+    if not scene.is_8_bit:
+        raise UserError(f"{image.path}: is not an 8-bit image; scale it to 8 bits first")

@@ -1,0 +1,82 @@
+"""Images are shown whole as far as they are small, larger ones by windows, and nothing found hangs on which."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from fsod.boxes import Detections
+from fsod.data.coco_folder import CocoFolder
+from fsod.errors import UserError
+from fsod.evaluation import shown_images
+from fsod.evaluation.shown_images import ImageWindows, detect_folder, read_small
+from tests.made_folder import make_folder
+
+SMALL = ImageWindows(window_px=96, overlap_px=32, batch=2)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> CocoFolder:
+    return make_folder(tmp_path_factory.mktemp("made") / "folder", images=2, size_px=300)
+
+
+class RedOnes:
+    """Finds what is red, and remembers what it was shown."""
+
+    def __init__(self) -> None:
+        self.shapes: list[tuple[int, ...]] = []
+
+    def __call__(self, images: NDArray[np.uint8]) -> list[Detections]:
+        self.shapes.append(images.shape)
+        return [self._find(image) for image in images]
+
+    def _find(self, image: NDArray[np.uint8]) -> Detections:
+        red = ((image[..., 0] > 200) & (image[..., 1] < 100)).astype(np.uint8)
+        _, _, stats, _ = cv2.connectedComponentsWithStats(red)
+        x, y, width, height = stats[1:, :4].T.astype(np.float64)
+        boxes = np.stack([x, y, x + width, y + height], 1)
+        return Detections(boxes, np.full(len(boxes), 0.9, np.float32), np.zeros(len(boxes), np.int64))
+
+
+def test_windows_find_what_whole_images_show(folder: CocoFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, by_windows = RedOnes(), RedOnes()
+    expected = detect_folder(folder, whole)
+    assert whole.shapes == [(1, 300, 300, 3)] * 2
+    monkeypatch.setattr(shown_images, "WHOLE_PX", 299)
+    found = detect_folder(folder, by_windows, windows=SMALL)
+    assert set(by_windows.shapes) == {(2, 96, 96, 3)}
+    assert set(found) == {1, 2}
+    for i, own in expected.items():
+        assert len(own) == 2
+        assert sorted(found[i].boxes_xyxy_px.tolist()) == sorted(own.boxes_xyxy_px.tolist())
+
+
+def test_a_large_image_is_made_small_to_be_looked_at(folder: CocoFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = folder.images[0]
+    own, smaller = read_small(image)
+    assert smaller == 1
+    monkeypatch.setattr(shown_images, "WHOLE_PX", 150)
+    rgb, smaller = read_small(image)
+    assert (rgb.shape, smaller) == ((150, 150, 3), 2)
+    np.testing.assert_allclose(rgb, own.reshape(150, 2, 150, 2, 3).mean(axis=(1, 3)), atol=1)
+
+
+def test_what_a_whole_image_is_refused_for_a_large_one_is_too(
+    folder: CocoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shown_images, "WHOLE_PX", 150)
+    deep = tmp_path / "deep.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 60_000, (300, 300)).astype(np.uint16)).save(deep)
+    for image, reason in (
+        (replace(folder.images[0], path=deep), "deep.png: is not an 8-bit image"),
+        (replace(folder.images[0], width_px=301), "is 300x300 px, but annotations.json says 301x300"),
+        (replace(folder.images[0], path=tmp_path / "gone.png"), "gone.png: cannot be opened"),
+    ):
+        with pytest.raises(UserError, match=reason):
+            detect_folder(replace(folder, images=(image,)), RedOnes(), windows=SMALL)
