@@ -10,12 +10,13 @@ import numpy as np
 import pyproj
 import shapely
 from affine import Affine
+from shapely.geometry.base import BaseGeometry
 
 from fsod.boxes import Detections
 from fsod.evidence import Evidence
 from fsod.geo.georeference import Georeference
 from fsod.geo.layer_files import write_layer
-from fsod.geo.layer_table import Layer
+from fsod.geo.layer_table import Layer, Value
 from fsod.geo.searched_area import NOT_REACHED, SEARCHED, SearchedArea
 from fsod.geo.searched_layer import SearchedLayer, write_searched
 
@@ -32,7 +33,7 @@ def write_found(
     *,
     known: dict[str, Evidence] | None = None,
     classes: Sequence[str] = (),
-    searched_px: shapely.Geometry | None = None,
+    searched_px: BaseGeometry | None = None,
     place: Georeference = UTM,
 ) -> Path:
     """Boxes of 10 m around places in metres from the scene's top left corner; all of it was searched if not told otherwise."""
@@ -45,11 +46,11 @@ def write_found(
         np.full(len(middles_px), 0.5, np.float32),
         np.array(own, np.int64),
     )
-    run = {"weights": "a", "bank": "b", "gsd_m": 0.5}
+    run: dict[str, Value] = {"weights": "a", "bank": "b", "gsd_m": 0.5}
     size_px = (SIDE_PX, SIDE_PX)
     write_layer(path, Layer(found, names, place, "s.tif", size_px, run, np.arange(1, len(found) + 1)))
     whole = shapely.box(0, 0, *size_px)
-    parts = {SEARCHED: whole}
+    parts: dict[str, BaseGeometry] = {SEARCHED: whole}
     if searched_px is not None:
         parts = {SEARCHED: searched_px, NOT_REACHED: whole.difference(searched_px)}
     numbers = {name: {"found": 0, **one.numbers(0.3)} for name, one in known.items()}
