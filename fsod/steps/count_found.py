@@ -196,7 +196,7 @@ def _metric(places: GeoSeries) -> pyproj.CRS:
 def _holds(ground: FoundGround, districts: GeoSeries) -> NDArray[np.intp]:
     """Objects and the districts that their centres lie in: (2, m) positions. On a border the first district counts."""
     crs = pyproj.CRS(districts.crs)
-    points = shapely.points(middles(ground.found.geometry, crs))
+    points = np.asarray(shapely.points(middles(ground.found.geometry, crs)))
     shapes = np.asarray(districts)
     pairs = shapely.STRtree(shapes).query(points, predicate="intersects")
     pairs = pairs[:, np.lexsort(pairs[::-1])]
