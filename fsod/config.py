@@ -189,6 +189,12 @@ class PredictSettings(Settings):
     aoi_layer: str | None = Field(None, description="layer of that file, where it has several")
     asset: str | None = Field(None, description="name or role of the assets of STAC files that are the scenes")
     stac: bool = Field(False, description="also write a STAC item (label extension) beside each layer")
+    minutes: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="time to search all scenes, likeliest windows first; null: as long as it takes"
+    )
+    budget: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="share of each scene's windows to search, likeliest first; null: all"
+    )
     together: bool = Field(False, description="overlapping scenes make one layer, in which each object is once")
     restart: bool = Field(False, description="drop what an unfinished run has left, and begin anew")
     overwrite: bool = Field(False, description="also replace files that fsod did not write")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyproj
@@ -33,7 +34,7 @@ def write_found(
     *,
     known: dict[str, Evidence] | None = None,
     classes: Sequence[str] = (),
-    searched_px: BaseGeometry | None = None,
+    searched_px: shapely.Polygon | None = None,
     place: Georeference = UTM,
 ) -> Path:
     """Boxes of 10 m around places in metres from the scene's top left corner; all of it was searched if not told otherwise."""
@@ -50,7 +51,7 @@ def write_found(
     size_px = (SIDE_PX, SIDE_PX)
     write_layer(path, Layer(found, names, place, "s.tif", size_px, run, np.arange(1, len(found) + 1)))
     whole = shapely.box(0, 0, *size_px)
-    parts: dict[str, BaseGeometry] = {SEARCHED: whole}
+    parts: dict[str, Any] = {SEARCHED: whole}
     if searched_px is not None:
         parts = {SEARCHED: searched_px, NOT_REACHED: whole.difference(searched_px)}
     numbers = {name: {"found": 0, **one.numbers(0.3)} for name, one in known.items()}

@@ -92,6 +92,12 @@ def predict_command(
     ] = False,
     layer: Annotated[str | None, typer.Option("--layer", help="The layer of --aoi, where it has several.")] = None,
     skip_damaged: Annotated[bool, typer.Option(help="Skip windows whose pixels cannot be read.")] = False,
+    minutes: Annotated[
+        float | None, typer.Option(help="End the search after this time; the likeliest windows come first.")
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option(help="Search this share of each scene's windows (0.4), likeliest first.")
+    ] = None,
     restart: Annotated[
         bool, typer.Option("--restart", help="Drop the journal of an unfinished run, and begin anew.")
     ] = False,
@@ -108,6 +114,10 @@ def predict_command(
 
     if layer is not None and aoi is None:
         raise UserError(f"--layer {layer}: is a layer of --aoi, which is not given")
+    if minutes is not None and not minutes > 0:
+        raise UserError(f"--minutes {minutes:g}: give a time above 0")
+    if budget is not None and not 0 < budget <= 1:
+        raise UserError(f"--budget {budget:g}: give a share of the windows, above 0 and up to 1")
     plan = PredictSettings.model_construct(
         score=score,
         window_px=window_px,
@@ -123,6 +133,8 @@ def predict_command(
         aoi_layer=layer,
         asset=asset,
         stac=stac,
+        minutes=minutes,
+        budget=budget,
         together=together,
         restart=restart,
         overwrite=overwrite,

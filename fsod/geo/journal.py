@@ -2,7 +2,7 @@
 
 Each line is JSON with a checksum. The first line identifies the run; every other line holds what was finished since the
 line before. Lines are only appended, so a kill damages the last one at most. Windows after the last good line are searched
-again, and so are windows that could not be read.
+again, and so are windows that could not be read. What a first look at the scene says is a line, too.
 
 Numbers read back bit by bit, in the order in which they were found. A run that goes on therefore gives exactly the result
 of an undisturbed one, with the time at which it began.
@@ -47,6 +47,19 @@ class Finished:
     gaps: dict[int, bytes] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Glance:
+    """What a first, cheap look at the whole scene says, see ``fsod.geo.glance``.
+
+    Attributes:
+        chances: (windows,) float64, objects that are to be expected in the core of each window at full resolution.
+        windows: that the detector was shown for it.
+    """
+
+    chances: NDArray[np.float64]
+    windows: int
+
+
 @dataclass
 class Journal:
     """The journal of one run.
@@ -56,11 +69,13 @@ class Journal:
         run: everything that the result depends on, as JSON values: scene, weights, settings. The journal of another run is
             refused.
         started: when the run began (UTC, ISO 8601). ``read`` replaces it by the time of the first run.
+        glance: what a first look said, if there was one; ``read`` sets it.
     """
 
     path: Path
     run: Mapping[str, Any]
     started: str
+    glance: Glance | None = None
 
     def read(self) -> Iterator[Finished]:
         """What an earlier run has finished; cuts off a torn end, so that ``append`` can go on there.
@@ -78,7 +93,10 @@ class Journal:
                     break
                 if good:
                     try:
-                        yield _finished(entry)
+                        if "chances" in entry:
+                            self.glance = _glance(entry)
+                        else:
+                            yield _finished(entry)
                     except (ValueError, TypeError, LookupError, OverflowError) as error:
                         raise UserError(f"{self.path}: damaged ({error}); begin anew with --restart") from error
                 else:
@@ -120,15 +138,23 @@ class Journal:
         Raises:
             UserError: it cannot be written; what stands there already still counts.
         """
-        entry = {
-            "found": [
-                [i, d.boxes_xyxy_px.tolist(), d.scores.tolist(), d.class_ids.tolist()]
-                for i, d in finished.found.items()
-            ],
-            "blank": finished.blank,
-            "nodata": finished.nodata,
-            "gaps": [[i, gaps.hex()] for i, gaps in finished.gaps.items()],
-        }
+        self._append(
+            {
+                "found": [
+                    [i, d.boxes_xyxy_px.tolist(), d.scores.tolist(), d.class_ids.tolist()]
+                    for i, d in finished.found.items()
+                ],
+                "blank": finished.blank,
+                "nodata": finished.nodata,
+                "gaps": [[i, gaps.hex()] for i, gaps in finished.gaps.items()],
+            }
+        )
+
+    def append_glance(self, glance: Glance) -> None:
+        """Adds a line of what a first look said; UserError as ``append``."""
+        self._append({"chances": glance.chances.tolist(), "windows": glance.windows})
+
+    def _append(self, entry: Mapping[str, Any]) -> None:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab") as file:
@@ -207,6 +233,13 @@ def _finished(entry: dict[str, Any]) -> Finished:
     if not (set(nodata) <= set(blank) and set(gaps) <= {*found, *blank} - set(nodata)):
         raise ValueError("a window without pixels that was not looked at")
     return Finished(found, blank, nodata, gaps)
+
+
+def _glance(entry: dict[str, Any]) -> Glance:
+    chances = np.array(entry["chances"], np.float64)
+    if chances.ndim != 1 or not (np.isfinite(chances).all() and (chances >= 0).all()):
+        raise ValueError("a window without a chance")
+    return Glance(chances, _number(entry["windows"]))
 
 
 def _are_scores(scores: NDArray[np.float32]) -> bool:

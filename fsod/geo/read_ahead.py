@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,10 +30,11 @@ class Reading:
     Attributes:
         scene: read by a handle of its own.
         grid: its windows.
-        indices: which of them, ascending.
+        indices: which of them, in this order.
         batch: windows a batch.
         window_px: side of a window.
         skip_damaged: go on where pixels cannot be read.
+        ends: no batch is begun from then on, as of ``time.monotonic``; None: all windows are read.
     """
 
     scene: Scene
@@ -41,6 +43,12 @@ class Reading:
     batch: int
     window_px: int
     skip_damaged: bool
+    ends: float | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether time is up."""
+        return self.ends is not None and time.monotonic() >= self.ends
 
 
 @dataclass
@@ -74,7 +82,7 @@ class Batch:
 
 
 def read_ahead(reading: Reading) -> Generator[Batch, None, None]:
-    """The windows in order, each once.
+    """The windows in order, each once, until time is up.
 
     Raises:
         UserError: a window cannot be read and ``skip_damaged`` is not set.
@@ -94,6 +102,8 @@ def _batches(reading: Reading) -> Iterator[Batch]:
     shape = reading.batch, reading.window_px, reading.window_px, 3
     read = Batch(np.zeros(shape, np.uint8))
     for index in reading.indices:
+        if not len(read) and reading.is_over:
+            return
         try:
             rgb, valid = reading.scene.read_window(reading.grid[index])
         except UserError as error:

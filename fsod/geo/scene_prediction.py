@@ -10,50 +10,40 @@ batches as in an undisturbed run.
 from __future__ import annotations
 
 import time
-from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import rasterio
-from numpy.typing import NDArray
 
 from fsod.band_rule import BandRule
 from fsod.boxes import Detections
 from fsod.errors import UserError
 from fsod.geo.area import read_area
-from fsod.geo.blank import gap_cells, gap_shape
 from fsod.geo.georeference import Georeference
-from fsod.geo.journal import Finished, Journal, files_fingerprint
-from fsod.geo.merge import SeamMerger
-from fsod.geo.passes import Pass, make_passes
+from fsod.geo.glance import glance
+from fsod.geo.journal import Finished, Glance, Journal, files_fingerprint
+from fsod.geo.passes import make_passes
 from fsod.geo.read_ahead import Reading
 from fsod.geo.scene import Scene
 from fsod.geo.scene_opening import open_scene
 from fsod.geo.search import Detect, Search, Searched, search_windows
-from fsod.geo.searched_area import (
-    BLANK,
-    DAMAGED,
-    NODATA,
-    NOT_REACHED,
-    OUTSIDE,
-    SEARCHED,
-    STATUSES,
-    SearchedArea,
-    searched_area,
-)
+from fsod.geo.search_tally import Tally
+from fsod.geo.searched_area import SearchedArea, searched_area
 from fsod.geo.upright import Upright
+from fsod.geo.window_order import Limit, all_windows, likeliest_windows
 
 OnProgress = Callable[[int, int], None]
 """Called with windows done and windows in all."""
 
 OnOpen = Callable[[Scene, int, int], None]
 """Called before the first window with the open scene, windows that an earlier run has finished, and windows in all."""
+
+NO_GLANCE = "too little time or budget for a look at the whole scene; windows were taken evenly spread over it, not likeliest first"
 
 MAX_CACHE_BYTES = 512 * 2**20
 """The most that GDAL may keep of decoded blocks, enough for a row of windows of a scene 250,000 px wide; GDAL's own limit
@@ -78,6 +68,8 @@ class SceneResult:
         windows_blank: windows skipped because they show nothing.
         windows_outside: windows skipped because they lie outside the area of interest.
         windows_resumed: windows run or blank that an earlier, killed run had finished.
+        windows_left: windows that were not reached when the search ended.
+        windows_glanced: windows that the first look took, of an earlier run or this one; 0 where there was none.
         damaged: windows skipped because they could not be read, one message each.
         warnings: what the user should know, one line each.
         seconds: wall time of everything.
@@ -100,6 +92,8 @@ class SceneResult:
     windows_blank: int
     windows_outside: int
     windows_resumed: int
+    windows_left: int
+    windows_glanced: int
     damaged: tuple[str, ...]
     warnings: tuple[str, ...]
     seconds: float
@@ -134,6 +128,8 @@ def predict_scene(
     on_open: OnOpen | None = None,
     on_progress: OnProgress | None = None,
     search: Search = search_windows,
+    limit: Limit | None = None,
+    glance_detect: Detect | None = None,
 ) -> SceneResult:
     """Detections of a whole scene, each object once.
 
@@ -166,6 +162,8 @@ def predict_scene(
         on_open: told before the first window.
         on_progress: told after each batch.
         search: where and how windows are looked at; here, if not told otherwise.
+        limit: how much of the scene may be looked at, likeliest windows first; all of it row by row, if not told otherwise.
+        glance_detect: the detector for the first look that says which are likely, see ``glance``; ``detect`` if None.
 
     Raises:
         UserError: the scene cannot be read, or a setting does not fit; see ``open_scene`` and ``make_passes``; a journal
@@ -191,6 +189,7 @@ def predict_scene(
         todo = np.concatenate(
             [np.ones(len(p.grid), np.bool_) if area is None else area.reached(p.grid, p.scene) for p in passes]
         )
+        asked = todo.copy()
         total = int(todo.sum())
         remarks = [] if total or area is None else [f"{scene.name}: lies outside {aoi}{area.doubt}"]
         if len(passes) <= len(scales):
@@ -211,7 +210,7 @@ def predict_scene(
             "aoi": None if area is None else area.sha256,
         }
         kept = None if journal is None else Journal(journal, {**settings, **(detector or {})}, now)
-        tally = _Tally(passes, SeamMerger(iou_threshold, rival_iou), _at_first(todo[: len(passes[0].grid)]))
+        tally = Tally.at_first(passes, todo)
         if kept is not None:
             stack.enter_context(kept.held())
             for finished in kept.read():
@@ -226,14 +225,27 @@ def predict_scene(
                 except ValueError as error:
                     raise UserError(f"{kept.path}: damaged ({error}); begin anew with --restart") from error
                 todo[numbers] = False
+            if kept.glance is not None and len(kept.glance.chances) != len(passes[0].grid):
+                raise UserError(f"{kept.path}: damaged (chances of other windows); begin anew with --restart")
         resumed = tally.done
         if on_open is not None:
             on_open(scene, resumed, total)
-        for one in passes:
-            indices = np.flatnonzero(todo[one.first : one.first + len(one.grid)]).tolist()
-            reading = Reading(one.scene, one.grid, indices, batch, window_px, skip_damaged)
+        seen = None
+        if limit is None:
+            turns = all_windows(passes, todo)
+        else:
+            at_full = Reading(scene, passes[0].grid, (), batch, window_px, skip_damaged)
+            if todo.any():
+                seen = _first_look(kept, lambda: glance(at_full, glance_detect or detect, area, limit, total))
+            turns = likeliest_windows(passes, asked, todo, limit, seen)
+        for turn in turns:
+            one = turn.one
+            ends = None if limit is None else limit.ends
+            reading = Reading(one.scene, one.grid, turn.indices, batch, window_px, skip_damaged, ends)
+            row_bytes = one.scene.row_bytes(window_px)
             with (
-                rasterio.Env(GDAL_CACHEMAX=min(MAX_CACHE_BYTES, one.scene.row_bytes(window_px))),
+                # windows that come row by row find the blocks of the row; others profit from whatever is there
+                rasterio.Env(GDAL_CACHEMAX=min(MAX_CACHE_BYTES, row_bytes) if limit is None else MAX_CACHE_BYTES),
                 closing(search(reading, detect)) as searches,
             ):
                 for searched in map(one.numbered, searches):
@@ -242,7 +254,9 @@ def predict_scene(
                         kept.append(searched.finished)
                     if on_progress is not None:
                         on_progress(tally.done, total)
-        detections = _to_scene(tally.merger.result(), scene.grid_to_scene)
+        if limit is not None and seen is None and tally.done < total and todo.any():
+            remarks.append(f"{scene.name}: {NO_GLANCE}")
+        detections = _to_scene(tally.merged(iou_threshold, rival_iou), scene.grid_to_scene)
         if area is not None:
             detections = detections.select(area.holds(detections, scene))
         return SceneResult(
@@ -259,6 +273,8 @@ def predict_scene(
             windows_blank=tally.windows_blank,
             windows_outside=len(todo) - total,
             windows_resumed=resumed,
+            windows_left=total - tally.done,
+            windows_glanced=0 if seen is None else seen.windows,
             damaged=tuple(tally.damaged),
             warnings=(*scene.warnings, *remarks),
             seconds=time.perf_counter() - clock,
@@ -274,53 +290,6 @@ def predict_scene(
         )
 
 
-@dataclass
-class _Tally:
-    """What has come out of the windows so far; ``statuses`` and ``gaps`` of those of the first pass, which sees all."""
-
-    passes: tuple[Pass, ...]
-    merger: SeamMerger
-    statuses: NDArray[np.uint8]
-    gaps: dict[int, bytes] = field(default_factory=dict)
-    windows_run: int = 0
-    windows_blank: int = 0
-    damaged: list[str] = field(default_factory=list)
-    seconds_detecting: float = 0.0
-    missed: tuple[float, int] | None = None
-
-    @property
-    def done(self) -> int:
-        return self.windows_run + self.windows_blank + len(self.damaged)
-
-    def take(self, searched: Searched) -> None:
-        for index, detections in searched.finished.found.items():
-            own = self.passes[bisect_right(self.passes, index, key=attrgetter("first")) - 1]
-            self.merger.add(own.window(index), detections, own.scale, own.least_px)
-        self._note(searched)
-        self.windows_run += len(searched.finished.found)
-        self.windows_blank += len(searched.finished.blank)
-        self.damaged += searched.damaged.values()
-        self.seconds_detecting += searched.seconds_detecting
-        self.missed = max((best for best in (self.missed, searched.missed) if best), default=None)
-
-    def _note(self, searched: Searched) -> None:
-        """What became of the windows; ValueError where gaps do not fit them."""
-        finished, grid = searched.finished, self.passes[0].grid
-        for numbers, status in (
-            (finished.found, SEARCHED),
-            (finished.blank, BLANK),
-            (finished.nodata, NODATA),
-            (searched.damaged, DAMAGED),
-        ):
-            own = np.fromiter(numbers, np.int64, len(numbers))
-            self.statuses[own[own < len(grid)]] = STATUSES.index(status)
-        cells = gap_shape(grid.y.window_px, grid.x.window_px)
-        for number, gaps in finished.gaps.items():
-            if number < len(grid):
-                gap_cells(gaps, cells)
-                self.gaps[number] = gaps
-
-
 def _check_classes(finished: Finished, classes: int | None) -> None:
     """ValueError for a class that there is not."""
     last = max((int(found.class_ids.max(initial=-1)) for found in finished.found.values()), default=-1)
@@ -328,9 +297,14 @@ def _check_classes(finished: Finished, classes: int | None) -> None:
         raise ValueError(f"it holds class {last}, and there are {classes}")
 
 
-def _at_first(todo: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Numbers of statuses (windows,) before anything is searched."""
-    return np.where(todo, STATUSES.index(NOT_REACHED), STATUSES.index(OUTSIDE)).astype(np.uint8)
+def _first_look(kept: Journal | None, look: Callable[[], Glance | None]) -> Glance | None:
+    """What an earlier run's look said, or one that is made, and noted, now."""
+    if kept is None:
+        return look()
+    if kept.glance is None and (seen := look()) is not None:
+        kept.append_glance(seen)
+        kept.glance = seen
+    return kept.glance
 
 
 def _to_scene(detections: Detections, grid_to_scene: tuple[float, float]) -> Detections:

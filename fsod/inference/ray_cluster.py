@@ -58,9 +58,11 @@ class RayCluster:
 
     Attributes:
         workers: tasks that the cluster had room for when it was joined, one a GPU if it has any, else one a CPU.
+        at_once: items that ``map`` works on at the same time.
     """
 
     workers: int
+    at_once: int
     _make_detect: ObjectRef
     _task: Any
     _threads: ThreadPoolExecutor
@@ -72,7 +74,7 @@ class RayCluster:
         return self._threads.map(function, items)
 
     def search(self, reading: Reading, detect: Detect) -> Generator[Searched, None, None]:
-        """As ``search_windows``, with the workers' own detector instead of ``detect``.
+        """As ``search_windows``, with the workers' own detector instead of ``detect``. Ranges that are out when time is up are kept.
 
         Raises:
             UserError: also if a worker cannot open the scene, or a range has cost more workers than may be.
@@ -89,7 +91,12 @@ class RayCluster:
                 part = replace(reading, indices=reading.indices[start : start + size])
                 while not self._room.acquire(blocking=not pending):
                     yield from self._collect(*pending.popleft())
-                pending.append((self._task.remote([self._make_detect], replace(part, scene=there)), part))
+                if reading.is_over:
+                    self._room.release()
+                    break
+                # a clock that counts from a machine's start says nothing on another one
+                task = self._task.remote([self._make_detect], replace(part, scene=there, ends=None))
+                pending.append((task, part))
             while pending:
                 yield from self._collect(*pending.popleft())
         finally:
@@ -152,13 +159,14 @@ def ray_cluster(make_detect: Callable[[], Detect]) -> Iterator[RayCluster]:
     gpus = int(resources.get("GPU", 0))
     workers = gpus or max(int(resources.get("CPU", 0)), 1)
     task = ray.remote(num_cpus=1, num_gpus=1 if gpus else 0, max_retries=RETRIES)(_search_range)
-    # twice as many as there are workers: one at work, one at hand
+    at_once = 2 * workers  # one at work, one at hand
     cluster = RayCluster(
         workers,
+        at_once,
         ray.put(make_detect),
         task,
-        ThreadPoolExecutor(2 * workers, "fsod-scene"),
-        BoundedSemaphore(2 * workers),
+        ThreadPoolExecutor(at_once, "fsod-scene"),
+        BoundedSemaphore(at_once),
     )
     try:
         yield cluster

@@ -57,7 +57,7 @@ def compare_files(before: Path, after: Path, out: Path, tolerance_m: float | Non
         )
     plane = plane_around(shapes)
     seen = [shapely.union_all(laid_out(places, plane)) for places in searched]
-    both_km2 = shapely.intersection(seen[0], seen[1]).area / 1e6
+    both_km2 = seen[0].intersection(seen[1]).area / 1e6
     if not both_km2:
         raise UserError(
             f"{after}: no ground that was searched was searched in {before} as well, so nothing can be compared"

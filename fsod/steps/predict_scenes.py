@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from math import floor
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from fsod.geo.scene_prediction import OnOpen, OnProgress, SceneResult, predict_s
 from fsod.geo.searched_area import STATUSES
 from fsod.geo.searched_layer import PART_COLOURS, SearchedLayer, write_searched
 from fsod.geo.stac_scenes import StacScene
+from fsod.geo.window_order import Limit
 from fsod.inference.infer import warm_up
 from fsod.inference.ray_cluster import ray_cluster
 from fsod.marks import class_colour
@@ -36,14 +37,13 @@ from fsod.steps.predict_outputs import (
     picture_path,
     together_paths,
 )
-from fsod.steps.predict_together import layer_of, missed, write_together
+from fsod.steps.predict_together import layer_of, write_together
 from fsod.steps.scene_fit import misfit
+from fsod.steps.scene_sayings import announce, how_far, nothing_found, what_was_missed
+from fsod.steps.scene_turns import SceneTurns
 from fsod.steps.searcher import Searcher, load_searcher, to_take_along
 
 PREVIEW_PX = 2048
-
-LEAST_SCORE = 0.005
-"""The least one that --score takes."""
 
 
 def predict_files(
@@ -73,6 +73,10 @@ def predict_files(
     Returns:
         Of one scene all about it; of several the sums, and as ``failed`` what went wrong with which.
     """
+    if plan.minutes is not None and plan.budget is not None:
+        raise UserError(
+            f"--minutes {plan.minutes:g} and --budget {plan.budget:g} contradict each other; give one of them"
+        )
     if plan.native and plan.gsd_m is not None:
         raise UserError(f"--native and --gsd-m {plan.gsd_m:g} contradict each other; give one of them")
     named = list_scenes(scenes, plan.asset)
@@ -91,29 +95,35 @@ def predict_files(
         with ray_cluster(to_take_along(bank, checkpoint, searcher, plan)) as cluster:
             machine = f"Ray, {cluster.workers} workers, {searcher.precision}"
             searcher = replace(searcher, machine=machine, search=cluster.search)
-            return _predict_all(layers, searcher, plan, cluster.map, sources, out)
+            return _predict_all(layers, searcher, plan, sources, out, cluster.map, cluster.at_once)
     warm_up(searcher.detect, plan.batch, searcher.window_px)
-    return _predict_all(layers, searcher, plan, map, sources, out)
+    return _predict_all(layers, searcher, plan, sources, out)
 
 
 def _predict_all(
     layers: dict[str, Path],
     searcher: Searcher,
     plan: PredictSettings,
-    each: Callable[..., Iterator[Any]],
     sources: Mapping[str, StacScene],
     out: Path,
+    each: Callable[..., Iterator[Any]] = map,
+    at_once: int = 1,
 ) -> dict[str, Any]:
-    """The same for a searcher; ``each`` is ``map``, or does as it does; ``sources`` are the items of scenes."""
+    """The same for a searcher; ``sources`` are the items of scenes; ``each`` does as ``map``, with ``at_once`` scenes."""
     console.print(
         f"predict: {searcher.machine}, {len(searcher.class_names)} classes, windows of {searcher.window_px} px"
     )
 
+    turns = None if plan.minutes is None else SceneTurns(time.monotonic() + 60 * plan.minutes, len(layers), at_once)
+
     def attempt(scene: str) -> dict[str, Any] | SceneResult | Exception:
+        limit = None if plan.budget in (None, 1) else Limit(share=plan.budget)
+        if turns is not None:
+            limit = Limit(ends=turns.next())
         try:
             if plan.together:
-                return _searched_scene(scene, searcher, layers[scene], plan)
-            return _predict_file(scene, searcher, layers[scene], plan, sources.get(scene))
+                return _searched_scene(scene, searcher, layers[scene], plan, limit)
+            return _predict_file(scene, searcher, layers[scene], plan, sources.get(scene), limit)
         except (UserError, OSError) as error:
             return error
         except Exception as error:  # noqa: BLE001, whatever a library makes of one scene, the others are searched
@@ -142,7 +152,9 @@ def _predict_all(
                 "mend them and give the same command again, which searches the others no second time"
             )
         joint = write_together(results, searcher, out)
-    if not failed:
+    # a search of a part goes on from its journal when the same command may search more
+    left = [result["windows_left"] for result in done.values()] + [result.windows_left for result in results.values()]
+    if not failed and not any(left):
         for layer in layers.values():
             journal_path(layer).unlink(missing_ok=True)
     if plan.together:
@@ -154,7 +166,16 @@ def _sums(done: dict[str, dict[str, Any]], failed: dict[str, str], searcher: Sea
     found: Counter[str] = Counter(dict.fromkeys(searcher.class_names, 0))
     for result in done.values():
         found.update(result["found"])
-    added = ("windows_run", "windows_blank", "windows_outside", "windows_resumed", "seconds", "seconds_detecting")
+    added = (
+        "windows_run",
+        "windows_blank",
+        "windows_outside",
+        "windows_resumed",
+        "windows_left",
+        "windows_glanced",
+        "seconds",
+        "seconds_detecting",
+    )
     return {
         "layers": {scene: result["layer"] for scene, result in done.items()},
         "failed": failed,
@@ -168,34 +189,46 @@ def _sums(done: dict[str, dict[str, Any]], failed: dict[str, str], searcher: Sea
 
 
 def _search_told(
-    scene: str, searcher: Searcher, plan: PredictSettings, journal: Path, on_progress: OnProgress
+    scene: str,
+    searcher: Searcher,
+    plan: PredictSettings,
+    journal: Path,
+    on_progress: OnProgress,
+    limit: Limit | None,
 ) -> SceneResult:
     """``search_scene``, which first says how the scene is read, and how it differs from the examples."""
     told: list[str] = []
 
     def on_open(opened: Scene, resumed: int, windows: int) -> None:
-        _announce(opened, resumed, windows)
+        announce(opened, resumed, windows)
         told.extend(misfit(opened, searcher.gsd_m, searcher.enlargement, searcher.shown))
         warn(told)
 
-    result = search_scene(scene, searcher, plan, journal, on_open, on_progress)
+    result = search_scene(scene, searcher, plan, journal, on_open, on_progress, limit=limit)
     return replace(result, warnings=(*told, *result.warnings), told=tuple(told))
 
 
-def _searched_scene(scene: str, searcher: Searcher, layer: Path, plan: PredictSettings) -> SceneResult:
+def _searched_scene(
+    scene: str, searcher: Searcher, layer: Path, plan: PredictSettings, limit: Limit | None
+) -> SceneResult:
     """Searches one scene; the journal stays, by the name of a layer that is not written."""
     journal = journal_path(layer)
     if plan.restart:
         journal.unlink(missing_ok=True)
     with progress_bar(f"{Path(scene).name}: windows", 0) as bar:
-        result = _search_told(scene, searcher, plan, journal, bar.of)
+        result = _search_told(scene, searcher, plan, journal, bar.of, limit)
     if result.georeference.crs is None:
         raise UserError(f"{scene}: has no place on the ground, so it cannot be searched --together with others")
     return result
 
 
 def _predict_file(
-    scene: str, searcher: Searcher, out: Path, plan: PredictSettings, source: StacScene | None
+    scene: str,
+    searcher: Searcher,
+    out: Path,
+    plan: PredictSettings,
+    source: StacScene | None,
+    limit: Limit | None,
 ) -> dict[str, Any]:
     """Searches one scene and writes all that belongs to it; the journal stays."""
     names = searcher.class_names
@@ -203,7 +236,7 @@ def _predict_file(
     if plan.restart:
         journal.unlink(missing_ok=True)
     with progress_bar(f"{Path(scene).name}: windows", 0) as bar:
-        result = _search_told(scene, searcher, plan, journal, bar.of)
+        result = _search_told(scene, searcher, plan, journal, bar.of, limit)
     layer = layer_of(result, searcher)
     write_layer(out, layer)
     if plan.stac:
@@ -214,13 +247,15 @@ def _predict_file(
     found = [names[c] for c in result.detections.class_ids]
     counts = {name: found.count(name) for name in names}
     searched = SearchedLayer(result.area, result.georeference, layer.scene, layer.attributes)
-    searched = replace(searched, attributes={**layer.attributes, **missed(searched.said, searcher, counts)})
+    searched = replace(searched, attributes={**layer.attributes, **what_was_missed(searched.said, searcher, counts)})
     write_searched(out, searched)
     if out.suffix.lower() in ON_A_MAP:
         write_style(out.with_suffix(".qml"), {name: class_colour(i) for i, name in enumerate(names)})
     picture, unseen = _write_preview(result, plan, searcher, out, searched)
-    warnings = [*result.warnings, *_nothing_found(result, searcher), *unseen]
+    warnings = [*result.warnings, *nothing_found(result, searcher), *unseen]
     warn([warning for warning in warnings if warning not in result.told])
+    if result.windows_left:
+        console.print(how_far(result))
     return {
         "layer": str(out),
         "preview": picture,
@@ -232,6 +267,8 @@ def _predict_file(
         "windows_blank": result.windows_blank,
         "windows_outside": result.windows_outside,
         "windows_resumed": result.windows_resumed,
+        "windows_left": result.windows_left,
+        "windows_glanced": result.windows_glanced,
         "damaged": list(result.damaged),
         "warnings": warnings,
         "gsd_m": result.gsd_m,
@@ -239,23 +276,6 @@ def _predict_file(
         "seconds_detecting": result.seconds_detecting,
         "machine": searcher.machine,
     }
-
-
-def _nothing_found(result: SceneResult, searcher: Searcher) -> list[str]:
-    """What a user should know of a scene in which nothing was found."""
-    looked_at = result.windows_run
-    if len(result.detections) or not looked_at + result.windows_blank:
-        return []
-    if not looked_at:
-        return [f"{result.scene}: nothing found, as all of its {result.windows_blank} windows are empty"]
-    said = f"{result.scene}: nothing found in {looked_at} window{'s' if looked_at > 1 else ''}"
-    if result.missed is None:
-        return [said]
-    score, class_id = result.missed
-    name, least = searcher.class_names[class_id], searcher.scores[class_id]
-    said += f"; the best score is {score:.3g}, of {name}, which is shown from {least:.3g} on"
-    # a window's best may be a part of what another window sees whole, with a lower score
-    return [f"{said} (try --score {lower:g})" if (lower := floor(90 * score) / 100) >= LEAST_SCORE else said]
 
 
 def search_scene(
@@ -266,6 +286,7 @@ def search_scene(
     on_open: OnOpen | None = None,
     on_progress: OnProgress | None = None,
     driver: str | None = None,
+    limit: Limit | None = None,
 ) -> SceneResult:
     """What a searcher finds in one scene, gone over as planned; nothing is written but the journal, see ``predict_scene``.
 
@@ -296,6 +317,8 @@ def search_scene(
         on_open=on_open,
         on_progress=on_progress,
         search=searcher.search,
+        limit=limit,
+        glance_detect=searcher.glance_detect,
     )
 
 
@@ -309,21 +332,6 @@ def _identity(searcher: Searcher, plan: PredictSettings) -> dict[str, Any]:
         "precision": searcher.precision,
         "turns": plan.turns,
     }
-
-
-def _announce(scene: Scene, resumed: int, windows: int) -> None:
-    """One line on how a scene is read, before the work begins."""
-    own_m, gsd_m = scene.file_georeference.gsd_m, scene.grid_gsd_m
-    width, height = scene.file_size_px
-    parts = [f"{width}x{height} px"]
-    resampled = {scene.grid_width_px, scene.grid_height_px} != {width, height}
-    if own_m is not None and gsd_m is not None:
-        parts.append(f"of {own_m:.3g} m resampled to {gsd_m:.3g} m" if resampled else f"of {own_m:.3g} m")
-    elif resampled:
-        parts.append(f"seen {scene.grid_width_px / scene.width_px:.3g} times as large")
-    parts.append(str(scene.rule))
-    parts.append(f"goes on after {resumed} of {windows} windows" if resumed else f"{windows} windows")
-    console.print(f"{scene.name}: {', '.join(parts)}")
 
 
 def _write_preview(

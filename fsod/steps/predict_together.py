@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from fsod.evidence import Evidence
 from fsod.geo.ask_order import ask_order
 from fsod.geo.joint_layer import JointLayer, each_object_once, joint_km2
 from fsod.geo.layer_files import write_layer
@@ -20,7 +18,8 @@ from fsod.geo.scene_list import short_name
 from fsod.geo.scene_prediction import SceneResult
 from fsod.geo.searched_layer import SearchedLayer, write_searched
 from fsod.marks import class_colour
-from fsod.progress import warn
+from fsod.progress import console, warn
+from fsod.steps.scene_sayings import how_far, what_was_missed
 from fsod.steps.searcher import Searcher
 
 
@@ -36,18 +35,6 @@ def layer_of(result: SceneResult, searcher: Searcher) -> Layer:
     ask = ask_order(result.detections, searcher.proposed_scores, told)
     size_px, name = (result.width_px, result.height_px), short_name(result.scene)
     return Layer(result.detections, searcher.class_names, result.georeference, name, size_px, attributes, ask)
-
-
-def missed(searched: str, searcher: Searcher, counts: dict[str, int]) -> dict[str, str]:
-    """What was searched and found, and what would have been missed: in words, and as JSON for programs."""
-    known = {name: searcher.known.get(name, Evidence()) for name in searcher.class_names}
-    scores = dict(zip(searcher.class_names, searcher.scores, strict=True))
-    numbers = {name: {"found": counts[name], **own.numbers(scores[name])} for name, own in known.items()}
-    words = [
-        f"{f'{name}: ' if len(known) > 1 else ''}{counts[name]} found; {own.said(scores[name])}"
-        for name, own in known.items()
-    ]
-    return {"summary": "; ".join([searched, *words]), "classes": json.dumps(numbers, ensure_ascii=False)}
 
 
 def write_together(results: Mapping[str, SceneResult], searcher: Searcher, out: Path) -> dict[str, Any]:
@@ -80,13 +67,16 @@ def write_together(results: Mapping[str, SceneResult], searcher: Searcher, out: 
     counts = {name: found.count(name) for name in names}
     searched_km2, total_km2 = joint_km2(parts)
     words = f"searched {searched_km2:.3g} of {total_km2:.3g} km2 in {len(parts)} scenes"
-    told_of_all = missed(words, searcher, counts)
+    told_of_all = what_was_missed(words, searcher, counts)
     write_layer(out, JointLayer(layers, attributes))
     parts = [replace(part, attributes={**part.attributes, **told_of_all}) for part in parts]
     write_searched(out, JointLayer(parts, {**attributes, **told_of_all}))
     write_style(out.with_suffix(".qml"), {name: class_colour(i) for i, name in enumerate(names)})
     warnings = [warning for result in results.values() for warning in result.warnings]
     warn([warning for result in results.values() for warning in result.warnings if warning not in result.told])
+    for result in results.values():
+        if result.windows_left:
+            console.print(how_far(result))
     return {
         "layer": str(out),
         "scenes": list(results),
@@ -95,6 +85,7 @@ def write_together(results: Mapping[str, SceneResult], searcher: Searcher, out: 
         "searched": told_of_all["summary"],
         "windows_run": sum(result.windows_run for result in results.values()),
         "windows_resumed": sum(result.windows_resumed for result in results.values()),
+        "windows_left": sum(result.windows_left for result in results.values()),
         "damaged": [window for result in results.values() for window in result.damaged],
         "warnings": warnings,
         "seconds": sum(result.seconds for result in results.values()),

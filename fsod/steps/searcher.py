@@ -18,6 +18,7 @@ from fsod.config import EvaluateSettings, PredictSettings, common_settings
 from fsod.errors import UserError
 from fsod.evidence import Evidence, evidence_of
 from fsod.files import sha256_of
+from fsod.geo.glance import LEAST_SCORE
 from fsod.geo.scene_list import kept_name
 from fsod.geo.search import Detect, Search, search_windows
 from fsod.inference.infer import batch_detector, warm_up
@@ -38,6 +39,7 @@ class Searcher:
         marks: what the detector was made from, see ``fsod.steps.kept_marks``.
         shown: which bands the examples were shown in.
         known: class name -> what is known of how well it is found.
+        glance_detect: the same detector with faint scores, for a first look; here, whatever computes the search.
     """
 
     detect: Detect
@@ -56,6 +58,7 @@ class Searcher:
     shown: tuple[BandRule, ...] = ()
     search: Search = search_windows
     known: Mapping[str, Evidence] = field(default_factory=dict)
+    glance_detect: Detect | None = None
 
     def told_xyxy_px(self, scene: str) -> NDArray[np.float64]:
         """(m, 4) boxes of a scene, in its pixels as it is seen (see ``Upright``), that were marked or judged already."""
@@ -96,6 +99,7 @@ def load_searcher(bank: Path, checkpoint: Path | None, plan: PredictSettings) ->
             known.enlargement,
             shown=known.shown,
             known={name: evidence_of(own) for name, own in known.known.items()},
+            glance_detect=replace(exported, score_floor=LEAST_SCORE),
         )
     machine = choose_machine(plan.precision)
     loaded = load_checkpoint(checkpoint or checkpoint_of(bank))
@@ -104,8 +108,9 @@ def load_searcher(bank: Path, checkpoint: Path | None, plan: PredictSettings) ->
     if plan.turns is not None:
         classes = replace(classes, turned=plan.turns)
     reported = classes.reported
+    detect = batch_detector(loaded, classes, machine, settings, plan.score)
     return Searcher(
-        batch_detector(loaded, classes, machine, settings, plan.score),
+        detect,
         reported.class_names,
         reported.scores if plan.score is None else (plan.score,) * len(reported.class_names),
         reported.scores,
@@ -120,6 +125,7 @@ def load_searcher(bank: Path, checkpoint: Path | None, plan: PredictSettings) ->
         () if loaded.learned_from is None else tuple(loaded.learned_from.marks),
         classes.shown,
         known={name: evidence_of(own) for name, own in reported.origins.items()},
+        glance_detect=replace(detect, score_floor=LEAST_SCORE),
     )
 
 

@@ -63,7 +63,8 @@ LOOK_FLOOR = 0.01
 """Detections below this are not looked at."""
 
 STEEP, MOST, MOST_WITHOUT_AREAS = 1.35, 0.95, 0.8
-"""See ``worth_showing``. Where no background is vouched for, what is like the marks is found with less than they are."""
+"""See ``worth_showing``. Where no area is vouched for, what is like the marks is found with less than they are. A few refusals do
+not change that."""
 
 KEPT = 0.3
 """Share of the weights that a training started from, see ``interpolate_weights``: what it knew holds for scenes beyond these."""
@@ -257,9 +258,9 @@ def proposed_scores(learned: Learned, lesson: Lesson) -> list[float]:
     detector = copy.deepcopy(learned.detector).to(lesson.machine.device)
     detect = searching(detector, settings, lesson.machine, LOOK_FLOOR, turned=True)
     found = [detect(view.rgb[None])[0] for view in lesson.views]
-    vouched = any(view.vouched.any() for view in lesson.views)
+    in_areas = any(view.in_areas().any() for view in lesson.views)
     marks_found = _mark_scores(lesson.views, found, len(lesson.class_names))
-    shown = worth_showing(marks_found, MOST if vouched else MOST_WITHOUT_AREAS)
+    shown = worth_showing(marks_found, MOST if in_areas else MOST_WITHOUT_AREAS)
     return list(shown.clip(LOOK_FLOOR, 1).tolist())
 
 

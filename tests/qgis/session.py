@@ -142,7 +142,11 @@ def finding() -> Any:
 def finding_on_a_picture() -> Any:
     """Finds on a raster without a coordinate system; nothing is to be placed anywhere, whatever the file says."""
     placed: list[str] = []
-    project.layersAdded.connect(lambda layers: placed.extend(layer.crs().authid() for layer in layers))
+
+    def note(layers: list[Any]) -> None:
+        placed.extend(layer.crs().authid() for layer in layers)
+
+    project.layersAdded.connect(note)
     given = {
         "INPUT": str(FOLDER / "picture.png"),
         "BANK": str(FOLDER / "bank.safetensors"),
@@ -151,6 +155,7 @@ def finding_on_a_picture() -> Any:
     processing.runAndLoadResults("fsod:find", given)
     many = {"INPUT": [given["INPUT"]], "BANK": given["BANK"], "FOLDER": str(FOLDER / "many")}
     processing.runAndLoadResults("fsod:findmany", many)
+    project.layersAdded.disconnect(note)
     names = [layer.name() for layer in project.mapLayers().values() if layer.name().startswith("picture")]
     return {"placed": placed, "names": names}
 

@@ -106,7 +106,7 @@ def test_cancelling_leaves_nothing_running(program: Program, deaf: str, patience
     listener = Listener(cancel_at="ready")
     started_s = time.monotonic()
     outcome = program.run(WITH_CHILD + deaf, listener, patience_s)
-    assert time.monotonic() - started_s < 4
+    assert time.monotonic() - started_s < 20, "60 s if it waited for them"
     assert (outcome.cancelled, outcome.error) == (True, "")
     assert ("killed" in " ".join(listener.warned)) == ("sleep" in deaf)
     child = int(listener.said[0].split()[1])

@@ -176,6 +176,16 @@ def test_what_another_engine_has_begun_is_finished(bank: Path, tmp_path: Path) -
     assert timeless(out.with_suffix(".searched.geojson")) == timeless(whole.with_suffix(".searched.geojson"))
 
 
+def test_a_part_of_the_windows_is_the_same_part(bank: Path, tmp_path: Path) -> None:
+    scene, here, out = make_scene(tmp_path / "s.tif"), tmp_path / "here.geojson", tmp_path / "out.geojson"
+    plain = predict(bank, here, scene, "--budget", "0.5")
+    part = predict(bank, out, scene, "--budget", "0.5", "--engine", "ray")
+    assert part["windows_left"] == plain["windows_left"] > 0
+    assert timeless(out) == timeless(here)
+    assert timeless(out.with_suffix(".searched.geojson")) == timeless(here.with_suffix(".searched.geojson"))
+    assert predict(bank, out, scene, "--minutes", "10", "--engine", "ray")["windows_left"] == 0
+
+
 def test_damage_is_named_and_may_be_skipped(bank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     scene, plain, out = make_scene(tmp_path / "s.tif"), tmp_path / "plain.geojson", tmp_path / "out.geojson"
     with scene.open("r+b") as file:

@@ -28,9 +28,10 @@ from fsod.boxes import Detections
 from fsod.config import PredictSettings
 from fsod.errors import UserError
 from fsod.geo.scene import Scene
+from fsod.geo.searched_layer import PART_COLOURS
 from fsod.geo.windows import Window
 from fsod.inference.infer import BatchDetector
-from fsod.steps.predict_scenes import PART_COLOURS, search_scene
+from fsod.steps.predict_scenes import search_scene
 from fsod.steps.searcher import load_searcher
 from fsod.store.checkpoint import load_checkpoint
 from fsod.store.class_bank import checkpoint_of, load_bank, read_bank, save_bank
@@ -469,6 +470,11 @@ def test_a_damaged_scene_gives_what_is_left(bank: Path, tmp_path: Path, capsys: 
         (("--native", "--gsd-m", "1"), "contradict"),
         (("--gsd-m", "0.01"), "too coarse to look for objects at 0.01 m; run at the scene's own (--native)"),
         (("--aoi", "gone.gpkg"), "gone.gpkg: no such vector file"),
+        (("--minutes", "0"), "--minutes 0: give a time above 0"),
+        (("--minutes", "-3"), "--minutes -3: give a time above 0"),
+        (("--budget", "0"), "--budget 0: give a share of the windows, above 0 and up to 1"),
+        (("--budget", "1.5"), "--budget 1.5: give a share of the windows, above 0 and up to 1"),
+        (("--minutes", "3", "--budget", "0.5"), "--minutes 3 and --budget 0.5 contradict each other"),
     ],
 )
 def test_a_mistake_is_one_line(
@@ -477,3 +483,16 @@ def test_a_mistake_is_one_line(
     scene = make_scene(tmp_path / "s.tif", size=96)
     assert fsod("predict", scene, "--bank", bank, "--out", tmp_path / "o.geojson", *SMALL, *arguments) == 2
     assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_part_of_the_windows_is_searched_and_more_goes_on(
+    bank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene, out = make_scene(tmp_path / "s.tif"), tmp_path / "out.gpkg"
+    part = predict(bank, out, scene, "--budget", "0.5")
+    assert "s.tif: searched 32% of the windows, likeliest first" in capsys.readouterr().err
+    assert part["parts"]["not reached"] == pytest.approx(1 - part["parts"]["searched"], abs=1e-5)
+    assert part["windows_run"] + part["windows_glanced"] == 12  # of 25
+    more = predict(bank, out, scene, "--minutes", "10")
+    assert (more["windows_resumed"], more["windows_left"]) == (part["windows_run"], 0)
+    assert not out.with_name("out.gpkg.journal").exists()

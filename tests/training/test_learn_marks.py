@@ -107,3 +107,15 @@ def test_the_mean_of_two_is_between_them_and_a_known_class_starts_from_its_row()
     other = Detector("nano", 1)
     mean = mean_of([base.detector, other])
     assert torch.allclose(mean.learned[0], (base.detector.learned[0] + other.learned[0]) / 2)
+
+
+def test_refusals_alone_propose_the_score_that_no_area_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    view = painted(PLACES[:2])
+    found = Detections(view.boxes_xyxy_px, np.array([0.8, 0.8], np.float32), np.zeros(2, np.int64))
+    monkeypatch.setattr(learning, "searching", lambda *_, **__: lambda images: [found])
+    refused = np.array([[x, y, x + SIDE, y + SIDE] for x, y in BLUE], float)
+    outside, inside = np.zeros((320, 320), bool), np.ones((320, 320), bool)
+    learned = learning.Learned(Detector("nano", 1), 1, [[]])
+    for area, expected in (outside, 0.8 * 0.8), (inside, 0.95 * 0.8):
+        judged = make_view(view.rgb, view.boxes_xyxy_px, view.class_ids, refused, area)
+        assert proposed_scores(learned, lesson(tmp_path, [judged])) == pytest.approx([expected])

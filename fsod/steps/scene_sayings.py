@@ -1,0 +1,69 @@
+"""What ``fsod predict`` says of a scene, before it is searched and after."""
+
+from __future__ import annotations
+
+import json
+from math import floor
+
+from fsod.evidence import Evidence
+from fsod.geo.scene import Scene
+from fsod.geo.scene_prediction import SceneResult
+from fsod.progress import console
+from fsod.steps.searcher import Searcher
+
+LEAST_SCORE = 0.005
+"""The least one that --score takes."""
+
+
+def announce(scene: Scene, resumed: int, windows: int) -> None:
+    """One line on how a scene is read, before the work begins."""
+    own_m, gsd_m = scene.file_georeference.gsd_m, scene.grid_gsd_m
+    width, height = scene.file_size_px
+    parts = [f"{width}x{height} px"]
+    resampled = {scene.grid_width_px, scene.grid_height_px} != {width, height}
+    if own_m is not None and gsd_m is not None:
+        parts.append(f"of {own_m:.3g} m resampled to {gsd_m:.3g} m" if resampled else f"of {own_m:.3g} m")
+    elif resampled:
+        parts.append(f"seen {scene.grid_width_px / scene.width_px:.3g} times as large")
+    parts.append(str(scene.rule))
+    parts.append(f"goes on after {resumed} of {windows} windows" if resumed else f"{windows} windows")
+    console.print(f"{scene.name}: {', '.join(parts)}")
+
+
+def how_far(result: SceneResult) -> str:
+    """How much of a scene was searched, where that is not all."""
+    done = result.windows_run + result.windows_blank + len(result.damaged)
+    order = "likeliest first" if result.windows_glanced else "evenly spread"
+    return (
+        f"{result.scene}: searched {done / (done + result.windows_left):.0%} of the windows, {order}; the rest is "
+        "'not reached' in the layer. With more of --minutes or --budget the same command goes on"
+    )
+
+
+def what_was_missed(searched: str, searcher: Searcher, counts: dict[str, int]) -> dict[str, str]:
+    """What was searched and found, and what would have been missed: in words, and as JSON for programs."""
+    known = {name: searcher.known.get(name, Evidence()) for name in searcher.class_names}
+    scores = dict(zip(searcher.class_names, searcher.scores, strict=True))
+    numbers = {name: {"found": counts[name], **own.numbers(scores[name])} for name, own in known.items()}
+    words = [
+        f"{f'{name}: ' if len(known) > 1 else ''}{counts[name]} found; {own.said(scores[name])}"
+        for name, own in known.items()
+    ]
+    return {"summary": "; ".join([searched, *words]), "classes": json.dumps(numbers, ensure_ascii=False)}
+
+
+def nothing_found(result: SceneResult, searcher: Searcher) -> list[str]:
+    """What a user should know of a scene in which nothing was found."""
+    looked_at = result.windows_run
+    if len(result.detections) or not looked_at + result.windows_blank:
+        return []
+    if not looked_at:
+        return [f"{result.scene}: nothing found, as all of its {result.windows_blank} windows are empty"]
+    said = f"{result.scene}: nothing found in {looked_at} window{'s' if looked_at > 1 else ''}"
+    if result.missed is None:
+        return [said]
+    score, class_id = result.missed
+    name, least = searcher.class_names[class_id], searcher.scores[class_id]
+    said += f"; the best score is {score:.3g}, of {name}, which is shown from {least:.3g} on"
+    # a window's best may be a part of what another window sees whole, with a lower score
+    return [f"{said} (try --score {lower:g})" if (lower := floor(90 * score) / 100) >= LEAST_SCORE else said]
