@@ -11,7 +11,6 @@ import numpy as np
 import pyproj
 import shapely
 from affine import Affine
-from shapely.geometry.base import BaseGeometry
 
 from fsod.boxes import Detections
 from fsod.evidence import Evidence
