@@ -9,6 +9,8 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from fsod.about import __version__
+
 if TYPE_CHECKING:
     from fsod.boxes import Detections
     from fsod.config import PredictSettings
@@ -41,11 +43,6 @@ for _key, _value in _OFFLINE.items():
 if not {*_WAITING, "GOMP_SPINCOUNT"} & os.environ.keys():
     os.environ.update(_WAITING)
 
-DRIVEN = os.environ.get("FSOD_DRIVEN") == "1"
-"""Whether another program runs fsod and shows what it says, as the QGIS plugin does: progress comes as a line a second, and the
-end of standard input counts as Ctrl-C."""
-
-__version__ = "0.1.0"
 __all__ = ["Detections", "Detector", "PredictSettings", "UserError", "__version__", "load"]
 """What is public; all else may change with any version."""
 

@@ -22,7 +22,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from fsod import DRIVEN
+from fsod.about import DRIVEN
 from fsod.errors import escaped
 
 

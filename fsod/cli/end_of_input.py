@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 
-from fsod import DRIVEN
+from fsod.about import DRIVEN
 
 READ_BYTES = 4096
 

@@ -8,7 +8,7 @@ from typing import Any
 import rasterio
 import torch
 
-import fsod
+from fsod.about import __version__
 from fsod.compute.device import choose_machine
 from fsod.packages import extras, installed_version, requirements, unmet
 from fsod.store.checkpoint import SHIPPED, CheckpointHeader, read_header
@@ -19,7 +19,7 @@ def info() -> dict[str, Any]:
     machine = choose_machine()
     gpu = {"gpu": torch.cuda.get_device_name(machine.device)} if machine.device.type == "cuda" else {}
     return {
-        "fsod": fsod.__version__,
+        "fsod": __version__,
         "python": platform.python_version(),
         "device": str(machine),
         **gpu,

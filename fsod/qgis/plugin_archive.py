@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile, ZipInfo
 
-import fsod
+from fsod.about import __version__
 from fsod.files import atomic_write
 from fsod.qgis.find_fsod import NAME, WRITTEN_BY
 
@@ -43,7 +43,7 @@ def write_archive(out: Path, executable: Path | None) -> None:
         for path in sorted(here.iterdir())
         if path.suffix in _SUFFIXES and path != Path(__file__)
     }
-    files[METADATA] += f"version={fsod.__version__}\n".encode()
+    files[METADATA] += f"version={__version__}\n".encode()
     if executable is not None:
         files[WRITTEN_BY] = f"{executable}\n".encode()
     with atomic_write(out) as temporary, ZipFile(temporary, "w", ZIP_DEFLATED) as archive:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import fsod
+from fsod.about import __version__
 from fsod.config import PredictSettings
 from fsod.errors import UserError
 from fsod.files import held
@@ -54,7 +54,7 @@ def register_model(
     exported = bank.suffix.lower() == ".onnx"
     files = {"bank": bank} if exported else {"bank": bank, "weights": checkpoint or checkpoint_of(bank)}
     facts = {
-        "fsod": fsod.__version__,
+        "fsod": __version__,
         "classes": ", ".join(searcher.class_names),
         "weights_sha256": searcher.weights_sha256,
         "bank_sha256": searcher.bank_sha256,
@@ -75,7 +75,7 @@ def register_model(
             logging.getLogger("mlflow.models.signature").setLevel(logging.WARNING)
             logged = mlflow.pyfunc.log_model(
                 name="detector",
-                python_model=str(Path(fsod.__file__).with_name("mlflow_model.py")),
+                python_model=str(Path(__file__).parents[1] / "mlflow_model.py"),
                 artifacts={key: str(path.absolute()) for key, path in files.items()},
                 model_config=config,
                 signature=_signature(),

@@ -6,14 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import fsod
-
 
 def origin() -> dict[str, str]:
     """Tags of a run, by the names that MLflow shows them under."""
     command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
     tags = {"mlflow.source.name": command, "mlflow.source.type": "LOCAL"}
-    checkout = Path(fsod.__file__).parents[1]
+    checkout = Path(__file__).parents[2]
     # not the commit of some other repository that the package is installed in
     if (checkout / ".git").exists():
         try:
