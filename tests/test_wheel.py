@@ -43,7 +43,6 @@ EXTRAS = (
     "onnxscript",
     "pyarrow",
     "ray",
-    "scipy",
     "starlette",
     "uvicorn",
 )

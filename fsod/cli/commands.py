@@ -41,11 +41,11 @@ COMMANDS = {
     ),
     "count": (
         "ground_commands:count_command",
-        "Count detections by district, with what was searched and how many there may be.",
+        "Count detections by districts: how many, how much was searched, and between which numbers the true count lies.",
     ),
     "compare": (
         "ground_commands:compare_command",
-        "Compare two dates: what appeared, what is gone, what is still there.",
+        "Compare two dates: what appeared, what is gone, what is still there. Only where both were searched.",
     ),
     "review": (
         "review_command:review_command",

@@ -79,7 +79,7 @@ def compare_command(
     overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
-    """Compare detections of two dates: appeared, gone, still there; only where both were searched."""
+    """Compare two dates: what appeared, what is gone, what is still there. Only where both were searched."""
     from fsod.geo.searched_layer import searched_path
     from fsod.steps.compare_found import compare_files, compare_outcome
 

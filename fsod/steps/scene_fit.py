@@ -40,7 +40,8 @@ def _of_gsd(scene: Scene, gsd_m: float | None, enlargement: float) -> list[str]:
 
 def _of_bands(scene: Scene, shown: Sequence[BandRule]) -> list[str]:
     counts = sorted({rule.count for rule in shown})
-    if not counts or scene.shown.count in counts:
+    # where the bands of the examples are not there, the scene's own warning says so
+    if not counts or scene.shown.count in counts or scene.shown.bands not in {rule.bands for rule in shown}:
         return []
     return [
         f"it has {scene.shown.count} band{'s' * (scene.shown.count > 1)}, the examples' {' or '.join(map(str, counts))}"

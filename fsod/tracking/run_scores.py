@@ -66,7 +66,7 @@ def half_interval(values: Sequence[float]) -> float:
     n = len(values)
     if n < 2:
         return math.nan
-    from scipy.special import stdtrit  # of the extras `train` and `report`
+    from scipy.special import stdtrit
 
     return float(stdtrit(n - 1, 0.975)) * stdev(values) / math.sqrt(n)
 

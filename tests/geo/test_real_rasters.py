@@ -31,7 +31,7 @@ EXPECTED = {
     "bridge_vehicles_3395": (0.097, 1.0, []),
     "cars_26913_cog": (0.150, 1.0, []),
     "float_nan": (156.7, 0.431, []),
-    "gcps_no_crs": (201.8, 1.0, ["210 ground control points", "rotated"]),
+    "gcps_no_crs": (201.8, 0.98, ["210 ground control points", "rotated", "0 fills 2% of it"]),
     "mostly_empty_8448px_cog": (59.6, 1.0, []),
     "oil_tanks_3857_rgba": (1.166, 1.0, []),
     "rotated_affine": (None, 1.0, ["no CRS"]),

@@ -162,7 +162,7 @@ def test_other_layers_of_a_geopackage_stay(bank: Path, tmp_path: Path, capsys: p
     assert "was not written by" in refused(bank, tmp_path, capsys, out, scene)
     assert predict(bank, out, scene, "--overwrite") == 0
     assert predict(bank, out, scene) == 0
-    assert set(geopandas.list_layers(out)["name"]) == {"roads", "detections", "searched"}
+    assert set(geopandas.list_layers(out)["name"]) == {"roads", "detections", "searched", "layer_styles"}
     assert geopandas.read_file(out, layer="roads")["class"].tolist() == ["mine"]
     alone = tmp_path / "alone.gpkg"
     shutil.copy(scene, tmp_path / "again.tif")
