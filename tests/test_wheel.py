@@ -123,7 +123,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     venv.create(folder / "env", with_pip=False)
     python = folder / "env" / "bin" / "python"
     (own,) = (folder / "env" / "lib").glob("python*/site-packages")
-    subprocess.run([*pip, "--python", python, "install", "--no-deps", "--no-index", wheel], check=True)
+    subprocess.run(
+        [*pip, "--python", python, "install", "--no-deps", "--no-index", "--ignore-installed", wheel], check=True
+    )
     # a path alone: path files of this environment, such as that of an editable fsod, are not read
     (own / "packages.pth").write_text(sysconfig.get_path("purelib") + "\n")
     (own / "hidden_extras.py").write_text(HIDDEN)

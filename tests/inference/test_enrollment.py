@@ -21,8 +21,7 @@ def test_an_example_counts_the_same_in_whichever_turn_it_was_marked() -> None:
     crops = [SupportCrop(np.rot90(rgb, turn).copy(), np.rot90(mask, turn).copy(), 21.9) for turn in range(4)]
     crops.append(SupportCrop(rgb[:, ::-1].copy(), mask[:, ::-1].copy(), 21.9))
     first, *others = [encode_examples(detector, {"thing": [crop]}, CPU) for crop in crops]
-    apart = encode_examples(detector, {"thing": [SupportCrop(rgb, 1 - mask, 21.9)]}, CPU)
-    for level, vector in enumerate(first.vectors):
-        # not to the last bit: crops on a canvas see a little of their neighbours
-        nearest = (vector - apart.vectors[level]).abs().max()
-        assert max((vector - other.vectors[level]).abs().max() for other in others) < nearest / 4
+    for other in others:
+        for a, b in zip(first.vectors, other.vectors, strict=True):
+            # not to the last bit: crops on a canvas see a little of their neighbours. Seen once each, they have 0.75 to 0.99
+            assert torch.cosine_similarity(a, b) > 0.99

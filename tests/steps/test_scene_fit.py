@@ -24,7 +24,7 @@ THREE = (BandRule(bands=(1, 2, 3), count=3, chosen="default"),)
         (0.2, 0.5, 3, ""),
         (1.0, None, 3, "its pixels are 1 m, those of the examples 0.5 m, so details are missing"),
         (0.2, None, 3, "its pixels are 0.2 m, those of the examples 0.5 m, so objects are seen larger"),
-        (0.5, None, 1, "it has 1 band, the examples' 3"),
+        (0.5, None, 4, "it has 4 bands, the examples' 3"),
     ],
 )
 def test_what_differs_is_said_in_one_line(

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-import fsod
 from fsod.errors import UserError
+from fsod.tracking import origin as origins
 from fsod.tracking.origin import origin
 from fsod.tracking.tracked_run import Run, metric_name
 from fsod.tracking.tracker import open_run
@@ -209,21 +209,21 @@ def test_a_run_names_the_commit_of_its_own_checkout_only(
         command = ["git", "-C", str(tmp_path / "checkout"), *identity, *arguments]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
-    package = tmp_path / "checkout" / "fsod" / "__init__.py"
+    package = tmp_path / "checkout" / "fsod" / "tracking" / "origin.py"
     package.parent.mkdir(parents=True)
     package.touch()
     git("init", "-q")
     git("add", ".")
     git("commit", "-qm", "first")
-    monkeypatch.setattr(fsod, "__file__", str(package))
+    monkeypatch.setattr(origins, "__file__", str(package))
     with opened(database) as run:
         tags = run.client.get_run(run.id).data.tags
     assert tags["mlflow.source.git.commit"] == git("rev-parse", "HEAD")
     assert tags["git_changed"] == "false"
     package.write_text("changed = 1\n")
     assert origin()["git_changed"] == "true"
-    installed = tmp_path / "checkout" / ".venv" / "site-packages" / "fsod" / "__init__.py"
-    monkeypatch.setattr(fsod, "__file__", str(installed))
+    installed = tmp_path / "checkout" / ".venv" / "site-packages" / "fsod" / "tracking" / "origin.py"
+    monkeypatch.setattr(origins, "__file__", str(installed))
     assert "mlflow.source.git.commit" not in origin()
 
 
