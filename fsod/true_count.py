@@ -17,8 +17,8 @@ def true_count(found: int, recall: Trials | None, precision: Trials | None) -> t
 
     What is found are right ones (binomial, by the precision) and false alarms. Beside the right ones objects were missed: as
     many as a negative binomial says, by the recall. Both shares are known by their trials alone, so they are drawn from the
-    distributions whose quantiles are the ends of the exact interval (``Trials.bounds``; see D. Bickel, Coherent frequentism, Commun.
-    Stat. 41 (2012), on such confidence distributions). Without chance in the rest that is the exact interval itself.
+    distributions whose quantiles are the ends of the exact interval (``Trials.bounds``), which are confidence
+    distributions. Without chance in the rest that is the exact interval itself.
     The draws are the same for the same numbers.
 
     Args:
