@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window as RasterWindow
 
+from data_prep.nwpu import CLASS_NAMES
 from experiments.geotiff import BLOCK_PX, new_scene
 from fsod.data.coco_folder import CocoFolder, ImageRecord, read_image
 
@@ -48,25 +49,13 @@ class Recipe:
     seed: int
 
 
-TEN = (
-    "airplane",
-    "ship",
-    "storage tank",
-    "baseball diamond",
-    "tennis court",
-    "basketball court",
-    "ground track field",
-    "harbor",
-    "bridge",
-    "vehicle",
-)
 CHOSEN_ON = ("palm_springs_2016", "riverside_2016", "long_beach_2016", "chico_2018")
 REPORTED_ON = ("claremont_2020", "santa_monica_2020", "eureka_2020", "bishop_2020", "chico_2020")
 RECIPES = {
-    "choose-ten": Recipe("train", TEN, 12, (), 1),
+    "choose-ten": Recipe("train", CLASS_NAMES, 12, (), 1),
     "choose-aircraft": Recipe("train", ("airplane",), 8, CHOSEN_ON, 2),
     "choose-vehicles": Recipe("train", ("vehicle",), 8, CHOSEN_ON, 3),
-    "ten": Recipe("test", TEN, 12, (), 4),
+    "ten": Recipe("test", CLASS_NAMES, 12, (), 4),
     "aircraft": Recipe("test", ("airplane",), 8, REPORTED_ON, 5),
     "vehicles": Recipe("test", ("vehicle",), 8, REPORTED_ON, 6),
 }

@@ -4,7 +4,7 @@
     .venv/bin/python -m experiments.engines.engines --data PREPARED_NWPU [--threads 2] [--rounds 15] [--images 60]
 
 Windows of 640 px in batches of four, networks in turn within every round, without suppression. Accuracy is that of the
-detector that was finetuned on ten boxes a class of NWPU VHR-10, on the third of the training images that
+detector that was finetuned on ten boxes per class of NWPU VHR-10, on the third of the training images that
 ``nwpu_fewshot.validate`` sets aside, all gone over by windows; ranges of int8 are taken from windows of other images.
 Writes results.json beside this file.
 """

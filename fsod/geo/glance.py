@@ -1,6 +1,6 @@
 """A first, cheap look at a whole scene: the chance of each window to hold an object, before any is looked at.
 
-The detector is shown the scene reduced, where it takes whatever it sees for something only with little certainty. So it is asked
+The detector is shown the scene reduced. It is hardly certain of anything there. So it is asked
 for all it has a faint idea of. A window's chance is the number of objects that are to be expected in it: the sum of the scores,
 each shared out among the cores that its box lies in.
 """

@@ -2,7 +2,7 @@
 
 GeoJSON is longitude and latitude (RFC 7946), the other formats of maps are in the scene's CRS; COCO is pixels, CSV has
 pixels and the longitude and latitude of a box's centre. All but COCO have a place for a verdict on each detection. A COCO
-data set comes with a second file of the same detections as COCO results, which is what pycocotools scores.
+data set is written twice: a second file holds the same detections as COCO results, which pycocotools scores.
 """
 
 from __future__ import annotations

@@ -95,10 +95,10 @@ def postprocess(
     height, width = size_px
     floor = scores.new_tensor(score_floor).reshape(-1, 1)
     boxes = boxes_xyxy_px.clamp(min=0).minimum(boxes_xyxy_px.new_tensor([width, height, width, height]))
-    return [_settle(b, s, floor, settings) for b, s in zip(boxes, scores, strict=True)]
+    return [_postprocess_image(b, s, floor, settings) for b, s in zip(boxes, scores, strict=True)]
 
 
-def _settle(boxes: Tensor, scores: Tensor, floor: Tensor, settings: EvaluateSettings) -> Detections:
+def _postprocess_image(boxes: Tensor, scores: Tensor, floor: Tensor, settings: EvaluateSettings) -> Detections:
     """The same for boxes (L, 4), scores (N, L) and floors (N or 1, 1) of one image."""
     scores = scores * ((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]))
     likely = torch.nonzero((scores >= floor).flatten())[:, 0]  # few of many, so that few need sorting
@@ -128,9 +128,12 @@ def batch_detector(
     A detection's class id is a position among the classes that the bank reports; without ``score_floor`` the bank's own
     scores apply.
     """
-    detector, reported = checkpoint.detector.to(machine.device), bank.reported
-    rows, distractors = reported.rows.to(machine.device), bank.distractors.to(machine.device)
-    network: nn.Module = bake(detector, rows, machine.trunk_dtype, distractors)
-    if bank.turned:
-        network = Turned(network)
-    return BatchDetector(network, machine, reported.scores if score_floor is None else score_floor, settings)
+    network = bank_network(checkpoint, bank, machine)
+    return BatchDetector(network, machine, bank.reported.scores if score_floor is None else score_floor, settings)
+
+
+def bank_network(checkpoint: Checkpoint, bank: ClassBank, machine: Machine) -> nn.Module:
+    """From images to boxes and scores of the classes that a bank reports, turned if the bank asks for it."""
+    rows, distractors = bank.reported.rows.to(machine.device), bank.distractors.to(machine.device)
+    network = bake(checkpoint.detector.to(machine.device), rows, machine.trunk_dtype, distractors)
+    return Turned(network) if bank.turned else network

@@ -13,16 +13,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 from torch.export import Dim
 
+from fsod.compute.device import Machine
 from fsod.config import PredictSettings, common_settings
 from fsod.errors import UserError
 from fsod.files import atomic_write, sha256_of
+from fsod.inference.infer import bank_network
 from fsod.inference.onnx_infer import INPUT, METADATA_KEY, OUTPUT, OnnxHeader, need_extra, open_session
-from fsod.model.baked import bake
 from fsod.model.one_output import SHOWN_FROM, OneOutput
-from fsod.model.turned import Turned
 from fsod.model.yolov7 import STRIDES
 from fsod.store.checkpoint import load_checkpoint
 from fsod.store.class_bank import load_bank
@@ -62,8 +61,8 @@ def describe(bank: Path, weights: Path, window_px: int) -> tuple[OnnxHeader, One
         window_px=window_px,
         suppression=common_settings(loaded.settings).evaluate,
     )
-    network: nn.Module = bake(loaded.detector, reported.rows, distractors=classes.distractors)
-    return header, OneOutput(Turned(network) if classes.turned else network, reported.scores).eval()
+    network = bank_network(loaded, classes, Machine(torch.device("cpu"), torch.float32))
+    return header, OneOutput(network, reported.scores).eval()
 
 
 def write_onnx(network: OneOutput, header: OnnxHeader, out: Path, at_once: int | None) -> dict[str, float]:

@@ -159,9 +159,10 @@ def evaluate_files(
     refuse_scored_examples(bank or checkpoint, (stored or learned_bank(loaded)).origins, marks, test)
     own = checkpoint.with_name("shots.json")  # of a run
     if loaded.stage == "finetune" and own.is_file():
-        if load_shots(own, None).source_sha256 == folder.sha256:
+        shown = load_shots(own, None)
+        if shown.source_sha256 == folder.sha256:
             refuse_scored_shots(load_shots(own, folder), folder, test, own)
-        refuse_shots_of_whole(load_shots(own, None), own, folder, test)
+        refuse_shots_of_whole(shown, own, folder, test)
     added = [name for name in (stored.class_names if stored else examples) if name not in loaded.class_names]
     novel = tuple(dict.fromkeys((*(settings.data.novel if isinstance(settings, RunSettings) else ()), *added)))
     label = (bank or checkpoint).stem
