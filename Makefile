@@ -49,7 +49,7 @@ shots = $(if $(SHOTS),--shots-k $(SHOTS)) $(if $(SEED),--seed $(SEED))
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # `make data meta-train finetune` is a sequence, whatever -j says
-.PHONY: help install demo data docs pretrain meta-train finetune evaluate enroll predict dashboard bench-model bench-scenes test lint clean FORCE
+.PHONY: help install demo data docs pretrain meta-train finetune evaluate enroll predict dashboard bench-model bench-scenes test lint style clean FORCE
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -100,26 +100,29 @@ docs: $(INSTALLED) ## the documentation as HTML: build/site/index.html
 
 # Two processes with one thread each: threads of two processes on two cores wait for each other.
 test: export OMP_NUM_THREADS := 1
-test: lint ## lint, types and tests
-	.venv/bin/pytest -n 2 --dist worksteal
+test: style ## lint, types and tests
+	.venv/bin/mypy & .venv/bin/pytest -n 2 --dist worksteal; status=$$?; wait $$! && exit $$status
 
-lint: $(INSTALLED) ## style and types
+lint: style ## style and types
+	.venv/bin/mypy
+
+style: $(INSTALLED)
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
-	.venv/bin/mypy
 
 clean: ## caches and build leftovers; .venv, data/ and runs/ stay
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist fsod.egg-info
 	find fsod data_prep tests experiments -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# --no-compile: 20,000 files would be compiled, of which a command imports a few thousand.
 # opencv-python (ultralytics) and opencv-python-headless (albumentations) share one folder: the constraints keep them
 # equal. --no-deps: the index of a torch build carries old copies of what torch needs; the second pip line gets these.
 $(INSTALLED): pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fsod needs Python 3.11 or newer: PYTHON=...")'
 	@mkdir -p .venv && date +%s > .venv/install_started
 	$(PYTHON) -m venv .venv
-	$(if $(TORCH_INDEX),$(PIP) install -c $(CONSTRAINTS) --no-deps $(replace) --index-url $(TORCH_INDEX) torch torchvision)
-	$(PIP) install -c $(CONSTRAINTS) -e '.[dev]'
+	$(if $(TORCH_INDEX),$(PIP) install --no-compile -c $(CONSTRAINTS) --no-deps $(replace) --index-url $(TORCH_INDEX) torch torchvision)
+	$(PIP) install --no-compile -c $(CONSTRAINTS) -e '.[dev]'
 	@echo "$(TORCH_INDEX)" > .venv/torch_index
 	@echo $$(($$(date +%s) - $$(cat .venv/install_started))) > .venv/install_seconds
 	@echo "Installed in $$(cat .venv/install_seconds) s."

@@ -91,7 +91,7 @@ def test_a_process_that_dies_ends_the_run_which_goes_on_from_its_checkpoint(tmp_
     assert not paths.meta_checkpoint.exists()
 
     done = torch.load(paths.meta_state, weights_only=True)["done"]
-    assert 0 < done < 40
+    assert 0 < done < 16
     seen: list[int] = []
     meta_train(
         load_settings(config),
@@ -101,14 +101,14 @@ def test_a_process_that_dies_ends_the_run_which_goes_on_from_its_checkpoint(tmp_
         paths.meta_state,
         lambda step, values: seen.append(step),
     )
-    assert seen == list(range(done + 1, 41))
+    assert seen == list(range(done + 1, 17))
 
 
 def short_run(run_dir: Path) -> Path:
-    """A configuration of 40 small steps, and its tiles."""
+    """A configuration of 16 small steps, and its tiles."""
     make_folder(run_dir / "tiles")
     optim = {
-        "steps": 40,
+        "steps": 16,
         "warmup_steps": 1,
         "checkpoint_every": 2,
         "log_every": 1,

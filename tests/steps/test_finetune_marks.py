@@ -70,8 +70,9 @@ def write_labels(path: Path, places: list[tuple[float, float]], side: float = SI
 def few_steps() -> Iterator[None]:
     """Of small crops: what a step teaches is tested beside the training."""
     frequent = learning.LEARNING.model_copy(update={"log_every": 1, "checkpoint_every": 1, "warmup_steps": 1})
+    few = {"LEAST_STEPS": 3, "MOST_STEPS": 3, "TRIAL_STEPS": 1, "LOOKS": ((0.5, 2),), "LEARNING": frequent}
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {"LEAST_STEPS": 3, "MOST_STEPS": 3, "TRIAL_STEPS": 1, "LEARNING": frequent}.items():
+        for name, value in few.items():
             patch.setattr(learning, name, value)
         patch.setattr(learning, "CropSettings", partial(CropSettings, queries=1, query_px=64))
         yield
