@@ -17,6 +17,9 @@ from fsod.yaml_file import parse_yaml, read_yaml, shown
 _EXPLAINED = 10
 """How many wrong keys a message names."""
 
+WINDOW_PX = 640
+"""Side of a window of a scene, where nothing else is asked for."""
+
 Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -160,7 +163,7 @@ class PredictSettings(Settings):
     """Inference on scenes."""
 
     window_px: SidePx | None = Field(
-        None, description="side of a window; null: 640, or what an exported network was made for"
+        None, description=f"side of a window; null: {WINDOW_PX}, or what an exported network was made for"
     )
     overlap_px: Annotated[int, Field(ge=0)] = 160
     scales: tuple[Annotated[float, Field(gt=1, le=64)], ...] = Field(

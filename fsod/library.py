@@ -27,9 +27,9 @@ from fsod.geo.scene_opening import open_scene
 from fsod.steps.enroll_classes import enroll
 from fsod.steps.example_files import examples_among, examples_on_scenes
 from fsod.steps.given_boxes import Boxes, marks_given
-from fsod.steps.predict_scenes import search_scene
 from fsod.steps.predict_together import layer_of
 from fsod.steps.scene_marks import SceneMarks, marks_on_scenes
+from fsod.steps.scene_search import search_scene
 from fsod.steps.searcher import Searcher, load_searcher
 from fsod.store.checkpoint import SHIPPED, CheckpointHeader, load_checkpoint, read_header
 from fsod.store.class_bank import ClassBank, checkpoint_of, is_checkpoint, load_bank, read_bank, save_bank

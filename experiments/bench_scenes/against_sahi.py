@@ -22,6 +22,7 @@ from experiments.bench_scenes.detector import BATCH, OVERLAP_PX, WINDOW_PX, Cloc
 from experiments.memory import forget_peak, peak_mb, resident_mb
 from fsod.boxes import Detections
 from fsod.config import Precision
+from fsod.geo.scene_plan import ScenePlan
 from fsod.geo.scene_prediction import predict_scene
 
 System = Literal["fsod", "sahi"]
@@ -87,11 +88,13 @@ def search(system: System, precision: Precision, batch: int, weights: Weights) -
         result = predict_scene(
             scene,
             clocked,
-            window_px=WINDOW_PX,
-            overlap_px=OVERLAP_PX,
-            batch=batch,
-            iou_threshold=settings.nms_iou,
-            rival_iou=settings.rival_iou,
+            ScenePlan(
+                window_px=WINDOW_PX,
+                overlap_px=OVERLAP_PX,
+                batch=batch,
+                nms_iou=settings.nms_iou,
+                rival_iou=settings.rival_iou,
+            ),
         )
         return len(result.detections)
 

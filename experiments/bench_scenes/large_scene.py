@@ -21,6 +21,7 @@ from fsod.compute.side_by_side import side_by_side
 from fsod.data.procedural.drawn_scene import draw_scene
 from fsod.data.procedural.named import common_clutter, named_families
 from fsod.geo.scene_opening import open_scene
+from fsod.geo.scene_plan import ScenePlan
 from fsod.geo.scene_prediction import predict_scene
 from fsod.geo.windows import window_grid
 from fsod.inference.infer import BatchDetector, to_batch
@@ -53,11 +54,13 @@ def measure_here(path: Path, weights: Weights, rounds: int) -> dict[str, object]
         result = predict_scene(
             path,
             detect,
-            window_px=WINDOW_PX,
-            overlap_px=OVERLAP_PX,
-            batch=BATCH,
-            iou_threshold=detect.settings.nms_iou,
-            rival_iou=detect.settings.rival_iou,
+            ScenePlan(
+                window_px=WINDOW_PX,
+                overlap_px=OVERLAP_PX,
+                batch=BATCH,
+                nms_iou=detect.settings.nms_iou,
+                rival_iou=detect.settings.rival_iou,
+            ),
         )
         rss_mb, windows = rss_mb or peak_mb(), result.windows_run
         totals.append(result.seconds)

@@ -29,6 +29,7 @@ from fsod.geo.journal import Finished
 from fsod.geo.passes import make_passes
 from fsod.geo.read_ahead import Reading
 from fsod.geo.scene_opening import open_scene
+from fsod.geo.scene_plan import ScenePlan
 from fsod.geo.scene_prediction import predict_scene
 from fsod.geo.search import Detect, Searched, search_windows
 from fsod.geo.search_tally import Tally
@@ -77,9 +78,8 @@ def measure(name: str, recipe: Recipe, scene: SparseScene) -> dict[str, Any]:
             said.update(searched.finished.found)
             yield searched
 
-    merging = {"iou_threshold": settings.nms_iou, "rival_iou": settings.rival_iou}
-    how: dict[str, Any] = {"window_px": WINDOW_PX, "overlap_px": OVERLAP_PX, "batch": BATCH, **merging}
-    full = predict_scene(scene.path, detect, search=noting, **how)
+    plan = ScenePlan(WINDOW_PX, OVERLAP_PX, batch=BATCH, nms_iou=settings.nms_iou, rival_iou=settings.rival_iou)
+    full = predict_scene(scene.path, detect, plan, search=noting)
     detect.save(answers)
 
     def score(windows: Sequence[int], look: int = 0, *, blind: bool = False) -> dict[str, float]:
@@ -88,7 +88,7 @@ def measure(name: str, recipe: Recipe, scene: SparseScene) -> dict[str, Any]:
         return {
             "pixels": round((len(windows) + look) / len(said), 4),
             "look": round(look / len(said), 4),
-            "recall": round(recall(found := tally.merged(**merging), scene, bank.scores), 4),
+            "recall": round(recall(found := tally.merged(plan.nms_iou, plan.rival_iou), scene, bank.scores), 4),
             **({} if blind else {"ap50": round(ap50(found, scene, recipe), 4)}),
         }
 

@@ -29,7 +29,7 @@ from experiments.million_scenes.measure import ROUNDS, nobody
 from experiments.million_scenes.plan import FOUND_A_KM2, GSD_M, SCENE_PX, STEP_PX
 from fsod.boxes import Detections
 from fsod.compute.device import choose_machine
-from fsod.config import EvaluateSettings, PredictSettings
+from fsod.config import WINDOW_PX, EvaluateSettings, PredictSettings
 from fsod.data.coco_folder import write_json
 from fsod.geo.journal import Finished
 from fsod.geo.search import Searched
@@ -37,8 +37,8 @@ from fsod.inference.infer import BatchDetector
 from fsod.inference.ray_cluster import RayCluster, ray_cluster
 from fsod.model.baked import bake
 from fsod.model.detector import Detector
-from fsod.steps.predict_scenes import _predict_all
-from fsod.steps.searcher import WINDOW_PX, Searcher
+from fsod.steps.predict_scenes import predict_all
+from fsod.steps.searcher import Searcher
 
 
 def make_scene(path: Path) -> None:
@@ -108,7 +108,7 @@ def measure(
     layers = {scene: out / f"{Path(scene).stem}.gpkg" for scene in scenes}
     out.mkdir()
     wall, cpu = time.perf_counter(), time.process_time()
-    done = _predict_all(layers, searcher, plan, {}, out, cluster.map, cluster.at_once)
+    done = predict_all(layers, searcher, plan, {}, out, cluster.map, cluster.at_once)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     a_scene = cpu / len(scenes)
     return {

@@ -26,7 +26,9 @@ from fsod.data.coco_folder import CocoFolder, load_folder, read_ids, write_json
 from fsod.evaluation.average_precision import average_precision
 from fsod.evaluation.shown_images import detect_folder
 from fsod.geo.merge import SeamMerger
+from fsod.geo.resume import ResumeFrom
 from fsod.geo.scene_opening import open_scene
+from fsod.geo.scene_plan import ScenePlan
 from fsod.geo.scene_prediction import predict_scene
 from fsod.geo.windows import Grid, window_grid
 from fsod.inference.infer import BatchDetector, batch_detector
@@ -123,12 +125,14 @@ def measure(
         result = predict_scene(
             mosaic.path,
             detect,
-            window_px=window_px,
-            overlap_px=overlap_px,
-            batch=BATCH,
-            iou_threshold=merger.iou_threshold,
-            rival_iou=merger.rival_iou,
-            journal=journal,
+            ScenePlan(
+                window_px=window_px,
+                overlap_px=overlap_px,
+                batch=BATCH,
+                nms_iou=merger.iou_threshold,
+                rival_iou=merger.rival_iou,
+            ),
+            resume=ResumeFrom(journal),
             on_progress=bar.of,
         )
     by_window, _ = mosaic.to_images(as_windows_say(journal, grid))

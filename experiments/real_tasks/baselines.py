@@ -38,14 +38,14 @@ from experiments.real_tasks.yolo_marks import learn_yolo
 from experiments.records import Record, commit
 from fsod.boxes import Detections
 from fsod.compute.device import choose_machine
-from fsod.config import EvaluateSettings
+from fsod.config import WINDOW_PX, EvaluateSettings
 from fsod.errors import UserError
 from fsod.geo.scene_opening import open_scene
+from fsod.geo.scene_plan import ScenePlan
 from fsod.geo.scene_prediction import predict_scene
 from fsod.inference.infer import warm_up
 from fsod.steps.scene_marks import marks_on_scenes
 from fsod.steps.scene_views import read_views, working_enlargement
-from fsod.steps.searcher import WINDOW_PX
 
 FLOOR = 0.01
 """Detections below this are not scored; as the tool asks of fsod."""
@@ -101,12 +101,14 @@ def train_yolo(task: Task, marks: Marks, draw: int, seconds: float) -> Outcome:
             result = predict_scene(
                 task.folder / "images" / name,
                 detect,
-                window_px=WINDOW_PX,
-                overlap_px=OVERLAP_PX,
-                batch=BATCH,
-                gsd_m=gsd_m,
-                enlargement=enlargement,
-                iou_threshold=PLENTY.nms_iou,
+                ScenePlan(
+                    window_px=WINDOW_PX,
+                    overlap_px=OVERLAP_PX,
+                    batch=BATCH,
+                    gsd_m=gsd_m,
+                    enlargement=enlargement,
+                    nms_iou=PLENTY.nms_iou,
+                ),
             )
             found[name] = _plain(result.detections.select(result.detections.scores >= FLOOR))
     return Outcome(found, learning.seconds, search.seconds, {"steps": steps, "machine": str(machine)})

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -29,11 +29,12 @@ from experiments.records import commit
 from fsod.boxes import Detections
 from fsod.data.coco_folder import write_json
 from fsod.geo.georeference import Georeference
+from fsod.geo.scene_plan import ScenePlan
 from fsod.geo.scene_prediction import SceneResult, predict_scene
 from fsod.geo.searched_area import NODATA, OUTSIDE, SEARCHED
 from fsod.geo.searched_layer import SearchedLayer
 
-WINDOW_PX, OVERLAP_PX = 96, 32
+PLAN = ScenePlan(window_px=96, overlap_px=32)
 NOTHING = 0
 
 
@@ -45,7 +46,7 @@ class Odd:
         crs: of it.
         transform: of it.
         size_px: columns and rows.
-        how: keywords of ``predict_scene``.
+        plan: how it is searched, without the area.
         area_px: area of interest as left, top, right, bottom in its pixels; it is written in ``area_crs``.
         gcps: the place is given by control points.
         cut: bytes that are missing at the end of the file.
@@ -55,7 +56,7 @@ class Odd:
     crs: str | None
     transform: Affine
     size_px: tuple[int, int] = (430, 350)
-    how: dict[str, Any] = field(default_factory=dict)
+    plan: ScenePlan = PLAN
     area_px: tuple[int, int, int, int] | None = None
     area_crs: str = "EPSG:4326"
     gcps: bool = False
@@ -66,7 +67,7 @@ class Odd:
 UTM = Affine(0.5, 0, 500_000, 0, -0.5, 5_000_000)
 ODD = {
     "plain, with an area of interest in degrees": Odd("EPSG:32633", UTM, area_px=(40, 60, 333, 290)),
-    "resampled from 0.5 m to 0.8 m": Odd("EPSG:32633", UTM, how={"gsd_m": 0.8}),
+    "resampled from 0.5 m to 0.8 m": Odd("EPSG:32633", UTM, plan=replace(PLAN, gsd_m=0.8)),
     "south up": Odd("EPSG:32633", Affine(0.5, 0, 500_000, 0, 0.5, 5_000_000), area_px=(100, 0, 430, 100)),
     "turned by a quarter": Odd("EPSG:32633", Affine(0, 0.5, 500_000, 0.5, 0, 5_000_000), area_px=(40, 60, 333, 290)),
     "askew by 30 degrees": Odd("EPSG:32633", UTM @ Affine.rotation(30), area_px=(-90, 60, 333, 290)),
@@ -79,7 +80,7 @@ ODD = {
     "the whole globe": Odd("EPSG:4326", Affine(0.5, 0, -180, 0, -0.5, 90), (720, 360), km2=510_065_622),
     "US survey feet": Odd("EPSG:2263", Affine(2, 0, 980_000, 0, -2, 200_000)),
     "placed by control points": Odd("EPSG:32633", UTM, gcps=True),
-    "cut short": Odd("EPSG:32633", UTM, how={"skip_damaged": True}, cut=3 * 64 * 64 * 9),
+    "cut short": Odd("EPSG:32633", UTM, plan=replace(PLAN, skip_damaged=True), cut=3 * 64 * 64 * 9),
     "smaller than a window": Odd("EPSG:32633", UTM, (37, 21)),
     "a picture without a place": Odd(None, Affine.identity(), area_px=(40, 60, 333, 290)),
 }
@@ -165,8 +166,7 @@ def measure(folder: Path, name: str, odd: Odd, run: Callable[..., SceneResult] =
     scene, area = folder / "scene.tif", folder / "area.gpkg"
     area.unlink(missing_ok=True)
     has_pixels = make_raster(scene, odd)
-    how = {"window_px": WINDOW_PX, "overlap_px": OVERLAP_PX, "aoi": write_area(area, odd), **odd.how}
-    result = run(scene, nothing, **how)
+    result = run(scene, nothing, replace(odd.plan, aoi=write_area(area, odd)))
     if SEARCHED not in result.area.parts_px:
         raise ValueError(f"{name}: nothing was searched")
     return {"raster": name, **off_by(odd, result, has_pixels)}

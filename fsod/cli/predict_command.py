@@ -12,6 +12,8 @@ from fsod.cli.outputs import Json, Overwrite, result_file
 from fsod.config import Engine, Precision, PredictSettings
 from fsod.errors import UserError
 
+USUAL = PredictSettings()
+
 
 def predict_command(
     scenes: Annotated[
@@ -44,7 +46,7 @@ def predict_command(
     ] = None,
     overlap_px: Annotated[
         int, typer.Option(help="Overlap of neighbouring windows. Objects up to this length are seen whole.")
-    ] = 160,
+    ] = USUAL.overlap_px,
     scales: Annotated[
         str | None,
         typer.Option(
@@ -52,7 +54,7 @@ def predict_command(
             "overlaps whole, 4,16 up to 16."
         ),
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Windows per call of the network.")] = 4,
+    batch: Annotated[int, typer.Option(min=1, help="Windows per call of the network.")] = USUAL.batch,
     gsd_m: Annotated[
         float | None,
         typer.Option(min=0.001, help="Ground size of a pixel to resample to. By default that of the bank."),
@@ -105,11 +107,11 @@ def predict_command(
         bool, typer.Option("--restart", help="Drop the journal of an unfinished run, and begin anew.")
     ] = False,
     overwrite: Overwrite = False,
-    precision: Annotated[Precision, typer.Option(help="auto: bfloat16 where the hardware has it.")] = "auto",
+    precision: Annotated[Precision, typer.Option(help="auto: bfloat16 where the hardware has it.")] = USUAL.precision,
     engine: Annotated[
         Engine,
         typer.Option(help="ray: on the Ray cluster of RAY_ADDRESS, or on all cores here; pip install 'fsod\\[ray]'."),
-    ] = "local",
+    ] = USUAL.engine,
     json: Json = None,
 ) -> None:
     """Find the classes of a bank in scenes of any size. Goes on after an interruption."""

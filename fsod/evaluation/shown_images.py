@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -14,28 +13,18 @@ from fsod.data.coco_folder import CocoFolder, ImageRecord, check_size_px, read_i
 from fsod.errors import UserError
 from fsod.geo.scene import Scene
 from fsod.geo.scene_opening import open_scene
+from fsod.geo.scene_plan import USUAL_PLAN, ScenePlan
 from fsod.geo.scene_prediction import predict_scene
 
 WHOLE_PX = 2048
 """Longest side of an image that is shown whole; at 4,000 px that takes a gigabyte, at 20,000 px it would take 24."""
 
 
-@dataclass(frozen=True)
-class ImageWindows:
-    """How larger images are gone over; see ``predict_scene``."""
-
-    window_px: int = 640
-    overlap_px: int = 160
-    batch: int = 4
-    iou_threshold: float = 0.6
-    rival_iou: float = 0.9
-
-
 def detect_folder(
     folder: CocoFolder,
     detect: Callable[[NDArray[np.uint8]], list[Detections]],
     on_image: Callable[[], None] = lambda: None,
-    windows: ImageWindows = ImageWindows(),
+    windows: ScenePlan = USUAL_PLAN,
 ) -> dict[int, Detections]:
     """Detections of every image by COCO id, at the image's own size.
 
@@ -44,7 +33,7 @@ def detect_folder(
         detect: a batch of images (B, H, W, 3) uint8 RGB to one Detections an image. An image of at most ``WHOLE_PX`` comes
             alone, others in batches of windows.
         on_image: told after each image.
-        windows: of larger images.
+        windows: how larger images are gone over.
 
     Raises:
         UserError: an image is missing, damaged, not of 8 bits, or of another size than the annotations say.
@@ -54,16 +43,8 @@ def detect_folder(
         if max(image.width_px, image.height_px) <= WHOLE_PX:
             found[image.id] = detect(read_image(image)[None])[0]
         else:
-            found[image.id] = predict_scene(
-                image.path,
-                detect,
-                window_px=windows.window_px,
-                overlap_px=windows.overlap_px,
-                batch=windows.batch,
-                iou_threshold=windows.iou_threshold,
-                rival_iou=windows.rival_iou,
-                on_open=partial(_check, image),
-            ).detections
+            check = partial(_check, image)
+            found[image.id] = predict_scene(image.path, detect, windows, on_open=check).detections
         on_image()
     return found
 

@@ -11,6 +11,7 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
+from fsod.config import WINDOW_PX
 from fsod.errors import UserError
 from fsod.files import refuse_pipe
 from fsod.geo.network import gdal_for, safe_drivers, why_closed
@@ -18,9 +19,8 @@ from fsod.geo.nodata import with_nodata
 from fsod.geo.tile_mosaic import TILES, TileMosaic
 from fsod.geo.tile_names import tiles_named, zoom_of_mbtiles
 
-WINDOW_PX = 640
 MOST_WINDOW_BYTES = 2**36
-"""Of a window of so many pixels a side all blocks are decoded that it touches, whole; of more bytes nobody waits for it."""
+"""Of a window of ``WINDOW_PX`` all blocks are decoded that it touches, whole; of more bytes nobody waits for it."""
 
 OPENED_BY = {"HDF5Image": ("HDF5Image", "HDF5"), "HDF4Image": ("HDF4Image", "HDF4")}
 """A driver that a raster says it is of -> those that open it: a file of one raster is opened by another one."""

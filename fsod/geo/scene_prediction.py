@@ -10,7 +10,7 @@ batches as in an undisturbed run.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,18 +21,17 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 
-from fsod.band_rule import BandRule
 from fsod.boxes import Detections
-from fsod.errors import UserError
-from fsod.geo.area import read_area
+from fsod.geo.area import Area, read_area
 from fsod.geo.georeference import Georeference
 from fsod.geo.glance import glance
-from fsod.geo.journal import Finished, Glance, Journal, files_fingerprint
+from fsod.geo.journal import Glance, Journal, files_fingerprint
 from fsod.geo.passes import make_passes
 from fsod.geo.read_ahead import Reading
+from fsod.geo.resume import ResumeFrom
 from fsod.geo.scene import Scene
-from fsod.geo.scene_opening import open_scene
-from fsod.geo.search import Detect, Search, Searched, search_windows
+from fsod.geo.scene_plan import USUAL_PLAN, ScenePlan
+from fsod.geo.search import Detect, Search, search_windows
 from fsod.geo.search_tally import Tally
 from fsod.geo.searched_area import SearchedArea, searched_area
 from fsod.geo.upright import Upright
@@ -109,25 +108,9 @@ class SceneResult:
 def predict_scene(
     path: str | Path,
     detect: Detect,
+    plan: ScenePlan = USUAL_PLAN,
     *,
-    driver: str | None = None,
-    window_px: int = 640,
-    overlap_px: int = 128,
-    scales: tuple[float, ...] = (),
-    batch: int = 4,
-    gsd_m: float | None = None,
-    enlargement: float = 1.0,
-    bands: tuple[int, ...] | None = None,
-    nodata: float | None = None,
-    like: Sequence[BandRule] = (),
-    iou_threshold: float = 0.5,
-    rival_iou: float = 0.9,
-    aoi: Path | None = None,
-    aoi_layer: str | None = None,
-    skip_damaged: bool = False,
-    journal: Path | None = None,
-    detector: Mapping[str, Any] | None = None,
-    classes: int | None = None,
+    resume: ResumeFrom | None = None,
     on_open: OnOpen | None = None,
     on_progress: OnProgress | None = None,
     search: Search = search_windows,
@@ -138,30 +121,10 @@ def predict_scene(
 
     Args:
         path: anything that ``open_scene`` opens.
-        detect: the detector; always called with ``batch`` windows of ``window_px`` squared, padded with 0 at the right
-            and bottom where the scene is smaller, and with empty windows where the last batch is not full.
-        driver: the only one of GDAL's that may open it, see ``open_scene``.
-        window_px: side of a window, a multiple of 32.
-        overlap_px: what neighbours share at least, a multiple of 32: the size of the largest object that is sure to be
-            whole in one window.
-        scales: reductions for further passes that look for larger objects, see ``make_passes``.
-        batch: windows per call of the detector.
-        gsd_m: ground GSD to resample the scene to, in metres.
-        enlargement: see ``open_scene``.
-        bands: band numbers to show as RGB, from 1.
-        nodata: value that stands for nothing, see ``open_scene``.
-        like: what examples were shown in, see ``open_scene``.
-        iou_threshold: boxes of one class from two windows that overlap more are one object.
-        rival_iou: boxes of different classes from two windows that overlap more are one object.
-        aoi: vector file of the area of interest; windows outside it are never run, detections whose centre lies outside
-            are left out.
-        aoi_layer: layer of that file, where it has several.
-        skip_damaged: go on where pixels cannot be read, instead of stopping there; what the damaged window answers for
-            is then missing, up to the seams with its neighbours.
-        journal: file to keep what is finished in, and to go on from if it is there. It stays: who has written the result
-            removes it.
-        detector: what decides what ``detect`` finds (weights, classes, thresholds), as JSON values for the journal.
-        classes: how many ``detect`` knows, where that is known: a journal with others is damaged.
+        detect: the detector; always called with ``plan.batch`` windows of ``plan.window_px`` squared, padded with 0 at the
+            right and bottom where the scene is smaller, and with empty windows where the last batch is not full.
+        plan: how the scene is gone over.
+        resume: where what is finished is kept, and gone on from if it is there.
         on_open: told before the first window.
         on_progress: told after each batch.
         search: where and how windows are looked at; here, if not told otherwise.
@@ -173,63 +136,24 @@ def predict_scene(
             of another run.
     """
     clock, now = time.perf_counter(), f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    with (
-        ExitStack() as stack,
-        rasterio.Env(GDAL_CACHEMAX=MAX_CACHE_BYTES),
-        open_scene(
-            path,
-            driver=driver,
-            gsd_m=gsd_m,
-            enlargement=enlargement,
-            bands=bands,
-            nodata=nodata,
-            like=like,
-            skip_damaged=skip_damaged,
-        ) as scene,
-    ):
-        passes = make_passes(scene, window_px, overlap_px, scales)
-        area = None if aoi is None else read_area(aoi, scene, aoi_layer)
+    with ExitStack() as stack, rasterio.Env(GDAL_CACHEMAX=MAX_CACHE_BYTES), plan.open(path) as scene:
+        passes = make_passes(scene, plan.window_px, plan.overlap_px, plan.scales)
+        area = None if plan.aoi is None else read_area(plan.aoi, scene, plan.aoi_layer)
         todo = np.concatenate(
             [np.ones(len(p.grid), np.bool_) if area is None else area.reached(p.grid, p.scene) for p in passes]
         )
         asked = todo.copy()
         total = int(todo.sum())
-        remarks = [] if total or area is None else [f"{scene.name}: lies outside {aoi}{area.doubt}"]
-        if len(passes) <= len(scales):
-            unused = ",".join(f"{factor:g}" for factor in scales[len(passes) - 1 :])
+        remarks = [] if total or area is None else [f"{scene.name}: lies outside {plan.aoi}{area.doubt}"]
+        if len(passes) <= len(plan.scales):
+            unused = ",".join(f"{factor:g}" for factor in plan.scales[len(passes) - 1 :])
             remarks.append(f"{scene.name}: --scales {unused} has no effect, as a single window sees all of it before")
-        # neither batch nor skip_damaged: who ran out of memory or into a damaged block may go on with another
-        settings = {
-            "scene": files_fingerprint(scene.files),
-            "gsd_m": scene.grid_gsd_m,
-            "grid_px": [scene.grid_width_px, scene.grid_height_px],
-            "pixels": str(scene.rule),
-            "nodata": scene.nodata,
-            "window_px": window_px,
-            "overlap_px": overlap_px,
-            "scales": scales,
-            "iou_threshold": iou_threshold,
-            "rival_iou": rival_iou,
-            "aoi": None if area is None else area.sha256,
-        }
-        kept = None if journal is None else Journal(journal, {**settings, **(detector or {})}, now)
-        tally = Tally.at_first(passes, todo)
-        if kept is not None:
+        tally, kept = Tally.at_first(passes, todo), None
+        if resume is not None:
+            settings = {**_what_is_searched(scene, plan, area), **resume.detector}
+            kept = Journal(resume.journal, settings, now)
             stack.enter_context(kept.held())
-            for finished in kept.read():
-                numbers = [*finished.found, *finished.blank]
-                if not all(number < len(todo) and todo[number] for number in numbers):
-                    raise UserError(
-                        f"{kept.path}: damaged (a window that is not to be searched); begin anew with --restart"
-                    )
-                try:
-                    _check_classes(finished, classes)
-                    tally.take(Searched(finished))
-                except ValueError as error:
-                    raise UserError(f"{kept.path}: damaged ({error}); begin anew with --restart") from error
-                todo[numbers] = False
-            if kept.glance is not None and len(kept.glance.chances) != len(passes[0].grid):
-                raise UserError(f"{kept.path}: damaged (chances of other windows); begin anew with --restart")
+            resume.take_up(kept, passes, tally, todo)
         resumed = tally.done
         if on_open is not None:
             on_open(scene, resumed, total)
@@ -237,15 +161,15 @@ def predict_scene(
         if limit is None:
             turns = all_windows(passes, todo)
         else:
-            at_full = Reading(scene, passes[0].grid, (), batch, window_px, skip_damaged)
+            at_full = Reading(scene, passes[0].grid, (), plan.batch, plan.window_px, plan.skip_damaged)
             if todo.any():
                 seen = _first_look(kept, lambda: glance(at_full, glance_detect or detect, area, limit, total))
             turns = likeliest_windows(passes, asked, todo, limit, seen)
         for turn in turns:
             one = turn.one
             ends = None if limit is None else limit.ends
-            reading = Reading(one.scene, one.grid, turn.indices, batch, window_px, skip_damaged, ends)
-            row_bytes = one.scene.row_bytes(window_px)
+            reading = Reading(one.scene, one.grid, turn.indices, plan.batch, plan.window_px, plan.skip_damaged, ends)
+            row_bytes = one.scene.row_bytes(plan.window_px)
             with (
                 # windows that come row by row find the blocks of the row; others profit from whatever is there
                 rasterio.Env(GDAL_CACHEMAX=min(MAX_CACHE_BYTES, row_bytes) if limit is None else MAX_CACHE_BYTES),
@@ -259,7 +183,7 @@ def predict_scene(
                         on_progress(tally.done, total)
         if limit is not None and seen is None and tally.done < total and todo.any():
             remarks.append(f"{scene.name}: {NO_GLANCE}")
-        detections = _to_scene(tally.merged(iou_threshold, rival_iou), scene.grid_to_scene)
+        detections = _to_scene(tally.merged(plan.nms_iou, plan.rival_iou), scene.grid_to_scene)
         if area is not None:
             detections = detections.select(area.holds(detections, scene))
         return SceneResult(
@@ -294,11 +218,24 @@ def predict_scene(
         )
 
 
-def _check_classes(finished: Finished, classes: int | None) -> None:
-    """ValueError for a class that there is not."""
-    last = max((int(found.class_ids.max(initial=-1)) for found in finished.found.values()), default=-1)
-    if classes is not None and last >= classes:
-        raise ValueError(f"it holds class {last}, and there are {classes}")
+def _what_is_searched(scene: Scene, plan: ScenePlan, area: Area | None) -> dict[str, Any]:
+    """What a journal must be about to be gone on with.
+
+    Neither batch nor skip_damaged: who ran out of memory or into a damaged block may go on with another.
+    """
+    return {
+        "scene": files_fingerprint(scene.files),
+        "gsd_m": scene.grid_gsd_m,
+        "grid_px": [scene.grid_width_px, scene.grid_height_px],
+        "pixels": str(scene.rule),
+        "nodata": scene.nodata,
+        "window_px": plan.window_px,
+        "overlap_px": plan.overlap_px,
+        "scales": plan.scales,
+        "iou_threshold": plan.nms_iou,
+        "rival_iou": plan.rival_iou,
+        "aoi": None if area is None else area.sha256,
+    }
 
 
 def _first_look(kept: Journal | None, look: Callable[[], Glance | None]) -> Glance | None:

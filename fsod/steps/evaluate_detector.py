@@ -9,20 +9,20 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from fsod.compute.device import choose_machine
-from fsod.config import CommonSettings, PretrainSettings, RunSettings, override_settings
+from fsod.config import WINDOW_PX, CommonSettings, PretrainSettings, RunSettings, override_settings
 from fsod.data.coco_folder import CocoFolder, load_folder, read_ids, write_json
 from fsod.data.leakage import refuse_scored_examples, refuse_shots_of_whole
 from fsod.data.shots import ShotList, load_shots, refuse_scored_shots
 from fsod.errors import UserError
 from fsod.evaluation.average_precision import average_precision
-from fsod.evaluation.shown_images import ImageWindows, detect_folder
+from fsod.evaluation.shown_images import detect_folder
 from fsod.files import held
+from fsod.geo.scene_plan import ScenePlan
 from fsod.inference.enrollment import Examples, enrolled_bank, shot_examples
 from fsod.inference.infer import batch_detector
 from fsod.progress import progress_bar
 from fsod.report.evaluation_pictures import FOUND, write_by_shots, write_pictures
 from fsod.steps.records import flat_metrics, hashes, log_folder, log_shots, tracked
-from fsod.steps.searcher import WINDOW_PX
 from fsod.store.checkpoint import Checkpoint, load_checkpoint
 from fsod.store.class_bank import ClassBank, learned_bank, load_bank
 from fsod.tracking.run_paths import SCORES, RunPaths
@@ -67,8 +67,12 @@ def run_evaluate(settings: CommonSettings, what: Evaluation, out: Path) -> dict[
     bank = bank.select([*names, *(name for name in bank.class_names if name not in bank.reported.class_names)])
     detect = batch_detector(what.checkpoint, bank, machine, settings.evaluate, settings.evaluate.score_floor)
     plan, suppression = settings.predict, settings.evaluate
-    windows = ImageWindows(
-        plan.window_px or WINDOW_PX, plan.overlap_px, plan.batch, suppression.nms_iou, suppression.rival_iou
+    windows = ScenePlan(
+        window_px=plan.window_px or WINDOW_PX,
+        overlap_px=plan.overlap_px,
+        batch=plan.batch,
+        nms_iou=suppression.nms_iou,
+        rival_iou=suppression.rival_iou,
     )
     started = time.perf_counter()
     with progress_bar("evaluate", len(what.folder.images)) as bar:

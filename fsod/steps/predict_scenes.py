@@ -9,41 +9,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from fsod.config import PredictSettings
-from fsod.draw import hatched, scene_preview, write_png
 from fsod.errors import UserError
-from fsod.geo.label_item import write_label_item
-from fsod.geo.layer_files import ON_A_MAP, write_layer
-from fsod.geo.pixels import OVERVIEW_PX
-from fsod.geo.qgis_style import write_style
-from fsod.geo.scene import Scene
-from fsod.geo.scene_list import kept_name, layer_paths, list_scenes, stac_sources
-from fsod.geo.scene_opening import open_scene
-from fsod.geo.scene_prediction import OnOpen, OnProgress, SceneResult, predict_scene
-from fsod.geo.searched_area import STATUSES
-from fsod.geo.searched_layer import PART_COLOURS, SearchedLayer, write_searched
+from fsod.geo.scene_list import layer_paths, list_scenes, stac_sources
+from fsod.geo.scene_prediction import SceneResult
 from fsod.geo.stac_scenes import StacScene
 from fsod.geo.window_order import Limit
 from fsod.inference.infer import warm_up
 from fsod.inference.ray_cluster import ray_cluster
-from fsod.marks import class_colour
-from fsod.progress import console, progress_bar, warn
+from fsod.progress import console
 from fsod.replacing import Output
-from fsod.report.scene_report import overview_path, write_overview
-from fsod.steps.predict_outputs import (
-    PICTURE_MARK,
-    check_layers,
-    check_together,
-    journal_path,
-    picture_path,
-    together_paths,
-)
-from fsod.steps.predict_together import layer_of, write_together
-from fsod.steps.scene_fit import misfit
-from fsod.steps.scene_sayings import announce, how_far, nothing_found, what_was_missed
+from fsod.steps.predict_alone import write_alone
+from fsod.steps.predict_outputs import check_layers, check_together, journal_path, together_paths
+from fsod.steps.predict_together import write_together
+from fsod.steps.scene_search import search_in_the_open
 from fsod.steps.scene_turns import SceneTurns
 from fsod.steps.searcher import Searcher, load_searcher, to_take_along
 
@@ -97,12 +76,12 @@ def predict_files(
         with ray_cluster(to_take_along(bank, checkpoint, searcher, plan)) as cluster:
             machine = f"Ray, {cluster.workers} workers, {searcher.precision}"
             searcher = replace(searcher, machine=machine, search=cluster.search)
-            return _predict_all(layers, searcher, plan, sources, out, cluster.map, cluster.at_once)
+            return predict_all(layers, searcher, plan, sources, out, cluster.map, cluster.at_once)
     warm_up(searcher.detect, plan.batch, searcher.window_px)
-    return _predict_all(layers, searcher, plan, sources, out)
+    return predict_all(layers, searcher, plan, sources, out)
 
 
-def _predict_all(
+def predict_all(
     layers: dict[str, Path],
     searcher: Searcher,
     plan: PredictSettings,
@@ -123,9 +102,12 @@ def _predict_all(
         if turns is not None:
             limit = Limit(ends=turns.next())
         try:
-            if plan.together:
-                return _searched_scene(scene, searcher, layers[scene], plan, limit)
-            return _predict_file(scene, searcher, layers[scene], plan, sources.get(scene), limit)
+            result = search_in_the_open(scene, searcher, plan, journal_path(layers[scene]), limit)
+            if not plan.together:
+                return write_alone(result, searcher, layers[scene], plan, sources.get(scene))
+            if result.georeference.crs is None:
+                raise UserError(f"{scene}: has no place on the ground, so it cannot be searched --together with others")
+            return result
         except (UserError, OSError) as error:
             return error
         except Exception as error:  # noqa: BLE001, whatever a library makes of one scene, the others are searched
@@ -188,190 +170,3 @@ def _sums(done: dict[str, dict[str, Any]], failed: dict[str, str], searcher: Sea
         "warnings": [warning for result in done.values() for warning in result["warnings"]],
         "machine": searcher.machine,
     }
-
-
-def _search_told(
-    scene: str,
-    searcher: Searcher,
-    plan: PredictSettings,
-    journal: Path,
-    on_progress: OnProgress,
-    limit: Limit | None,
-) -> SceneResult:
-    """``search_scene``, which first says how the scene is read, and how it differs from the examples."""
-    told: list[str] = []
-
-    def on_open(opened: Scene, resumed: int, windows: int) -> None:
-        announce(opened, resumed, windows)
-        told.extend(misfit(opened, searcher.gsd_m, searcher.enlargement, searcher.shown))
-        warn(told)
-
-    result = search_scene(scene, searcher, plan, journal, on_open, on_progress, limit=limit)
-    return replace(result, warnings=(*told, *result.warnings), told=tuple(told))
-
-
-def _searched_scene(
-    scene: str, searcher: Searcher, layer: Path, plan: PredictSettings, limit: Limit | None
-) -> SceneResult:
-    """Searches one scene; the journal stays, by the name of a layer that is not written."""
-    journal = journal_path(layer)
-    if plan.restart:
-        journal.unlink(missing_ok=True)
-    with progress_bar(f"{Path(scene).name}: windows", 0) as bar:
-        result = _search_told(scene, searcher, plan, journal, bar.of, limit)
-    if result.georeference.crs is None:
-        raise UserError(f"{scene}: has no place on the ground, so it cannot be searched --together with others")
-    return result
-
-
-def _predict_file(
-    scene: str,
-    searcher: Searcher,
-    out: Path,
-    plan: PredictSettings,
-    source: StacScene | None,
-    limit: Limit | None,
-) -> dict[str, Any]:
-    """Searches one scene and writes all that belongs to it; the journal stays."""
-    names = searcher.class_names
-    journal = journal_path(out)
-    if plan.restart:
-        journal.unlink(missing_ok=True)
-    with progress_bar(f"{Path(scene).name}: windows", 0) as bar:
-        result = _search_told(scene, searcher, plan, journal, bar.of, limit)
-    layer = layer_of(result, searcher)
-    write_layer(out, layer)
-    if plan.stac:
-        if source is None or not source.item:
-            write_label_item(out, layer, kept_name(scene), None)
-        else:
-            write_label_item(out, layer, source.item, source.asset)
-    found = [names[c] for c in result.detections.class_ids]
-    counts = {name: found.count(name) for name in names}
-    searched = SearchedLayer(result.area, result.georeference, layer.scene, layer.attributes)
-    searched = searched.saying(what_was_missed(searched.said, searcher, counts))
-    write_searched(out, searched)
-    if out.suffix.lower() in ON_A_MAP:
-        write_style(out.with_suffix(".qml"), {name: class_colour(i) for i, name in enumerate(names)})
-    if plan.pictures:
-        picture, unseen = _write_preview(result, plan, searcher, out, searched)
-    else:
-        picture, unseen = None, list[str]()
-        for earlier in (picture_path(out), overview_path(out)):  # of another layer than the one just written
-            earlier.unlink(missing_ok=True)
-    warnings = [*result.warnings, *nothing_found(result, searcher), *unseen]
-    warn([warning for warning in warnings if warning not in result.told])
-    if result.windows_left:
-        console.print(how_far(result))
-    return {
-        "layer": str(out),
-        "preview": picture,
-        "found": counts,
-        "scores": {name: round(score, 4) for name, score in zip(names, searcher.scores, strict=True)},
-        "searched": searched.attributes["summary"],
-        "parts": {status: round(result.area.share(status), 6) for status in result.area.parts_px},
-        "windows_run": result.windows_run,
-        "windows_blank": result.windows_blank,
-        "windows_outside": result.windows_outside,
-        "windows_resumed": result.windows_resumed,
-        "windows_left": result.windows_left,
-        "windows_glanced": result.windows_glanced,
-        "damaged": list(result.damaged),
-        "warnings": warnings,
-        "gsd_m": result.gsd_m,
-        "seconds": result.seconds,
-        "seconds_detecting": result.seconds_detecting,
-        "machine": searcher.machine,
-    }
-
-
-def search_scene(
-    scene: str,
-    searcher: Searcher,
-    plan: PredictSettings,
-    journal: Path | None = None,
-    on_open: OnOpen | None = None,
-    on_progress: OnProgress | None = None,
-    driver: str | None = None,
-    limit: Limit | None = None,
-) -> SceneResult:
-    """What a searcher finds in one scene, gone over as planned; nothing is written but the journal, see ``predict_scene``.
-
-    Raises:
-        UserError: as ``predict_scene``; a journal that holds other classes than the searcher knows.
-    """
-    return predict_scene(
-        scene,
-        searcher.detect,
-        driver=driver,
-        window_px=searcher.window_px,
-        overlap_px=plan.overlap_px,
-        scales=plan.scales,
-        batch=plan.batch,
-        gsd_m=None if plan.native else plan.gsd_m or searcher.gsd_m,
-        enlargement=1.0 if plan.native or plan.gsd_m else searcher.enlargement,
-        bands=plan.bands,
-        nodata=plan.nodata,
-        like=searcher.shown,
-        aoi=plan.aoi,
-        aoi_layer=plan.aoi_layer,
-        skip_damaged=plan.skip_damaged,
-        iou_threshold=searcher.suppression.nms_iou,
-        rival_iou=searcher.suppression.rival_iou,
-        journal=journal,
-        detector=_identity(searcher, plan),
-        classes=len(searcher.class_names),
-        on_open=on_open,
-        on_progress=on_progress,
-        search=searcher.search,
-        limit=limit,
-        glance_detect=searcher.glance_detect,
-    )
-
-
-def _identity(searcher: Searcher, plan: PredictSettings) -> dict[str, Any]:
-    """What decides what is found in a window, for the journal; a run may go on with other threads or another device."""
-    return {
-        "weights": searcher.weights_sha256,
-        "bank": searcher.bank_sha256,
-        "score": plan.score,
-        "suppression": searcher.suppression.model_dump(mode="json"),
-        "precision": searcher.precision,
-        "turns": plan.turns,
-    }
-
-
-def _write_preview(
-    result: SceneResult, plan: PredictSettings, searcher: Searcher, out: Path, searched: SearchedLayer
-) -> tuple[str | None, list[str]]:
-    """Draws what was found over the whole scene, and the scene without it for the report, beside the layer ``out``.
-
-    What was not searched is hatched in both.
-
-    A scene that is damaged may have no such pictures, and then says so.
-    """
-    try:
-        rgb = result.overview if result.overview is not None else _made_small(result.scene, plan, searcher)
-    except UserError as error:
-        return None, [f"no picture: {error}"]
-    scale, names = rgb.shape[1] / result.width_px, list(searcher.class_names)
-    rgb = hatched(rgb, result.area.drawn(rgb.shape[:2]), [PART_COLOURS[status] for status in STATUSES[1:]])
-    parts = [
-        (PART_COLOURS[status], f"{status} {result.area.share(status):.1%}")
-        for status in result.area.parts_px
-        if status in PART_COLOURS
-    ]
-    told = [
-        (str(searched.attributes["summary"]), ""),
-        *((text, "#{:02x}{:02x}{:02x}".format(*colour)) for colour, text in parts),
-    ]
-    write_overview(out, rgb, (result.width_px, result.height_px), names, told)
-    path = picture_path(out)
-    write_png(path, scene_preview(rgb, result.detections, scale, names, parts, searched.said), PICTURE_MARK)
-    return str(path), []
-
-
-def _made_small(name: str, plan: PredictSettings, searcher: Searcher) -> NDArray[np.uint8]:
-    """The file as it is stored made small."""
-    with open_scene(name, bands=plan.bands, nodata=plan.nodata, like=searcher.shown, north_up=False) as scene:
-        return scene.read_reduced(OVERVIEW_PX)[0]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fsod.band_rule import BandRule
 from fsod.compute.device import choose_machine
-from fsod.config import EvaluateSettings, PredictSettings, common_settings
+from fsod.config import WINDOW_PX, EvaluateSettings, PredictSettings, common_settings
 from fsod.errors import UserError
 from fsod.evidence import Evidence, evidence_of
 from fsod.files import sha256_of
@@ -25,8 +25,6 @@ from fsod.inference.infer import batch_detector, warm_up
 from fsod.inference.onnx_infer import load_onnx
 from fsod.store.checkpoint import load_checkpoint
 from fsod.store.class_bank import checkpoint_of, load_bank
-
-WINDOW_PX = 640
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from fsod.errors import UserError, first_problem
 from fsod.geo.layer_table import Layer
 from fsod.geo.raster_file import open_dataset
 from fsod.inference.infer import warm_up
-from fsod.steps.predict_scenes import search_scene
+from fsod.steps.scene_search import search_scene
 from fsod.steps.searcher import load_searcher
 
 if TYPE_CHECKING:

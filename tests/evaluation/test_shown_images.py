@@ -15,10 +15,11 @@ from fsod.boxes import Detections
 from fsod.data.coco_folder import CocoFolder
 from fsod.errors import UserError
 from fsod.evaluation import shown_images
-from fsod.evaluation.shown_images import ImageWindows, detect_folder, read_small
+from fsod.evaluation.shown_images import detect_folder, read_small
+from fsod.geo.scene_plan import ScenePlan
 from tests.made_folder import make_folder
 
-SMALL = ImageWindows(window_px=96, overlap_px=32, batch=2)
+SMALL = ScenePlan(window_px=96, overlap_px=32, batch=2)
 
 
 @pytest.fixture(scope="module")

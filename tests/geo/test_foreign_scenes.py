@@ -20,6 +20,7 @@ from fsod.boxes import Detections
 from fsod.errors import UserError
 from fsod.geo.scene import Scene
 from fsod.geo.scene_opening import open_scene
+from fsod.geo.scene_plan import ScenePlan
 from fsod.geo.scene_prediction import predict_scene
 
 MakeRaster = Callable[..., Path]
@@ -313,7 +314,7 @@ def test_what_is_found_counts_in_the_pixels_of_the_file(make_raster: MakeRaster,
         ]
 
     path = make_raster(stored, crs="EPSG:32633", transform=transform)
-    result = predict_scene(path, detect, window_px=128, overlap_px=32, batch=1)
+    result = predict_scene(path, detect, ScenePlan(window_px=128, overlap_px=32, batch=1))
     assert (result.width_px, result.height_px) == stored.shape[:0:-1]
     assert len(result.detections) == 1
     # marks are kept as they are seen, and recognised in the file's pixels

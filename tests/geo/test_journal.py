@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from fsod.boxes import Detections
 from fsod.errors import UserError
 from fsod.geo.journal import Finished, Journal, _line, _parse, lock_path
+from fsod.geo.resume import ResumeFrom
+from fsod.geo.scene_plan import ScenePlan
 from fsod.geo.scene_prediction import SceneResult, predict_scene
 
 MakeRaster = Callable[..., Path]
@@ -62,11 +64,11 @@ def scene(make_raster: MakeRaster) -> Path:
 
 
 def run_and_write(scene: Path, journal: Path, out: Path) -> None:
-    out.write_text(content(predict_scene(scene, slow, journal=journal, detector=WEIGHTS, **SETTINGS)))
+    out.write_text(content(predict_scene(scene, slow, ScenePlan(**SETTINGS), resume=ResumeFrom(journal, WEIGHTS))))
 
 
 def test_a_run_killed_at_random_moments_gives_the_same(scene: Path, tmp_path: Path) -> None:
-    whole = predict_scene(scene, odd_boxes, **SETTINGS)
+    whole = predict_scene(scene, odd_boxes, ScenePlan(**SETTINGS))
     assert len(whole.detections) > 300
     journal, out = tmp_path / "out.journal", tmp_path / "out.json"
     moments = random.Random(int(os.environ.get("FSOD_KILL_SEED", "3")))
@@ -83,7 +85,7 @@ def test_a_run_killed_at_random_moments_gives_the_same(scene: Path, tmp_path: Pa
         assert not out.exists()
         sizes.append(journal.stat().st_size)
     assert sizes == sorted(set(sizes))
-    resumed = predict_scene(scene, odd_boxes, journal=journal, detector=WEIGHTS, **SETTINGS)
+    resumed = predict_scene(scene, odd_boxes, ScenePlan(**SETTINGS), resume=ResumeFrom(journal, WEIGHTS))
     assert 0 < resumed.windows_resumed < resumed.windows_run
     assert content(resumed) == content(whole)
 
@@ -97,9 +99,10 @@ def test_a_run_that_goes_on_began_when_it_began(scene: Path, tmp_path: Path) -> 
     header = {key: value for key, value in json.loads(head).items() if key != "crc32"}
     journal.write_bytes(_line({**header, "started": "2026-01-02T03:04:05Z"}) + rest)
     assert (
-        predict_scene(scene, odd_boxes, journal=journal, detector=WEIGHTS, **SETTINGS).started == "2026-01-02T03:04:05Z"
+        predict_scene(scene, odd_boxes, ScenePlan(**SETTINGS), resume=ResumeFrom(journal, WEIGHTS)).started
+        == "2026-01-02T03:04:05Z"
     )
-    assert predict_scene(scene, odd_boxes, **SETTINGS).started >= started
+    assert predict_scene(scene, odd_boxes, ScenePlan(**SETTINGS)).started >= started
 
 
 def interrupt_after(calls: int) -> Callable[[NDArray[np.uint8]], list[Detections]]:
@@ -117,7 +120,7 @@ def interrupt_after(calls: int) -> Callable[[NDArray[np.uint8]], list[Detections
 
 def interrupt(scene: Path, journal: Path, calls: int) -> None:
     with pytest.raises(KeyboardInterrupt):
-        predict_scene(scene, interrupt_after(calls), journal=journal, detector=WEIGHTS, **SETTINGS)
+        predict_scene(scene, interrupt_after(calls), ScenePlan(**SETTINGS), resume=ResumeFrom(journal, WEIGHTS))
 
 
 @pytest.mark.parametrize("cut", [1, 40, 400])
@@ -127,9 +130,9 @@ def test_a_torn_end_is_run_again(scene: Path, tmp_path: Path, cut: int) -> None:
     with journal.open("rb+") as file:
         file.truncate(journal.stat().st_size - cut)
     interrupt(scene, journal, 2)  # what it appends must stand on a line of its own
-    resumed = predict_scene(scene, odd_boxes, journal=journal, detector=WEIGHTS, **SETTINGS)
+    resumed = predict_scene(scene, odd_boxes, ScenePlan(**SETTINGS), resume=ResumeFrom(journal, WEIGHTS))
     assert resumed.windows_resumed >= 6 * 3
-    assert content(resumed) == content(predict_scene(scene, odd_boxes, **SETTINGS))
+    assert content(resumed) == content(predict_scene(scene, odd_boxes, ScenePlan(**SETTINGS)))
 
 
 def test_a_torn_header_is_a_new_beginning(scene: Path, tmp_path: Path) -> None:
@@ -137,9 +140,14 @@ def test_a_torn_header_is_a_new_beginning(scene: Path, tmp_path: Path) -> None:
     interrupt(scene, journal, 1)
     for torn in (b"", journal.read_bytes()[:20]):
         journal.write_bytes(torn)
-        resumed = predict_scene(scene, odd_boxes, journal=journal, detector=WEIGHTS, **SETTINGS)
+        resumed = predict_scene(scene, odd_boxes, ScenePlan(**SETTINGS), resume=ResumeFrom(journal, WEIGHTS))
         assert resumed.windows_resumed == 0
-    assert predict_scene(scene, interrupt_after(0), journal=journal, detector=WEIGHTS, **SETTINGS).windows_resumed > 200
+    assert (
+        predict_scene(
+            scene, interrupt_after(0), ScenePlan(**SETTINGS), resume=ResumeFrom(journal, WEIGHTS)
+        ).windows_resumed
+        > 200
+    )
 
 
 def test_a_journal_of_another_run_is_refused(scene: Path, tmp_path: Path) -> None:
@@ -149,7 +157,7 @@ def test_a_journal_of_another_run_is_refused(scene: Path, tmp_path: Path) -> Non
 
     def refused(match: str, detector: dict[str, Any] = WEIGHTS, **other: Any) -> None:
         with pytest.raises(UserError, match=match):
-            predict_scene(scene, odd_boxes, journal=journal, detector=detector, **{**SETTINGS, **other})
+            predict_scene(scene, odd_boxes, ScenePlan(**{**SETTINGS, **other}), resume=ResumeFrom(journal, detector))
 
     refused("out.journal: of an unfinished run with another window_px; .*--restart", window_px=96)
     refused("another gsd_m", gsd_m=1.0)
@@ -174,19 +182,21 @@ def test_batch_and_skipping_may_change(make_raster: MakeRaster, tmp_path: Path) 
         file.truncate(path.stat().st_size - 128 * 128 * 3)
     journal = tmp_path / "out.journal"
     with pytest.raises(UserError, match=r"damaged or cut short: pixels of columns \d+"):
-        predict_scene(path, odd_boxes, journal=journal, **SETTINGS)
-    result = predict_scene(path, odd_boxes, journal=journal, skip_damaged=True, **{**SETTINGS, "batch": 1})
+        predict_scene(path, odd_boxes, ScenePlan(**SETTINGS), resume=ResumeFrom(journal))
+    result = predict_scene(
+        path, odd_boxes, ScenePlan(skip_damaged=True, **{**SETTINGS, "batch": 1}), resume=ResumeFrom(journal)
+    )
     assert result.windows_resumed == 8 * 3  # every whole batch before the damage
     assert (len(result.damaged), result.windows_run) == (16, 49 - 16)
     # damaged windows are not finished: without the permission it stops there again
     with pytest.raises(UserError, match="damaged or cut short"):
-        predict_scene(path, odd_boxes, journal=journal, **SETTINGS)
+        predict_scene(path, odd_boxes, ScenePlan(**SETTINGS), resume=ResumeFrom(journal))
 
 
 def test_nothing_is_written_before_something_is_finished(tmp_path: Path, make_raster: MakeRaster) -> None:
     journal = tmp_path / "out.journal"
     with pytest.raises(UserError):
-        predict_scene(tmp_path / "missing.tif", odd_boxes, journal=journal)
+        predict_scene(tmp_path / "missing.tif", odd_boxes, resume=ResumeFrom(journal))
     interrupt(make_raster(np.random.default_rng(0).integers(0, 9, (3, 90, 90)).astype(np.uint8)), journal, 0)
     assert not journal.exists()
 
@@ -231,7 +241,7 @@ def test_a_line_that_no_run_writes_is_refused(scene: Path, tmp_path: Path, entry
     head, _, _ = journal.read_bytes().partition(b"\n")
     journal.write_bytes(head + b"\n" + _line(entry))
     with pytest.raises(UserError, match=r"out\.journal: damaged .*--restart"):
-        predict_scene(scene, odd_boxes, journal=journal, detector=WEIGHTS, **SETTINGS)
+        predict_scene(scene, odd_boxes, ScenePlan(**SETTINGS), resume=ResumeFrom(journal, WEIGHTS))
 
 
 @pytest.mark.parametrize("started", [7, None, ["x"], "x" * 10**5])
@@ -242,7 +252,7 @@ def test_a_beginning_that_is_no_time_is_a_short_text(scene: Path, tmp_path: Path
     header = _parse(head + b"\n")
     assert header is not None
     journal.write_bytes(_line({**header, "started": started}) + rest)
-    result = predict_scene(scene, odd_boxes, journal=journal, detector=WEIGHTS, **SETTINGS)
+    result = predict_scene(scene, odd_boxes, ScenePlan(**SETTINGS), resume=ResumeFrom(journal, WEIGHTS))
     assert result.windows_resumed
     assert result.started == str(started)[:40]
 
@@ -255,8 +265,8 @@ def test_a_line_that_was_changed_is_run_again(scene: Path, tmp_path: Path) -> No
     changed = lines[-1].replace(b"0.", b"1.", 1)
     assert changed != lines[-1]
     journal.write_bytes(b"".join([*lines[:-1], changed]))
-    resumed = predict_scene(scene, odd_boxes, journal=journal, detector=WEIGHTS, **SETTINGS)
-    assert content(resumed) == content(predict_scene(scene, odd_boxes, **SETTINGS))
+    resumed = predict_scene(scene, odd_boxes, ScenePlan(**SETTINGS), resume=ResumeFrom(journal, WEIGHTS))
+    assert content(resumed) == content(predict_scene(scene, odd_boxes, ScenePlan(**SETTINGS)))
 
 
 def test_two_runs_do_not_share_a_journal(scene: Path, tmp_path: Path) -> None:
@@ -264,10 +274,10 @@ def test_two_runs_do_not_share_a_journal(scene: Path, tmp_path: Path) -> None:
 
     def second(images: NDArray[np.uint8]) -> list[Detections]:
         with pytest.raises(UserError, match="another run is writing it"):
-            predict_scene(scene, odd_boxes, journal=journal, detector=WEIGHTS, **SETTINGS)
+            predict_scene(scene, odd_boxes, ScenePlan(**SETTINGS), resume=ResumeFrom(journal, WEIGHTS))
         return odd_boxes(images)
 
-    predict_scene(scene, second, journal=journal, detector=WEIGHTS, **SETTINGS)
+    predict_scene(scene, second, ScenePlan(**SETTINGS), resume=ResumeFrom(journal, WEIGHTS))
     assert not lock_path(journal).exists()
 
 
@@ -275,5 +285,5 @@ def test_what_a_user_wrote_without_an_end_of_line_stays(scene: Path, tmp_path: P
     journal = tmp_path / "out.journal"
     journal.write_text("my notes of the flight")
     with pytest.raises(UserError, match="in the way of this run's journal"):
-        predict_scene(scene, odd_boxes, journal=journal, detector=WEIGHTS, **SETTINGS)
+        predict_scene(scene, odd_boxes, ScenePlan(**SETTINGS), resume=ResumeFrom(journal, WEIGHTS))
     assert journal.read_text() == "my notes of the flight"

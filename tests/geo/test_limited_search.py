@@ -19,7 +19,9 @@ from fsod.geo import read_ahead
 from fsod.geo.glance import glance
 from fsod.geo.journal import Glance, Journal
 from fsod.geo.read_ahead import Reading
+from fsod.geo.resume import ResumeFrom
 from fsod.geo.scene_opening import open_scene
+from fsod.geo.scene_plan import ScenePlan
 from fsod.geo.scene_prediction import NO_GLANCE, SceneResult, predict_scene
 from fsod.geo.search import AT_ONCE
 from fsod.geo.searched_area import NOT_REACHED, SEARCHED
@@ -68,8 +70,8 @@ def shares(result: SceneResult) -> float:
 @pytest.mark.parametrize(("share", "windows"), [(0.2, 33), (0.5, 84)])
 def test_the_likeliest_windows_come_first_and_the_rest_is_not_reached(scene: Path, share: float, windows: int) -> None:
     assert len(window_grid(SIDE_PX, SIDE_PX, 64, 32)) == WINDOWS
-    whole = predict_scene(scene, bright, **SETTINGS)
-    part = predict_scene(scene, bright, limit=Limit(share=share), **SETTINGS)
+    whole = predict_scene(scene, bright, ScenePlan(**SETTINGS))
+    part = predict_scene(scene, bright, ScenePlan(**SETTINGS), limit=Limit(share=share))
     assert rows(part) == rows(whole) == SQUARES.tolist()
     assert part.windows_glanced > 0
     assert part.windows_run + part.windows_glanced == windows
@@ -85,20 +87,20 @@ def test_without_a_limit_no_look_is_made_and_windows_come_row_by_row(scene: Path
         shown.append(images)
         return bright(images)
 
-    result = predict_scene(scene, detect, **SETTINGS)
+    result = predict_scene(scene, detect, ScenePlan(**SETTINGS))
     assert len(np.concatenate(shown)) == 4 * 43  # in batches of 4
     assert (result.windows_left, result.windows_glanced) == (0, 0)
 
 
 def test_too_little_for_a_look_is_spread_evenly(scene: Path) -> None:
-    result = predict_scene(scene, bright, limit=Limit(share=0.008), **SETTINGS)
+    result = predict_scene(scene, bright, ScenePlan(**SETTINGS), limit=Limit(share=0.008))
     assert (result.windows_run, result.windows_glanced) == (1, 0)
     assert result.warnings == (f"{scene}: {NO_GLANCE}",)
 
 
 def test_a_scene_of_one_window_is_searched_whatever_the_share(make_raster: MakeRaster) -> None:
     pixels = np.random.default_rng(0).integers(0, 60, (3, 50, 50)).astype(np.uint8)
-    result = predict_scene(make_raster(pixels, **UTM), bright, limit=Limit(share=0.3), **SETTINGS)
+    result = predict_scene(make_raster(pixels, **UTM), bright, ScenePlan(**SETTINGS), limit=Limit(share=0.3))
     assert (result.windows_run, result.windows_left, result.warnings) == (1, 0, ())
 
 
@@ -111,7 +113,9 @@ def test_a_run_with_more_goes_on_where_one_with_less_stopped(scene: Path, tmp_pa
         return bright(images)
 
     def run(limit: Limit | None) -> SceneResult:
-        return predict_scene(scene, bright, glance_detect=looked, journal=journal, limit=limit, **SETTINGS)
+        return predict_scene(
+            scene, bright, ScenePlan(**SETTINGS), resume=ResumeFrom(journal), glance_detect=looked, limit=limit
+        )
 
     first, looks = run(Limit(share=0.2)), len(calls)
     again = run(Limit(share=0.2))
@@ -120,7 +124,7 @@ def test_a_run_with_more_goes_on_where_one_with_less_stopped(scene: Path, tmp_pa
     assert more.windows_resumed == first.windows_run
     assert more.windows_run + more.windows_glanced == int(0.4 * WINDOWS)
     assert looks == len(calls) > 0, "the look of the first run is kept"
-    at_once = predict_scene(scene, bright, limit=Limit(share=0.4), **SETTINGS)
+    at_once = predict_scene(scene, bright, ScenePlan(**SETTINGS), limit=Limit(share=0.4))
     rest = run(None)
     assert (rest.windows_resumed, rest.windows_left) == (more.windows_run, 0)
     assert shares(rest) == 1
@@ -151,7 +155,9 @@ def test_time_that_is_up_ends_the_search_between_batches(
     def run(ends_s: float) -> SceneResult:
         limit = Limit(ends=ends_s)
         journal = tmp_path / "out.journal"
-        return predict_scene(scene, clock.slow, glance_detect=bright, journal=journal, limit=limit, **SETTINGS)
+        return predict_scene(
+            scene, clock.slow, ScenePlan(**SETTINGS), resume=ResumeFrom(journal), glance_detect=bright, limit=limit
+        )
 
     none = run(-1)
     assert (none.windows_run, none.windows_left) == (0, WINDOWS)
@@ -207,7 +213,7 @@ def test_any_beginning_of_the_order_holds_the_likeliest_and_an_even_share() -> N
 
 
 def test_coarse_passes_come_first(scene: Path) -> None:
-    result = predict_scene(scene, bright, limit=Limit(share=0.2), scales=(4.0,), **SETTINGS)
+    result = predict_scene(scene, bright, ScenePlan(scales=(4.0,), **SETTINGS), limit=Limit(share=0.2))
     total = WINDOWS + 9
     assert result.windows_run + result.windows_glanced == int(0.2 * total)
     assert rows(result) == SQUARES.tolist()
@@ -216,12 +222,12 @@ def test_coarse_passes_come_first(scene: Path) -> None:
 @pytest.mark.parametrize("chances", [[0.5], [0.5] * 168 + [-1], "high", [None] * 169])
 def test_a_look_that_no_run_notes_is_refused(scene: Path, tmp_path: Path, chances: Any) -> None:
     journal = tmp_path / "out.journal"
-    predict_scene(scene, bright, journal=journal, limit=Limit(share=0.1), **SETTINGS)
+    predict_scene(scene, bright, ScenePlan(**SETTINGS), resume=ResumeFrom(journal), limit=Limit(share=0.1))
     head = journal.read_bytes().splitlines(keepends=True)[0]
     journal.write_bytes(head)
     Journal(journal, {}, "")._append({"chances": chances, "windows": 4})
     with pytest.raises(UserError, match=r"out\.journal: damaged .*--restart"):
-        predict_scene(scene, bright, journal=journal, limit=Limit(share=0.1), **SETTINGS)
+        predict_scene(scene, bright, ScenePlan(**SETTINGS), resume=ResumeFrom(journal), limit=Limit(share=0.1))
 
 
 def test_a_look_is_read_back_as_it_was_noted(tmp_path: Path) -> None:

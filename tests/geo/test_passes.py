@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from fsod.boxes import Detections, longer_side_px
 from fsod.errors import UserError
 from fsod.geo.passes import JITTER, make_passes
+from fsod.geo.resume import ResumeFrom
 from fsod.geo.scene_opening import open_scene
+from fsod.geo.scene_plan import ScenePlan
 from fsod.geo.scene_prediction import SceneResult, predict_scene
 
 MakeRaster = Callable[..., Path]
@@ -49,7 +51,7 @@ def fits_of(result: SceneResult) -> list[float]:
 
 @pytest.mark.parametrize("scales", [(4.0,), (4.0, 16.0), (3.0, 7.5)])
 def test_objects_of_all_sizes_are_found_once(make_raster: MakeRaster, scales: tuple[float, ...]) -> None:
-    result = predict_scene(scene_of(make_raster), bright, window_px=96, overlap_px=32, scales=scales)
+    result = predict_scene(scene_of(make_raster), bright, ScenePlan(window_px=96, overlap_px=32, scales=scales))
     assert len(result.detections) == len(BOXES)
     assert max(fits_of(result)) <= scales[-1]
     # what fits the overlap is the first pass's own, to the pixel
@@ -72,17 +74,17 @@ def test_each_pass_goes_on_where_the_one_before_may_cut(make_raster: MakeRaster)
 @pytest.mark.parametrize("scales", [(4.0, 2.0), (2.0, 2.0), (1.0,), (0.5,), (65.0,), (float("nan"),)])
 def test_scales_that_make_no_sense_are_refused(make_raster: MakeRaster, scales: tuple[float, ...]) -> None:
     with pytest.raises(UserError, match=r"scales .*: give rising numbers above 1, up to 64"):
-        predict_scene(scene_of(make_raster), bright, window_px=96, overlap_px=32, scales=scales)
+        predict_scene(scene_of(make_raster), bright, ScenePlan(window_px=96, overlap_px=32, scales=scales))
 
 
 def test_scales_that_see_no_more_are_named(make_raster: MakeRaster) -> None:
     """Four times reduced, a window of 192 px sees all of 640 px; of less reduction too, so the second has no effect."""
     scene = scene_of(make_raster)
     for scales, unused in (((4.0,), []), ((4.0, 8.0, 16.5), ["8,16.5"]), ((2.0, 4.0), [])):
-        said = predict_scene(scene, bright, window_px=192, overlap_px=32, scales=scales).warnings
+        said = predict_scene(scene, bright, ScenePlan(window_px=192, overlap_px=32, scales=scales)).warnings
         wanted = [f"{scene}: --scales {n} has no effect, as a single window sees all of it before" for n in unused]
         assert [line for line in said if "--scales" in line] == wanted
-    (alone,) = predict_scene(scene, bright, window_px=640, overlap_px=32, scales=(2.0,)).warnings
+    (alone,) = predict_scene(scene, bright, ScenePlan(window_px=640, overlap_px=32, scales=(2.0,))).warnings
     assert alone == f"{scene}: --scales 2 has no effect, as a single window sees all of it before"
 
 
@@ -95,7 +97,11 @@ def test_a_run_killed_in_any_pass_goes_on(make_raster: MakeRaster, tmp_path: Pat
                 raise KeyboardInterrupt
 
         return predict_scene(
-            path, bright, window_px=96, overlap_px=32, scales=(4.0, 8.0), batch=3, journal=journal, on_progress=progress
+            path,
+            bright,
+            ScenePlan(window_px=96, overlap_px=32, scales=(4.0, 8.0), batch=3),
+            resume=ResumeFrom(journal),
+            on_progress=progress,
         )
 
     whole = run()
@@ -108,4 +114,4 @@ def test_a_run_killed_in_any_pass_goes_on(make_raster: MakeRaster, tmp_path: Pat
         np.testing.assert_array_equal(resumed.detections.boxes_xyxy_px, whole.detections.boxes_xyxy_px)
         np.testing.assert_array_equal(resumed.detections.scores, whole.detections.scores)
     with pytest.raises(UserError, match="another scales"):
-        predict_scene(path, bright, window_px=96, overlap_px=32, scales=(4.0,), journal=journal)
+        predict_scene(path, bright, ScenePlan(window_px=96, overlap_px=32, scales=(4.0,)), resume=ResumeFrom(journal))

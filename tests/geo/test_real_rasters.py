@@ -19,6 +19,7 @@ from fsod.errors import UserError
 from fsod.geo.layer_files import write_layer
 from fsod.geo.layer_table import Layer
 from fsod.geo.scene_opening import open_scene
+from fsod.geo.scene_plan import ScenePlan
 from fsod.geo.scene_prediction import SceneResult, predict_scene
 
 FOLDER = Path(os.environ.get("FSOD_SHARED", "../shared")) / "data" / "geotiff"
@@ -107,17 +108,17 @@ def test_the_damaged_one_names_file_and_pixels_and_can_be_skipped() -> None:
         UserError, match=r"corrupt_blocks.tif: damaged or cut short: pixels of columns 0 to 640, rows 0 to"
     ):
         predict_scene(path, everywhere)
-    result = predict_scene(path, everywhere, window_px=256, overlap_px=32, skip_damaged=True)
+    result = predict_scene(path, everywhere, ScenePlan(window_px=256, overlap_px=32, skip_damaged=True))
     assert 0 < len(result.damaged) < result.windows_run
     assert len(result.detections) > 20
 
 
 def test_run_at_the_gsd_of_a_bank(tmp_path: Path) -> None:
-    result = predict_scene(FOLDER / "oil_tanks_3857_rgba.tif", everywhere, gsd_m=0.5)
+    result = predict_scene(FOLDER / "oil_tanks_3857_rgba.tif", everywhere, ScenePlan(gsd_m=0.5))
     assert result.gsd_m == pytest.approx(0.5, rel=0.01)
     assert result.windows_run == 4 * 2
     with pytest.raises(UserError, match="too coarse"):
-        predict_scene(FOLDER / "uint16_nodata_32618.tif", everywhere, gsd_m=0.5)
+        predict_scene(FOLDER / "uint16_nodata_32618.tif", everywhere, ScenePlan(gsd_m=0.5))
     with open_scene(FOLDER / "cars_26913_cog.tif", gsd_m=0.15) as scene:
         assert (scene.grid_width_px, scene.grid_height_px) == (383, 232)
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fsod.boxes import Detections
 from fsod.errors import UserError
+from fsod.geo.scene_plan import ScenePlan
 from fsod.geo.scene_prediction import SceneResult, predict_scene
 
 SIZE_PX = 512
@@ -32,7 +33,7 @@ def bright_squares(images: NDArray[np.uint8]) -> list[Detections]:
 
 
 def search(scene: str | Path) -> SceneResult:
-    return predict_scene(scene, bright_squares, window_px=128, overlap_px=32)
+    return predict_scene(scene, bright_squares, ScenePlan(window_px=128, overlap_px=32))
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from fsod.boxes import Detections
 from fsod.errors import UserError
+from fsod.geo.scene_plan import ScenePlan
 from fsod.geo.scene_prediction import predict_scene
 
 MakeRaster = Callable[..., Path]
@@ -62,7 +63,9 @@ def test_every_square_is_found_once_as_in_one_pass(
     boxes = lattice(437, 391, step, side)
     pixels = paint(437, 391, boxes)
     in_one_pass = bright_squares(pixels.transpose(1, 2, 0)[None])[0]
-    result = predict_scene(make_raster(pixels, **UTM), bright_squares, window_px=sizes[0], overlap_px=sizes[1], batch=3)
+    result = predict_scene(
+        make_raster(pixels, **UTM), bright_squares, ScenePlan(window_px=sizes[0], overlap_px=sizes[1], batch=3)
+    )
     assert rows(result.detections) == rows(in_one_pass)
     assert len(result.detections) == len(boxes)
     assert result.windows_blank == 0
@@ -86,7 +89,9 @@ def test_rectangles_anywhere_in_scenes_of_any_size(
     pixels = paint(width, height, np.zeros((0, 4), np.int64))
     pixels[:, mask > 0] = 250
     expected = bright_squares(pixels.transpose(1, 2, 0)[None])[0]
-    result = predict_scene(make_raster(pixels, **UTM), bright_squares, window_px=sizes[0], overlap_px=sizes[1])
+    result = predict_scene(
+        make_raster(pixels, **UTM), bright_squares, ScenePlan(window_px=sizes[0], overlap_px=sizes[1])
+    )
     flat = pixels.min(axis=(1, 2)).tolist() == pixels.max(axis=(1, 2)).tolist()
     assert rows(result.detections) == ([] if flat else rows(expected))
 
@@ -103,9 +108,7 @@ def test_batches_have_one_shape_and_progress_reaches_the_end(make_raster: MakeRa
     result = predict_scene(
         path,
         detect,
-        window_px=128,
-        overlap_px=32,
-        batch=4,
+        ScenePlan(window_px=128, overlap_px=32, batch=4),
         on_progress=lambda done, total: progress.append((done, total)),
     )
     assert shapes == {((4, 128, 128, 3), np.dtype(np.uint8))}
@@ -126,7 +129,8 @@ def test_the_next_batch_is_with_the_detector_before_one_is_done_and_order_stays(
 
     path = make_raster(paint(300, 200, lattice(300, 200, 40, 20)), **UTM)
     found, expected = (
-        predict_scene(path, detect, window_px=128, overlap_px=32, batch=3) for detect in (together, bright_squares)
+        predict_scene(path, detect, ScenePlan(window_px=128, overlap_px=32, batch=3))
+        for detect in (together, bright_squares)
     )
     assert rows(found.detections) == rows(expected.detections) != []
 
@@ -141,7 +145,7 @@ def test_a_scene_smaller_than_a_window_is_padded(make_raster: MakeRaster) -> Non
         return [Detections(boxes, np.ones(2, np.float32), np.zeros(2, np.int64)) for _ in images]
 
     pixels = paint(50, 30, np.zeros((0, 4), np.int64))
-    result = predict_scene(make_raster(pixels, **UTM), detect, window_px=96, overlap_px=32, batch=1)
+    result = predict_scene(make_raster(pixels, **UTM), detect, ScenePlan(window_px=96, overlap_px=32, batch=1))
     np.testing.assert_array_equal(seen[0][0, :30, :50], pixels.transpose(1, 2, 0))
     assert not seen[0][0, 30:].any()
     assert not seen[0][0, :, 50:].any()
@@ -161,7 +165,7 @@ def test_nothing_is_found_in_the_empty_part(make_raster: MakeRaster, declared: b
     pixels = np.zeros((3, 400, 500), np.uint8)
     pixels[:, :170, :210] = np.random.default_rng(0).integers(1, 255, (3, 170, 210))
     path = make_raster(pixels, nodata=0 if declared else None, **UTM)
-    result = predict_scene(path, everywhere, window_px=128, overlap_px=32, batch=2)
+    result = predict_scene(path, everywhere, ScenePlan(window_px=128, overlap_px=32, batch=2))
     boxes = result.detections.boxes_xyxy_px
     assert len(boxes) > 50
     assert result.windows_run == 6
@@ -180,7 +184,7 @@ def test_a_scene_of_nodata_never_runs(make_raster: MakeRaster) -> None:
         raise AssertionError("nothing to see")
 
     path = make_raster(np.full((1, 200, 200), np.nan, np.float32), nodata=np.nan, **UTM)
-    result = predict_scene(path, detect, window_px=64, overlap_px=32)
+    result = predict_scene(path, detect, ScenePlan(window_px=64, overlap_px=32))
     assert len(result.detections) == 0
     assert (result.windows_run, result.windows_blank) == (0, 36)
 
@@ -189,7 +193,7 @@ def test_a_target_gsd_finds_things_at_their_place_in_the_scene(make_raster: Make
     boxes = lattice(300, 260, 60, 40)
     path = make_raster(paint(300, 260, boxes), **UTM)
     for gsd_m in (0.4, 1.0, 1.3):
-        result = predict_scene(path, bright_squares, window_px=128, overlap_px=64, gsd_m=gsd_m)
+        result = predict_scene(path, bright_squares, ScenePlan(window_px=128, overlap_px=64, gsd_m=gsd_m))
         assert result.gsd_m == pytest.approx(gsd_m, rel=0.01)
         found = result.detections.boxes_xyxy_px
         assert len(found) == len(boxes)
@@ -200,14 +204,14 @@ def test_a_target_gsd_finds_things_at_their_place_in_the_scene(make_raster: Make
 def test_a_detector_that_breaks_its_contract_or_fails_is_not_hidden(make_raster: MakeRaster) -> None:
     path = make_raster(paint(200, 200, lattice(200, 200, 40, 20)), **UTM)
     with pytest.raises(ValueError, match="0 results for 4 windows"):
-        predict_scene(path, lambda images: [], window_px=64, overlap_px=32)
+        predict_scene(path, lambda images: [], ScenePlan(window_px=64, overlap_px=32))
 
     def fails(images: NDArray[np.uint8]) -> list[Detections]:
         raise RuntimeError("out of memory")
 
     before = threading.active_count()
     with pytest.raises(RuntimeError, match="out of memory"):
-        predict_scene(path, fails, window_px=64, overlap_px=32)
+        predict_scene(path, fails, ScenePlan(window_px=64, overlap_px=32))
     assert threading.active_count() == before
 
 
@@ -220,8 +224,8 @@ def test_damage_stops_the_run_unless_it_may_be_skipped(make_raster: MakeRaster, 
     with pytest.raises(
         UserError, match=r"scene.tif: damaged or cut short: pixels of columns \d+ to \d+, rows \d+ to \d+"
     ):
-        predict_scene(path, bright_squares, window_px=64, overlap_px=32)
-    result = predict_scene(path, bright_squares, window_px=64, overlap_px=32, skip_damaged=True)
+        predict_scene(path, bright_squares, ScenePlan(window_px=64, overlap_px=32))
+    result = predict_scene(path, bright_squares, ScenePlan(window_px=64, overlap_px=32, skip_damaged=True))
     assert len(result.damaged) == 4 * 4
     assert "scene.tif: damaged" in result.damaged[0]
     assert result.windows_run == 7 * 7 - 4 * 4

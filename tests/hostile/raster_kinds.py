@@ -15,7 +15,9 @@ from rasterio.transform import from_origin
 
 from fsod.boxes import Detections
 from fsod.geo.journal import _line, _parse, files_fingerprint
+from fsod.geo.resume import ResumeFrom
 from fsod.geo.scene_opening import open_scene
+from fsod.geo.scene_plan import ScenePlan
 from fsod.geo.scene_prediction import predict_scene
 from fsod.geo.windows import window_grid
 from tests.hostile.kind import Kind
@@ -95,7 +97,7 @@ def read_scene(folder: Path) -> None:
                 scene.read_window(window)
             files_fingerprint(scene.files)
         if scene.width_px == SIDE_PX:
-            predict_scene(path, find_nothing, window_px=96, overlap_px=32, batch=1)
+            predict_scene(path, find_nothing, ScenePlan(window_px=96, overlap_px=32, batch=1))
 
 
 def find_nothing(images: NDArray[np.uint8]) -> list[Detections]:
@@ -127,11 +129,8 @@ def search_with_journal(folder: Path) -> None:
     predict_scene(
         folder / "scene.tif",
         find_one,
-        window_px=64,
-        overlap_px=32,
-        batch=1,
-        journal=journal,
-        detector={"weights": "w", "score": 0.2},
+        ScenePlan(window_px=64, overlap_px=32, batch=1),
+        resume=ResumeFrom(journal, {"weights": "w", "score": 0.2}),
     )
 
 

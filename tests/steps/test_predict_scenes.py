@@ -32,7 +32,8 @@ from fsod.geo.scene import Scene
 from fsod.geo.searched_layer import PART_COLOURS
 from fsod.geo.windows import Window
 from fsod.inference.infer import BatchDetector
-from fsod.steps.predict_scenes import predict_files, search_scene
+from fsod.steps.predict_scenes import predict_files
+from fsod.steps.scene_search import search_scene
 from fsod.steps.searcher import load_searcher
 from fsod.store.checkpoint import load_checkpoint
 from fsod.store.class_bank import checkpoint_of, load_bank, read_bank, save_bank
@@ -406,7 +407,7 @@ def test_a_class_that_the_bank_does_not_have_is_one_line(bank: Path, tmp_path: P
     plan = PredictSettings(window_px=96, overlap_px=32, score=0.0)
     searcher = load_searcher(bank, None, plan)
     scene, journal = make_scene(tmp_path / "s.tif"), tmp_path / "s.journal"
-    assert set(search_scene(str(scene), searcher, plan, journal).detections.class_ids.tolist()) == {0, 1}
+    assert set(search_scene(str(scene), searcher, plan, journal=journal).detections.class_ids.tolist()) == {0, 1}
     *lines, _ = journal.read_bytes().splitlines(keepends=True)
     journal.write_bytes(b"".join(lines))
     searched: list[int] = []
@@ -416,7 +417,7 @@ def test_a_class_that_the_bank_does_not_have_is_one_line(bank: Path, tmp_path: P
             str(scene),
             replace(searcher, class_names=searcher.class_names[:1]),
             plan,
-            journal,
+            journal=journal,
             on_progress=lambda done, _: searched.append(done),
         )
     assert not searched

@@ -1,0 +1,98 @@
+"""One scene searched by a searcher, as the user planned it; nothing is written but the journal."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fsod.config import PredictSettings
+from fsod.geo.resume import ResumeFrom
+from fsod.geo.scene import Scene
+from fsod.geo.scene_plan import ScenePlan
+from fsod.geo.scene_prediction import OnOpen, OnProgress, SceneResult, predict_scene
+from fsod.geo.window_order import Limit
+from fsod.progress import progress_bar, warn
+from fsod.steps.scene_fit import misfit
+from fsod.steps.scene_sayings import announce
+from fsod.steps.searcher import Searcher
+
+
+def search_scene(
+    scene: str,
+    searcher: Searcher,
+    plan: PredictSettings,
+    *,
+    journal: Path | None = None,
+    on_open: OnOpen | None = None,
+    on_progress: OnProgress | None = None,
+    driver: str | None = None,
+    limit: Limit | None = None,
+) -> SceneResult:
+    """What a searcher finds in one scene, gone over as planned; nothing is written but the journal, see ``predict_scene``.
+
+    Raises:
+        UserError: as ``predict_scene``; a journal that holds other classes than the searcher knows.
+    """
+    return predict_scene(
+        scene,
+        searcher.detect,
+        scene_plan(searcher, plan, driver),
+        resume=None if journal is None else ResumeFrom(journal, _identity(searcher, plan), len(searcher.class_names)),
+        on_open=on_open,
+        on_progress=on_progress,
+        search=searcher.search,
+        limit=limit,
+        glance_detect=searcher.glance_detect,
+    )
+
+
+def search_in_the_open(
+    scene: str, searcher: Searcher, plan: PredictSettings, journal: Path, limit: Limit | None
+) -> SceneResult:
+    """``search_scene`` with a progress bar, which first says how the scene is read, and how it differs from the examples."""
+    told: list[str] = []
+
+    def on_open(opened: Scene, resumed: int, windows: int) -> None:
+        announce(opened, resumed, windows)
+        told.extend(misfit(opened, searcher.gsd_m, searcher.enlargement, searcher.shown))
+        warn(told)
+
+    if plan.restart:
+        journal.unlink(missing_ok=True)
+    with progress_bar(f"{Path(scene).name}: windows", 0) as bar:
+        result = search_scene(scene, searcher, plan, journal=journal, on_open=on_open, on_progress=bar.of, limit=limit)
+    return replace(result, warnings=(*told, *result.warnings), told=tuple(told))
+
+
+def scene_plan(searcher: Searcher, plan: PredictSettings, driver: str | None = None) -> ScenePlan:
+    """How a scene is gone over: as the user says, else as the searcher's examples were seen."""
+    return ScenePlan(
+        window_px=searcher.window_px,
+        overlap_px=plan.overlap_px,
+        scales=plan.scales,
+        batch=plan.batch,
+        gsd_m=None if plan.native else plan.gsd_m or searcher.gsd_m,
+        enlargement=1.0 if plan.native or plan.gsd_m else searcher.enlargement,
+        bands=plan.bands,
+        nodata=plan.nodata,
+        like=searcher.shown,
+        nms_iou=searcher.suppression.nms_iou,
+        rival_iou=searcher.suppression.rival_iou,
+        aoi=plan.aoi,
+        aoi_layer=plan.aoi_layer,
+        skip_damaged=plan.skip_damaged,
+        driver=driver,
+    )
+
+
+def _identity(searcher: Searcher, plan: PredictSettings) -> dict[str, Any]:
+    """What decides what is found in a window, for the journal; a run may go on with other threads or another device."""
+    return {
+        "weights": searcher.weights_sha256,
+        "bank": searcher.bank_sha256,
+        "score": plan.score,
+        "suppression": searcher.suppression.model_dump(mode="json"),
+        "precision": searcher.precision,
+        "turns": plan.turns,
+    }
