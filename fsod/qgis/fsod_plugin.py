@@ -6,7 +6,11 @@ from qgis.core import QgsApplication
 from qgis.gui import QgisInterface
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtGui import QIcon
-from qgis.PyQt.QtWidgets import QAction
+
+try:
+    from qgis.PyQt.QtGui import QAction
+except ImportError:  # Qt 5 has it elsewhere
+    from qgis.PyQt.QtWidgets import QAction
 
 from .fsod_algorithm import ICON
 from .fsod_provider import FsodProvider
