@@ -14,6 +14,7 @@ from fsod.config import common_settings
 from fsod.data.marked import Marked
 from fsod.errors import UserError
 from fsod.evidence import evidence_of, in_words, origin_of
+from fsod.image_look import origin_of_look
 from fsod.inference.enrollment import enrolled_bank
 from fsod.inference.infer import batch_detector
 from fsod.inference.thresholds import FLOOR, Detect, folds_of, left_out_scores, proposed_of
@@ -116,7 +117,8 @@ def _write_bank(
     bank = bank_of(loaded, marked, machine)
     trials = left_out_scores(marked, bank.reported.class_names, detector_of)
     proposed = proposed_of(trials)
-    known = {name: origin_of(trials[name], files.judged.get(name)) for name in trials}
+    look = origin_of_look((rgb, None) for rgb in marked.pixels)
+    known = {name: {**origin_of(trials[name], files.judged.get(name)), **look} for name in trials}
     gsd_m = None if files.gsd_m is None else files.gsd_m / enlargement
     bank = bank.with_scores(proposed).with_origins(known)
     bank = replace(bank, gsd_m=gsd_m, enlargement=enlargement, shown=files.shown)

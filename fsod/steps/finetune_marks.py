@@ -25,6 +25,7 @@ from fsod.errors import UserError
 from fsod.evidence import origin_of
 from fsod.files import write_text
 from fsod.geo.raster_in_memory import is_in_memory
+from fsod.image_look import origin_of_look
 from fsod.progress import console, progress_bar
 from fsod.steps.enroll_classes import left_out_found, sheet_beside
 from fsod.steps.example_sheet import write_sheet
@@ -117,6 +118,7 @@ def _as_file(
     gsd_m = float(np.median(gsds_m)) / enlargement if gsds_m else None
     judged = added_verdicts(scene.judged for scene in marks)
     scenes_sha256 = hashes_of_scenes(scene.scene for scene in marks)
+    look = origin_of_look((view.rgb, None) for view in lesson.views)
     origins = {
         name: {
             "row": "finetuned",
@@ -127,6 +129,7 @@ def _as_file(
             "steps": learned.steps,
             "score": score,
             **origin_of(trials, judged.get(name)),
+            **look,
         }
         for name, score, trials in zip(lesson.class_names, scores, learned.left_out_scores, strict=True)
     }

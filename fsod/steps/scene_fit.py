@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import product
+
+import numpy as np
+import rasterio.errors
+from numpy.typing import NDArray
 
 from fsod.band_rule import BandRule
+from fsod.errors import UserError
 from fsod.geo.scene import Scene
+from fsod.image_look import Look, look_of
 
 OTHER_GSD = 1.5
 """Pixels that are this many times as large show another amount of detail."""
 
 
-def misfit(scene: Scene, gsd_m: float | None, enlargement: float, shown: Sequence[BandRule]) -> list[str]:
+ACROSS, LOOK_PX = 3, 256
+"""A scene's look is taken from so many squares across and down, evenly spread, of this side."""
+
+
+def misfit(
+    scene: Scene, gsd_m: float | None, enlargement: float, shown: Sequence[BandRule], looks: Sequence[Look]
+) -> list[str]:
     """One line on how a scene differs from the examples and what to do, or nothing.
 
     Args:
@@ -19,8 +33,9 @@ def misfit(scene: Scene, gsd_m: float | None, enlargement: float, shown: Sequenc
         gsd_m: ground size of a pixel that scenes are searched at; None: not known.
         enlargement: how many times as large the examples were seen as their scenes show them.
         shown: what they were shown in.
+        looks: of their scenes, at the size that they were seen at; like one of them is like the examples.
     """
-    differences = [*_of_gsd(scene, gsd_m, enlargement), *_of_bands(scene, shown)]
+    differences = [*_of_gsd(scene, gsd_m, enlargement), *_of_bands(scene, shown), *_of_look(scene, looks)]
     if not differences:
         return []
     return [f"{scene.name}: {'; '.join(differences)}; less may be found: add examples from a scene like this one"]
@@ -46,3 +61,19 @@ def _of_bands(scene: Scene, shown: Sequence[BandRule]) -> list[str]:
     return [
         f"it has {scene.shown.count} band{'s' * (scene.shown.count > 1)}, the examples' {' or '.join(map(str, counts))}"
     ]
+
+
+def _of_look(scene: Scene, looks: Sequence[Look]) -> list[str]:
+    own = look_of(_squares(scene)) if looks else None
+    return [] if own is None else min((own.unlike(shown) for shown in looks), key=len)
+
+
+def _squares(scene: Scene) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.bool_]]]:
+    width, height = scene.grid_width_px, scene.grid_height_px
+    lefts, tops = (
+        sorted({round(i * max(side - LOOK_PX, 0) / (ACROSS - 1)) for i in range(ACROSS)}) for side in (width, height)
+    )
+    for top, left in product(tops, lefts):
+        # what cannot be read is named by the search
+        with suppress(UserError, rasterio.errors.RasterioError):
+            yield scene.read_rectangle((left, top, min(left + LOOK_PX, width), min(top + LOOK_PX, height)))

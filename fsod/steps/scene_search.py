@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,25 +27,38 @@ def search_scene(
     journal: Path | None = None,
     on_open: OnOpen | None = None,
     on_progress: OnProgress | None = None,
+    on_misfit: Callable[[list[str]], None] | None = None,
     driver: str | None = None,
     limit: Limit | None = None,
 ) -> SceneResult:
     """What a searcher finds in one scene, gone over as planned; nothing is written but the journal, see ``predict_scene``.
 
+    How the scene differs from the examples is among the warnings, and what ``on_misfit`` is told before the search.
+
     Raises:
         UserError: as ``predict_scene``; a journal that holds other classes than the searcher knows.
     """
-    return predict_scene(
+    unlike: list[str] = []
+
+    def opened(own: Scene, resumed: int, windows: int) -> None:
+        if on_open is not None:
+            on_open(own, resumed, windows)
+        unlike.extend(misfit(own, searcher.gsd_m, searcher.enlargement, searcher.shown, searcher.looks))
+        if on_misfit is not None:
+            on_misfit(unlike)
+
+    result = predict_scene(
         scene,
         searcher.detect,
         scene_plan(searcher, plan, driver),
         resume=None if journal is None else ResumeFrom(journal, _identity(searcher, plan), len(searcher.class_names)),
-        on_open=on_open,
+        on_open=opened,
         on_progress=on_progress,
         search=searcher.search,
         limit=limit,
         glance_detect=searcher.glance_detect,
     )
+    return replace(result, warnings=(*unlike, *result.warnings))
 
 
 def search_in_the_open(
@@ -53,16 +67,17 @@ def search_in_the_open(
     """``search_scene`` with a progress bar, which first says how the scene is read, and how it differs from the examples."""
     told: list[str] = []
 
-    def on_open(opened: Scene, resumed: int, windows: int) -> None:
-        announce(opened, resumed, windows)
-        told.extend(misfit(opened, searcher.gsd_m, searcher.enlargement, searcher.shown))
-        warn(told)
+    def say(unlike: list[str]) -> None:
+        told.extend(unlike)
+        warn(unlike)
 
     if plan.restart:
         journal.unlink(missing_ok=True)
     with progress_bar(f"{Path(scene).name}: windows", 0) as bar:
-        result = search_scene(scene, searcher, plan, journal=journal, on_open=on_open, on_progress=bar.of, limit=limit)
-    return replace(result, warnings=(*told, *result.warnings), told=tuple(told))
+        result = search_scene(
+            scene, searcher, plan, journal=journal, on_open=announce, on_progress=bar.of, on_misfit=say, limit=limit
+        )
+    return replace(result, told=tuple(told))
 
 
 def scene_plan(searcher: Searcher, plan: PredictSettings, driver: str | None = None) -> ScenePlan:

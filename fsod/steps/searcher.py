@@ -21,6 +21,7 @@ from fsod.files import sha256_of
 from fsod.geo.glance import LEAST_SCORE
 from fsod.geo.scene_list import kept_name
 from fsod.geo.search import Detect, Search, search_windows
+from fsod.image_look import Look, looks_in
 from fsod.inference.infer import batch_detector, warm_up
 from fsod.inference.onnx_infer import load_onnx
 from fsod.store.checkpoint import load_checkpoint
@@ -36,6 +37,7 @@ class Searcher:
         proposed_scores: the least ones that are worth showing, whatever the user asked for.
         marks: what the detector was made from, see ``fsod.steps.kept_marks``.
         shown: which bands the examples were shown in.
+        looks: what the examples' scenes look like, one for each class of which that is known.
         known: class name -> what is known of how well it is found.
         glance_detect: the same detector with faint scores, for a first look; here, whatever computes the search.
     """
@@ -55,6 +57,7 @@ class Searcher:
     marks: tuple[dict[str, Any], ...] = ()
     shown: tuple[BandRule, ...] = ()
     search: Search = search_windows
+    looks: tuple[Look, ...] = ()
     known: Mapping[str, Evidence] = field(default_factory=dict)
     glance_detect: Detect | None = None
 
@@ -96,6 +99,7 @@ def load_searcher(bank: Path, checkpoint: Path | None, plan: PredictSettings) ->
             str(exported),
             known.enlargement,
             shown=known.shown,
+            looks=looks_in(known.known),
             known={name: evidence_of(own) for name, own in known.known.items()},
             glance_detect=replace(exported, score_floor=LEAST_SCORE),
         )
@@ -122,6 +126,7 @@ def load_searcher(bank: Path, checkpoint: Path | None, plan: PredictSettings) ->
         classes.enlargement,
         () if loaded.learned_from is None else tuple(loaded.learned_from.marks),
         classes.shown,
+        looks=looks_in(reported.origins),
         known={name: evidence_of(own) for name, own in reported.origins.items()},
         glance_detect=replace(detect, score_floor=LEAST_SCORE),
     )

@@ -29,6 +29,7 @@ from safetensors.torch import save_file
 from fsod.band_rule import BandRule
 from fsod.errors import UserError, first_problem, printable
 from fsod.files import atomic_write
+from fsod.image_look import Look
 from fsod.model.detector import Detector
 from fsod.model_sizes import SIZES
 from fsod.store.any_header import first_line, read_any_header
@@ -65,6 +66,7 @@ class Origin(BaseModel, extra="allow"):
     examples: NonNegativeInt | None = None
     trials: list[Annotated[float, Field(ge=0, le=1)]] | None = None
     judged: Judged | None = None
+    look: Look | None = None
 
 
 class KeptMarks(BaseModel):

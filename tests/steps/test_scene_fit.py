@@ -7,11 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from numpy.typing import NDArray
+from PIL import Image
 from rasterio.transform import from_origin
 
 from fsod.band_rule import BandRule
 from fsod.geo.scene_opening import open_scene
+from fsod.image_look import Look, look_of
 from fsod.steps.scene_fit import misfit
+from tests.test_image_look import blobs
 
 THREE = (BandRule(bands=(1, 2, 3), count=3, chosen="default"),)
 
@@ -37,7 +41,37 @@ def test_what_differs_is_said_in_one_line(
     ) as file:
         file.write(pixels)
     with open_scene(tmp_path / "s.tif", gsd_m=seen_m) as scene:
-        said = misfit(scene, 0.5, 1.0, THREE)
-        assert misfit(scene, None, 1.0, ()) == []
+        said = misfit(scene, 0.5, 1.0, THREE, ())
+        assert misfit(scene, None, 1.0, (), ()) == []
     assert len(said) == bool(says)
     assert not says or f"s.tif: {says}; less may be found" in said[0]
+
+
+def test_another_look_is_said_unless_one_of_the_examples_looked_like_that(tmp_path: Path) -> None:
+    def scene(name: str, pixels: NDArray[np.uint8]) -> Path:
+        Image.fromarray(pixels).save(tmp_path / name)
+        return tmp_path / name
+
+    like = blobs()
+    dark = scene("dark.png", (like // 5).astype(np.uint8))
+    with open_scene(scene("like.png", like)) as opened:
+        shown = look_of([opened.read_rectangle((0, 0, 256, 256))])
+        assert shown is not None
+        assert misfit(opened, None, 1.0, (), (shown,)) == []
+    with open_scene(dark) as opened:
+        (said,) = misfit(opened, None, 1.0, (), (shown,))
+        own = look_of([opened.read_rectangle((0, 0, 256, 256))])
+        assert own is not None
+        assert misfit(opened, None, 1.0, (), (shown, own)) == []
+    assert "dark.png: it is 5." in said
+    assert "times as dark as the examples" in said
+
+
+def test_a_scene_that_cannot_be_read_is_left_to_the_search(tmp_path: Path) -> None:
+    path = tmp_path / "s.tif"
+    Image.fromarray(blobs()).save(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2))
+    look = Look(brightness=1.0, contrast=1.0, sharpness=1.0)
+    with open_scene(path) as opened:
+        misfit(opened, None, 1.0, (), (look,))
