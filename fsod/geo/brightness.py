@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from fsod.errors import UserError
-from fsod.geo.nodata import recognise_nodata
 from fsod.geo.pixels import OVERVIEW_PX, percentile_range
 from fsod.geo.scene import Scene
+from fsod.geo.undeclared import around, stand_ins
 
 PARTS = 8
 """Along a side, that a damaged scene's brightness is measured in, or a vast one's."""
@@ -22,27 +21,61 @@ PART_PX = 256
 
 
 def scaled(scene: Scene, skip_damaged: bool, *, recognise: bool) -> Scene:
-    """The scene with a rule that scales its pixels, by what it holds; all of it is read once."""
+    """The scene with a rule that scales its pixels, by what it holds; all of it is read once.
+
+    Args:
+        scene: as its tags, or the user, say of it.
+        skip_damaged: where pixels cannot be read, scale by the others.
+        recognise: whether to look for values that stand for nothing, see ``undeclared``. They are left out, and the first one
+            becomes the scene's nodata value where it has none.
+    """
     raw, valid, remarks = _sample(scene, skip_damaged)
     in_parts = bool(remarks)
-    if recognise and (found := recognise_nodata(raw, valid)) is not None:
-        nodata, share = found
-        fills = f"{scene.name}: {nodata:g} fills {share:.0%} of it"
-        if scene.declares_nodata or not scene.can_be_nodata(nodata):
-            remarks += (f"{fills} and decides what is black or white; --nodata {nodata:g} if it stands for nothing",)
-        else:
+    reduced = max(valid.shape) < max(scene.file_size_px)
+    if reduced and raw.dtype == np.float64:
+        raw = _whole_again(raw)
+    seen = np.stack([valid & ~_is(band, value) for band, value in zip(raw, scene.nodata_of_bands, strict=True)])
+    for one in stand_ins(raw, valid, reduced=reduced) if recognise else ():
+        value = in_full(one.value)
+        fills = f"{scene.name}: {value} fills {one.share:.0%} of it"
+        if not one.certain:
+            remarks += (f"{fills}, with sharp edges to what is beside it; --nodata {value} if it stands for nothing",)
+            continue
+        bands = slice(None) if one.band is None else slice(one.band, one.band + 1)
+        seen[bands] &= ~np.stack([_mixed(_is(band, one.value), reduced=reduced) for band in raw[bands]])
+        if one.band is not None:
+            remarks += (f"{fills} in band {scene.rule.bands[one.band]} and is left out of that band's brightness",)
+        elif scene.nodata is None and not scene.declares_nodata and scene.can_be_nodata(one.value):
             remarks += (f"{fills} and is taken for nodata, which no tag says; --nodata nan if it is something",)
-            scene = scene.with_nodata(nodata)
-            valid &= ~_mixed((raw == nodata).all(axis=0), reduced=max(valid.shape) < max(scene.file_size_px))
-    low, high = percentile_range(raw, valid)
+            scene = scene.with_nodata(one.value)
+            valid = valid & ~_mixed(_is(raw, one.value).all(axis=0), reduced=reduced)
+        else:
+            remarks += (f"{fills} and is left out of its brightness; --nodata {value} if it alone stands for nothing",)
+    low, high = percentile_range(raw, seen)
     rule = replace(scene.rule, low=low, high=high)
     overview = None if in_parts else rule.to_rgb(raw, valid)
     return replace(scene, rule=rule, warnings=scene.warnings + remarks, overview=overview)
 
 
+def _whole_again(raw: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Means of many times one whole number are that number but for the last digits, where they are counted in float64."""
+    whole = np.rint(raw.astype(np.float64))
+    return np.where(np.isclose(raw.astype(np.float64), whole, rtol=1e-12, atol=0), whole, raw)
+
+
+def in_full(value: float) -> str:
+    """A value as short as it can be written and still be read as the same one."""
+    return short if float(short := f"{value:g}") == value else repr(value)
+
+
+def _is(pixels: NDArray[np.generic], value: float | None) -> NDArray[np.bool_]:
+    """Where pixels have a value, which a file may declare though they cannot hold it."""
+    return np.asarray(pixels == value) if value is not None else np.zeros(pixels.shape, np.bool_)
+
+
 def _mixed(empty: NDArray[np.bool_], *, reduced: bool) -> NDArray[np.bool_]:
     """(h, w) where a read that did not know of a nodata value has it, or a mean of it and of pixels beside it."""
-    return cv2.dilate(empty.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.bool_) if reduced else empty
+    return around(empty, 1) if reduced else empty
 
 
 def _sample(scene: Scene, skip_damaged: bool) -> tuple[NDArray[np.generic], NDArray[np.bool_], tuple[str, ...]]:

@@ -259,11 +259,11 @@ def fewer_bits(dataset: DatasetReader, bands: tuple[int, ...]) -> tuple[float, .
 
 
 def percentile_range(raw: NDArray[np.generic], valid: NDArray[np.bool_]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """What 0 and 255 stand for in each band of a reduced read (bands, h, w) with validity (h, w)."""
+    """What 0 and 255 stand for in each band of a reduced read (bands, h, w) with validity (bands, h, w)."""
     low, high = [], []
-    for band in raw:
-        values = band[valid].astype(np.float64)
-        values = values[np.isfinite(values)]  # a pixel is valid where any band is
+    for band, seen in zip(raw, valid, strict=True):
+        values = band[seen].astype(np.float64)
+        values = values[np.isfinite(values)]
         if not len(values):
             values = np.zeros(1)
         start, stop = np.percentile(values, PERCENTILES)

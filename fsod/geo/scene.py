@@ -100,6 +100,11 @@ class Scene:
         return any(MaskFlags.all_valid not in own and MaskFlags.alpha not in own for own in flags)
 
     @property
+    def nodata_of_bands(self) -> tuple[float | None, ...]:
+        """Of each band shown, the value that stands for nothing; a pixel is valid where any band is, so others may hold it."""
+        return tuple(self._dataset.nodatavals[band - 1] for band in self.rule.bands)
+
+    @property
     def is_8_bit(self) -> bool:
         """Whether the bands shown hold bytes."""
         return all(self._dataset.dtypes[band - 1] == "uint8" for band in self.rule.bands)
@@ -160,7 +165,7 @@ class Scene:
         """The scene as if its file declared a nodata value, by a new handle; with a warning where no pixel can hold it."""
         if not can_hold(self._dataset, nodata):
             kinds = ", ".join(sorted(set(self._dataset.dtypes)))
-            remark = f"{self.name}: no pixel can be the nodata value {nodata:g}, as they are {kinds}"
+            remark = f"{self.name}: no pixel can be the nodata value {nodata:g}, as they are {kinds}; it has no effect"
             return replace(self, warnings=(*self.warnings, remark))
         dataset = open_dataset(self.name, self.driver, nodata)
         self._dataset.close()

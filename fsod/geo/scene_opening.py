@@ -54,7 +54,8 @@ def open_scene(
         bands: one or three band numbers, from 1, to show as RGB. None: as ``like`` says, else by the raster's own words, see
             ``pixels``.
         nodata: value that stands for nothing. None: what the file declares, else what is recognised (with a warning), see
-            ``nodata``; NaN: what the file declares, and nothing else.
+            ``undeclared``; NaN: what the file declares, and nothing else. One that no pixel can hold is as None, with a
+            warning.
         like: what examples were shown in. Their bands are followed where the raster has them, else a warning says so; their
             nodata value where the file declares none and can hold it.
         north_up: see it with north up and pixels square on the ground; else as it is stored.
@@ -103,12 +104,13 @@ def open_scene(
         )
         if nodata is None:
             nodata = _nodata_of_examples(scene, like)
-        if nodata is not None:
+        only_declared = nodata is not None and bool(np.isnan(nodata))
+        if nodata is not None and (only_declared or scene.can_be_nodata(nodata)):
             scene = replace(scene, shown=chosen.rule.model_copy(update={"nodata": nodata}))
-            if np.isfinite(nodata):
-                scene = scene.with_nodata(nodata)
+        if nodata is not None and not only_declared:
+            scene = scene.with_nodata(nodata)
         if rule.palette is None and set(kinds) != {"uint8"}:
-            scene = scaled(scene, skip_damaged, recognise=nodata is None)
+            scene = scaled(scene, skip_damaged, recognise=not only_declared)
     except BaseException:
         dataset.close()
         raise
