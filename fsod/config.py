@@ -17,6 +17,9 @@ from fsod.yaml_file import parse_yaml, read_yaml, shown
 _EXPLAINED = 10
 """How many wrong keys a message names."""
 
+CLASS_ATTRIBUTE = "class"
+"""Attribute of vector files that holds the class, where no other one is named."""
+
 WINDOW_PX = 640
 """Side of a window of a scene, where nothing else is asked for."""
 

@@ -8,27 +8,23 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, overload
 
-import numpy as np
 import shapely
-from PIL import Image
 
 from fsod.boxes import Detections
-from fsod.config import PredictSettings, predict_settings
+from fsod.config import CLASS_ATTRIBUTE, WINDOW_PX, PredictSettings, predict_settings
 from fsod.errors import UserError
 from fsod.files import atomic_write
-from fsod.geo.raster_in_memory import Pixels, is_in_memory, raster_in_memory
-from fsod.geo.scene_opening import open_scene
+from fsod.geo.raster_in_memory import Pixels, is_in_memory
 from fsod.steps.enroll_classes import enroll
-from fsod.steps.example_files import examples_among, examples_on_scenes
-from fsod.steps.given_boxes import Boxes, marks_given
+from fsod.steps.given_boxes import Boxes
+from fsod.steps.handed_over import File, Scene, examples_of, marks_of, named
 from fsod.steps.predict_together import layer_of
-from fsod.steps.scene_marks import SceneMarks, marks_on_scenes
 from fsod.steps.scene_search import search_scene
 from fsod.steps.searcher import Searcher, load_searcher
 from fsod.store.checkpoint import SHIPPED, CheckpointHeader, load_checkpoint, read_header
@@ -36,10 +32,6 @@ from fsod.store.class_bank import ClassBank, checkpoint_of, is_checkpoint, load_
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
-
-File = str | Path
-Scene = File | Pixels
-"""A raster's path, URL or name of GDAL's own; an array; a picture of Pillow's."""
 
 ONNX = ".onnx"
 NOT_OF_A_PROGRAM = ("asset", "stac", "restart", "overwrite", "engine", "aoi_layer")
@@ -75,7 +67,7 @@ class Detector:
         scene: Scene | Sequence[Scene],
         examples: File | Boxes | Sequence[File | Boxes],
         *,
-        attribute: str = "class",
+        attribute: str = CLASS_ATTRIBUTE,
         native: bool = False,
     ) -> Detector:
         """Takes up classes from examples in seconds; no weight changes. The same as ``fsod enroll``.
@@ -94,15 +86,8 @@ class Detector:
             UserError: a scene or example that cannot be used, and what to do.
         """
         weights = self._own_weights("enroll")
-        scenes, given = _listed(scene), _listed(examples)
         with ExitStack() as stack:
-            names = [stack.enter_context(_named(one)) for one in scenes]
-            if _are_files(given):
-                files = examples_on_scenes(names, given, [], attribute)
-            else:
-                opened = [stack.enter_context(open_scene(name)) for name in names]
-                pairs = zip(opened, _for_each(given, names), strict=True)
-                files = examples_among([marks_given(*pair) for pair in pairs], opened)
+            files = examples_of(scene, examples, attribute, stack)
             folder = TemporaryDirectory(prefix="fsod-")
             bank = Path(folder.name) / "bank.safetensors"
             enroll(weights, files, bank, native=native)
@@ -115,7 +100,7 @@ class Detector:
         *,
         area: File | shapely.Polygon | shapely.MultiPolygon | Sequence[Any] | None = None,
         minutes: float | None = None,
-        attribute: str = "class",
+        attribute: str = CLASS_ATTRIBUTE,
     ) -> Detector:
         """Trains all weights on examples, and finds more than ``enroll`` does. The same as ``fsod finetune``.
 
@@ -140,8 +125,7 @@ class Detector:
         if not minutes > 0:
             raise UserError(f"minutes={minutes}: give a time above 0")
         with ExitStack() as stack:
-            names = [stack.enter_context(_named(one)) for one in _listed(scene)]
-            marks = _marks(names, _listed(examples), [] if area is None else _listed(area), attribute, stack)
+            marks = marks_of(scene, examples, area, attribute, stack)
             folder = TemporaryDirectory(prefix="fsod-")
             detector = Path(folder.name) / "detector.safetensors"
             finetune_marks(weights, marks, detector, minutes=minutes)
@@ -174,7 +158,7 @@ class Detector:
         plan = _plan({**settings, "score": score})
         searcher = self._searcher_for(self._bank, plan)
         unlike: list[str] = []
-        with _named(scene) as name:
+        with named(scene) as name:
             try:
                 result = search_scene(name, searcher, plan, on_misfit=unlike.extend)
             except UserError as error:
@@ -212,7 +196,7 @@ class Detector:
             _copy(self._weights, weights)
         save_bank(path, bank, weights)
 
-    def export(self, path: File, *, window_px: int = 640, batch: int | None = 1) -> None:
+    def export(self, path: File, *, window_px: int = WINDOW_PX, batch: int | None = 1) -> None:
         """Writes classes and weights as one ONNX network, which ``fsod.load`` and other software read.
 
         Args:
@@ -272,50 +256,6 @@ def load(path: File | None = None, *, weights: File | None = None) -> Detector:
         return Detector(file, file, read_bank(file))
     own = Path(weights) if weights is not None else checkpoint_of(file)
     return Detector(own, file, load_bank(file, load_checkpoint(own).detector))
-
-
-@contextmanager
-def _named(scene: Scene) -> Iterator[str]:
-    """The name by which a scene can be opened, while the block runs."""
-    if isinstance(scene, str | Path):
-        yield str(scene)
-    elif isinstance(scene, np.ndarray | Image.Image):
-        with raster_in_memory(scene) as name:
-            yield name
-    else:
-        raise UserError(f"a scene is a path, an array or a picture, not {type(scene).__name__}")
-
-
-def _listed(given: Any) -> list[Any]:  # noqa: ANN401, one of a kind or several
-    return list(given) if isinstance(given, list | tuple) else [given]
-
-
-def _are_files(given: Sequence[Any]) -> bool:
-    """Whether what was given are vector files; UserError for files and boxes together."""
-    files = [isinstance(one, str | Path) for one in given]
-    if any(files) and not all(files):
-        raise UserError("give either vector files, or boxes and polygons in pixels for each scene; not both")
-    return all(files)
-
-
-def _for_each(given: Sequence[Any], names: Sequence[str]) -> list[Any]:
-    """What was given of each scene; UserError where it is not as many, or no boxes."""
-    if len(given) != len(names):
-        raise UserError(
-            f"boxes or polygons of {len(given)} scenes were given for {len(names)}; give one of each, in their order"
-        )
-    return list(given)
-
-
-def _marks(
-    names: Sequence[str], examples: Sequence[Any], areas: Sequence[Any], attribute: str, stack: ExitStack
-) -> list[SceneMarks]:
-    """What files, or boxes and polygons in pixels, say of scenes."""
-    if _are_files([*examples, *areas]):
-        return marks_on_scenes(names, examples, [], areas, [], attribute)
-    opened = [stack.enter_context(open_scene(name)) for name in names]
-    shapes = _for_each(areas or [None] * len(names), names)
-    return [marks_given(*of_one) for of_one in zip(opened, _for_each(examples, names), shapes, strict=True)]
 
 
 def _plan(settings: Mapping[str, object]) -> PredictSettings:

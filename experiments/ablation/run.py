@@ -21,6 +21,7 @@ from experiments.nwpu_fewshot.systems import enroll, finetuned
 from fsod.data.shots import ShotList
 from fsod.errors import UserError
 from fsod.store.checkpoint import load_checkpoint
+from fsod.training.finetune import StartRows
 
 ENROLLED = ", enrolled"
 SCHEDULE = ("meta_train.steps=800", "finetune.part=all", "finetune.steps=200", "finetune.keep=0")
@@ -45,7 +46,7 @@ def main(arguments: list[str]) -> None:
             for system, trained in systems.items():
                 do_runs(
                     bench,
-                    partial(learn, bench, base, trained),
+                    partial(learn, bench, base, variant.start_rows if trained else None),
                     {"system": system, **same},
                     options.shots,
                     options.seeds,
@@ -54,11 +55,11 @@ def main(arguments: list[str]) -> None:
                 )
 
 
-def learn(bench: Bench, base_file: Path, trained: bool, shots: ShotList, out: Path) -> Learned:
-    """What the variant that is applied makes of a shot list."""
+def learn(bench: Bench, base_file: Path, start_rows: StartRows | None, shots: ShotList, out: Path) -> Learned:
+    """What the variant that is applied makes of a shot list: finetuned from ``start_rows``, or only enrolled."""
     base = load_checkpoint(base_file, bench.machine.trunk_dtype, bench.settings.size)
-    if trained:
-        return finetuned(bench, base, base_file, shots, out, [])
+    if start_rows is not None:
+        return finetuned(bench, base, base_file, shots, out, [], start_rows)
     return enroll(bench, base, base_file, shots, out)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Generic, ParamSpec, TypeVar
 from unittest.mock import patch
 
 import torch
@@ -25,8 +25,41 @@ from fsod.model.baked import category_decision
 from fsod.model.detector import Detector
 from fsod.model.support_encoder import ClassVectors, SupportEncoder, encode_size
 from fsod.store.checkpoint import Checkpoint
-from fsod.training import finetune
-from fsod.training.finetune import with_shots
+from fsod.training.finetune import StartRows, with_shots
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """A function of the product with another one in its place.
+
+    Attributes:
+        where: the module or class that uses it.
+        original: the function itself. A rename in the product is an error of types and of import here.
+        instead: what stands there for a while.
+    """
+
+    where: Any
+    original: Callable[..., Any]
+    instead: Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Part(Generic[P, R]):
+    """A function of the product, and the module or class that uses it.
+
+    These are called too deep in a training to be handed down as arguments. So the type of what replaces one is tied to the
+    original's: a parameter that is added, dropped or renamed in the product is an error of types here.
+    """
+
+    where: Any
+    original: Callable[P, R]
+
+    def by(self, instead: Callable[P, R]) -> Replaced:
+        """The part replaced."""
+        return Replaced(self.where, self.original, instead)
 
 
 @dataclass(frozen=True)
@@ -35,14 +68,15 @@ class Variant:
 
     Attributes:
         changes: of settings.
-        patches: (module or class, the function that it uses, what stands there instead). Named by the function itself, so
-            that a rename in the product is an error of types and of import here, and not a variant that changes nothing.
+        replaced: functions of the product.
+        start_rows: where the rows of a finetuning start.
         own_base: whether the change reaches into the base stage; otherwise that of the full system serves.
         finetuned: whether the shots are trained on after enrolling.
     """
 
     changes: tuple[str, ...] = ()
-    patches: tuple[tuple[Any, Callable[..., Any], Callable[..., Any]], ...] = ()
+    replaced: tuple[Replaced, ...] = ()
+    start_rows: StartRows = with_shots
     own_base: bool = True
     finetuned: bool = True
 
@@ -51,17 +85,18 @@ class Variant:
 def applied(variant: Variant) -> Iterator[None]:
     """Puts the variant's functions in place for a while."""
     with ExitStack() as stack:
-        for where, original, instead in variant.patches:
-            if vars(where).get(original.__name__) is not original:
+        for part in variant.replaced:
+            name = part.original.__name__
+            if vars(part.where).get(name) is not part.original:
                 raise LookupError(
-                    f"{where.__name__} does not use {original.__qualname__} any more, so nothing would be varied"
+                    f"{part.where.__name__} does not use {part.original.__qualname__} any more, so nothing would be varied"
                 )
-            stack.enter_context(patch.object(where, original.__name__, instead))
+            stack.enter_context(patch.object(part.where, name, part.instead))
         yield
 
 
 def all_negatives(
-    logits: Tensor, negative: Tensor, positive_pair: Tensor, per_positive_pair: int, per_negative_pair: int
+    log_share: Tensor, negative: Tensor, positive_pair: Tensor, per_positive_pair: int, per_negative_pair: int
 ) -> Tensor:
     """In the place of meta-sampling: every unassigned location trains every row."""
     return negative
@@ -99,16 +134,18 @@ _with_surroundings = SupportEncoder.forward
 FULL = "full"
 VARIANTS: dict[str, Variant] = {
     FULL: Variant(),
-    "no meta-sampling": Variant(patches=((meta_loss, meta_sampling, all_negatives),)),
+    "no meta-sampling": Variant(replaced=(Part(meta_loss, meta_sampling).by(all_negatives),)),
     "no meta-cross loss": Variant(("loss.cross=0",)),
     # no two boxes overlap more than wholly
     "no category decision": Variant(
-        ("evaluate.rival_iou=1.0",), ((baked, category_decision, own_confidence),), own_base=False
+        ("evaluate.rival_iou=1.0",), (Part(baked, category_decision).by(own_confidence),), own_base=False
     ),
     "kernels predicted": Variant(own_base=False, finetuned=False),
-    "kernels learned": Variant(patches=((finetune, with_shots, rows_from_chance),), own_base=False),
+    "kernels learned": Variant(start_rows=rows_from_chance, own_base=False),
     "no pull": Variant(("loss.pull=0",)),
-    "encoder without surroundings": Variant(patches=((SupportEncoder, SupportEncoder.forward, no_surroundings),)),
-    "encoder without size": Variant(patches=((detector, encode_size, no_size),)),
+    "encoder without surroundings": Variant(
+        replaced=(Part(SupportEncoder, SupportEncoder.forward).by(no_surroundings),)
+    ),
+    "encoder without size": Variant(replaced=(Part(detector, encode_size).by(no_size),)),
 }
 """In the order in which they are worth their time. In the full system kernels are refined."""

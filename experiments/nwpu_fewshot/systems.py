@@ -13,7 +13,7 @@ from fsod.inference.infer import batch_detector
 from fsod.steps.records import unobserved
 from fsod.store.checkpoint import Checkpoint, weights_sha256
 from fsod.store.class_bank import ClassBank, learned_bank, save_bank
-from fsod.training.finetune import finetune
+from fsod.training.finetune import StartRows, finetune, with_shots
 
 
 def enroll(bench: Bench, base: Checkpoint, base_file: Path, shots: ShotList, out: Path) -> Learned:
@@ -28,7 +28,13 @@ def enroll(bench: Bench, base: Checkpoint, base_file: Path, shots: ShotList, out
 
 
 def finetuned(
-    bench: Bench, base: Checkpoint, base_file: Path, shots: ShotList, out: Path, changes: list[str]
+    bench: Bench,
+    base: Checkpoint,
+    base_file: Path,
+    shots: ShotList,
+    out: Path,
+    changes: list[str],
+    start_rows: StartRows = with_shots,
 ) -> Learned:
     """The base finetuned on the shots, with ``changes`` (as ``finetune.part=kernels``) to the run's settings.
 
@@ -38,9 +44,8 @@ def finetuned(
     settings = override_settings(content, changes, out, RunSettings)
     started = time.perf_counter()
     checkpoint, bank_file = out / "finetune.safetensors", out / "bank.safetensors"
-    tuned = finetune(
-        settings, base, bench.train, shots, bench.machine, checkpoint, out / "finetune.state.pt", unobserved
-    )
+    files = (checkpoint, out / "finetune.state.pt")
+    tuned = finetune(settings, base, bench.train, shots, bench.machine, *files, unobserved, start_rows)
     seconds, bank = timed(started), learned_bank(tuned, bench.train.gsd_m)
     if bank.weights_sha256 == weights_sha256(base.detector):
         checkpoint.unlink()

@@ -44,7 +44,7 @@ from fsod.geo.scene_opening import open_scene
 from fsod.geo.scene_plan import ScenePlan
 from fsod.geo.scene_prediction import predict_scene
 from fsod.inference.infer import warm_up
-from fsod.steps.scene_marks import marks_on_scenes
+from fsod.steps.mark_files import MarkFiles, marks_on_scenes
 from fsod.steps.scene_views import read_views, working_enlargement
 
 FLOOR = 0.01
@@ -87,7 +87,7 @@ def train_yolo(task: Task, marks: Marks, draw: int, seconds: float) -> Outcome:
     """The YOLO sees the same views, crops and background as fsod, at the same working scale."""
     machine = choose_machine()
     areas = [] if marks.area is None else [marks.area]
-    known = marks_on_scenes([marks.scene], [marks.examples], [], areas, [], "class")
+    known = marks_on_scenes([marks.scene], MarkFiles([marks.examples], areas=areas))
     enlargement = working_enlargement(known)
     with _Clock() as learning:
         views = read_views(known, [task.meta["class_name"]], enlargement).views

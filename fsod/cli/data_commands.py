@@ -9,7 +9,7 @@ import typer
 
 from fsod.cli.options import SIZE_M, Bands, Config, Nodata, Overrides, SizePx, bands_in, report
 from fsod.cli.outputs import Json, Overwrite, check_report, may_write, paths_in, shot_list_file, write_result
-from fsod.config import load_settings
+from fsod.config import CLASS_ATTRIBUTE, load_settings
 from fsod.data_formats import DATA_FORMATS
 from fsod.errors import UserError
 from fsod.progress import warn
@@ -78,7 +78,7 @@ def data_labels(
         Path, typer.Argument(help="One vector file for all scenes, or a folder with one per scene, named as the scene.")
     ],
     out: Annotated[Path, typer.Argument(help="The prepared folder to write.")],
-    attribute: Annotated[str, typer.Option(help="Attribute that holds the class.")] = "class",
+    attribute: Annotated[str, typer.Option(help="Attribute that holds the class.")] = CLASS_ATTRIBUTE,
     point_size_m: Annotated[float | None, typer.Option("--size-m", "--point-size-m", help=SIZE_M)] = None,
     point_size_px: SizePx = None,
     layer: Annotated[str | None, typer.Option(help="The layer of the vector file, where it has several.")] = None,

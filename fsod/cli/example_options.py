@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fsod.cli.options import bands_in, refuse
-from fsod.config import load_settings
+from fsod.cli.options import Bands, Nodata, Seed, SizeM, SizePx, bands_in, refuse
+from fsod.config import CLASS_ATTRIBUTE, load_settings
 from fsod.errors import UserError
 
 if TYPE_CHECKING:
-    from fsod.geo.mark_shapes import PointSize
+    from fsod.band_rule import BandRule
     from fsod.steps.example_files import ExampleFiles
+    from fsod.steps.folder_shots import FolderShots
+    from fsod.steps.mark_files import MarkFiles, Seen
 
 ExampleScenes = Annotated[
     list[str] | None,
@@ -77,69 +80,109 @@ OtherWeights = Annotated[Path | None, typer.Option("--checkpoint", help="Start f
 Attribute = Annotated[str, typer.Option(help="Attribute of the vector files that holds the class.")]
 
 
-def read_examples(
-    scenes: list[str] | None,
-    labels: list[str] | None,
-    distractors: list[str] | None,
-    data: Path | None,
-    shots: Path | None,
-    class_names: list[str] | None,
-    k: int | None,
-    seed: int,
-    attribute: str,
-    verdicts: list[str] | None = None,
-    layer: str | None = None,
-    ids: Path | None = None,
-    bands: str | None = None,
-    nodata: float | None = None,
-    size_m: float | None = None,
-    size_px: float | None = None,
-) -> ExampleFiles:
-    """The examples that the options name; UserError unless they are those of one of the two ways."""
-    from fsod.steps.example_files import examples_in_folder, examples_on_scenes
-    from fsod.steps.folder_shots import shots_in_folder
-    from fsod.steps.scene_marks import Seen
+@dataclass(frozen=True)
+class ExampleOptions:
+    """What the options of examples say; none of them is needed by itself."""
 
-    if data is not None:
-        refuse_seeing(bands, nodata)
-        refuse_size(size_m, size_px)
-    if data is not None and not (scenes or labels or verdicts or layer or (shots and k)):
-        return examples_in_folder(
-            shots_in_folder(data, shots, class_names or [], distractors or [], k or 10, seed, ids)
+    scene: ExampleScenes = None
+    examples: ExampleLabels = None
+    distractors: Distractors = None
+    data: ExampleFolder = None
+    shots: ExampleShots = None
+    names: ExampleClasses = None
+    ids: ExampleIds = None
+    shots_k: FilesK = None
+    seed: Seed = 0
+    config: Weights = None
+    checkpoint: OtherWeights = None
+    attribute: Attribute = CLASS_ATTRIBUTE
+    verdicts: Verdicts = None
+    layer: VectorLayer = None
+    bands: Bands = None
+    nodata: Nodata = None
+    size_m: SizeM = None
+    size_px: SizePx = None
+
+    @property
+    def of_scenes(self) -> dict[str, object]:
+        """Options that name marks on scenes; what was not given is false."""
+        return {"--scene": self.scene, "--examples": self.examples, "--verdicts": self.verdicts, "--layer": self.layer}
+
+    @property
+    def of_folder(self) -> dict[str, object]:
+        """Options that choose examples of --data."""
+        return {"--shots": self.shots, "--class": self.names, "--ids": self.ids, "--shots-k": self.shots_k}
+
+    @property
+    def of_looks(self) -> dict[str, object]:
+        """Options that say how scenes are seen, and how large points are."""
+        sizes = {"--size-m": self.size_m is not None, "--size-px": self.size_px is not None}
+        return {"--bands": self.bands, "--nodata": self.nodata is not None, **sizes}
+
+    @property
+    def first_scene(self) -> str:
+        """For the next command to type."""
+        return self.scene[0] if self.scene else "SCENE.tif"
+
+    @property
+    def weights(self) -> Path:
+        """The weights that the options name, else those that come with fsod."""
+        from fsod.store.checkpoint import SHIPPED
+        from fsod.tracking.run_paths import RunPaths
+
+        if self.checkpoint is not None:
+            return self.checkpoint
+        return SHIPPED if self.config is None else RunPaths(load_settings(self.config).run_dir).meta_checkpoint
+
+    def read(self) -> ExampleFiles:
+        """The examples; UserError unless they are those of one of the two ways."""
+        from fsod.steps.example_files import examples_in_folder, examples_on_scenes
+
+        if self.data is not None:
+            self.refuse_looks()
+            if not (any(self.of_scenes.values()) or (self.shots and self.shots_k)):
+                return examples_in_folder(self.folder_shots(self.data))
+        elif self.scene and (self.examples or self.verdicts) and not any(self.of_folder.values()):
+            return examples_on_scenes(self.scene, self.mark_files(), self.seen())
+        raise UserError(
+            "examples are either --scene and --examples or --verdicts, or --data with --class (and -k) or --shots, and --ids"
         )
-    if data is None and scenes and (labels or verdicts) and not (shots or class_names or k or ids):
-        seen = Seen(bands_in(bands), nodata)
-        size = point_size(size_m, size_px)
-        return examples_on_scenes(scenes, labels or [], distractors or [], attribute, verdicts or [], layer, seen, size)
-    raise UserError(
-        "examples are either --scene and --examples or --verdicts, or --data with --class (and -k) or --shots, and --ids"
-    )
 
+    def folder_shots(self, data: Path) -> FolderShots:
+        """The examples of a prepared folder."""
+        from fsod.steps.folder_shots import shots_in_folder
 
-def refuse_seeing(bands: str | None, nodata: float | None) -> None:
-    """UserError for options that say how scenes are seen, where there are none."""
-    refuse(
-        {"--bands": bands, "--nodata": nodata is not None}, "goes with --scene; images of --data are red, green, blue"
-    )
+        return shots_in_folder(
+            data, self.shots, self.names or [], self.distractors or [], self.shots_k or 10, self.seed, self.ids
+        )
 
+    def mark_files(self, areas: list[str] | None = None) -> MarkFiles:
+        """The vector files, with those of areas in which everything is marked."""
+        from fsod.geo.mark_shapes import PointSize
+        from fsod.steps.mark_files import MarkFiles
 
-def point_size(size_m: float | None, size_px: float | None) -> PointSize | None:
-    """What --size-m or --size-px says; None where neither is given."""
-    from fsod.geo.mark_shapes import PointSize
+        unsized = self.size_m is None and self.size_px is None
+        return MarkFiles(
+            self.examples or [],
+            self.distractors or [],
+            areas or [],
+            self.verdicts or [],
+            self.attribute,
+            self.layer,
+            None if unsized else PointSize(self.size_m, self.size_px),
+        )
 
-    return None if size_m is None and size_px is None else PointSize(size_m, size_px)
+    def seen(self, like: tuple[BandRule, ...] = ()) -> Seen:
+        """How scenes are to be seen, where it is not as earlier examples were."""
+        from fsod.steps.mark_files import Seen
 
+        return Seen(bands_in(self.bands), self.nodata, like)
 
-def refuse_size(size_m: float | None, size_px: float | None) -> None:
-    """UserError for the size of points, where there can be none."""
-    refuse({"--size-m": size_m is not None, "--size-px": size_px is not None}, "goes with --scene and its points")
-
-
-def weights_of(config: Path | None, checkpoint: Path | None) -> Path:
-    """The weights that the options name, else those that come with fsod."""
-    from fsod.store.checkpoint import SHIPPED
-    from fsod.tracking.run_paths import RunPaths
-
-    if checkpoint is not None:
-        return checkpoint
-    return SHIPPED if config is None else RunPaths(load_settings(config).run_dir).meta_checkpoint
+    def refuse_looks(self) -> None:
+        """UserError for options that are about scenes, where there are none."""
+        looks = self.of_looks
+        refuse(
+            {option: looks[option] for option in ("--bands", "--nodata")},
+            "goes with --scene; images of --data are red, green, blue",
+        )
+        refuse({option: looks[option] for option in ("--size-m", "--size-px")}, "goes with --scene and its points")

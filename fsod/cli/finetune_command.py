@@ -3,63 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from fsod.cli.example_options import (
-    Areas,
-    Attribute,
-    Distractors,
-    ExampleClasses,
-    ExampleFolder,
-    ExampleIds,
-    ExampleLabels,
-    ExampleScenes,
-    ExampleShots,
-    FilesK,
-    OtherWeights,
-    VectorLayer,
-    Verdicts,
-    Weights,
-    point_size,
-    read_examples,
-    refuse_seeing,
-    refuse_size,
-    weights_of,
-)
-from fsod.cli.options import Bands, Nodata, Overrides, Seed, SizeM, SizePx, bands_in, refuse, report
+from fsod.cli.example_options import Areas, ExampleOptions
+from fsod.cli.option_groups import with_groups
+from fsod.cli.options import Overrides, refuse, report
 from fsod.cli.outputs import Json, Overwrite, bank_files, detector_files, may_write, paths_in
 from fsod.config import load_settings
 from fsod.errors import UserError
 
+if TYPE_CHECKING:
+    from fsod.steps.scene_marks import SceneMarks
 
+NO_EXAMPLES = ExampleOptions()
+
+
+@with_groups
 def finetune_command(
     overrides: Overrides = None,
-    config: Weights = None,
-    shots_k: FilesK = None,
-    seed: Seed = 0,
     out: Annotated[Path | None, typer.Option(help="Learn your own marks, and write the detector to this file.")] = None,
-    scene: ExampleScenes = None,
-    examples: ExampleLabels = None,
+    given: ExampleOptions = NO_EXAMPLES,
     area: Areas = None,
-    verdicts: Verdicts = None,
     earlier: Annotated[
         Path | None,
         typer.Option("--from", help="Go on from a detector of `fsod finetune --out`, with all marks it was made from."),
     ] = None,
-    distractors: Distractors = None,
-    data: ExampleFolder = None,
-    shots: ExampleShots = None,
-    names: ExampleClasses = None,
-    ids: ExampleIds = None,
-    checkpoint: OtherWeights = None,
-    attribute: Attribute = "class",
-    layer: VectorLayer = None,
-    bands: Bands = None,
-    nodata: Nodata = None,
-    size_m: SizeM = None,
-    size_px: SizePx = None,
     minutes: Annotated[
         float | None,
         typer.Option(min=0.05, max=600, help="Time for the training itself; reading and writing come on top [2]."),
@@ -84,22 +54,25 @@ def finetune_command(
     what has been learned so far; the same command goes on.
     """
     if out is None:
-        own: dict[str, object] = {"--scene": scene, "--examples": examples, "--not": distractors, "--data": data}
-        own |= {"--shots": shots, "--class": names, "--checkpoint": checkpoint, "--steps": steps, "--area": area}
-        own |= {
-            "--ids": ids,
-            "--verdicts": verdicts,
-            "--from": earlier,
-            "--minutes": minutes,
-            "--part": part,
-            "--layer": layer,
-            "--bands": bands,
-            "--nodata": nodata is not None,
-            "--size-m": size_m is not None,
-            "--size-px": size_px is not None,
-        }
-        refuse({**own, "--restart": restart}, "goes with --out; a run (--config) draws its shots from its own data")
-        _finetune_run(config, overrides, shots_k or 10, seed, json, overwrite)
+        refuse(
+            {
+                **given.of_scenes,
+                **given.of_folder,
+                **given.of_looks,
+                "--not": given.distractors,
+                "--data": given.data,
+                "--shots-k": None,  # of a run, too
+                "--checkpoint": given.checkpoint,
+                "--area": area,
+                "--from": earlier,
+                "--minutes": minutes,
+                "--part": part,
+                "--steps": steps,
+                "--restart": restart,
+            },
+            "goes with --out; a run (--config) draws its shots from its own data",
+        )
+        _finetune_run(given.config, overrides, given.shots_k or 10, given.seed, json, overwrite)
         return
     if overrides:
         raise UserError(f"{overrides[0]}: settings can be changed of a run only, not with --out")
@@ -109,51 +82,46 @@ def finetune_command(
             "has no effect on --part rows; leave one of them out",
         )
         may_write(json, overwrite, *bank_files(out))
-        files = read_examples(
-            *(scene, examples, distractors, data, shots, names, shots_k, seed, attribute, verdicts, layer, ids),
-            *(bands, nodata, size_m, size_px),
-        )
+        files = given.read()
         from fsod.steps.enroll_classes import refine_files
 
-        result = refine_files(weights_of(config, checkpoint), files, out, steps)
+        result = refine_files(given.weights, files, out, steps)
     else:
         refuse({"--steps": steps}, "goes with --part rows; --minutes says how long all weights learn")
         if earlier is not None:
-            refuse({"--checkpoint": checkpoint, "--config": config}, "and --from both name weights; give one of them")
+            refuse(
+                {"--checkpoint": given.checkpoint, "--config": given.config},
+                "and --from both name weights; give one of them",
+            )
         from fsod.steps.finetune_marks import MINUTES, finetune_marks
-        from fsod.steps.folder_shots import marks_in_folder, shots_in_folder
-        from fsod.steps.kept_marks import earlier_marks
-        from fsod.steps.scene_marks import Seen, band_rules, marks_on_scenes
 
         may_write(json, overwrite, *detector_files(out))
-        weights = earlier or weights_of(config, checkpoint)
-        if data is not None:
-            refuse(
-                {"--scene": scene, "--examples": examples, "--area": area, "--verdicts": verdicts, "--layer": layer},
-                "and --data are two ways to give examples; take one",
-            )
-            refuse_seeing(bands, nodata)
-            refuse_size(size_m, size_px)
-            marks = marks_in_folder(
-                shots_in_folder(data, shots, names or [], distractors or [], shots_k or 10, seed, ids)
-            )
-        else:
-            refuse({"--shots": shots, "--class": names, "--ids": ids, "--shots-k": shots_k}, "goes with --data")
-            if not (examples or verdicts or area):
-                raise UserError("nothing to learn: give --examples, --verdicts, or --data with --class or --shots")
-            before = earlier_marks(earlier)
-            scenes = scene or [one.scene for one in before]
-            if not scenes:
-                raise UserError("--scene: name the scene that the marks are on")
-            seen = Seen(bands_in(bands), nodata, band_rules(before))
-            marks = marks_on_scenes(
-                *(scenes, examples or [], distractors or [], area or [], verdicts or [], attribute, layer, seen),
-                point_size(size_m, size_px),
-            )
-        result = finetune_marks(weights, marks, out, minutes=minutes or MINUTES, restart=restart)
-    report(result, json, "predict", scene[0] if scene else "SCENE.tif", "--bank", out, "--out", "found.geojson")
+        marks = _marks(given, area, earlier)
+        result = finetune_marks(earlier or given.weights, marks, out, minutes=minutes or MINUTES, restart=restart)
+    report(result, json, "predict", given.first_scene, "--bank", out, "--out", "found.geojson")
     if "stopped" in result:
         raise typer.Exit(130)
+
+
+def _marks(given: ExampleOptions, area: list[str] | None, earlier: Path | None) -> list[SceneMarks]:
+    """The marks that the options name; UserError unless they are those of one of the two ways."""
+    from fsod.steps.folder_shots import marks_in_folder
+    from fsod.steps.kept_marks import earlier_marks
+    from fsod.steps.mark_files import marks_on_scenes
+    from fsod.steps.scene_marks import band_rules
+
+    if given.data is not None:
+        refuse({**given.of_scenes, "--area": area}, "and --data are two ways to give examples; take one")
+        given.refuse_looks()
+        return marks_in_folder(given.folder_shots(given.data))
+    refuse(given.of_folder, "goes with --data")
+    if not (given.examples or given.verdicts or area):
+        raise UserError("nothing to learn: give --examples, --verdicts, or --data with --class or --shots")
+    before = earlier_marks(earlier)
+    scenes = given.scene or [one.scene for one in before]
+    if not scenes:
+        raise UserError("--scene: name the scene that the marks are on")
+    return marks_on_scenes(scenes, given.mark_files(area), given.seen(band_rules(before)))
 
 
 def _finetune_run(

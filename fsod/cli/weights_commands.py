@@ -9,6 +9,7 @@ import typer
 
 from fsod.cli.options import report
 from fsod.cli.outputs import Json, Overwrite, catalogue_item, exported_network, imported_weights, may_write
+from fsod.config import WINDOW_PX
 from fsod.errors import UserError
 
 weights_app = typer.Typer(help="Import weights.", no_args_is_help=True)
@@ -47,7 +48,7 @@ def export_command(
     form: Annotated[str, typer.Option("--format", help="onnx")] = "onnx",
     stac: Annotated[Path | None, typer.Option(help="Also write an item of a STAC catalogue (JSON, MLM 1.5).")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="The weights, if they are not where the bank says.")] = None,
-    window_px: Annotated[int, typer.Option(min=64, help="Side of the windows that the network takes.")] = 640,
+    window_px: Annotated[int, typer.Option(min=64, help="Side of the windows that the network takes.")] = WINDOW_PX,
     batch: Annotated[
         str, typer.Option(help="Windows per call, or dynamic (for servers). Other software expects 1.")
     ] = "1",

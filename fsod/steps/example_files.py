@@ -18,20 +18,10 @@ from fsod.data.coco_folder import CocoFolder, ImageRecord
 from fsod.data.leakage import SCENES, SOURCES, hashes_of_scenes, lineage
 from fsod.data.marked import Marked, marked_shots
 from fsod.errors import UserError
-from fsod.geo.features import VectorFile
-from fsod.geo.mark_shapes import PointSize
 from fsod.geo.scene import Scene
 from fsod.steps.folder_shots import FolderShots
-from fsod.steps.scene_marks import (
-    AS_THEY_ARE,
-    SceneMarks,
-    Scenery,
-    Seen,
-    added_verdicts,
-    band_rules,
-    marks_on_open,
-    open_marked,
-)
+from fsod.steps.mark_files import AS_THEY_ARE, MarkFiles, Scenery, Seen, marks_on_open, open_marked
+from fsod.steps.scene_marks import SceneMarks, added_verdicts, band_rules
 
 VIEW_PX = 640
 """Side of what is read around an example on a scene; more around a large object."""
@@ -68,39 +58,26 @@ class ExampleFiles:
     judged: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
-def examples_on_scenes(
-    scenes: Sequence[Scenery],
-    labels: Sequence[VectorFile],
-    distractors: Sequence[VectorFile],
-    attribute: str,
-    verdicts: Sequence[VectorFile] = (),
-    layer: str | None = None,
-    seen: Seen = AS_THEY_ARE,
-    point_size: PointSize | None = None,
-) -> ExampleFiles:
+def examples_on_scenes(scenes: Sequence[Scenery], files: MarkFiles, seen: Seen = AS_THEY_ARE) -> ExampleFiles:
     """Reads example boxes in vector files, and of each scene what is around them.
 
     What a verdict says yes to is an example. What it says no to is a distractor that is called ``not NAME``.
 
     Args:
         scenes: rasters that the examples lie on, of one GSD.
-        labels: vector files in any CRS; each may have examples on any of the scenes. Of several scenes without a CRS each
-            has its own, in their order.
-        distractors: vector files of what is often taken for the classes.
-        attribute: of the vector files, holds the class; of a distractor, what it is.
-        verdicts: judged layers of ``fsod predict``.
-        layer: which layer to read of those files that have several.
+        files: of the examples; without areas.
         seen: how the scenes are to be seen.
-        point_size: of points among the examples, which are refused if None.
 
     Raises:
         UserError: see ``marks_on_scenes``; no example at all.
     """
     with ExitStack() as stack:
         rasters = open_marked(scenes, seen, stack)
-        found = marks_on_open(rasters, labels, distractors, [], verdicts, attribute, layer, point_size)
+        found = marks_on_open(rasters, files)
         if not any(one.class_names for one in found):
-            raise UserError(f"{verdicts[0]}: no verdict is yes, so there is no example; give some with --examples")
+            raise UserError(
+                f"{files.verdicts[0]}: no verdict is yes, so there is no example; give some with --examples"
+            )
         return examples_among(found, rasters)
 
 

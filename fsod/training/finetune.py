@@ -5,6 +5,7 @@ First these rows learn alone, then everything that is to be trained learns toget
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -30,6 +31,41 @@ from fsod.training.refine import EPISODES, REFINING, refine
 from fsod.training.stage import Observer, Stage, run_stage
 
 
+def with_shots(
+    base: Checkpoint,
+    class_names: tuple[str, ...],
+    folder: CocoFolder,
+    shots: ShotList,
+    support_px: int,
+    machine: Machine,
+) -> Detector:
+    """The checkpoint's detector with a learned row for every class: its own, or one predicted from the shots."""
+    known, new = len(base.class_names), list(class_names[len(base.class_names) :])
+    detector = Detector(base.size, len(class_names), machine.trunk_dtype).eval()
+    own = base.detector.state_dict()
+    rows = {name: value for name, value in own.items() if name.startswith("learned")}
+    detector.load_state_dict({name: value for name, value in own.items() if name not in rows}, strict=False)
+    detector.to(machine.device)
+    with torch.no_grad():
+        for name, value in detector.state_dict().items():
+            if name in rows:
+                value[:known] = rows[name]
+        if new:
+            examples = shot_examples(folder, shots, new, support_px)
+            directions, biases = detector.encoder(encode_examples(detector, examples, machine))
+            for row, learned in zip(directions, detector.learned, strict=True):
+                # as long as its neighbours, without any as chance: the head takes the direction only, but step sizes
+                # depend on the length
+                length = (learned[:known] if known else learned).norm(dim=1).mean()
+                learned[known:] = normalize(row, dim=1) * length
+            detector.learned_bias[known:] = biases
+    return detector
+
+
+StartRows = Callable[[Checkpoint, tuple[str, ...], CocoFolder, ShotList, int, Machine], Detector]
+"""A function like ``with_shots``."""
+
+
 def finetune(
     settings: RunSettings,
     base: Checkpoint,
@@ -39,6 +75,7 @@ def finetune(
     checkpoint: Path,
     state: Path,
     observe: Observer,
+    start_rows: StartRows = with_shots,
 ) -> Checkpoint:
     """Trains on the K shots of every class, base and novel, and on background in the crops around them.
 
@@ -51,9 +88,10 @@ def finetune(
         checkpoint: the file to write.
         state: the file that an interrupted training goes on from.
         observe: told how it goes.
+        start_rows: gives every class the row that its training starts from.
     """
     class_names = base.class_names + tuple(name for name in shots.box_ids if name not in base.class_names)
-    detector = with_shots(base, class_names, folder, shots, settings.episodes.support_px, machine)
+    detector = start_rows(base, class_names, folder, shots, settings.episodes.support_px, machine)
     choose_trained(detector, settings.finetune.part)
     taught = [name for name in class_names if name in shots.box_ids]
     class_ids, rows = folder.class_indices(taught), row_classes(class_names, folder)
@@ -152,34 +190,3 @@ def choose_trained(detector: Detector, part: str) -> None:
 def row_classes(class_names: tuple[str, ...], folder: CocoFolder) -> list[int]:
     """Class ids of the folder in the order of rows; -2 for a class that the folder does not have."""
     return [folder.class_names.index(name) if name in folder.class_names else -2 for name in class_names]
-
-
-def with_shots(
-    base: Checkpoint,
-    class_names: tuple[str, ...],
-    folder: CocoFolder,
-    shots: ShotList,
-    support_px: int,
-    machine: Machine,
-) -> Detector:
-    """The checkpoint's detector with a learned row for every class: its own, or one predicted from the shots."""
-    known, new = len(base.class_names), list(class_names[len(base.class_names) :])
-    detector = Detector(base.size, len(class_names), machine.trunk_dtype).eval()
-    own = base.detector.state_dict()
-    rows = {name: value for name, value in own.items() if name.startswith("learned")}
-    detector.load_state_dict({name: value for name, value in own.items() if name not in rows}, strict=False)
-    detector.to(machine.device)
-    with torch.no_grad():
-        for name, value in detector.state_dict().items():
-            if name in rows:
-                value[:known] = rows[name]
-        if new:
-            examples = shot_examples(folder, shots, new, support_px)
-            directions, biases = detector.encoder(encode_examples(detector, examples, machine))
-            for row, learned in zip(directions, detector.learned, strict=True):
-                # as long as its neighbours, without any as chance: the head takes the direction only, but step sizes
-                # depend on the length
-                length = (learned[:known] if known else learned).norm(dim=1).mean()
-                learned[known:] = normalize(row, dim=1) * length
-            detector.learned_bias[known:] = biases
-    return detector

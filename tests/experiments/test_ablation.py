@@ -7,7 +7,7 @@ import torch
 
 from experiments.ablation import table
 from experiments.ablation.run import main
-from experiments.ablation.variants import VARIANTS, Variant, applied
+from experiments.ablation.variants import VARIANTS, Part, Variant, applied
 from experiments.records import read_records
 from fsod.loss import meta_loss
 from fsod.model import baked
@@ -37,14 +37,14 @@ def test_inference_decides_on_the_logits_that_training_is_judged_by(name: str) -
 
 def test_a_variant_leaves_nothing_behind() -> None:
     for variant in VARIANTS.values():
-        used = [(where, original.__name__, original, instead) for where, original, instead in variant.patches]
+        used = [(part.where, part.original.__name__, part) for part in variant.replaced]
         with applied(variant):
-            assert all(getattr(where, name) is instead for where, name, _, instead in used)
-        assert all(getattr(where, name) is original for where, name, original, _ in used)
+            assert all(getattr(where, name) is part.instead for where, name, part in used)
+        assert all(getattr(where, name) is part.original for where, name, part in used)
 
 
 def test_a_variant_of_what_the_product_does_not_use_is_refused() -> None:
-    variant = Variant(patches=((meta_loss, bake, bake),))
+    variant = Variant(replaced=(Part(meta_loss, bake).by(bake),))
     with pytest.raises(LookupError, match="meta_loss does not use bake"), applied(variant):
         pass
 

@@ -26,6 +26,7 @@ from fsod.steps import enroll_classes as enrolling
 from fsod.steps.enroll_classes import enroll, refine_files
 from fsod.steps.example_files import examples_in_folder, examples_on_scenes
 from fsod.steps.folder_shots import marks_in_folder, shots_in_folder
+from fsod.steps.mark_files import MarkFiles
 from fsod.store.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from fsod.store.class_bank import ClassBank, checkpoint_of, load_bank, read_bank
 from tests.made_folder import make_folder
@@ -83,13 +84,11 @@ def test_scenes_in_parts_and_labels_in_files_give_the_rows_of_the_whole(weights:
     """The second object of red lies on both parts, and counts once."""
     whole = write_scene(tmp_path / "whole.tif", 0, 640)
     every = write_labels(tmp_path / "every.geojson", OBJECTS)
-    result = enroll(
-        weights, examples_on_scenes([whole], [every], [], "class"), tmp_path / "one.safetensors", native=True
-    )
+    result = enroll(weights, examples_on_scenes([whole], MarkFiles([every])), tmp_path / "one.safetensors", native=True)
     assert result["examples"] == {"red": 2, "green": 3}
     parts = [write_scene(tmp_path / "west.tif", 0, 360), write_scene(tmp_path / "east.tif", 160, 640)]
     files = [write_labels(tmp_path / f"{name}.geojson", {name: places}) for name, places in OBJECTS.items()]
-    result = enroll(weights, examples_on_scenes(parts, files, [], "class"), tmp_path / "two.safetensors", native=True)
+    result = enroll(weights, examples_on_scenes(parts, MarkFiles(files)), tmp_path / "two.safetensors", native=True)
     assert result["examples"] == {"red": 2, "green": 3}
     assert result["gsd_m"] == pytest.approx(GSD_M, rel=0.01)
     one, two = read_bank(tmp_path / "one.safetensors"), read_bank(tmp_path / "two.safetensors")
@@ -111,20 +110,20 @@ def test_scenes_that_do_not_go_together_are_refused(weights: Path, tmp_path: Pat
     labels, out = write_labels(tmp_path / "every.geojson", OBJECTS), tmp_path / "bank.safetensors"
     coarse = write_scene(tmp_path / "coarse.tif", 160, 640, gsd_m=0.7)
     with pytest.raises(UserError, match=r"coarse\.tif: 0\.7 m a pixel, but .*west\.tif has 0\.5 m"):
-        enroll(weights, examples_on_scenes([west, coarse], [labels], [], "class"), out, native=True)
+        enroll(weights, examples_on_scenes([west, coarse], MarkFiles([labels])), out, native=True)
     bare = write_scene(tmp_path / "bare.tif", 160, 640, crs=None)
     with pytest.raises(UserError, match=r"bare\.tif: has no usable CRS, but .*west\.tif has one"):
-        enroll(weights, examples_on_scenes([west, bare], [labels], [], "class"), out, native=True)
+        enroll(weights, examples_on_scenes([west, bare], MarkFiles([labels])), out, native=True)
     middle = write_scene(tmp_path / "middle.tif", 200, 500)
     with pytest.raises(UserError, match="feature 5: lies on none of the scenes"):
-        enroll(weights, examples_on_scenes([west, middle], [labels], [], "class"), out, native=True)
+        enroll(weights, examples_on_scenes([west, middle], MarkFiles([labels])), out, native=True)
     assert not out.exists()
 
 
 def test_neither_bank_nor_picture_replaces_a_scene(weights: Path, tmp_path: Path) -> None:
     scene = write_scene(tmp_path / "harbour.png", 0, 640)
     before = scene.read_bytes()
-    files = examples_on_scenes([scene], [write_labels(tmp_path / "every.geojson", OBJECTS)], [], "class")
+    files = examples_on_scenes([scene], MarkFiles([write_labels(tmp_path / "every.geojson", OBJECTS)]))
     with pytest.raises(UserError, match=r"harbour\.safetensors: the picture beside it would be written over the scene"):
         enroll(weights, files, tmp_path / "harbour.safetensors", native=True)
     with pytest.raises(UserError, match=r"harbour\.png: the name of a class bank ends in \.safetensors"):
@@ -207,7 +206,7 @@ def test_scenes_are_searched_at_the_size_that_suits_the_class(
     monkeypatch.setattr(enrolling, "best_enlargement", lambda marked, names, detect: 2.0)
     out = tmp_path / "b.safetensors"
     for native, enlargement in ((False, 2.0), (True, 1.0)):
-        result = enroll(weights, examples_on_scenes([scene], [marks], [], "class"), out, native=native)
+        result = enroll(weights, examples_on_scenes([scene], MarkFiles([marks])), out, native=native)
         bank = load_bank(out, load_checkpoint(weights).detector)
         assert bank.enlargement == enlargement
         assert bank.gsd_m == pytest.approx(GSD_M / enlargement, rel=1e-3)
@@ -218,7 +217,7 @@ def test_rivals_are_told_apart_and_never_reported(weights: Path, tmp_path: Path)
     """Their rows are in the bank, and take part, but no detection has their name."""
     whole = write_scene(tmp_path / "whole.tif", 0, 640)
     red, green = (write_labels(tmp_path / f"{name}.geojson", {name: places}) for name, places in OBJECTS.items())
-    files = examples_on_scenes([whole], [red], [green], "class")
+    files = examples_on_scenes([whole], MarkFiles([red], distractors=[green]))
     assert files.distractors == ("green",)
     out = tmp_path / "bank.safetensors"
     enroll(weights, files, out, native=True)
@@ -227,7 +226,7 @@ def test_rivals_are_told_apart_and_never_reported(weights: Path, tmp_path: Path)
     assert bank.reported.class_names == ("red",)
     assert len(bank.distractors) == 1
     with pytest.raises(UserError, match="--not: 'red' is one of the classes"):
-        examples_on_scenes([whole], [red], [red], "class")
+        examples_on_scenes([whole], MarkFiles([red], distractors=[red]))
     folder = make_folder(tmp_path / "made")
     train = folder.root / "splits" / "train.txt"
     assert examples_in_folder(shots_in_folder(folder.root, None, ["square"], ["disc"], 2, 0, train)).distractors == (
@@ -239,7 +238,7 @@ def test_rivals_are_told_apart_and_never_reported(weights: Path, tmp_path: Path)
 
 def test_refined_rows_are_for_the_same_weights(weights: Path, tmp_path: Path) -> None:
     whole = write_scene(tmp_path / "whole.tif", 0, 640)
-    files = examples_on_scenes([whole], [write_labels(tmp_path / "every.geojson", OBJECTS)], [], "class")
+    files = examples_on_scenes([whole], MarkFiles([write_labels(tmp_path / "every.geojson", OBJECTS)]))
     one, two = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
     enroll(weights, files, one, native=True)
     result = refine_files(weights, files, two, steps=2)
@@ -255,7 +254,7 @@ def test_verdicts_are_examples_and_rivals(weights: Path, tmp_path: Path) -> None
     scene, out = write_scene(tmp_path / "whole.tif", 0, 640), tmp_path / "bank.safetensors"
     red, green = (write_labels(tmp_path / f"{name}.geojson", {name: places}) for name, places in OBJECTS.items())
     layer = judge(tmp_path / "found.gpkg", scene, "green", {(80, 240): "no", (400, 240): "yes", (560, 80): ""})
-    enroll(weights, examples_on_scenes([scene], [red], [], "class", [layer]), out, native=True)
+    enroll(weights, examples_on_scenes([scene], MarkFiles([red], verdicts=[layer])), out, native=True)
     bank = read_bank(out)
     assert bank.class_names == ("red", "green", "not green")
     assert bank.reported.class_names == ("red", "green")
@@ -265,11 +264,11 @@ def test_verdicts_are_examples_and_rivals(weights: Path, tmp_path: Path) -> None
     for name, files in {"marks": ([green], []), "verdicts": ([], [alone])}.items():
         marks, verdicts = files
         bank_path = tmp_path / f"{name}.safetensors"
-        enroll(weights, examples_on_scenes([scene], marks, [], "class", verdicts), bank_path, native=True)
+        enroll(weights, examples_on_scenes([scene], MarkFiles(marks, verdicts=verdicts)), bank_path, native=True)
     assert_same_rows(read_bank(tmp_path / "marks.safetensors"), read_bank(tmp_path / "verdicts.safetensors"))
     nothing = judge(tmp_path / "nothing.gpkg", scene, "green", {(80, 240): "no"})
     with pytest.raises(UserError, match=r"nothing.gpkg: no verdict is yes, so there is no example"):
-        examples_on_scenes([scene], [], [], "class", [nothing])
+        examples_on_scenes([scene], MarkFiles(verdicts=[nothing]))
 
 
 def judge(path: Path, scene: Path, name: str, verdicts: dict[tuple[int, int], str]) -> Path:

@@ -16,7 +16,8 @@ from fsod.errors import UserError
 from fsod.geo.layer_files import write_layer
 from fsod.geo.layer_table import Layer
 from fsod.geo.scene_opening import open_scene
-from fsod.steps.scene_marks import SceneMarks, marks_on_scenes
+from fsod.steps.mark_files import MarkFiles, marks_on_scenes
+from fsod.steps.scene_marks import SceneMarks
 from tests.labelled_scene import BOXES, make_scene, save_labels
 
 OTHER = np.array([[5, 70, 25, 85], [100, 10, 110, 20.0]])
@@ -54,7 +55,7 @@ def marks(
     areas: Sequence[Path] = (),
     verdicts: Sequence[Path] = (),
 ) -> list[SceneMarks]:
-    return marks_on_scenes(scenes, labels, distractors, areas, verdicts, "class")
+    return marks_on_scenes(scenes, MarkFiles(labels, distractors=distractors, areas=areas, verdicts=verdicts))
 
 
 def test_everything_that_is_said_of_a_scene(tmp_path: Path) -> None:
@@ -169,6 +170,6 @@ def test_one_name_of_a_layer_for_all_files_that_have_several(tmp_path: Path) -> 
     distractors = save(tmp_path / "n.geojson", OTHER, "shed")
     with pytest.raises(UserError, match=r"has several layers; name one of e, second \(--layer\)"):
         marks([scene], [labels], [distractors])
-    (one,) = marks_on_scenes([scene], [labels], [distractors], [], [], "class", "second")
+    (one,) = marks_on_scenes([scene], MarkFiles([labels], distractors=[distractors], layer="second"))
     assert one.class_names == ("car",)
     assert one.refused_names == ("shed", "shed")

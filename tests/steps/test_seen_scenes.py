@@ -31,7 +31,8 @@ from fsod.geo.verdicts import read_verdicts
 from fsod.steps.example_files import examples_in_folder, examples_on_scenes
 from fsod.steps.folder_shots import marks_in_folder, shots_in_folder
 from fsod.steps.kept_marks import joined_marks, kept_marks, marks_kept
-from fsod.steps.scene_marks import Seen, band_rules, marks_on_scenes
+from fsod.steps.mark_files import MarkFiles, Seen, marks_on_scenes
+from fsod.steps.scene_marks import band_rules
 from fsod.steps.scene_views import read_views
 
 BOXES = np.array([[30, 40, 60, 50], [100, 20, 110, 44.0]])
@@ -72,10 +73,10 @@ def write_labels(path: Path, transform: Affine = UTM, crs: str = "EPSG:32633") -
 def shown_by_all(scene: str | Path, labels: Path, out: Path, seen: Seen) -> list[np.ndarray]:
     """What is to be seen in the boxes of both ships, (h, w, 3), by enroll, finetune and data labels; in that order."""
     pieces = []
-    files = examples_on_scenes([scene], [labels], [], "class", seen=seen)
+    files = examples_on_scenes([scene], MarkFiles([labels]), seen)
     for i, box_id in files.marked.places["ship"]:
         pieces.append(cut(files.marked.pixels[i], files.marked.box_xyxy_px(i, box_id)))
-    marks = marks_on_scenes([scene], [labels], [], [], [], "class", seen=seen)
+    marks = marks_on_scenes([scene], MarkFiles([labels]), seen)
     (view,) = read_views(marks, ["ship"], 1.0).views
     pieces += [cut(view.rgb, box) for box in view.boxes_xyxy_px]
     if Path(scene).exists():
@@ -106,11 +107,11 @@ def test_bands_by_option_and_by_name(tmp_path: Path) -> None:
     assert are_ships(pieces)
     assert are_ships(shown_by_all(silent, labels, tmp_path / "b", Seen((3, 2, 1))))
     assert are_ships(shown_by_all(silent, labels, tmp_path / "c", Seen()), RED[::-1])
-    assert examples_on_scenes([named], [labels], [], "class").shown[0].chosen == "descriptions"
-    (rule,) = examples_on_scenes([silent], [labels], [], "class", seen=Seen((3, 2, 1))).shown
+    assert examples_on_scenes([named], MarkFiles([labels])).shown[0].chosen == "descriptions"
+    (rule,) = examples_on_scenes([silent], MarkFiles([labels]), Seen((3, 2, 1))).shown
     assert (rule.bands, rule.count, rule.chosen) == ((3, 2, 1), 4, "option")
     with pytest.raises(UserError, match=r"bands \[9\]: give one or three numbers from 1 to 4"):
-        marks_on_scenes([silent], [labels], [], [], [], "class", seen=Seen((9,)))
+        marks_on_scenes([silent], MarkFiles([labels]), Seen((9,)))
 
 
 def test_nodata_by_option(tmp_path: Path) -> None:
@@ -123,7 +124,7 @@ def test_nodata_by_option(tmp_path: Path) -> None:
         pieces = shown_by_all(scene, labels, tmp_path / f"out-{ground}", seen)
         assert len(pieces) == 6
         assert {int(value) for piece in pieces for value in np.unique(piece)} == {ground}
-    assert marks_on_scenes([scene], [labels], [], [], [], "class", seen=Seen(nodata=-9))[0].shown.nodata == -9  # type: ignore[union-attr]
+    assert marks_on_scenes([scene], MarkFiles([labels]), Seen(nodata=-9))[0].shown.nodata == -9  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
@@ -153,14 +154,14 @@ def test_a_scene_in_an_archive_is_named_as_gdal_does(tmp_path: Path) -> None:
     inside = f"/vsizip/{tmp_path}/z.zip/in/s.tif"
     assert "//" in inside
     assert are_ships(shown_by_all(inside, tmp_path / "l.geojson", tmp_path / "o", Seen()))
-    (one,) = marks_on_scenes([inside], [f"/vsizip/{tmp_path}/z.zip/l.geojson"], [], [], [], "class")
+    (one,) = marks_on_scenes([inside], MarkFiles([f"/vsizip/{tmp_path}/z.zip/l.geojson"]))
     assert one.name == "s.tif"
     (kept,) = marks_kept(kept_marks([one]), tmp_path / "d.safetensors")
     assert kept.scene == inside
     assert kept.shown == one.shown
     assert joined_marks([kept], [one])[0].class_names == ("ship", "ship")
     with pytest.raises(UserError, match="vector files are not fetched from servers"):
-        marks_on_scenes([inside], ["https://example.org/l.geojson"], [], [], [], "class")
+        marks_on_scenes([inside], MarkFiles(["https://example.org/l.geojson"]))
 
 
 def test_what_is_kept_of_a_name(tmp_path: Path) -> None:
@@ -175,7 +176,7 @@ def test_what_is_kept_of_a_name(tmp_path: Path) -> None:
 def test_earlier_scenes_are_seen_as_they_were_marked(tmp_path: Path) -> None:
     """finetune --from reads them again, by what its detector remembers."""
     scene, labels = write(tmp_path / "s.tif", pixels()[[2, 1, 0, 3]]), write_labels(tmp_path / "l.gpkg")
-    marks = marks_on_scenes([scene], [labels], [], [], [], "class", seen=Seen((3, 2, 1)))
+    marks = marks_on_scenes([scene], MarkFiles([labels]), Seen((3, 2, 1)))
     (view,) = read_views(marks_kept(kept_marks(marks), Path("d")), ["ship"], 1.0).views
     assert are_ships([cut(view.rgb, box) for box in view.boxes_xyxy_px])
     older = [{key: value for key, value in kept_marks(marks)[0].items() if key != "shown"}]
@@ -223,12 +224,12 @@ def test_warnings_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     frame["class"] = "Schlepper-Ü"
     frame.to_file(tmp_path / "l.shp", encoding="latin1")
     (tmp_path / "l.cpg").unlink(missing_ok=True)
-    files = examples_on_scenes([scene], [tmp_path / "l.shp"], [], "class")
+    files = examples_on_scenes([scene], MarkFiles([tmp_path / "l.shp"]))
     said = capsys.readouterr().err
     assert f"warning: {scene}: has 4 bands and does not say which are red, green, blue" in said
     assert f"warning: {tmp_path / 'l.shp'}: does not say how its texts are encoded" in said
     assert len(files.warnings) == 1
-    marks_on_scenes([scene], [tmp_path / "l.gpkg"], [], [], [], "class")
+    marks_on_scenes([scene], MarkFiles([tmp_path / "l.gpkg"]))
     assert "warning: " in capsys.readouterr().err
 
 
@@ -250,7 +251,7 @@ def test_coordinates_that_are_meant_otherwise(tmp_path: Path, kind: str, said: s
     frame.to_file(labels)
     for examples, areas in (([labels], []), ([tmp_path / "right.gpkg"], [labels])):
         with pytest.raises(UserError, match=said):
-            marks_on_scenes([scene], examples, [], areas, [], "class")
+            marks_on_scenes([scene], MarkFiles(examples, areas=areas))
     with pytest.raises(UserError, match=said):
         prepare_labels(scene, labels, tmp_path / "out", LabelSettings("class"))
     good = replace(LabelSettings("class"), bands=(1, 2, 3))

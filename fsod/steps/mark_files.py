@@ -1,0 +1,252 @@
+"""All that an analyst says of scenes in vector files: marks, distractors, areas in which everything is marked, verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from fsod.band_rule import BandRule
+from fsod.config import CLASS_ATTRIBUTE
+from fsod.errors import UserError
+from fsod.geo.features import VectorFile, layer_in, raise_refused
+from fsod.geo.labels import LabelledBoxes, assumed_encoding, read_layer
+from fsod.geo.mark_shapes import PointSize, hull_notes
+from fsod.geo.marked_areas import read_marked_areas
+from fsod.geo.scene import Scene
+from fsod.geo.scene_list import short_name
+from fsod.geo.scene_opening import open_scene
+from fsod.geo.verdicts import Verdicts, read_verdicts
+from fsod.progress import warn
+from fsod.steps.scene_marks import (
+    LEAST_PX,
+    SceneMarks,
+    added_verdicts,
+    check_distractors,
+    is_there,
+    one_multipolygon,
+)
+from fsod.store.bank_merge import SAME_GSD
+
+Content = TypeVar("Content")
+Scenery = str | Path
+"""A raster: a file, or anything else that GDAL opens."""
+
+
+@dataclass(frozen=True)
+class MarkFiles:
+    """Vector files in any CRS that tell of scenes.
+
+    Attributes:
+        labels: files of example boxes.
+        distractors: files of boxes of what is often taken for the classes.
+        areas: files of polygons in which every object of the classes is marked.
+        verdicts: judged layers of ``fsod predict``.
+        attribute: of labels and distractors, holds the class; of a distractor, what it is.
+        layer: which layer to read of those files that have several.
+        point_size: of points among labels and distractors, which are refused if None.
+    """
+
+    labels: Sequence[VectorFile] = ()
+    distractors: Sequence[VectorFile] = ()
+    areas: Sequence[VectorFile] = ()
+    verdicts: Sequence[VectorFile] = ()
+    attribute: str = CLASS_ATTRIBUTE
+    layer: str | None = None
+    point_size: PointSize | None = None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """How scenes are to be seen.
+
+    Attributes:
+        bands: one or three band numbers, from 1; by their own words if None.
+        nodata: value that stands for nothing, see ``open_scene``.
+        like: what earlier examples were shown in, which is followed where a scene has it.
+    """
+
+    bands: tuple[int, ...] | None = None
+    nodata: float | None = None
+    like: tuple[BandRule, ...] = ()
+
+
+AS_THEY_ARE = Seen()
+"""By their own words."""
+
+
+def open_marked(scenes: Sequence[Scenery], seen: Seen, stack: ExitStack) -> list[Scene]:
+    """The scenes, open until the stack ends; what a user should know of them is printed."""
+    opened = [
+        stack.enter_context(open_scene(scene, bands=seen.bands, nodata=seen.nodata, like=seen.like)) for scene in scenes
+    ]
+    for scene in opened:
+        warn(scene.warnings)
+    return opened
+
+
+def marks_on_scenes(scenes: Sequence[Scenery], files: MarkFiles, seen: Seen = AS_THEY_ARE) -> list[SceneMarks]:
+    """Reads all that vector files say of scenes, and of the scenes no more than opening them takes.
+
+    Where scenes have a CRS, each file may be about any of them. Of several without one each has its own file of a kind, in
+    the order of the scenes; those that verdicts tell of need no other. Verdicts name their scene: as many
+    files as scenes are taken in order, any other number goes by name. A scene may be without a mark, and an area too.
+
+    Args:
+        scenes: rasters of one GSD, all with a CRS or none.
+        files: that tell of them.
+        seen: how the scenes are to be seen.
+
+    Returns:
+        One for each scene.
+
+    Raises:
+        UserError: see ``read_boxes``, ``read_marked_areas`` and ``read_verdicts``; a mark smaller than a pixel, or on none
+            of the scenes; scenes of different GSDs, or some with and some without a CRS; another number of files than of
+            scenes without a CRS; a distractor that is a class, too.
+    """
+    with ExitStack() as stack:
+        return marks_on_open(open_marked(scenes, seen, stack), files)
+
+
+def marks_on_open(scenes: Sequence[Scene], files: MarkFiles) -> list[SceneMarks]:
+    """The same of scenes that are open."""
+    _check_alike(scenes)
+    judged = _of_each(
+        scenes, files.verdicts, "--verdicts", lambda file, on: _verdicts(file, on, files.layer), named=True
+    )
+    done = {i for i, of_scene in enumerate(judged) if any(len(v.yes.features) or len(v.no.features) for v in of_scene)}
+
+    def read(file: VectorFile, on: Sequence[Scene]) -> list[LabelledBoxes]:
+        return _labels(file, on, files)
+
+    def read_areas(file: VectorFile, on: Sequence[Scene]) -> list[shapely.MultiPolygon]:
+        return read_marked_areas(file, on, layer=layer_in(file, files.layer))
+
+    marked = _of_each(scenes, files.labels, "--examples", read, done)
+    taken_for = _of_each(scenes, files.distractors, "--not", read, done)
+    known = _of_each(scenes, files.areas, "--area", read_areas, done)
+    found = [_scene_marks(*of_scene) for of_scene in zip(scenes, marked, taken_for, judged, known, strict=True)]
+    check_distractors(
+        [name for one in found for name in one.class_names], [name for one in found for name in one.refused_names]
+    )
+    return found
+
+
+def _check_alike(scenes: Sequence[Scene]) -> None:
+    """UserError for scenes that cannot be searched at one GSD."""
+    first = scenes[0]
+    for scene in scenes[1:]:
+        gsd_m, other_m = first.georeference.gsd_m, scene.georeference.gsd_m
+        if (gsd_m is None) != (other_m is None):
+            with_crs, without = (scene, first) if gsd_m is None else (first, scene)
+            raise UserError(f"{without.name}: has no usable CRS, but {with_crs.name} has one; give each its own bank")
+        if gsd_m is not None and other_m is not None and max(gsd_m / other_m, other_m / gsd_m) > SAME_GSD:
+            raise UserError(
+                f"{scene.name}: {other_m:.3g} m a pixel, but {first.name} has {gsd_m:.3g} m; give each its own bank"
+            )
+
+
+def _of_each(
+    scenes: Sequence[Scene],
+    files: Sequence[VectorFile],
+    option: str,
+    read: Callable[[VectorFile, Sequence[Scene]], list[Content]],
+    done: Collection[int] = (),
+    *,
+    named: bool = False,
+) -> list[list[Content]]:
+    """What files say of each scene: a list for each scene, of what was read for it.
+
+    Args:
+        scenes: all with a CRS, or none.
+        files: each about any of the scenes, or in their order where pixels alone do not tell which is meant.
+        option: that the files were given by.
+        read: a file and the scenes that it may be about -> what it says of each of them.
+        done: positions of scenes that need no file, because a verdict tells of them.
+        named: a file says by itself which scene it is about, if there is not one for each.
+    """
+    everyone = list(range(len(scenes)))
+    if scenes[0].georeference.crs is None and len(scenes) > 1 and files:
+        for own in (everyone, [i for i in everyone if i not in done]):
+            if len(own) == len(files):
+                file_of = dict(zip(own, files, strict=True))
+                return [read(file_of[i], [scenes[i]]) if i in file_of else [] for i in everyone]
+        if not named:
+            raise UserError(
+                f"{option}: {len(files)} given for {len(scenes)} scenes without a CRS; give one for each scene, in the "
+                "order of the scenes"
+            )
+    by_file = [read(file, scenes) for file in files]
+    return [[of_file[i] for of_file in by_file] for i in everyone]
+
+
+def _labels(path: VectorFile, scenes: Sequence[Scene], files: MarkFiles) -> list[LabelledBoxes]:
+    found = read_layer(path, files.attribute, layer=layer_in(path, files.layer), point_size=files.point_size)
+    warn(assumed_encoding(found))
+    raise_refused(path, found.refused)
+    placed = found.place_on(scenes)
+    warn(hull_notes(path, (boxes.kinds for boxes in placed)))
+    return [_large_enough(path, boxes, scene) for boxes, scene in zip(placed, scenes, strict=True)]
+
+
+def _verdicts(path: VectorFile, scenes: Sequence[Scene], layer: str | None) -> list[Verdicts]:
+    found = read_verdicts(path, scenes, layer=layer_in(path, layer))
+    warn(hull_notes(path, (boxes.kinds for verdicts in found for boxes in (verdicts.yes, verdicts.no))))
+    for verdicts, scene in zip(found, scenes, strict=True):
+        _large_enough(path, verdicts.yes, scene)
+        _large_enough(path, verdicts.no, scene)
+    return found
+
+
+def _large_enough(path: VectorFile, boxes: LabelledBoxes, scene: Scene) -> LabelledBoxes:
+    """The boxes themselves; UserError where one is smaller than a pixel."""
+    sides = boxes.boxes_xyxy_px[:, 2:] - boxes.boxes_xyxy_px[:, :2]
+    small = np.flatnonzero(sides.min(axis=1, initial=np.inf) < LEAST_PX)
+    why = "{:.2g} x {:.2g} px on " + scene.name + ": smaller than a pixel; mark the whole object"
+    raise_refused(path, {int(boxes.features[i]): why.format(*sides[i]) for i in small})
+    return boxes
+
+
+def _scene_marks(
+    scene: Scene,
+    marked: Sequence[LabelledBoxes],
+    distractors: Sequence[LabelledBoxes],
+    judged: Sequence[Verdicts],
+    areas: Sequence[shapely.MultiPolygon],
+) -> SceneMarks:
+    boxes, names = _joined(marked)
+    more, more_names = _joined([verdicts.yes for verdicts in judged])
+    for box, name in zip(more, more_names, strict=True):
+        if not is_there(box, name, boxes, names):
+            boxes, names = np.vstack([boxes, box]), [*names, name]
+    refused, refused_names = _joined(distractors)
+    no, no_names = _joined([verdicts.no for verdicts in judged])
+    for box, name in zip(no, no_names, strict=True):
+        if not is_there(box, name, boxes, names) and not is_there(box, f"not {name}", refused, refused_names):
+            refused, refused_names = np.vstack([refused, box]), [*refused_names, f"not {name}"]
+    return SceneMarks(
+        scene=scene.name,
+        name=short_name(scene.name),
+        width_px=scene.width_px,
+        height_px=scene.height_px,
+        gsd_m=scene.georeference.gsd_m,
+        boxes_xyxy_px=boxes,
+        class_names=tuple(names),
+        refused_xyxy_px=refused,
+        refused_names=tuple(refused_names),
+        areas=one_multipolygon(areas),
+        shown=scene.shown,
+        judged=added_verdicts(verdicts.judged for verdicts in judged),
+    )
+
+
+def _joined(parts: Sequence[LabelledBoxes]) -> tuple[NDArray[np.float64], list[str]]:
+    boxes = np.concatenate([np.zeros((0, 4)), *(part.boxes_xyxy_px for part in parts)])
+    return boxes, [name for part in parts for name in part.class_names]
