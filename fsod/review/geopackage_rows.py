@@ -159,7 +159,7 @@ class GeoPackageRows:
 def _which(names: list[str], wanted: str | None) -> str:
     """Why none of a file's layers is the one that is wanted, and what to do."""
     if not names:
-        return "has no layer with geometry, so it is none that `fsod predict` wrote"
+        return "has no layer with geometry; name the layer of detections that `fsod predict` wrote"
     if wanted is None:
         return f"has several layers; name one of {', '.join(names)} (--layer)"
     return f"no layer {wanted!r}; it has {', '.join(names)} (--layer)"

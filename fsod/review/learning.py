@@ -90,6 +90,15 @@ def start_from(bank: Path) -> list[str]:
     return ["--checkpoint", str(checkpoint)]
 
 
+def check_weights(bank: Path) -> None:
+    """UserError where the weights of a class bank are not those that it was made for; reads both, which takes seconds."""
+    if read_any_header(bank, "a class bank").get("checkpoint"):
+        from fsod.store.checkpoint import load_checkpoint
+        from fsod.store.class_bank import checkpoint_of, load_bank
+
+        load_bank(bank, load_checkpoint(checkpoint_of(bank)).detector)
+
+
 def next_files(layer: Path) -> tuple[Path, Path]:
     """Names beside a layer for the next detector and the next layer, the first that nothing has: found-2, found-3, ..."""
     stem = re.sub(r"-\d+$", "", layer.stem)
@@ -147,6 +156,7 @@ class Learning:
 
     def _run(self, this: Round, commands: dict[str, list[str]], then: Callable[[Round], None]) -> None:
         try:
+            check_weights(this.bank)
             for step, arguments in commands.items():
                 self._begin(step)
                 self._say(arguments)

@@ -51,14 +51,24 @@ Box = tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
 Corner = tuple[FiniteFloat, FiniteFloat]
 
 
-class Judge(BaseModel):
+class Change(BaseModel):
+    """What changes the layer that a page shows.
+
+    Attributes:
+        layer: its name. Where a round has ended in another tab it is another one, and so are the features of these ids.
+    """
+
+    layer: str
+
+
+class Judge(Change):
     """A verdict on a feature."""
 
     id: int
     verdict: Literal["yes", "no", ""]
 
 
-class Outline(BaseModel):
+class Outline(Change):
     """The new box of a feature, or an object that was missed."""
 
     box_xyxy_px: Box
@@ -66,23 +76,27 @@ class Outline(BaseModel):
     class_name: Annotated[str, Field(max_length=200)] = ""
 
 
-class Erase(BaseModel):
+class Erase(Change):
     """A drawn object that is to go, or an area by its position."""
 
     id: int | None = None
     area: int | None = None
 
 
-class Area(BaseModel):
+class Area(Change):
     """The outline of an area."""
 
     ring_px: Annotated[list[Corner], Field(min_length=3, max_length=10_000)]
 
 
-class Learn(BaseModel):
+class Learn(Change):
     """How long to learn."""
 
     minutes: Annotated[float, Field(ge=0.05, le=600)] = 2.0
+
+
+class Undo(Change):
+    """The last change is taken back."""
 
 
 class Nothing(BaseModel):
@@ -115,34 +129,33 @@ def review_app(session: Session, token: str) -> Starlette:
 
     async def judge(request: Request) -> Response:
         asked = await _asked(request, Judge)
-        return await _changed(lambda: session.layer.judge(asked.id, asked.verdict), asked.id)
+        return await _changed(asked, lambda: session.layer.judge(asked.id, asked.verdict), asked.id)
 
     async def box(request: Request) -> Response:
         asked = await _asked(request, Outline)
         sides = np.array(asked.box_xyxy_px, np.float64)
         if asked.id is None:
-            return await _changed(lambda: session.layer.draw(asked.class_name, sides))
+            return await _changed(asked, lambda: session.layer.draw(asked.class_name, sides))
         feature = asked.id
-        return await _changed(lambda: session.layer.mend(feature, sides), feature)
+        return await _changed(asked, lambda: session.layer.mend(feature, sides), feature)
 
     async def erase(request: Request) -> Response:
         asked = await _asked(request, Erase)
         feature, area = asked.id, asked.area
         if feature is not None:
-            return await _changed(lambda: session.layer.erase(feature), feature)
-        return await _changed(lambda: session.layer.erase_area(-1 if area is None else area))
+            return await _changed(asked, lambda: session.layer.erase(feature), feature)
+        return await _changed(asked, lambda: session.layer.erase_area(-1 if area is None else area))
 
     async def area(request: Request) -> Response:
         asked = await _asked(request, Area)
-        return await _changed(lambda: session.layer.draw_area(np.array(asked.ring_px, np.float64)))
+        return await _changed(asked, lambda: session.layer.draw_area(np.array(asked.ring_px, np.float64)))
 
     async def undo(request: Request) -> Response:
-        await _asked(request, Nothing)
-        return await _changed(session.layer.undo)
+        return await _changed(await _asked(request, Undo), lambda: session.layer.undo())
 
     async def learn(request: Request) -> Response:
         asked = await _asked(request, Learn)
-        await run_in_threadpool(session.learn, asked.minutes)
+        await run_in_threadpool(session.learn, asked.minutes, asked.layer)
         return JSONResponse(session.progress())
 
     async def progress(request: Request) -> Response:
@@ -153,17 +166,19 @@ def review_app(session: Session, token: str) -> Starlette:
         await run_in_threadpool(session.learning.stop)
         return JSONResponse(session.progress())
 
-    async def _changed(change: Callable[[], Any], feature: int | None = None) -> Response:
+    async def _changed(asked: Change, change: Callable[[], Any], feature: int | None = None) -> Response:
         """Makes a change and answers with what is different now."""
 
         def locked() -> dict[str, Any]:
             with session.lock:
+                session.check_shown(asked.layer)
                 made = change()
                 ids = [feature if feature is not None else made if isinstance(made, int) else getattr(made, "id", None)]
                 now = session.layer.found
                 return {
                     "changed": {one: now.get(one) and vars(now[one]) for one in ids if one is not None},
                     "areas": session.areas(),
+                    "changes": session.layer.changes,
                     "undoable": session.layer.undoable,
                     "undone": getattr(made, "what", ""),
                 }

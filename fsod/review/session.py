@@ -103,6 +103,7 @@ class Session:
                 ],
                 "found": [vars(one) for one in self.layer.found.values()],
                 "areas": self.areas(),
+                "changes": self.layer.changes,
                 "undoable": self.layer.undoable,
                 "why_not_learn": self.why_not_learn(),
             }
@@ -131,9 +132,15 @@ class Session:
             return str(error)
         return ""
 
-    def learn(self, minutes: float) -> None:
-        """Begins a round; UserError where nothing can be learned, or one is running."""
+    def check_shown(self, layer: str) -> None:
+        """UserError unless a page shows the layer that is judged now."""
+        if layer != self.layer.path.name:
+            raise UserError(f"{layer} was learned from meanwhile; from here on this page shows {self.layer.path.name}")
+
+    def learn(self, minutes: float, layer: str) -> None:
+        """Begins a round from the layer of this name; UserError where nothing can be learned, or one is running."""
         with self.lock:
+            self.check_shown(layer)
             if self.learning.state == "running":
                 raise UserError("a round is running already; wait for it, or stop it")
             if why := self.why_not_learn():
@@ -173,6 +180,7 @@ class Session:
             "minutes": now.minutes,
             "news": self.news,
             "name": self.layer.path.name,
+            "changes": self.layer.changes,
         }
 
     def close(self) -> None:

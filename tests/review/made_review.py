@@ -28,6 +28,7 @@ from tests.labelled_scene import STRAIGHT, make_scene
 
 SIZE_PX = (400, 300)
 NAMES = ("tank", "ship")
+LAYER = "found.gpkg"
 TOKEN = "a-token-of-the-tests"
 
 
@@ -65,9 +66,11 @@ class Client:
 
     root: str
 
-    def __call__(self, path: str, body: object = None, *, token: str = TOKEN, **headers: str) -> tuple[int, Any]:
-        """Status and answer, JSON where it is that; ``body`` is posted."""
-        sent = None if body is None else json.dumps(body).encode()
+    def __call__(
+        self, path: str, body: dict[str, Any] | None = None, *, token: str = TOKEN, **headers: str
+    ) -> tuple[int, Any]:
+        """Status and answer, JSON where it is that; ``body`` is posted, as of a page that shows ``LAYER``."""
+        sent = None if body is None else json.dumps({"layer": LAYER, **body}).encode()
         kind = {} if body is None else {"Content-Type": "application/json"}
         request = urllib.request.Request(f"{self.root}/{token}/{path}", sent, {**kind, **headers})
         try:

@@ -17,7 +17,7 @@ from fsod.review.learning import Learning, Round, next_files, start_from
 from fsod.review.session import Session, find_bank, find_scene
 from fsod.store.checkpoint import SHIPPED, Checkpoint, KeptMarks, LearnedFrom, load_checkpoint, save_checkpoint
 from fsod.store.class_bank import learned_bank, save_bank
-from tests.review.made_review import make_layer
+from tests.review.made_review import LAYER, make_layer
 from tests.untrained import make_bank
 
 
@@ -97,15 +97,26 @@ def test_a_round_that_fails_says_why_and_leaves_nothing(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_a_bank_beside_other_weights_learns_nothing(tmp_path: Path) -> None:
+    make_layer(tmp_path / "found.gpkg", 2)
+    (tmp_path / "other").mkdir()
+    bank, learning = make_bank(tmp_path), Learning()
+    make_bank(tmp_path / "other", seed=1).with_name("weights.safetensors").replace(tmp_path / "weights.safetensors")
+    learning.start(a_round(tmp_path, bank, str(tmp_path / "scene.tif")), never)
+    wait(learning)
+    assert learning.state == "failed"
+    assert "this bank was made for weights" in learning.error
+
+
 def test_a_round_that_is_stopped_ends_at_once_and_leaves_nothing(tmp_path: Path) -> None:
     path = make_layer(tmp_path / "found.gpkg", 6)
     session = Session(path, None, make_bank(tmp_path))
     for feature in (1, 2, 3):
         session.layer.judge(feature, "yes")
     before = sorted(tmp_path.iterdir())
-    session.learn(60)
+    session.learn(60, LAYER)
     with pytest.raises(UserError, match="running already"):
-        session.learn(60)
+        session.learn(60, LAYER)
     end = time.monotonic() + 240
     while not list(tmp_path.glob("*.unfinished")):
         assert session.learning.state == "running", session.learning.error
@@ -124,7 +135,7 @@ def test_a_round_that_is_stopped_ends_at_once_and_leaves_nothing(tmp_path: Path)
 def test_what_is_not_judged_cannot_be_learned(tmp_path: Path) -> None:
     session = Session(make_layer(tmp_path / "found.gpkg", 3), None, make_bank(tmp_path))
     with pytest.raises(UserError, match="nothing is judged yet"):
-        session.learn(1)
+        session.learn(1, LAYER)
     (warning,) = session.warnings()
     assert "was not found with" in warning
     assert "a bank ba9876543210" in warning

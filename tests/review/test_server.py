@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import geopandas
 import numpy as np
@@ -109,13 +110,24 @@ def test_an_answered_change_is_in_the_file(ask: Client, layer: Path) -> None:
     ],
 )
 def test_what_cannot_be_done_is_answered_with_the_reason(
-    ask: Client, layer: Path, path: str, body: object, why: str
+    ask: Client, layer: Path, path: str, body: dict[str, Any], why: str
 ) -> None:
     before = layer.read_bytes()
     status, answer = ask(path, body)
     assert status == 400
     assert why in answer["error"]
     assert layer.read_bytes() == before
+
+
+def test_a_page_of_another_layer_changes_nothing(ask: Client, layer: Path) -> None:
+    """As one whose tab was open while a round ended in another: its ids are of other features now."""
+    for path, body in {"judge": {"id": 1, "verdict": "yes"}, "undo": {}, "learn": {}}.items():
+        status, answer = ask(path, {**body, "layer": "found-1.gpkg"})
+        assert (status, answer["error"]) == (
+            400,
+            "found-1.gpkg was learned from meanwhile; from here on this page shows found.gpkg",
+        )
+    assert verdicts(layer) == [""] * 6
 
 
 def test_pieces_are_the_scene_and_nothing_beyond_a_limit(ask: Client) -> None:

@@ -4,14 +4,14 @@ const find = (selector) => document.querySelector(selector);
 const EVERY_MS = 1000;
 const STEPS = { finetune: "learning", predict: "looking again" };
 
-/** @param ask of the server; @param say a message; @param onNew is called when the layer is another one */
-export function learningPanel(ask, say, onNew) {
-  let running = false, reason = "";
+/** @param ask of the server; @param say a message; @param shownLayer () => its name; @param onNew is called when it is another one */
+export function learningPanel(ask, say, shownLayer, onNew) {
+  let running = false, watching = false;
 
   function show(now) {
     running = now.state === "running";
     find("#learning").hidden = !running;
-    find("#learn").disabled = running || Boolean(reason);
+    find("#learn").disabled = running;
     if (!running) return;
     const planned = now.step === "finetune" ? now.seconds / (60 * now.minutes) : 0;
     const share = Math.min(Math.max(now.total ? now.done / now.total : 0, planned), 1);
@@ -22,6 +22,8 @@ export function learningPanel(ask, say, onNew) {
   }
 
   async function watch() {
+    if (watching) return;
+    watching = true;
     try {
       let now = await ask("progress"), was = running;
       show(now);
@@ -31,6 +33,7 @@ export function learningPanel(ask, say, onNew) {
         now = await ask("progress");
         show(now);
       }
+      watching = false;
       if (!was) return;
       if (now.state === "done") {
         await onNew();
@@ -39,6 +42,8 @@ export function learningPanel(ask, say, onNew) {
       else if (now.state === "stopped") say("stopped; nothing was learned");
     } catch (error) {
       say(error.message);
+    } finally {
+      watching = false;
     }
   }
 
@@ -47,7 +52,7 @@ export function learningPanel(ask, say, onNew) {
     find("#learn").blur();
     say("");
     try {
-      show(await ask("learn", { minutes: Number(find("#minutes").value) }));
+      show(await ask("learn", { layer: shownLayer(), minutes: Number(find("#minutes").value) }));
       running = true;
       watch();
     } catch (error) {
@@ -59,10 +64,9 @@ export function learningPanel(ask, say, onNew) {
   return {
     watch,
 
-    /** Whether a round can be started; why not, in words, otherwise. */
+    /** Whether a round can be started; why not, in words, otherwise: the server says it to whoever tries. */
     allow(why) {
-      reason = why;
-      find("#learn").disabled = running || Boolean(why);
+      find("#learn").classList.toggle("vain", Boolean(why));
       find("#learn").title = why;
     },
   };

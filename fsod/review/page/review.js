@@ -11,6 +11,7 @@ let colours = new Map();
 let shown = []; // ids that pass the filters
 let current = null;
 let scene = null, tools = null;
+let shownLayer = "", changes = 0; // which layer this page shows, and after how many changes to it
 let pending = 0;
 let queue = Promise.resolve();
 
@@ -33,7 +34,8 @@ async function ask(path, body) {
 function change(path, body) {
   pending++;
   document.body.dataset.pending = pending;
-  const sent = queue.then(() => ask(path, body)).then(apply);
+  const layer = shownLayer;
+  const sent = queue.then(() => ask(path, { layer, ...body })).then(apply);
   // what could not be done must not look done
   queue = sent.catch((error) => load().catch(() => {}).then(() => say(error.message))).finally(() => {
     pending--;
@@ -42,8 +44,10 @@ function change(path, body) {
   return sent.catch(() => null);
 }
 
-function apply(answer) {
+async function apply(answer) {
   say("");
+  const missed = answer.changes !== changes + 1; // another tab has changed the layer
+  changes = answer.changes;
   for (const [key, one] of Object.entries(answer.changed)) {
     const id = Number(key);
     if (one === null) {
@@ -57,16 +61,29 @@ function apply(answer) {
       found.set(id, one);
       scene.setBox(id, one.box_xyxy_px);
       if (isNew) { wall.first(one); shown.unshift(id); } else wall.update(one);
+      if (current === id) tell(one);
     }
   }
   showAreas(answer.areas);
   showUndo(answer.undoable);
   count();
+  if (missed) await load();
   return answer;
+}
+
+/** Shows what another tab, or another program, has made of the layer meanwhile. */
+async function catchUp() {
+  if (pending || scene === null) return;
+  const now = await ask("progress");
+  if (now.name !== shownLayer || now.changes !== changes) await load();
+  if (now.state === "running") learning.watch();
 }
 
 async function load() {
   const layer = await ask("layer");
+  if (layer.name !== shownLayer) current = null;
+  shownLayer = layer.name;
+  changes = layer.changes;
   found = new Map(layer.found.map((one) => [one.id, one]));
   colours = new Map(layer.classes.map((one) => [one.name, one.colour]));
   document.title = `${layer.name}: fsod review`;
@@ -176,13 +193,18 @@ function choose(id, go = true) {
   current = id;
   wall.choose(id);
   scene.select(id);
-  const one = found.get(id), about = find("#selected");
-  about.hidden = !one;
-  find("#erase").hidden = !one || one.score !== null;
+  const one = found.get(id);
+  find("#selected").hidden = !one;
+  find("#erase").disabled = !one || one.score !== null;
   if (!one) return;
-  const sides = one.box_xyxy_px.map((side) => side.toFixed(1)).join(", ");
-  about.textContent = `${one.class_name}, ${one.score === null ? "drawn" : `score ${one.score.toFixed(3)}`}, box ${sides} px`;
+  tell(one);
   if (go) scene.goTo(one.box_xyxy_px);
+}
+
+function tell(one) {
+  const sides = one.box_xyxy_px.map((side) => side.toFixed(1)).join(", ");
+  const score = one.score === null ? "drawn" : `score ${one.score.toFixed(3)}`;
+  find("#selected").textContent = `${one.class_name}, ${score}, box ${sides} px`;
 }
 
 function nextOpen(position) {
@@ -251,7 +273,8 @@ for (const id of ["#classes", "#score", "#which"]) {
 find("#light").addEventListener("input", (event) => {
   document.documentElement.style.setProperty("--light", event.target.value);
 });
+window.addEventListener("focus", () => catchUp().catch((error) => say(error.message)));
 window.addEventListener("beforeunload", (event) => { if (pending) event.preventDefault(); });
 
-const learning = learningPanel(ask, say, async () => { current = null; await load(); });
+const learning = learningPanel(ask, say, () => shownLayer, load);
 load().then(() => learning.watch()).catch((error) => say(error.message));

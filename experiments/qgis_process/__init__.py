@@ -1,0 +1,1 @@
+"""The plugin's algorithms with the real fsod in QGIS."""
