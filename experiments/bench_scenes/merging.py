@@ -14,7 +14,7 @@ from fsod.geo.scene_nms import nms_scene
 from fsod.geo.windows import window_grid
 
 BOXES, CLASSES, SIDE_PX = 90_000, 6, 40_000
-NMS_IOU = 0.5
+NMS_IOU, RIVAL_IOU = 0.5, 0.9
 
 
 def measure() -> dict[str, object]:
@@ -53,7 +53,7 @@ def crowded(rng: np.random.Generator) -> Detections:
 
 def held_by_windows(crowd: Detections) -> tuple[SeamMerger, int]:
     """A merger that windows of 640 px have told of the crowd, each box by one of the windows that see it whole."""
-    merger = SeamMerger(NMS_IOU)
+    merger = SeamMerger(NMS_IOU, RIVAL_IOU)
     grid = window_grid(SIDE_PX, SIDE_PX, 640, 160)
     columns = len(grid.x.starts_px)
     centres = (crowd.boxes_xyxy_px[:, :2] + crowd.boxes_xyxy_px[:, 2:]) / 2

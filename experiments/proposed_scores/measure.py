@@ -29,7 +29,7 @@ from fsod.data.shots import draw_shots
 from fsod.evaluation.judge import passed_over
 from fsod.inference.enrollment import enrolled_bank
 from fsod.inference.infer import BatchDetector, batch_detector
-from fsod.inference.thresholds import FLOOR, LEFT_OUT, Detect, propose_scores
+from fsod.inference.thresholds import FLOOR, LEFT_OUT, Detect, left_out_scores, proposed_of
 from fsod.progress import progress_bar
 from fsod.steps.enroll_classes import KNOWN_MARGIN
 from fsod.store.checkpoint import SHIPPED, load_checkpoint
@@ -82,7 +82,7 @@ def measured(folder: CocoFolder, k: int, seed: int, images: int) -> Iterator[dic
             rest = [image for image in some if image.path not in shown]
             for rows in ("enrolled", "finetuned"):
                 detector_of = partial(makers.detector, finetuned=rows == "finetuned")
-                proposed = propose_scores(marked, (name,), detector_of).get(name)
+                proposed = proposed_of(left_out_scores(marked, (name,), detector_of)).get(name)
                 if proposed and any(class_id in image.class_ids[~image.difficult] for image in rest):
                     f1 = f1_by_score(detector_of(marked), rest, class_id)
                     yield {"class": name, "rows": rows, "proposed": proposed, **f1_at(f1, proposed / LEFT_OUT)}

@@ -64,7 +64,7 @@ def data_prepare(
     json: Json = None,
 ) -> None:
     """Read a data set in its official layout into a prepared folder (COCO)."""
-    from data_prep.formats import reader_of
+    from data_prep.reader_of import reader_of
 
     reader = reader_of(form)
     may_write(json, overwrite)

@@ -45,8 +45,8 @@ class SeamMerger:
         edge_px: a box whose side is this close to an inner edge of its window counts as cut.
     """
 
-    iou_threshold: float = 0.5
-    rival_iou: float = 0.9
+    iou_threshold: float
+    rival_iou: float
     margin_px: float = 16.0
     edge_px: float = 4.0
     _least_px: float = field(default=np.inf, init=False, repr=False)

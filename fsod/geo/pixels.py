@@ -1,11 +1,11 @@
 """The one rule that makes 8-bit RGB of whatever a raster holds.
 
 - Bands: those asked for; else the ones that the examples were shown in; else the ones described as red, green and blue;
-  else the ones tagged so; else the first three; else the first one, repeated. An alpha band is never a colour, unless it
-  is asked for or is none: see ``alpha_band``. A palette is looked up; a band that is tagged so and has no colours is grey.
+  else the ones tagged so; else the first three; else the first one, repeated. An alpha band is never a colour, unless the
+  user asks for it, or it holds a picture and is only tagged alpha: see ``alpha_band``. A palette is looked up; a band that is tagged so and has no colours is grey.
 - 8-bit passes through; of 1 to 7 bits the greatest value there can be is white.
 - Everything else is scaled, band by band, from the 2nd to the 98th percentile of its valid pixels to 0..255. They are
-  taken once, from a reduced read of the whole scene, so that every window is scaled alike. Where both percentiles are
+  taken once, from a reduced read of the whole scene (or samples of one that is too large or damaged), so that every window is scaled alike. Where both percentiles are
   one value (a scene that is nearly all empty), least and greatest value take their place; a band of a single value is
   not stretched at all and becomes 0.
 - Pixels that are not valid become 0.

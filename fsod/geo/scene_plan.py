@@ -10,7 +10,7 @@ from fsod.config import WINDOW_PX, EvaluateSettings, PredictSettings
 from fsod.geo.scene import Scene
 from fsod.geo.scene_opening import open_scene
 
-_SEARCH, _MERGE = PredictSettings(), EvaluateSettings()
+_SEARCH, _SUPPRESSION = PredictSettings(), EvaluateSettings()
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class ScenePlan:
     bands: tuple[int, ...] | None = None
     nodata: float | None = None
     like: tuple[BandRule, ...] = ()
-    nms_iou: float = _MERGE.nms_iou
-    rival_iou: float = _MERGE.rival_iou
+    nms_iou: float = _SUPPRESSION.nms_iou
+    rival_iou: float = _SUPPRESSION.rival_iou
     aoi: Path | None = None
     aoi_layer: str | None = None
     skip_damaged: bool = _SEARCH.skip_damaged

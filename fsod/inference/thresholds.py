@@ -31,21 +31,14 @@ FLOOR = 0.005
 Detect = Callable[[NDArray[np.uint8]], list[Detections]]
 
 
-def propose_scores(
-    marked: Marked, class_names: tuple[str, ...], detector_of: Callable[[Marked], Detect]
-) -> dict[str, float]:
-    """A threshold for each class that leaves one of its examples to be found; others are not in the result.
+def proposed_of(trials: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """The score proposed for each class: ``LEFT_OUT`` times the mean of the scores that its left-out examples are found with.
+
+    Classes of which none is found are not in the result.
 
     Args:
-        marked: examples of the classes and of their distractors.
-        class_names: the reported classes; a detection's class id is a position in them.
-        detector_of: makes a detector of some of the examples; it is shown (1, H, W, 3) uint8 RGB.
+        trials: of each class, see ``left_out_scores``.
     """
-    return proposed_of(left_out_scores(marked, class_names, detector_of))
-
-
-def proposed_of(trials: Mapping[str, Sequence[float]]) -> dict[str, float]:
-    """The same of what ``left_out_scores`` says."""
     found = {name: [score for score in scores if score > 0] for name, scores in trials.items()}
     return {name: LEFT_OUT * fmean(scores) for name, scores in found.items() if scores}
 
@@ -55,7 +48,12 @@ def left_out_scores(
 ) -> dict[str, list[float]]:
     """For each class the scores that its examples are found with by detectors of the others, 0 for one that is not found.
 
-    Arguments as of ``propose_scores``; a class with one example has none to leave out.
+    A class with one example has none to leave out.
+
+    Args:
+        marked: examples of the classes and of their distractors.
+        class_names: the reported classes; a detection's class id is a position in them.
+        detector_of: makes a detector of some of the examples; it is shown (1, H, W, 3) uint8 RGB.
     """
     scores: dict[str, list[float]] = {name: [] for name in class_names}
     for out, detect in folds(marked, detector_of):
@@ -66,7 +64,7 @@ def left_out_scores(
 
 
 def propose_trained_scores(marked: Marked, class_names: tuple[str, ...], detect: Detect) -> dict[str, float]:
-    """The same for a detector that has been trained on all of the examples, too long to do it again without some.
+    """The scores proposed for a detector that has been trained on all of the examples, too long to do it again without some.
 
     What it was trained on it finds with higher scores than anything else, so a part of the mean is proposed.
     """

@@ -1,7 +1,7 @@
 """The working scale: the size at which examples are best told from their surroundings.
 
 How well a detector sees an object depends on its size in pixels. So the surroundings of the examples are searched at several
-sizes. Each time some examples are left out and looked for with rows of the others, as in ``propose_scores``. The best
+sizes. Each time some examples are left out and looked for with rows of the others, as in ``left_out_scores``. The best
 scale is the one at which the left-out examples rank highest among all detections.
 """
 
@@ -38,7 +38,7 @@ def best_enlargement(marked: Marked, class_names: tuple[str, ...], detector_of: 
     Args:
         marked: the examples; with one example of each reported class there is nothing to leave out, and the answer is 1.
         class_names: the reported classes; a detection's class id is a position in them.
-        detector_of: makes a detector of some of the examples; see ``propose_scores``.
+        detector_of: makes a detector of some of the examples; see ``left_out_scores``.
     """
     if all(len(marked.places[name]) == 1 for name in class_names):
         return 1.0

@@ -1,6 +1,6 @@
-"""Support encoder: K example crops of a class become one class vector per level.
+"""Support encoder: the class vectors of K example crops become a kernel and a bias per level.
 
-The detector's own trunk encodes the crops. So the encoder costs next to no parameters, and its vectors live in the space of
+The detector's own trunk encodes the crops (``Detector.class_vectors``). So the encoder costs next to no parameters, and its vectors live in the space of
 the maps that they are compared with. A crop around a small object has native scale. The crop of a large object is shrunk to
 fit, which would hide its size, so the side in pixels is encoded beside the vector.
 """

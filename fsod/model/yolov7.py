@@ -1,7 +1,7 @@
 """YOLOv7 backbones with their ELAN-PAN necks, built from the published graph.
 
 Wang, Bochkovskiy, Liao: "YOLOv7: Trainable bag-of-freebies sets new state-of-the-art for real-time object detectors"
-(2022), and the layer tables of its release. Sizes: ``yolov7``, ``yolov7-tiny`` and ``nano``, which is tiny at half width.
+(2022), and the layer tables of its release. ``fsod.model_sizes`` has the table of sizes.
 """
 
 from __future__ import annotations

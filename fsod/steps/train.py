@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from data_prep.formats import reader_of
+from data_prep.reader_of import reader_of
 from data_prep.synthetic import load_spec, make_scenes
 from data_prep.tile import tile_folder
 from fsod.compute.device import choose_machine

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from data_prep.coco import prepare_coco
-from data_prep.formats import reader_of
+from data_prep.reader_of import reader_of
 from data_prep.tile import tile_folder
 from fsod.data.coco_folder import load_folder, read_ids
 from fsod.errors import UserError

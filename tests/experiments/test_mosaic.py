@@ -56,7 +56,7 @@ def test_detections_find_their_way_to_the_scene_and_back(folder: CocoFolder, mos
 def test_a_perfect_detector_makes_no_errors_and_others_are_noticed(folder: CocoFolder, mosaic: Mosaic) -> None:
     grid = window_grid(mosaic.width_px, mosaic.height_px, 128, 64)
     known, alone = small_objects(folder, 64), truth(folder)
-    merger = SeamMerger()
+    merger = SeamMerger(0.5, 0.9)
     for window in grid:
         merger.add(window, seen(mosaic.to_scene(alone), window))
     merged, _ = mosaic.to_images(merger.result())

@@ -62,7 +62,7 @@ def test_a_perfect_detector_gives_each_object_once_and_whole(
 ) -> None:
     # objects run from one pixel to several windows, so all rules are at work, those for large objects too
     width, height, objects = scene
-    merger = SeamMerger()
+    merger = SeamMerger(0.5, 0.9)
     for window in window_grid(width, height, *sizes):
         merger.add(window, visible(objects, window))
     assert as_rows(merger.result()) == as_rows(objects)
@@ -74,7 +74,7 @@ LEFT, RIGHT = GRID[0], GRID[1]  # columns 0..640 and 512..1152, seam at 576
 
 def merge(left: Detections, right: Detections) -> Detections:
     """Merges what two neighbours say, both given in the scene's frame."""
-    merger = SeamMerger()
+    merger = SeamMerger(0.5, 0.9)
     merger.add(LEFT, left.shift(-LEFT.left_px, 0))
     merger.add(RIGHT, right.shift(-RIGHT.left_px, 0))
     return merger.result()
@@ -95,7 +95,7 @@ def test_random_jitter_of_many_objects_on_seams_is_settled() -> None:
     grid = window_grid(2000, 2000, 256, 64)
     centres = np.stack(np.meshgrid(np.arange(30, 1990, 50.0), np.arange(30, 1990, 50.0)), axis=-1).reshape(-1, 2)
     objects = boxes_of(*np.concatenate([centres - 15, centres + 15], axis=1).tolist())
-    merger = SeamMerger()
+    merger = SeamMerger(0.5, 0.9)
     for window in grid:
         seen = visible(objects, window)
         jittered = seen.boxes_xyxy_px + rng.normal(0, 1.2, seen.boxes_xyxy_px.shape)
@@ -169,7 +169,7 @@ def test_parts_of_different_objects_are_not_put_together() -> None:
 def test_a_part_gives_way_to_the_whole_object_in_a_window_that_sees_more() -> None:
     # the last window was moved inward, so it shares far more than the overlap with the one before
     first, last = window_grid(700, 640, 640, 128)
-    merger = SeamMerger()
+    merger = SeamMerger(0.5, 0.9)
     merger.add(first, boxes_of((30, 100, 640, 300), score=0.9))
     merger.add(last, boxes_of((30, 100, 660, 300), score=0.5).shift(-last.left_px, 0))
     merged = merger.result()
@@ -177,7 +177,7 @@ def test_a_part_gives_way_to_the_whole_object_in_a_window_that_sees_more() -> No
 
 
 def test_memory_does_not_grow_with_windows_that_find_nothing() -> None:
-    merger, grid = SeamMerger(), window_grid(100_000, 100_000, 640, 128)
+    merger, grid = SeamMerger(0.5, 0.9), window_grid(100_000, 100_000, 640, 128)
     nothing = boxes_of()
     merger.add(grid[0], nothing)
     tracemalloc.start()
@@ -190,7 +190,7 @@ def test_memory_does_not_grow_with_windows_that_find_nothing() -> None:
 
 
 def test_nothing_at_all() -> None:
-    assert len(SeamMerger().result()) == 0
+    assert len(SeamMerger(0.5, 0.9).result()) == 0
 
 
 # an overview of a scene of 1152 x 1152 px, four times reduced: one window of 288 px sees all of it
@@ -200,7 +200,7 @@ CORNERS = window_grid(1152, 1152, 640, 128)
 
 def merge_with_overview(fine: dict[int, Detections], coarse: Detections) -> list[list[float]]:
     """Boxes of what windows of the scene and of its overview say, both given in the scene's frame."""
-    merger = SeamMerger()
+    merger = SeamMerger(0.5, 0.9)
     for i, window in enumerate(CORNERS):
         merger.add(window, fine.get(i, boxes_of()).shift(-window.left_px, -window.top_px))
     reduced = Detections(coarse.boxes_xyxy_px / 4, coarse.scores, coarse.class_ids)
@@ -242,7 +242,7 @@ def test_a_perfect_detector_with_an_overview_gives_each_object_once_and_whole(
     scene: tuple[int, int, Detections], sizes: tuple[int, int], factor: int
 ) -> None:
     width, height, objects = scene
-    merger = SeamMerger()
+    merger = SeamMerger(0.5, 0.9)
     for window in window_grid(width, height, *sizes):
         merger.add(window, visible(objects, window))
     frame = width / max(1, width // factor), height / max(1, height // factor)

@@ -16,8 +16,9 @@ from fsod.inference.thresholds import (
     Detect,
     folds_of,
     found_scores,
-    propose_scores,
+    left_out_scores,
     propose_trained_scores,
+    proposed_of,
 )
 from tests.made_folder import make_folder
 
@@ -68,7 +69,7 @@ def test_every_example_is_looked_for_by_rows_that_have_not_seen_it(folder: CocoF
         scores = np.array([0.1 * (1 + b % 5) for b in missing], np.float32)
         return Detections(boxes, scores, np.zeros(len(boxes), np.int64))
 
-    proposed = propose_scores(known, ("square", "disc"), detector_of)
+    proposed = proposed_of(left_out_scores(known, ("square", "disc"), detector_of))
     assert len(seen) == folds_of(known) == FOLDS
     assert all(len(part.places["square"]) in (5, 6) for part in seen)
     for part in seen:
@@ -113,7 +114,7 @@ def test_a_single_example_cannot_be_left_out(folder: CocoFolder) -> None:
     def never(part: Marked) -> Detect:
         raise AssertionError
 
-    assert propose_scores(known, ("square",), never) == {}
+    assert proposed_of(left_out_scores(known, ("square",), never)) == {}
 
 
 def test_without_an_example_its_box_is_gone_and_its_image_stays(folder: CocoFolder) -> None:

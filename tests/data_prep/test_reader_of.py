@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from data_prep.formats import reader_of
+from data_prep.reader_of import reader_of
 from fsod.config import DataSettings, load_settings
 from fsod.data.coco_folder import load_folder
 from fsod.data_formats import DATA_FORMATS
