@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from ultralytics.utils.metrics import bbox_iou
+
+from fsod.ultralytics_parts import bbox_iou
 
 CENTRE_RADIUS = 2.5  # cells
 CANDIDATES = 10  # IoUs that are summed to find k

@@ -19,11 +19,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
-from ultralytics.utils.metrics import bbox_iou
 
 from fsod.loss.assign import Assignment, Targets
 from fsod.loss.meta_sampling import meta_sampling
 from fsod.model.meta_head import Predictions
+from fsod.ultralytics_parts import bbox_iou
 
 OVERLAP = 0.1
 """A predicted box with more IoU than this counts as one of the labelled object."""

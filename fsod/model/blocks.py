@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from ultralytics.nn.modules.conv import Conv
+
+from fsod.ultralytics_parts import Conv
 
 
 class Elan(nn.Module):

@@ -7,7 +7,8 @@ from typing import TypeVar
 
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from ultralytics.nn.modules.conv import Conv, RepConv
+
+from fsod.ultralytics_parts import Conv, RepConv
 
 M = TypeVar("M", bound=nn.Module)
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, normalize
-from ultralytics.nn.modules.conv import Conv
+
+from fsod.ultralytics_parts import Conv
 
 MAX_LOG_DISTANCE = 5.0  # exp(5) * 8 px = 1187 px at P3: beyond any object a window can hold
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
-from ultralytics.nn.modules.conv import Conv, RepConv
 
 from fsod.model.blocks import MP, Elan, ElanTiny, ElanWide, Sppcspc, SppcspcTiny, tiny_conv
 from fsod.model_sizes import SIZES
+from fsod.ultralytics_parts import Conv, RepConv
 
 STRIDES = (8, 16, 32)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, logsigmoid
-from ultralytics.utils.metrics import bbox_iou
 
 from fsod.compute.distributed import mean_over_processes, processes
 from fsod.config import LossSettings
@@ -23,6 +22,7 @@ from fsod.loss.meta_loss import (
 )
 from fsod.model.detector import Detector, unit_pixels
 from fsod.model.meta_head import ClassRows, Predictions
+from fsod.ultralytics_parts import bbox_iou
 
 
 def episode_loss(
