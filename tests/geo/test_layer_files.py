@@ -4,11 +4,7 @@ import contextlib
 import csv
 import io
 import json
-import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,50 +23,11 @@ from rasterio.control import GroundControlPoint
 from rasterio.warp import transform as gdal_transform
 
 from fsod.boxes import Detections
-from fsod.errors import UserError
 from fsod.geo.georeference import Georeference
-from fsod.geo.layer_files import ON_A_MAP, check_layer_path, check_takes_layer, write_layer
+from fsod.geo.layer_files import ON_A_MAP, write_layer
 from fsod.geo.layer_table import Layer
 from fsod.geo.scene_opening import open_scene
-
-ALL = (*ON_A_MAP, ".json", ".csv")
-
-BOXES = Detections(
-    np.array([[0, 0, 100, 80], [10.25, 20.5, 30.75, 44], [99, 79, 100, 80]], dtype=np.float64),
-    np.array([0.9, 0.5, 0.25], np.float32),
-    np.array([0, 1, 1]),
-)
-NAMES = ("storage tank", 'Straße, "x" <&>\'')
-RUN: dict[str, str | float | bool | None] = {
-    "weights": "ab12",
-    "bank": "cd34",
-    "gsd_m": 0.5,
-    "time": "2026-11-23T01:02:03Z",
-}
-PIXELS = Georeference(None, Affine.identity(), None)
-
-PLACES = {
-    "utm": ("EPSG:32633", Affine(0.5, 0, 500_000, 0, -0.5, 5_000_000)),
-    "nad83": ("EPSG:26913", Affine(0.15, 0, 519_467, 0, -0.15, 4_311_669)),
-    "web mercator": ("EPSG:3857", Affine(2, 0, 2_086_982, 0, -2, 7_239_030)),
-    "world mercator": ("EPSG:3395", Affine(0.1, 0, 13_467_532, 0, -0.1, 1_632_019)),
-    "degrees": ("EPSG:4326", Affine(1e-5, 0, -115, 0, -1e-5, 36)),
-    "south up": ("EPSG:32733", Affine(0.5, 0, 500_000, 0, 0.5, 5_000_000)),
-    "rotated": (
-        "EPSG:32633",
-        Affine.translation(500_000, 5_000_000) @ Affine.rotation(35) @ Affine.scale(0.5, -0.5),
-    ),
-}
-
-
-def place(name: str) -> Georeference:
-    crs, transform = PLACES[name]
-    return Georeference(pyproj.CRS(crs), transform, None)
-
-
-def layer(georeference: Georeference, found: Detections = BOXES) -> Layer:
-    ask = np.array([2, 3, 1])[: len(found)]
-    return Layer(found, NAMES, georeference, "scène.tif", (100, 80), RUN, ask)
+from tests.placed_layer import ALL, BOXES, NAMES, PIXELS, PLACES, RUN, layer, place
 
 
 def read(path: Path) -> geopandas.GeoDataFrame:
@@ -103,6 +60,8 @@ def test_corners_land_where_a_second_library_says(tmp_path: Path, name: str, suf
 
 
 AS_QGIS = Affine.scale(1, -1)
+
+
 WANTED = Affine.translation(500_000, 5_000_000) @ Affine.rotation(20) @ Affine.scale(2, -2)
 
 
@@ -311,78 +270,6 @@ def test_csv_has_pixels_and_where_the_centre_is(tmp_path: Path) -> None:
     assert "lon" not in read_csv(path)[0]
 
 
-@pytest.mark.parametrize("name", ["out.shp", "out", "out.geojsn", "out.png"])
-def test_an_unknown_extension_is_one_line_that_names_the_known_ones(tmp_path: Path, name: str) -> None:
-    with pytest.raises(UserError) as error:
-        check_layer_path(tmp_path / name)
-    assert "\n" not in str(error.value)
-    assert name in str(error.value)
-    assert all(suffix in str(error.value) for suffix in ALL)
-    with pytest.raises(UserError, match=r"known: \.geojson"):
-        write_layer(tmp_path / name, layer(PIXELS))
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_folder_in_the_place_of_the_layer_is_found_before_the_work(tmp_path: Path) -> None:
-    (tmp_path / "out.gpkg").mkdir()
-    with pytest.raises(UserError, match=r"out.gpkg: is a folder"):
-        check_layer_path(tmp_path / "out.gpkg")
-
-
-def no_space(self: Path, content: object) -> int:
-    with self.open("wb") as file:
-        file.write(b"half")
-    raise OSError(28, "No space left on device")
-
-
-@pytest.mark.parametrize("method", ["write_bytes", "replace"])
-def test_a_full_disk_leaves_the_old_file_and_no_half_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
-) -> None:
-    path = tmp_path / "out.gpkg"
-    path.write_text("old")
-
-    def no_rename(self: Path, target: Path) -> Path:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, method, no_space if method == "write_bytes" else no_rename)
-    with pytest.raises(UserError, match=r"out.gpkg: cannot be written \(No space left on device\)"):
-        write_layer(path, layer(place("utm")))
-    assert path.read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["out.gpkg"]
-    with pytest.raises(UserError, match="cannot be written"):
-        write_layer(path / "below.geojson", layer(PIXELS))
-
-
-IN_LITTLE_ROOM = """
-import resource, sys
-from pathlib import Path
-from tests.geo.test_layer_files import ALL, PLACES, layer, place
-from fsod.errors import UserError
-from fsod.geo.layer_files import write_layer
-
-layers = layer(place("utm"))
-resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
-for suffix in ALL:
-    try:
-        write_layer(Path(sys.argv[1]) / f"out{suffix}", layers)
-    except UserError as error:
-        print(error)
-"""
-
-
-def test_where_files_cannot_grow_every_format_is_an_error_and_no_file(tmp_path: Path) -> None:
-    # the kernel stops the write in the middle, as a full disk does
-    command = [sys.executable, "-c", IN_LITTLE_ROOM, str(tmp_path)]
-    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)
-    lines = done.stdout.splitlines()
-    assert len(lines) == len(ALL), done.stderr
-    assert all(
-        f"out{suffix}: cannot be written (File too large)" in line for suffix, line in zip(ALL, lines, strict=True)
-    )
-    assert not list(tmp_path.iterdir())
-
-
 def test_rasterio_and_pyproj_agree_on_the_crs(make_raster: Callable[..., Path]) -> None:
     # the CRS travels as WKT between the two; a swapped axis order or lost datum would show here
     crs, transform = PLACES["nad83"]
@@ -390,56 +277,6 @@ def test_rasterio_and_pyproj_agree_on_the_crs(make_raster: Callable[..., Path]) 
     with rasterio.open(path) as dataset, open_scene(path) as scene:
         (lon,), (lat,) = gdal_transform(dataset.crs, "EPSG:4326", *[[v] for v in transform @ (50, 40)])
         np.testing.assert_allclose(scene.georeference.to_lonlat(np.array([[50.0, 40.0]])), [[lon, lat]], atol=1e-9)
-
-
-def test_a_geopackage_that_another_program_is_working_on_stays(tmp_path: Path) -> None:
-    """Its last changes lie in a file beside it, which would be put into the one that takes its place."""
-    path = tmp_path / "found.gpkg"
-    geopandas.GeoDataFrame({"a": ["mine"]}, geometry=[shapely.box(0, 0, 1, 1)], crs=4326).to_file(path, layer="roads")
-    check_takes_layer(path)
-    with closing(sqlite3.connect(path)) as elsewhere:
-        elsewhere.execute("PRAGMA journal_mode=WAL")
-        elsewhere.execute("UPDATE gpkg_contents SET description = 'new'")
-        elsewhere.commit()
-        with pytest.raises(UserError, match=r"found\.gpkg: is open in another program, such as QGIS; close it there"):
-            check_takes_layer(path)
-    check_takes_layer(path)
-    with closing(sqlite3.connect(path)) as later:
-        assert later.execute("SELECT description FROM gpkg_contents").fetchall() == [("new",)]
-
-
-def add_rasters(path: Path, *names: str) -> Path:
-    """Puts rasters into a GeoPackage."""
-    shape = {"width": 64, "height": 64, "count": 3, "dtype": "uint8", "driver": "GPKG"}
-    for name in names:
-        about = {"crs": "EPSG:32633", "transform": Affine(1, 0, 5e5, 0, -1, 5e6), "RASTER_TABLE": name}
-        with rasterio.open(path, "w", **shape, **about, APPEND_SUBDATASET="YES", TILE_FORMAT="PNG") as file:
-            file.write(np.full((3, 64, 64), len(name), np.uint8))
-    return path
-
-
-@pytest.mark.parametrize("names", [("ortho",), ("ortho", "dem")])
-def test_rasters_of_a_geopackage_stay(tmp_path: Path, names: tuple[str, ...]) -> None:
-    path = add_rasters(tmp_path / "found.gpkg", *names)
-    for _ in range(2):
-        check_takes_layer(path)
-        write_layer(path, layer(place("utm")))
-    assert len(geopandas.read_file(path, layer="detections")) == len(BOXES)
-    with closing(sqlite3.connect(path)) as package:
-        tables = package.execute("SELECT table_name, data_type FROM gpkg_contents").fetchall()
-    assert set(tables) == {*((name, "tiles") for name in names), ("detections", "features")}
-    for name in names:
-        with rasterio.open(f"GPKG:{path}:{name}") as file:
-            assert (file.read()[:3, :64, :64] == len(name)).any()
-
-
-def test_a_raster_of_the_layers_name_is_found_before_the_work(tmp_path: Path) -> None:
-    path = add_rasters(tmp_path / "found.gpkg", "dem", "detections")
-    before = path.read_bytes()
-    for refuse in (check_takes_layer, lambda path: write_layer(path, layer(place("utm")))):
-        with pytest.raises(UserError, match=r"found\.gpkg: holds a raster called 'detections'"):
-            refuse(path)
-    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", '=HYPERLINK("http://a","b")'])

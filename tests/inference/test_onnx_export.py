@@ -6,7 +6,6 @@ import hashlib
 import importlib.util
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ import pytest
 import rasterio
 import torch
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
 from rasterio.transform import from_origin
 from ultralytics import YOLO
 from ultralytics.nn.autobackend import AutoBackend
@@ -31,7 +29,7 @@ from fsod.errors import UserError
 from fsod.inference import onnx_infer
 from fsod.inference.infer import BatchDetector, batch_detector, to_batch
 from fsod.inference.onnx_export import _prove
-from fsod.inference.onnx_infer import METADATA_KEY, load_onnx
+from fsod.inference.onnx_infer import load_onnx
 from fsod.model.baked import bake
 from fsod.model.one_output import OneOutput
 from fsod.steps.export_bank import export_files
@@ -39,13 +37,22 @@ from fsod.store.checkpoint import load_checkpoint
 from fsod.store.class_bank import learned_bank, load_bank, read_bank, save_bank
 from tests import untrained
 from tests.command import fsod
-from tests.made_onnx import make_onnx
 
 NAMES = ("café", "ship", "storage tank")
+
+
 SCORES = 0.3, 0.45, 0.2
+
+
 WINDOW_PX = 96
+
+
 FLOAT32 = Machine(torch.device("cpu"), torch.float32)
+
+
 FLOOR = 0.02
+
+
 DEEPNESS = {
     "model_type": "Detector",
     "det_type": "YOLO_v9",
@@ -59,6 +66,8 @@ DEEPNESS = {
     "standardization_mean": [0.0, 0.0, 0.0],
     "standardization_std": [1.0, 1.0, 1.0],
 }
+
+
 SETTINGS = untrained.SETTINGS.model_copy(update={"evaluate": EvaluateSettings(nms_iou=0.5)})
 
 
@@ -256,92 +265,6 @@ def test_predict_takes_an_exported_bank_as_it_takes_the_bank(
     np.testing.assert_allclose(ours["score"], theirs["score"], atol=1e-3)
     assert sorted(ours["class"]) == sorted(theirs["class"])
     np.testing.assert_allclose(ours.total_bounds, theirs.total_bounds, atol=1e-6)
-
-
-def foreign(path: Path) -> None:
-    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy"]
-    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "foreign", value[:1], value[1:])
-    onnx.save(helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 20)]), path)
-
-
-def of_another_version(path: Path) -> None:
-    foreign(path)
-    model = onnx.load(path)
-    helper.set_model_props(model, {METADATA_KEY: '{"format": "fsod-onnx-1"}'})
-    onnx.save(model, path)
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (foreign, "not of this version's `fsod export`"),
-        (of_another_version, "not of this version's `fsod export`"),
-        (lambda path: path.write_text("no network"), "not a readable ONNX file"),
-        (lambda path: path.write_bytes(b""), "not a readable ONNX file"),
-        (lambda path: None, "no such file"),
-    ],
-    ids=["foreign", "another version", "text", "empty", "absent"],
-)
-def test_what_is_not_of_fsod_is_refused_in_one_line(
-    make: Callable[[Path], object], message: str, tmp_path: Path, scene: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = tmp_path / "bad.onnx"
-    make(path)
-    assert fsod("predict", scene, "--bank", path, "--out", tmp_path / "found.geojson") == 2
-    error = capsys.readouterr().err.strip().splitlines()
-    assert len(error) == 1
-    assert error[0].startswith(f"fsod: {path}: ")
-    assert message in error[0]
-
-
-@pytest.mark.parametrize(
-    "about",
-    [
-        {"gsd_m": 0},
-        {"gsd_m": -0.5},
-        {"gsd_m": "half"},
-        {"enlargement": 0},
-        {"enlargement": -1},
-        {"class_names": ("boat", "c" * 10**6)},
-        {"scores": (0.2, 2)},
-        {"class_names": ("boat",)},
-        {"class_names": tuple("abcdefg")},
-        {"scores": (0.2,)},
-    ],
-    ids=lambda about: " ".join(f"{key} {str(value)[:9]}" for key, value in about.items()),
-)
-@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
-def test_a_header_that_cannot_be_is_refused(tmp_path: Path, about: dict[str, object]) -> None:
-    good = load_onnx(make_onnx(tmp_path / "good.onnx"), None)
-    assert len(good(np.zeros((1, 64, 64, 3), np.uint8))) == 1
-    bad = make_onnx(tmp_path / "bad.onnx", **about)
-    with pytest.raises(UserError, match=r"^\S+bad\.onnx: .*; export the bank again$") as caught:
-        load_onnx(bad, None)
-    assert len(str(caught.value)) < 500
-
-
-@pytest.mark.parametrize("damage", ["output name", "input name", "type", (1, 9, 84), (6, 84), (1, 6, 84, 1)], ids=str)
-def test_a_network_that_is_not_what_it_says_is_refused(tmp_path: Path, damage: str | tuple[int, ...]) -> None:
-    """Other names or types, or an output of another shape."""
-    path = make_onnx(tmp_path / "bad.onnx")
-    model = onnx.load(path)
-    output = model.graph.output[0]
-    if damage == "output name":
-        model.graph.node[0].output[0] = output.name = "logits"
-    elif damage == "input name":
-        model.graph.input[0].name = "x"
-    elif damage == "type":
-        output.type.tensor_type.elem_type = TensorProto.DOUBLE
-    else:
-        shape = tuple(map(int, damage))
-        constant = model.graph.initializer[0]
-        zeros = np.zeros(np.prod(shape), np.float32)
-        constant.CopyFrom(helper.make_tensor(constant.name, TensorProto.FLOAT, shape, zeros))
-        output.type.tensor_type.ClearField("shape")
-    onnx.save(model, path)
-    with pytest.raises(UserError) as caught:
-        load_onnx(path, None)(np.zeros((1, 64, 64, 3), np.uint8))
-    assert len(str(caught.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.999])

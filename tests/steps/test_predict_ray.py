@@ -22,7 +22,7 @@ from fsod.geo.search import Detect
 from fsod.inference import ray_cluster
 from fsod.steps.searcher import to_take_along
 from tests.command import fsod
-from tests.steps.test_predict_scenes import SMALL, interrupt_after, make_scene, predict, timeless
+from tests.predicted_scenes import SMALL, interrupt_after, make_scene, predict, timeless
 from tests.untrained import make_bank
 
 if find_spec("ray") is None:  # not imported here: fsod sets what Ray shall read first
