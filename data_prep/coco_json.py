@@ -181,7 +181,7 @@ def _attach(
     if not isinstance(record, dict) or image_id is None:
         what = _short(record.get("image_id")) if isinstance(record, dict) else "not there"
         raise UserError(
-            f"{path}: annotation {_id(record)}: its image_id is {what}, so it may be of any image; mend it or take it out"
+            f"{path}: annotation {_id(record)}: its image_id is {what}, so it may be of any image; fix it or remove it"
         )
     if image_id not in images:
         return f"image_id {_short(image_id)} is not among the images"

@@ -125,9 +125,7 @@ def _download(data_set: DataSet, out: Path, given: Sequence[Path], result: dict[
         raise UserError(f"{out}: holds {there}; give {data_set.name} a folder of its own with --out")
     if files.exists():
         if not record.is_file():
-            raise UserError(
-                f"{files}: is there, but no download.json says what it is; choose another --out, or remove it"
-            )
+            raise UserError(f"{files}: exists without a download.json; remove it, or choose another --out")
         console.print(f"{out}: nothing to do")
         return result
     console.print(f"{data_set.name}: {data_set.note}")
@@ -160,7 +158,7 @@ def _take(data_set: DataSet, given: Sequence[Path], archives: Path) -> None:
         names = [f.name for f in data_set.files if (f.md5 or path.name) == (md5 if f.md5 else f.name)]
         if not names:
             raise UserError(
-                f"{path}: is none of the published files of {data_set.name} (its MD5 is {md5}); if it is another packing, "
+                f"{path}: is none of the published files of {data_set.name} (its MD5 is {md5}); if it is another archive of it, "
                 "unpack it yourself and give the folder to `fsod data prepare`"
             )
         found[names[0]] = path
@@ -192,8 +190,8 @@ def _complete(remote: RemoteFile, path: Path) -> None:
         part.unlink()
         if not (again and in_pieces):
             raise UserError(
-                f"{remote.url}: served other content than was published (MD5 {md5}, expected {remote.md5}); "
-                "nothing of it is kept; try later, or fetch it elsewhere and name it by --from-files"
+                f"{remote.url}: served other content than the published file (MD5 {md5}, expected {remote.md5}); "
+                "it was not kept; try later, or fetch it elsewhere and name it with --from-files"
             )
         console.print(f"{remote.name}: the pieces do not fit together; fetching it afresh")
 

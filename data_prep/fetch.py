@@ -61,7 +61,7 @@ class _StaySecure(urllib.request.HTTPRedirectHandler):
         newurl: str,
     ) -> urllib.request.Request | None:
         if req.type == "https" and not newurl.startswith("https://"):
-            raise UserError(f"{req.full_url}: leads to an address without encryption ({newurl}); it is not followed")
+            raise UserError(f"{req.full_url}: redirects to an unencrypted address ({newurl}); it is not followed")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -92,7 +92,7 @@ def fetch(remote: RemoteFile, part: Path) -> bool:
                 if tries == TRIES:
                     raise UserError(
                         f"{remote.url}: {broken}; run the same command again to go on after {_size(part)} bytes, "
-                        "or fetch the file by hand and name it by --from-files"
+                        "or fetch the file by hand and name it with --from-files"
                     ) from broken
             time.sleep(PAUSE_S * 2**tries)
 
@@ -110,14 +110,14 @@ def _receive(remote: RemoteFile, part: Path, bar: Bar) -> None:
         have = start
         length = response.length  # of this answer; None where the server does not say
         if length is not None and have + length > remote.max_bytes:
-            raise UserError(f"{remote.url}: has {have + length} bytes, more than it honestly can")
+            raise UserError(f"{remote.url}: has {have + length} bytes, more than this data set can have")
         total = None if length is None else have + length
         with part.open("ab" if have else "wb") as file:
             while chunk := _read(response):
                 have += len(chunk)
                 if have > remote.max_bytes:
                     raise UserError(
-                        f"{remote.url}: sends more than {remote.max_bytes} bytes, more than it honestly can"
+                        f"{remote.url}: sends more than {remote.max_bytes} bytes, more than this data set can have"
                     )
                 file.write(chunk)
                 megabytes = -(-have // MB) if have == total else have // MB
@@ -144,7 +144,7 @@ def _answer(remote: RemoteFile, have: int) -> http.client.HTTPResponse | None:
         if error.code in (408, 429) or error.code >= 500:
             raise _BrokenOff(f"HTTP {error.code} {error.reason}") from error
         raise UserError(
-            f"{remote.url}: HTTP {error.code} {error.reason}; fetch the file by hand and name it by --from-files"
+            f"{remote.url}: HTTP {error.code} {error.reason}; fetch the file by hand and name it with --from-files"
         ) from error
     except urllib.error.URLError as error:
         if isinstance(error.reason, ssl.SSLCertVerificationError):
@@ -160,7 +160,7 @@ def _start(response: http.client.HTTPResponse, remote: RemoteFile) -> int:
         return 0
     place = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
     if response.status != http.client.PARTIAL_CONTENT or place is None:
-        raise UserError(f"{remote.url}: HTTP {response.status} {response.reason}, which is no answer to a download")
+        raise UserError(f"{remote.url}: HTTP {response.status} {response.reason}, which is not a download")
     return int(place[1])
 
 

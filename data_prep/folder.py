@@ -50,7 +50,7 @@ def finished_card(out: Path, fingerprint: str) -> dict[str, Any] | None:
         raise UserError(f"{out}: exists and is not a folder made by fsod; choose another place") from None
     if not same:
         raise UserError(
-            f"{out}: was prepared from other content or with other settings; remove it to make it anew (as what an earlier fsod prepared)"
+            f"{out}: was prepared from other content or with other settings; remove it to make it anew (also if an earlier fsod prepared it)"
         )
     console.print(f"{out}: nothing to do")
     return dict(card)
@@ -94,7 +94,7 @@ def _start(building: Path, resume: str | None) -> None:
     marker = building / _MARKER
     told = any((building / name).is_file() for name in (_MARKER, CARD))  # the marker goes when all is written
     if building.is_symlink() or (building.is_dir() and any(building.glob("images/*")) and not told):
-        raise UserError(f"{building}: is in the way, and not what an unfinished run left; move it elsewhere")
+        raise UserError(f"{building}: is where this run works, but no unfinished run left it; move it elsewhere")
     if resume is None or not marker.is_file() or marker.read_text(encoding="utf-8") != resume:
         shutil.rmtree(building, ignore_errors=True)
         (building / "images").mkdir(parents=True)

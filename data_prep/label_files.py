@@ -119,7 +119,7 @@ def geodatabases(folder: Path) -> list[Path]:
 def raise_first(problems: list[Problem], settings: LabelSettings) -> None:
     """UserError of the first problem, unless such are to be left out."""
     if problems and not settings.skip_bad:
-        raise UserError(f"{problems[0].place()}: {problems[0].why}; mend it, or leave such items out with skip_bad")
+        raise UserError(f"{problems[0].place()}: {problems[0].why}; fix it, or leave such items out with skip_bad")
 
 
 def read_layers(items: list[Item], settings: LabelSettings, problems: list[Problem]) -> dict[Path, LabelLayer]:

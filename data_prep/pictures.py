@@ -111,7 +111,7 @@ def _read_plainly(path: Path) -> _Plain | None:
         raise UserError(f"{path}: {gone}")
     with path.open("rb") as file:
         if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
-            raise UserError(f"{path}: is a pointer of Git LFS and no image; fetch the image with `git lfs pull`")
+            raise UserError(f"{path}: is a Git LFS pointer, not an image; fetch the image with `git lfs pull`")
     kind = None
     try:
         with Image.open(path, formats=IMAGE_FORMATS) as image:

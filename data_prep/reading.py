@@ -109,7 +109,7 @@ def _fingerprint(source: Source, skip_bad: bool) -> str:
 
 def _raise_first(problems: list[Problem], skip_bad: bool) -> None:
     if problems and not skip_bad:
-        raise UserError(f"{problems[0].place()}: {problems[0].why}; mend it, or leave such items out with skip_bad")
+        raise UserError(f"{problems[0].place()}: {problems[0].why}; fix it, or leave such items out with skip_bad")
 
 
 def _read_all(source: Source, images: Path, skip_bad: bool) -> list[_Reading]:

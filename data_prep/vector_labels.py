@@ -113,7 +113,7 @@ def prepare_labels(scenes: Path, labels: Path, out: Path, settings: LabelSetting
     if not jobs:
         first = next(problem for problem in problems if problem.path in layers)
         raise UserError(
-            f"{first.place()}: {first.why}, and every window shows a label that cannot be used, so nothing is left; mend the "
+            f"{first.place()}: {first.why}, and every window shows a label that cannot be used, so nothing is left; fix the "
             "labels, or cut smaller windows (--window-px)"
         )
     with folder_under_construction(out) as folder:

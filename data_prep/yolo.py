@@ -84,7 +84,7 @@ def prepare_yolo(source: Path, out: Path, *, skip_bad: bool = False) -> dict[str
         if set(places[one]) & set(places[other]) and settings[one] != settings[other]:
             both = f"{reprlib.repr(settings[one])} and {reprlib.repr(settings[other])}"
             raise UserError(
-                f"{settings_path}: {one} and {other}: {both} both lead to {places[one][0]}; mend these paths"
+                f"{settings_path}: {one} and {other}: {both} both lead to {places[one][0]}; fix these paths"
             )
     splits = {name: _images(of_split, root, problems) for name, of_split in places.items()}
     stems = unique_stems(sorted({path for paths in splits.values() for path in paths}), root, problems)
@@ -132,7 +132,7 @@ def _load(path: Path) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise UserError(f"{path}: expected keys and values")
     if settings.get("kpt_shape"):
-        raise UserError(f"{path}: kpt_shape says that its labels are key points, which are not read")
+        raise UserError(f"{path}: kpt_shape says that its labels are key points, which fsod does not read")
     return settings
 
 
@@ -149,7 +149,7 @@ def _class_names(settings: dict[str, Any], path: Path) -> dict[int, str]:
     ordered = {key: str(names[key]).strip() for key in sorted(names)}
     for name in ordered.values():
         if not is_name(name):
-            raise UserError(f"{path}: names: {reprlib.repr(name)} has characters that cannot be printed, or too many")
+            raise UserError(f"{path}: names: {reprlib.repr(name)} is too long or not printable")
     if len(set(ordered.values())) < len(ordered) or not all(ordered.values()):
         raise UserError(f"{path}: names: a class name is there twice, or is empty")
     if settings.get("nc", len(ordered)) != len(ordered):

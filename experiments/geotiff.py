@@ -1,4 +1,4 @@
-"""Scenes that measurements are made on: uncompressed tiled GeoTIFFs of 0.5 m a pixel in UTM 33N."""
+"""Scenes that measurements are made on: uncompressed tiled GeoTIFFs of 0.5 m per pixel in UTM 33N."""
 
 from __future__ import annotations
 

@@ -38,9 +38,9 @@ def novel_classes(data_format: str, name: str) -> tuple[str, ...]:
     classes, novel = _lines(_folder(data_format) / "classes.txt"), _lines(file)
     for line in novel:
         if line not in classes:
-            raise UserError(f"{file}: {line!r} is no class of {data_format}{nearest(line, classes)}")
+            raise UserError(f"{file}: {line!r} is not a class of {data_format}{nearest(line, classes)}")
     if len(set(novel)) != len(novel) or not novel:
-        raise UserError(f"{file}: must name at least one class, and each once")
+        raise UserError(f"{file}: name at least one class, each once")
     return novel
 
 

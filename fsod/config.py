@@ -203,7 +203,7 @@ class PredictSettings(Settings):
     )
     together: bool = Field(False, description="overlapping scenes make one layer, in which each object is once")
     pictures: bool = Field(True, description="draw pictures beside each layer, which reports need")
-    restart: bool = Field(False, description="drop what an unfinished run has left, and begin anew")
+    restart: bool = Field(False, description="drop what an unfinished run has left, and start over")
     overwrite: bool = Field(False, description="also replace files that fsod did not write")
     skip_damaged: bool = Field(False, description="skip windows whose pixels cannot be read")
     precision: Precision = Field("auto", description="auto: bfloat16 where the hardware has it")

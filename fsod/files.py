@@ -38,7 +38,7 @@ def refuse_pipe(path: Path) -> None:
     try:
         there = path.exists()
     except OSError as error:
-        raise UserError(f"{str(path)[: 2 * _SHOWN]}...: no name of a file ({error.strerror})") from error
+        raise UserError(f"{str(path)[: 2 * _SHOWN]}...: not a file name ({error.strerror})") from error
     if there and not (path.is_file() or path.is_dir()):
         raise UserError(f"{path}: is a pipe or a device; name a file")
 
@@ -127,7 +127,7 @@ def held(lock: Path, out: Path) -> Iterator[None]:
     while (file := _hold(lock)) is None:
         with suppress(FileNotFoundError):  # the other run has just ended
             who = lock.read_bytes()[:_SHOWN].decode("ascii", "replace")
-            raise UserError(f"{out}: is being written by another run ({who or lock}); wait for it or end it")
+            raise UserError(f"{out}: another run is writing it ({who or lock}); wait for it or end it")
     try:
         os.write(file, f"process {os.getpid()} on {os.uname().nodename}".encode())
         yield

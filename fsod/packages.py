@@ -25,7 +25,7 @@ def requirements(extra: str | None = None) -> list[Requirement]:
     try:
         wanted = [Requirement(line) for line in requires("fsod") or []]
     except PackageNotFoundError as error:
-        raise UserError("fsod was not installed, so what it needs is not known: make install") from error
+        raise UserError("fsod is not installed, so its requirements are unknown; run `make install`") from error
     always = [r for r in wanted if r.marker is None or r.marker.evaluate({"extra": ""})]
     if extra is None:
         return always

@@ -62,7 +62,7 @@ def check_outputs(outputs: Sequence[Output], needed: Callable[[], Iterable[Path]
         place = output.path.parent.resolve() / output.path.name
         if place in owners:
             twice = f"for both {owners[place].of} and {output.of}" if output.of else "twice by this command"
-            raise UserError(f"{output.path}: would be written {twice}; name one of them otherwise")
+            raise UserError(f"{output.path}: would be written {twice}; give one of them another name")
         owners[place] = output
     there = [output for output in outputs if os.path.lexists(output.path)]
     if not there:
@@ -77,14 +77,14 @@ def check_outputs(outputs: Sequence[Output], needed: Callable[[], Iterable[Path]
         if path.is_dir():
             raise UserError(f"{path}: is a folder; name the file to write")
         if _identity(path) in files:
-            raise UserError(f"{path}: would be written over, and this command reads it; {another}")
+            raise UserError(f"{path}: would be overwritten, but this command reads it; {another}")
         if not path.is_file():
-            raise UserError(f"{path}: is no file that could be replaced; {another}")
+            raise UserError(f"{path}: is not a regular file and cannot be replaced; {another}")
         why_not = output.why_not(path)
         if why_not and not output.unread and any(path.resolve().is_relative_to(folder) for folder in folders):
             raise UserError(f"{path}: {why_not}, and lies in a folder that this command reads; {another}")
         if why_not and not overwrite:
-            raise UserError(f"{path}: is there already and {why_not}; {another}, or --overwrite it")
+            raise UserError(f"{path}: already exists and {why_not}; {another}, or --overwrite it")
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -65,10 +65,10 @@ def test_a_file_is_checked_against_the_classes(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(class_splits, "files", lambda _: tmp_path)
     (tmp_path / "splits" / "dior" / "a_novel.txt").write_text("airplane\nbaseballfeild\n")
     with pytest.raises(
-        UserError, match=r"a_novel.txt: 'baseballfeild' is no class of dior \(did you mean 'baseballfield'"
+        UserError, match=r"a_novel.txt: 'baseballfeild' is not a class of dior \(did you mean 'baseballfield'"
     ):
         novel_classes("dior", "A")
     for text in ("# nothing\n", "dam\ndam\n"):
         (tmp_path / "splits" / "dior" / "a_novel.txt").write_text(text)
-        with pytest.raises(UserError, match="at least one class, and each once"):
+        with pytest.raises(UserError, match="at least one class, each once"):
             novel_classes("dior", "A")

@@ -41,4 +41,4 @@ def test_an_interruption_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: py
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 130
-    assert capsys.readouterr().err == "fsod: interrupted; give the same command again to go on or to begin anew\n"
+    assert capsys.readouterr().err == "fsod: interrupted; run the same command again to go on or to start over\n"

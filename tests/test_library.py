@@ -120,7 +120,7 @@ def test_what_cannot_be_done_is_said(place: SimpleNamespace, tmp_path: Path) -> 
         bank.predict(np.zeros((4, 5, 7), np.uint8))
     with pytest.raises(fsod.UserError, match="less than a pixel"):
         bank.enroll(place.pixels, {"boat": [[200, 0, 300, 50]]})
-    with pytest.raises(fsod.UserError, match="there is none"):
+    with pytest.raises(fsod.UserError, match="boxes: none given"):
         bank.enroll(place.pixels, {"boat": []})
     with pytest.raises(fsod.UserError, match=r"of 1 scenes .* for 2"):
         bank.enroll([place.pixels, place.pixels], {"boat": BOXES[0]})

@@ -23,7 +23,7 @@ def test_what_fsod_wrote_is_replaced_and_what_a_user_wrote_only_if_told(tmp_path
     check(tmp_path / "own")
     (tmp_path / "mine").write_text("mine")
     with pytest.raises(
-        UserError, match="mine: is there already and was not written by `fsod draw`; choose another --out"
+        UserError, match="mine: already exists and was not written by `fsod draw`; choose another --out"
     ):
         check(tmp_path / "mine")
     check(tmp_path / "mine", overwrite=True)
@@ -36,9 +36,9 @@ def test_what_is_read_is_never_replaced_under_whatever_name(tmp_path: Path, over
     link.symlink_to(read)
     os.link(read, tmp_path / "hard")
     for out in (read, link, tmp_path / "hard", tmp_path / "." / "own"):
-        with pytest.raises(UserError, match="would be written over, and this command reads it"):
+        with pytest.raises(UserError, match="would be overwritten, but this command reads it"):
             check(out, read, overwrite=overwrite)
-    with pytest.raises(UserError, match="would be written over, and this command reads it"):
+    with pytest.raises(UserError, match="would be overwritten, but this command reads it"):
         check(read, link, overwrite=overwrite)
 
 
@@ -61,7 +61,7 @@ def test_what_is_no_file_is_never_replaced(tmp_path: Path, kind: str) -> None:
         os.mkfifo(path)
     else:
         path.symlink_to(tmp_path / "nowhere")
-    with pytest.raises(UserError, match=r"is a folder|is no file|leads nowhere"):
+    with pytest.raises(UserError, match=r"is a folder|is not a regular file|leads nowhere"):
         check(path, overwrite=True)
 
 

@@ -64,7 +64,8 @@ assert not set(sys.modules) & {names!r}
 from fsod.cli import main
 
 for status, *arguments in (
-    (0, "predict", "port.tif", "--bank", "ships.safetensors", "--out", "p.gpkg", "--score", "0.05"),
+    (0, "enroll", "--scene", "port.tif", "--examples", "examples.geojson", "--out", "typed.safetensors", "--native"),
+    (0, "predict", "port.tif", "--bank", "typed.safetensors", "--out", "p.gpkg", "--score", "0.05"),
     (2, "dashboard"),
     (2, "finetune", "--scene", "port.tif", "--examples", "examples.geojson", "--out", "t.safetensors"),
     (2, "predict", "port.tif", "--bank", "ships.safetensors", "--out", "p.parquet"),
@@ -78,8 +79,10 @@ for status, *arguments in (
         assert status == 0, arguments
 """
 
-DEMO_AND_INFO = """
+DEMO_INFO_AND_EXPORT = """
+import json
 import sys
+import fsod
 from fsod.cli import main
 from fsod.config import load_settings
 from fsod.steps.demo import CONFIG, scenes_outside_a_checkout
@@ -92,6 +95,11 @@ for arguments in (["demo", *sys.argv[1:]], ["info"]):
         main()
     except SystemExit as done:
         assert not done.code, done.code
+
+with open("runs/demo/summary.json") as summary:
+    detector = fsod.load(json.load(summary)["bank"])
+detector.export("found.onnx", window_px=64)
+assert fsod.load("found.onnx").class_names == detector.class_names
 """
 
 FEW_SCENES = """{seed: 1, train_images: 24, test_images: 2, image_px: 192, scene_px: 256, gsd_m: 1.0, crs: EPSG:32633,
@@ -159,8 +167,8 @@ def test_without_extras_the_code_block_runs_and_what_is_missing_is_one_line(inst
     assert all(line.startswith("fsod: ") for line in missing)
 
 
-def test_demo_and_info_run_outside_the_checkout_and_untracked_without_mlflow(installed: SimpleNamespace) -> None:
-    told = run(installed, ["mlflow"], DEMO_AND_INFO, *TINY_DEMO)
+def test_demo_info_and_export_run_outside_the_checkout_and_untracked_without_mlflow(installed: SimpleNamespace) -> None:
+    told = run(installed, ["mlflow"], DEMO_INFO_AND_EXPORT, *TINY_DEMO)
     summary = json.loads((installed.work / "runs/demo/summary.json").read_text())
     assert (installed.work / summary["geojson"]).is_file()
     assert "not tracked, as MLflow is not installed: pip install 'fsod[track]'" in told

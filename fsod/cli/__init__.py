@@ -38,4 +38,4 @@ def main() -> None:
 
 
 def _say_interrupted() -> None:
-    sys.stderr.write("fsod: interrupted; give the same command again to go on or to begin anew\n")
+    sys.stderr.write("fsod: interrupted; run the same command again to go on or to start over\n")

@@ -165,4 +165,4 @@ def _origin(origin: dict[str, Any]) -> str:
         parts.append(f"{precision.hits} of {precision.count} judged detections right ({precision.percent})")
     gsd_m = said.pop("gsd_m", None)
     parts += [f"{key} {value}" for key, value in said.items()]
-    return ", ".join(parts if gsd_m is None else [*parts, f"{gsd_m:.3g} m a pixel"])
+    return ", ".join(parts if gsd_m is None else [*parts, f"{gsd_m:.3g} m per pixel"])

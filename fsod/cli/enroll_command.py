@@ -24,7 +24,7 @@ def enroll_command(
         bool,
         typer.Option(
             "--native",
-            help="Search scenes at the pixel size of the examples, not at the size that suits the classes best. Banks can only be "
+            help="Search scenes at the pixel size of the examples, not at the best one for the classes. Banks can only be "
             "merged if they share one size.",
         ),
     ] = False,

@@ -34,7 +34,7 @@ Distractors = Annotated[
     list[str] | None,
     typer.Option(
         "--not",
-        help="Look-alikes of the classes, which are told apart and never reported: a vector file of boxes, or a class of "
+        help="Look-alikes, which fsod learns to tell from the classes and never reports: a vector file of boxes, or a class of "
         "--data. Repeat it for several.",
     ),
 ]
@@ -50,7 +50,7 @@ Areas = Annotated[
     list[str] | None,
     typer.Option(
         "--area",
-        help="Vector file of polygons in which every object of the classes is marked. All else inside is background. "
+        help="Vector file of polygons in which you have marked every object of the classes. All else in them is background. "
         "Repeat it for several.",
     ),
 ]

@@ -28,7 +28,7 @@ def finetune_command(
     area: Areas = None,
     earlier: Annotated[
         Path | None,
-        typer.Option("--from", help="Go on from a detector of `fsod finetune --out`, with all marks it was made from."),
+        typer.Option("--from", help="Go on from a detector of `fsod finetune --out`, and learn its marks again."),
     ] = None,
     minutes: Annotated[
         float | None,
@@ -43,7 +43,7 @@ def finetune_command(
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps of the training with --part rows.")] = None,
     restart: Annotated[
-        bool, typer.Option("--restart", help="Drop what an unfinished training has left beside --out, and begin anew.")
+        bool, typer.Option("--restart", help="Drop what an unfinished training has left beside --out, and start over.")
     ] = False,
     overwrite: Overwrite = False,
     json: Json = None,
@@ -75,7 +75,7 @@ def finetune_command(
         _finetune_run(given.config, overrides, given.shots_k or 10, given.seed, json, overwrite)
         return
     if overrides:
-        raise UserError(f"{overrides[0]}: settings can be changed of a run only, not with --out")
+        raise UserError(f"{overrides[0]}: only a run (--config) takes settings; leave it out with --out")
     if part == "rows":
         refuse(
             {"--area": area, "--from": earlier, "--minutes": minutes, "--restart": restart},
@@ -116,11 +116,13 @@ def _marks(given: ExampleOptions, area: list[str] | None, earlier: Path | None) 
         return marks_in_folder(given.folder_shots(given.data))
     refuse(given.of_folder, "goes with --data")
     if not (given.examples or given.verdicts or area):
-        raise UserError("nothing to learn: give --examples, --verdicts, or --data with --class or --shots")
+        raise UserError(
+            "there is nothing to learn from; give --examples, --verdicts, or --data with --class or --shots"
+        )
     before = earlier_marks(earlier)
     scenes = given.scene or [one.scene for one in before]
     if not scenes:
-        raise UserError("--scene: name the scene that the marks are on")
+        raise UserError("--scene: name the scene that shows the marks")
     return marks_on_scenes(scenes, given.mark_files(area), given.seen(band_rules(before)))
 
 

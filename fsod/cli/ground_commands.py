@@ -51,9 +51,9 @@ def count_command(
     from fsod.steps.count_found import count_files, count_outcome
 
     if (by is None) == (grid_m is None):
-        raise UserError("give --by FILE with districts, or --grid-m METRES, one of them")
+        raise UserError("give either --by FILE with districts, or --grid-m METRES")
     if by is None and (name or by_layer):
-        raise UserError(f"{'--name' if name else '--by-layer'}: is of --by, which is not given")
+        raise UserError(f"{'--name' if name else '--by-layer'}: needs --by, which is not given")
     may_write(json, overwrite, *count_outcome(out).outputs, inputs=(searched_path(layer),))
     result = count_files(layer, out, by, grid_m, found_layer=found_layer, by_layer=by_layer, name=name)
     _report(result, json, result["rows"], ("district", "class", "count", "low", "high", "searched_share"))

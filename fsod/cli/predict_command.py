@@ -64,8 +64,8 @@ def predict_command(
         bool | None,
         typer.Option(
             "--turns/--no-turns",
-            help="Look at each window in all four quarter turns, or only as it lies, which is four times as fast and finds "
-            "less; if not given, as the bank asks for: turned where your own marks made it.",
+            help="Look at each window in all four quarter turns, or only as it lies. The latter is four times as fast and finds "
+            "less. By default the bank decides: turned if it was made from your own marks.",
         ),
     ] = None,
     bands: Annotated[
@@ -89,7 +89,8 @@ def predict_command(
     together: Annotated[
         bool,
         typer.Option(
-            "--together", help="One layer of all scenes, which may overlap: what two of them show counts once."
+            "--together",
+            help="Write one layer of all scenes. They may overlap: an object that two of them show counts once.",
         ),
     ] = False,
     layer: Annotated[str | None, typer.Option("--layer", help="The layer of --aoi, where it has several.")] = None,
@@ -98,13 +99,14 @@ def predict_command(
     ] = False,
     skip_damaged: Annotated[bool, typer.Option(help="Skip windows whose pixels cannot be read.")] = False,
     minutes: Annotated[
-        float | None, typer.Option(help="End the search after this time; the likeliest windows come first.")
+        float | None, typer.Option(help="Stop the search after this time. The likeliest windows come first.")
     ] = None,
     budget: Annotated[
-        float | None, typer.Option(help="Search this share of each scene's windows (0.4), likeliest first.")
+        float | None,
+        typer.Option(help="Search only this share of each scene's windows, such as 0.4. The likeliest come first."),
     ] = None,
     restart: Annotated[
-        bool, typer.Option("--restart", help="Drop the journal of an unfinished run, and begin anew.")
+        bool, typer.Option("--restart", help="Drop the journal of an unfinished run, and start over.")
     ] = False,
     overwrite: Overwrite = False,
     precision: Annotated[Precision, typer.Option(help="auto: bfloat16 where the hardware has it.")] = USUAL.precision,
@@ -118,7 +120,7 @@ def predict_command(
     from fsod.steps.predict_scenes import predict_files
 
     if layer is not None and aoi is None:
-        raise UserError(f"--layer {layer}: is a layer of --aoi, which is not given")
+        raise UserError(f"--layer {layer}: needs --aoi, which is not given")
     if minutes is not None and not minutes > 0:
         raise UserError(f"--minutes {minutes:g}: give a time above 0")
     if budget is not None and not 0 < budget <= 1:

@@ -43,7 +43,7 @@ def own_gpu() -> torch.device:
     """
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     if device.index >= torch.cuda.device_count():
-        raise UserError(f"torchrun: --nproc-per-node can be {torch.cuda.device_count()} at most, one process a GPU")
+        raise UserError(f"torchrun: --nproc-per-node can be {torch.cuda.device_count()} at most: one process per GPU")
     torch.cuda.set_device(device)
     return device
 

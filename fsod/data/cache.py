@@ -63,7 +63,7 @@ class PixelCache:
             return np.memmap(self.paths[i], dtype=np.uint8, mode="r", shape=(image.height_px, image.width_px, 3))
         except FileNotFoundError as error:
             raise UserError(
-                f"{self.paths[i]}: was removed while it was in use, as by another run after a change of {image.path.name}; "
+                f"{self.paths[i]}: was removed while in use, perhaps by another run after a change of {image.path.name}; "
                 "run the same command again"
             ) from error
 

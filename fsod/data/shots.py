@@ -145,7 +145,7 @@ def load_shots(path: Path, folder: CocoFolder | None) -> ShotList:
     if folder is None:
         return shots
     if shots.source_sha256 != folder.sha256:
-        raise UserError(f"{path}: was drawn from other annotations than those of {folder.root}; draw it again")
+        raise UserError(f"{path}: was drawn from other annotations than {folder.root} has now; draw it again")
     _check_boxes(shots, folder, path)
     return shots
 
@@ -216,6 +216,6 @@ def _check_boxes(shots: ShotList, folder: CocoFolder, path: Path) -> None:
                 raise UserError(f"{path}: box {box_id} is not a {name!r} among the images chosen from {folder.root}")
             if image.difficult[i]:
                 raise UserError(
-                    f"{path}: box {box_id} of {name!r} is called difficult by the data set, so it is no example; draw the "
+                    f"{path}: box {box_id} of {name!r} is called difficult by the data set, so it cannot be an example; draw the "
                     "list again"
                 )

@@ -38,7 +38,7 @@ def split_classes(folder: CocoFolder, novel_names: Sequence[str]) -> ClassSplit:
     folder.class_indices(names)
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise UserError(f"novel class {twice[0]!r} is named twice; leave one out")
+        raise UserError(f"novel class {twice[0]!r} is named twice; remove one")
     base = tuple(name for name in folder.class_names if name not in names)
     if not base:
         raise UserError(f"{folder.root / ANNOTATIONS}: no base class is left, all {len(names)} classes are novel")

@@ -110,7 +110,7 @@ def _searched(path: Path) -> tuple[GeoSeries | None, Mapping[str, Mapping[str, A
         # GDAL hands on the JSON in a GeoJSON's attribute as what it stands for
         said = [json.loads(text) if isinstance(text, str) else text for text in texts]
     except ValueError as error:
-        raise UserError(f"{beside}: its attribute 'classes' is no JSON; predict again") from error
+        raise UserError(f"{beside}: its attribute 'classes' is not JSON; predict again") from error
     return GeoSeries(shapely.make_valid(np.asarray(seen.geometry)), crs=frame.crs), _of_all(
         beside, said
     ) if said else None

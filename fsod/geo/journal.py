@@ -98,7 +98,7 @@ class Journal:
                         else:
                             yield _finished(entry)
                     except (ValueError, TypeError, LookupError, OverflowError) as error:
-                        raise UserError(f"{self.path}: damaged ({error}); begin anew with --restart") from error
+                        raise UserError(f"{self.path}: damaged ({error}); start over with --restart") from error
                 else:
                     self._check(entry)
                 good += len(line)
@@ -106,9 +106,11 @@ class Journal:
             if not good and line and not (_BEGIN.startswith(line[: len(_BEGIN)]) and not line.endswith(b"\n")):
                 if line.startswith(b'{"format":"fsod-journal'):
                     raise UserError(
-                        f"{self.path}: of an unfinished run with another format, or damaged; begin anew with --restart"
+                        f"{self.path}: belongs to an unfinished run with another format, or is damaged; start over with --restart"
                     )
-                raise UserError(f"{self.path}: in the way of this run's journal, and not one; move it elsewhere")
+                raise UserError(
+                    f"{self.path}: is where this run's journal goes, but is not a journal; move it elsewhere"
+                )
             file.truncate(good)
 
     @contextmanager
@@ -169,8 +171,8 @@ class Journal:
         other = [key for key in {**own, **header} if own.get(key) != header.get(key)]
         if other:
             raise UserError(
-                f"{self.path}: of an unfinished run with another {', '.join(other)}; "
-                "repeat that run's options to go on with it, or begin anew with --restart"
+                f"{self.path}: belongs to an unfinished run with another {', '.join(other)}; "
+                "repeat that run's options to go on, or start over with --restart"
             )
         self.started = str(started)[:40]
 

@@ -49,7 +49,7 @@ class PointSize:
             raise UserError("the size of points is given in metres or in pixels, not both (--size-m or --size-px)")
         for unit, size in (("m", self.metres), ("px", self.pixels)):
             if size is not None and not 0 < size < np.inf:
-                raise UserError(f"points of {size:g} {unit}: the size must be above 0")
+                raise UserError(f"points of {size:g} {unit}: give a size above 0")
 
     def halves_px(self, path: VectorFile, scene: Scene, xy_px: NDArray[np.float64]) -> NDArray[np.float64]:
         """Half a box along a row and along a column around points of a scene (n, 2): (n, 2).

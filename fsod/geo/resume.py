@@ -42,16 +42,16 @@ class ResumeFrom:
             numbers = [*finished.found, *finished.blank]
             if not all(number < len(todo) and todo[number] for number in numbers):
                 raise UserError(
-                    f"{kept.path}: damaged (a window that is not to be searched); begin anew with --restart"
+                    f"{kept.path}: damaged (it lists a window outside this search); start over with --restart"
                 )
             try:
                 self._check_classes(finished)
                 tally.take(Searched(finished))
             except ValueError as error:
-                raise UserError(f"{kept.path}: damaged ({error}); begin anew with --restart") from error
+                raise UserError(f"{kept.path}: damaged ({error}); start over with --restart") from error
             todo[numbers] = False
         if kept.glance is not None and len(kept.glance.chances) != len(passes[0].grid):
-            raise UserError(f"{kept.path}: damaged (chances of other windows); begin anew with --restart")
+            raise UserError(f"{kept.path}: damaged (its first look covers other windows); start over with --restart")
 
     def _check_classes(self, finished: Finished) -> None:
         """ValueError for a class that there is not."""

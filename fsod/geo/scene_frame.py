@@ -78,7 +78,7 @@ def transformer(path: VectorFile, crs: pyproj.CRS | None, scene: Scene, *, back:
     try:
         return pyproj.Transformer.from_crs(source, target, always_xy=True)
     except pyproj.exceptions.ProjError as error:
-        raise UserError(f"{path}: its CRS does not lead to that of {scene.name}") from error
+        raise UserError(f"{path}: its CRS cannot be converted to that of {scene.name}") from error
 
 
 def _turned(lon_deg: NDArray[np.float64], owner: NDArray[np.int64], middle_deg: float) -> NDArray[np.float64]:

@@ -27,7 +27,7 @@ def list_scenes(arguments: Sequence[str], asset: str | None = None) -> list[str]
         UserError: a list that cannot be read or names nothing, a pattern that nothing matches; an asset without a STAC file.
     """
     if asset is not None and not any(map(is_stac, arguments)):
-        raise UserError(f"--asset {asset}: is an asset of a STAC file, and none is named")
+        raise UserError(f"--asset {asset}: needs a STAC file among the scenes, and there is none")
     scenes = [scene for argument in arguments for scene in _expand(argument, asset)]
     return list(dict.fromkeys(scenes))
 
@@ -65,7 +65,7 @@ def _read_list(path: Path) -> list[str]:
         raise UserError(f"{path}: cannot be read as a list of scenes ({error})") from error
     scenes = [line for line in lines if line and not line.startswith("#")]
     if not scenes:
-        raise UserError(f"{path}: names no scene; write one path or URL a line")
+        raise UserError(f"{path}: lists no scene; write one path or URL per line")
     return scenes
 
 

@@ -67,7 +67,7 @@ def stac_scenes(path: Path, asset: str | None = None) -> list[StacScene]:
     """
     found = [one for item, file, own in _items(path, set()) for one in _chosen(item, file, own, asset)]
     if not found:
-        raise UserError(f"{path}: names no item, so there is no scene")
+        raise UserError(f"{path}: lists no item, so there is no scene to search")
     return found
 
 
@@ -92,7 +92,7 @@ def _items(path: Path, seen: set[Path], depth: int = 0) -> Iterator[tuple[Json, 
             if isinstance(link, dict) and link.get("rel") in ("item", "child"):
                 yield from _items(_linked(link.get("href"), path), seen, depth + 1)
     else:
-        raise UserError(f"{path}: is no STAC item, collection or item collection")
+        raise UserError(f"{path}: is not a STAC item, collection or item collection")
 
 
 def _read(path: Path) -> Json:
@@ -101,13 +101,13 @@ def _read(path: Path) -> Json:
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read as a STAC file ({one_line(error)})") from error
     if not isinstance(content, dict):
-        raise UserError(f"{path}: is no STAC item, collection or item collection")
+        raise UserError(f"{path}: is not a STAC item, collection or item collection")
     return content
 
 
 def _checked(item: object, path: Path) -> Json:
     if not isinstance(item, dict) or "stac_version" not in item or not isinstance(item.get("assets"), dict):
-        raise UserError(f"{path}: has a feature that is no STAC item (no stac_version, or no assets)")
+        raise UserError(f"{path}: has a feature that is not a STAC item (no stac_version, or no assets)")
     return item
 
 

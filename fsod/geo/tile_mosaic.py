@@ -242,7 +242,7 @@ def _first_with_tiles(name: TileName, zooms: list[int]) -> tuple[int, dict[Place
 def _tiles_of(name: TileName, zoom: int) -> dict[Place, Path]:
     """The tiles of one zoom by their place, in order."""
     if zoom > HIGHEST_ZOOM:
-        raise UserError(f"{name.root / str(zoom)}: no zoom of a map, which goes up to {HIGHEST_ZOOM}")
+        raise UserError(f"{name.root / str(zoom)}: not a zoom level of a map; these go up to {HIGHEST_ZOOM}")
     tiles: dict[Place, Path] = {}
     last = 2**zoom - 1
     for column in _entries(name.root / str(zoom)):

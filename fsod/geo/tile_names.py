@@ -116,7 +116,7 @@ def _profile(root: Path) -> bool:
         )
         if found is not None and found[1] not in MERCATOR:
             raise UserError(
-                f"{resource}: its tiles are of profile {found[1][:40]!r}; known are those of web maps (gdal2tiles "
+                f"{resource}: its tiles have the profile {found[1][:40]!r}; fsod reads those of web maps (gdal2tiles "
                 "--profile=mercator)"
             )
         return True

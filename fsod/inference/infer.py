@@ -89,8 +89,8 @@ def postprocess(
     """
     if not (torch.isfinite(scores).all() and torch.isfinite(boxes_xyxy_px).all()):
         raise UserError(
-            "the network gave scores or boxes that are no numbers (NaN): its weights are damaged or have diverged, or the "
-            "device computes wrong; train or enroll again, or try --precision float32"
+            "the network gave scores or boxes that are not numbers (NaN): its weights are damaged or have diverged, or the "
+            "device computes wrongly; train or enroll again, or try --precision float32"
         )
     height, width = size_px
     floor = scores.new_tensor(score_floor).reshape(-1, 1)

@@ -123,7 +123,7 @@ class RayCluster:
         except RayError as error:
             raise UserError(
                 f"{part.scene.name}: windows {part.indices[0]} to {part.indices[-1]} were given up after {1 + RETRIES} "
-                f"attempts, as the worker was lost each time ({str(error).splitlines()[0]}); give the command again to go on"
+                f"attempts, as the worker was lost each time ({str(error).splitlines()[0]}); run the same command again to go on"
             ) from error
         finally:
             self._room.release()

@@ -24,9 +24,9 @@ class EnrollAlgorithm(FsodAlgorithm):
     NAME = "enroll"
     LABEL = "Enroll"
     HELP = (
-        "Takes up classes from a handful of examples in seconds, without training. Draw a polygon around each example and "
-        "write its class into an attribute. What comes out is a class bank, a small file for Find objects.\n\n"
-        "Finetune takes minutes instead, and finds more."
+        "Adds classes from a handful of examples in seconds, without training. Draw a polygon around each example and "
+        "write its class into an attribute. The result is a class bank, a small file for Find objects.\n\n"
+        "Finetune takes minutes and finds more."
     )
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:

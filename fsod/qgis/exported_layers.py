@@ -42,7 +42,7 @@ def raster_name(layer: QgsRasterLayer, feedback: QgsProcessingFeedback) -> str:
     title = f"raster {layer.name()!r}"
     if layer.providerType() != "gdal":
         raise QgsProcessingException(
-            f"{title}: comes from a service ({layer.providerType()}), and fsod reads files; save the part that matters "
+            f"{title}: comes from a service ({layer.providerType()}), but fsod reads files; save the part you need "
             "(Export > Save As in the menu of the layer) and choose that"
         )
     name = str(_QGIS_ONLY.split(layer.source())[0])
@@ -58,8 +58,8 @@ def raster_name(layer: QgsRasterLayer, feedback: QgsProcessingFeedback) -> str:
     if own != layer.crs():
         had = own.authid() or "no coordinate system"
         feedback.pushWarning(
-            f"{title}: is in {layer.crs().authid()} in the project, but its file says {had}, and fsod reads the file; if "
-            "the file is wrong, mend the file (Raster > Projections > Assign Projection)"
+            f"{title}: is in {layer.crs().authid()} in the project, but its file says {had}, and fsod goes by the file; if "
+            "the file is wrong, correct it (Raster > Projections > Assign Projection)"
         )
     return name
 

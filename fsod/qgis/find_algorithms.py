@@ -151,9 +151,9 @@ class FindAlgorithm(_Finding):
     NAME = "find"
     LABEL = "Find objects"
     HELP = (
-        "Finds what Finetune or Enroll has learned in a raster of any size: all of it, inside an extent, or inside "
-        "polygons.\n\nWhat comes out is a layer of polygons in the raster's coordinate system, with class, score, and place for "
-        "a verdict; the panel 'fsod: judge' goes through them."
+        "Finds the classes of Finetune or Enroll in a raster of any size: in all of it, in an extent, or in "
+        "polygons.\n\nThe result is a layer of polygons in the raster's coordinate system, with class, score, and a field for "
+        "a verdict; go through them in the panel 'fsod: judge'."
     )
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
@@ -189,8 +189,8 @@ class FindManyAlgorithm(_Finding):
     NAME = "findmany"
     LABEL = "Find objects in many rasters"
     HELP = (
-        "Finds what Finetune or Enroll has learned in any number of rasters, a layer for each. The detector is read once, so "
-        "this is faster than Find objects as a batch. A raster that fails does not keep the others from being searched."
+        "Finds the classes of Finetune or Enroll in any number of rasters, one layer per raster. The detector is read once, so "
+        "this is faster than Find objects as a batch. If one raster fails, the others are still searched."
     )
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:

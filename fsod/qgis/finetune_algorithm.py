@@ -33,11 +33,11 @@ class FinetuneAlgorithm(FsodAlgorithm):
     LABEL = "Finetune"
     HELP = (
         "Learns classes from a handful of examples in minutes. Draw a polygon around each example and write its class into "
-        "an attribute. Areas say where every object is marked, so that the rest of them is background. Judged detections "
-        "say what is an object (yes) and what is none (no).\n\n"
-        "To go on from an earlier detector, name it: what it was made from is learned again as well, and rasters may be left "
+        "an attribute. Areas say where every object is marked: all else in them is background. Judged detections "
+        "say what is an object (yes) and what is not (no).\n\n"
+        "To go on from an earlier detector, name it: its own examples are learned again, and you may leave rasters "
         "out where new marks lie on the same ones.\n\n"
-        "What comes out is a detector, one file for Find objects. Cancel keeps what has been learned so far."
+        "The result is a detector, one file for Find objects. Cancel keeps what has been learned so far."
     )
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
@@ -74,7 +74,5 @@ class FinetuneAlgorithm(FsodAlgorithm):
         if outcome.status == 0 or (outcome.cancelled and outcome.result):
             return {OUTPUT: detector}
         if Path(f"{detector}{UNFINISHED}").exists():
-            feedback.pushInfo(
-                "what has been learned so far is kept: Finetune with the same settings goes on from there"
-            )
+            feedback.pushInfo("what has been learned so far is kept; run Finetune with the same settings to go on")
         return {}

@@ -83,10 +83,12 @@ class LearnPanel(QGroupBox):
         raster = self._scenes.currentLayer()
         detector = Path(self._detector.filePath())
         if self._layer is None or raster is None:
-            self._say("Choose the layer of detections that you have judged, and the raster that it lies on.")
+            self._say("Choose the layer of detections that you have judged, and its raster.")
             return
         if not detector.is_file():
-            self._say(f"{detector if detector.name else 'Detector'}: choose the file that found these detections.")
+            self._say(
+                f"{detector if detector.name else 'Detector'}: choose the file that these detections were found with."
+            )
             return
         if not remembers_marks(detector):
             self._ask_for_marks(self._layer, raster)

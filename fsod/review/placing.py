@@ -72,7 +72,7 @@ class Placing:
         lonlat = self.crs is not None and self.crs.is_geographic
         polygon = lonlat_polygons(ring[None])[0] if lonlat else shapely.Polygon(ring)
         if polygon is None or not np.isfinite(ring).all():
-            raise UserError(f"{self.path}: its CRS has no place for what was drawn")
+            raise UserError(f"{self.path}: what was drawn cannot be converted to its CRS")
         return polygon
 
 

@@ -175,7 +175,9 @@ def _grid(ground: FoundGround, grid_m: float | None) -> Districts:
     ).tolist()
     xs, ys = np.arange(np.floor(left), np.ceil(right)), np.arange(np.floor(bottom), np.ceil(top))
     if len(xs) * len(ys) > MOST_CELLS:
-        raise UserError(f"--grid-m {grid_m:g}: gives {len(xs) * len(ys)} squares; at most {MOST_CELLS} make sense")
+        raise UserError(
+            f"--grid-m {grid_m:g}: gives {len(xs) * len(ys)} squares, more than {MOST_CELLS}; choose larger ones"
+        )
     x, y = (each.ravel() for each in np.meshgrid(xs, ys))
     cells = shapely.box(x * grid_m, y * grid_m, (x + 1) * grid_m, (y + 1) * grid_m)
     there = np.unique(shapely.STRtree(cells).query(places, predicate="intersects")[1])

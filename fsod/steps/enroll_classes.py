@@ -86,7 +86,7 @@ def sheet_beside(out: Path, scenes: Sequence[str | Path]) -> Path:
         raise UserError(f"{out}: the name of a class bank ends in .safetensors")
     sheet = out.with_suffix(".png")
     if sheet.exists() and any(Path(scene).exists() and sheet.samefile(scene) for scene in scenes):
-        raise UserError(f"{out}: the picture beside it would be written over the scene; choose another --out")
+        raise UserError(f"{out}: the picture beside it would overwrite the scene; choose another --out")
     return sheet
 
 

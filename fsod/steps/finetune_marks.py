@@ -154,10 +154,10 @@ def _fingerprint(base: Checkpoint, marks: Sequence[SceneMarks], minutes: float) 
 def _check_place(state: Path) -> None:
     """UserError for a folder that is not of a training, which would be emptied."""
     if state.is_symlink() or (state.exists() and not state.is_dir()):
-        raise UserError(f"{state}: is in the way of this training's state; move it, or choose another --out")
+        raise UserError(f"{state}: is where this training keeps its state; move it, or choose another --out")
     names = {path.name for path in state.iterdir()} if state.is_dir() else set()
     if names - {LOCK} and TOLD not in names:
-        raise UserError(f"{state}: is not of a training, and in the way of this one's state; move it elsewhere")
+        raise UserError(f"{state}: is where this training keeps its state, but no training wrote it; move it elsewhere")
 
 
 def _check_state(state: Path, fingerprint: str, restart: bool) -> None:
@@ -197,7 +197,7 @@ def _alone(state: Path) -> Iterator[None]:
                     shutil.rmtree(state, ignore_errors=True)
                 raise
     except Timeout as error:
-        raise UserError(f"{state}: another fsod finetune is at work on this file; wait for it") from error
+        raise UserError(f"{state}: another `fsod finetune` is using this file; wait for it") from error
 
 
 @contextmanager

@@ -60,7 +60,7 @@ def shots_in_folder(
     """
     folder = load_folder(data)
     if shots is None and not class_names:
-        raise UserError(f"{data}: say what to take, with --class (and -k), or with --shots")
+        raise UserError(f"{data}: choose examples with --class (and -k), or with --shots")
     if shots is None or ids is not None:
         folder = images_to_draw_from(folder, None if ids is None else read_ids(ids))
     drawn = load_shots(shots, folder) if shots else draw_shots(folder, [*class_names, *distractors], k, seed)

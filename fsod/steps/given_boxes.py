@@ -37,11 +37,11 @@ def marks_given(scene: Scene, boxes: Boxes, areas: shapely.MultiPolygon | None =
     parts = [np.zeros((0, 4))]
     for name, of_class in boxes.items():
         if not isinstance(name, str) or not is_name(name):
-            raise UserError(f"boxes: {str(name)[:60]!r} cannot be the name of a class; give a text that can be printed")
+            raise UserError(f"boxes: {str(name)[:60]!r} cannot be the name of a class; use printable characters")
         parts.append(_checked(scene, name, of_class))
         names += [name] * len(parts[-1])
     if not names:
-        raise UserError("boxes: there is none; give a class with at least one, as {'ship': [[10, 20, 50, 60]]}")
+        raise UserError("boxes: none given; give a class with at least one, such as {'ship': [[10, 20, 50, 60]]}")
     return SceneMarks(
         scene=scene.name,
         name=short_name(scene.name),
@@ -62,9 +62,7 @@ def _checked(scene: Scene, name: str, boxes: ArrayLike) -> np.ndarray[tuple[int,
     try:
         given = np.asarray(boxes, np.float64)
     except (TypeError, ValueError) as error:
-        raise UserError(
-            f"boxes of {name!r}: are no numbers; give (n, 4): left, top, right, bottom in pixels"
-        ) from error
+        raise UserError(f"boxes of {name!r}: not numbers; give (n, 4): left, top, right, bottom in pixels") from error
     given = given.reshape(-1, 4) if given.ndim < 2 and given.size in (0, 4) else given
     if given.ndim != 2 or given.shape[1] != 4 or not np.isfinite(given).all():
         raise UserError(f"boxes of {name!r}: give (n, 4) finite numbers: left, top, right, bottom in pixels")

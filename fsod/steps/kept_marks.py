@@ -61,9 +61,7 @@ def marks_kept(kept: Sequence[dict[str, Any]], file: Path) -> list[SceneMarks]:
             for one in kept
         ]
     except (KeyError, TypeError, ValueError, IndexError, shapely.errors.ShapelyError) as error:
-        raise UserError(
-            f"{file}: what it says of its marks is damaged ({error}); finetune on all marks anew"
-        ) from error
+        raise UserError(f"{file}: its record of marks is damaged ({error}); finetune on all marks anew") from error
     for one in found:
         if is_gone(one.scene):
             raise UserError(f"{file}: was made from {one.scene}, which is not there; put it back, or finetune anew")
@@ -76,9 +74,7 @@ def earlier_marks(detector: Path | None) -> list[SceneMarks]:
         return []
     known = read_header(detector, CheckpointHeader).learned_from
     if known is None or not known.marks:
-        raise UserError(
-            f"{detector}: was not made from marks, so there is nothing to go on from; name it as --checkpoint"
-        )
+        raise UserError(f"{detector}: was not made from marks, so --from cannot go on from it; name it as --checkpoint")
     return marks_kept(known.marks, detector)
 
 

@@ -149,7 +149,7 @@ def _check_alike(scenes: Sequence[Scene]) -> None:
             raise UserError(f"{without.name}: has no usable CRS, but {with_crs.name} has one; give each its own bank")
         if gsd_m is not None and other_m is not None and max(gsd_m / other_m, other_m / gsd_m) > SAME_GSD:
             raise UserError(
-                f"{scene.name}: {other_m:.3g} m a pixel, but {first.name} has {gsd_m:.3g} m; give each its own bank"
+                f"{scene.name}: {other_m:.3g} m per pixel, but {first.name} has {gsd_m:.3g} m; give each its own bank"
             )
 
 

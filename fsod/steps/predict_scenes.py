@@ -106,14 +106,14 @@ def predict_all(
             if not plan.together:
                 return write_alone(result, searcher, layers[scene], plan, sources.get(scene))
             if result.georeference.crs is None:
-                raise UserError(f"{scene}: has no place on the ground, so it cannot be searched --together with others")
+                raise UserError(f"{scene}: has no coordinate system, so it cannot be searched --together with others")
             return result
         except (UserError, OSError) as error:
             return error
         except Exception as error:  # noqa: BLE001, whatever a library makes of one scene, the others are searched
             reason = " ".join(str(error).split())[:200]
             return UserError(
-                f"{scene}: cannot be searched, by an error that fsod does not know: {type(error).__name__}: {reason}"
+                f"{scene}: cannot be searched, because of an unexpected error: {type(error).__name__}: {reason}"
             )
 
     done: dict[str, dict[str, Any]] = {}
@@ -133,7 +133,7 @@ def predict_all(
         if failed:
             raise UserError(
                 f"{out}: not written, as {len(failed)} of {len(layers)} scenes failed: {', '.join(failed)}; leave them out, or "
-                "mend them and give the same command again, which searches the others no second time"
+                "fix them and run the same command again; the others are not searched twice"
             )
         joint = write_together(results, searcher, out)
     # a search of a part goes on from its journal when the same command may search more

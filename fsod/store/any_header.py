@@ -21,7 +21,7 @@ def read_any_header(path: Path, what: str = "weights") -> dict[str, Any]:
     except (SafetensorError, OSError, ValueError, RecursionError) as error:  # JSON, or a number of too many digits
         raise UserError(f"{path}: not {what}: {first_line(error)}") from error
     if not isinstance(header, dict):
-        raise UserError(f"{path}: not {what}: its header is no JSON object")
+        raise UserError(f"{path}: not {what}: its header is not a JSON object")
     return header
 
 

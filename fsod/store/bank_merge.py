@@ -43,7 +43,7 @@ def merge_banks(banks: Sequence[BankFile], renamed: dict[str, str], gsd_m: float
         names = (*merged.class_names, *bank.class_names)
         doubled = next((name for i, name in enumerate(names) if name in names[:i]), None)
         if doubled is not None:
-            raise UserError(f"{path}: class {doubled!r} is there already; call it otherwise with --rename OLD=NEW")
+            raise UserError(f"{path}: class {doubled!r} is taken already; rename it with --rename OLD=NEW")
         rows = ClassRows.concatenate([merged.rows, bank.rows])
         origins = {**merged.origins, **bank.origins}
         merged = replace(
@@ -59,7 +59,7 @@ def _common_gsd_m(banks: Sequence[BankFile]) -> float | None:
     for path, gsd_m in known:
         if max(gsd_m, known[0][1]) > SAME_GSD * min(gsd_m, known[0][1]):
             raise UserError(
-                f"{path}: examples at {gsd_m:.3g} m a pixel, but those of {known[0][0]} at {known[0][1]:.3g} m; "
+                f"{path}: examples at {gsd_m:.3g} m per pixel, but those of {known[0][0]} at {known[0][1]:.3g} m; "
                 "a scene is searched at one GSD: use one bank after the other, or choose one with --gsd-m"
             )
     return known[0][1] if known else None

@@ -127,7 +127,7 @@ def match_trunk(path: Path, shapes: dict[str, tuple[int, ...]]) -> tuple[str, di
                 official = list(shapes)[fits]
                 there = f"the file has {official!r} {list(shapes[official])}"
             closest, misfit = fits, f"{size} has {own} {list(shape)} as its tensor {fits + 1}, where {there}"
-    raise UserError(f"{path}: weights of none of the sizes {', '.join(SIZES)}: {misfit}")
+    raise UserError(f"{path}: weights that fit none of the sizes {', '.join(SIZES)}: {misfit}")
 
 
 def _count_leading_fits(wanted: list[tuple[str, tuple[int, ...]]], offered: list[tuple[str, tuple[int, ...]]]) -> int:

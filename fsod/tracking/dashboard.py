@@ -56,7 +56,7 @@ def serve_dashboard(database: Path, port: int) -> None:
         return
     finally:
         _stop(server)
-    raise UserError(f"MLflow's server ended by itself with status {status}")
+    raise UserError(f"MLflow's server stopped by itself with status {status}")
 
 
 def free_port(port: int) -> int:
@@ -93,7 +93,7 @@ def _wait_until_up(server: subprocess.Popen[bytes], address: str) -> None:
     deadline = time.monotonic() + _START_S
     while time.monotonic() < deadline:
         if server.poll() is not None:
-            raise UserError(f"MLflow's server did not start (status {server.returncode}); its words are above")
+            raise UserError(f"MLflow's server did not start (status {server.returncode}); see its output above")
         try:
             urllib.request.urlopen(f"{address}/health", timeout=2).close()
             return

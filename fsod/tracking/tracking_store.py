@@ -150,7 +150,7 @@ def _has_tables(database: Path) -> bool:
     except (OSError, sqlite3.Error) as error:
         raise UserError(f"{database}: cannot keep runs there: {error}") from error
     if names and not names & {"experiments", "alembic_version"}:  # the second comes first
-        raise UserError(f"{database}: is a database of something else; runs are kept in one of their own")
+        raise UserError(f"{database}: holds something else than runs; name another database")
     return "experiments" in names
 
 

@@ -34,7 +34,7 @@ def read_photographs(folder: Path) -> list[NDArray[np.uint8]]:
         raise UserError(f"{folder}: no such folder of photographs")
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
     if not paths:
-        raise UserError(f"{folder}: holds no photograph ({', '.join(sorted(SUFFIXES))})")
+        raise UserError(f"{folder}: has no photograph ({', '.join(sorted(SUFFIXES))})")
     where = [(path, area) for path in paths for area in _areas(path)]
     chosen = np.random.default_rng(0).permutation(len(where))
     taken, total = [], 0

@@ -40,7 +40,7 @@ def test_list_says_where_classes_come_from(place: Path, capsys: pytest.CaptureFi
     bank, out = place / "mine" / "bank.safetensors", place / "list.json"
     assert fsod("list", bank, "--json", out) == 0
     shown = capsys.readouterr().out
-    assert "  tank: predicted, 5 examples, scene mine.tif, 0.5 m a pixel\n" in shown
+    assert "  tank: predicted, 5 examples, scene mine.tif, 0.5 m per pixel\n" in shown
     assert read_bank(bank).weights_sha256 in shown
     content = json.loads(out.read_text())
     assert content["gsd_m"] == 0.5
@@ -68,7 +68,7 @@ def test_scores_and_rivals_stay_with_their_classes(place: Path, capsys: pytest.C
 def test_merge_writes_a_bank_that_loads(place: Path, detector: Detector, capsys: pytest.CaptureFixture[str]) -> None:
     mine, hers, out = place / "mine" / "bank.safetensors", place / "hers" / "bank.safetensors", place / "all" / "b"
     assert fsod("merge", mine, hers, "--out", out) == 2
-    assert "class 'tank' is there already" in capsys.readouterr().err
+    assert "class 'tank' is taken already" in capsys.readouterr().err
     assert not out.parent.exists()
     assert fsod("merge", mine, hers, "--out", out, "--rename", "tank=silo") == 0
     assert load_bank(out, detector).class_names == ("tank", "ship", "silo", "car")

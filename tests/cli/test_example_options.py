@@ -69,7 +69,7 @@ def test_what_was_found_is_judged_and_enrolled(bank: Path, tmp_path: Path) -> No
         ),
         (("enroll", "--data", "b", "--verdicts", "c", "--out", "d.safetensors"), "either --scene and --examples"),
         (("enroll", "--scene", "a.tif", "--area", "c", "--out", "d.safetensors"), "No such option: --area"),
-        (("predict", "a.tif", "--bank", "b", "--out", "c.gpkg", "--layer", "x"), "--layer x: is a layer of --aoi"),
+        (("predict", "a.tif", "--bank", "b", "--out", "c.gpkg", "--layer", "x"), "--layer x: needs --aoi"),
     ],
 )
 def test_what_does_not_go_together(

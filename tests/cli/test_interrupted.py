@@ -233,7 +233,7 @@ def test_cut_off_anywhere_and_given_again(
         capsys.readouterr()
         assert run(place, left)[0] == INTERRUPTED
         said = capsys.readouterr().err
-        assert said.endswith("fsod: interrupted; give the same command again to go on or to begin anew\n")
+        assert said.endswith("fsod: interrupted; run the same command again to go on or to start over\n")
         assert said.count("fsod: ") == 1, said
         assert run(place, float("inf"))[0] == 0, f"after {left} of {steps}"
         assert everything(place) == expected, f"after {left} of {steps}"

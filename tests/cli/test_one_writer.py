@@ -63,7 +63,7 @@ def test_the_second_is_told_who_holds_it(
         before = sorted(tmp_path.rglob("*"))
         assert fsod(*arguments) == 2
         said = capsys.readouterr().err
-        assert f"is being written by another run (process {os.getpid()} on " in said
+        assert f"another run is writing it (process {os.getpid()} on " in said
         assert "Traceback" not in said
         if "--fix" not in arguments:  # the report is written before the copy
             assert sorted(tmp_path.rglob("*")) == before

@@ -109,11 +109,11 @@ def test_a_json_file_of_the_user_stays(here: Path, capsys: pytest.CaptureFixture
     (here / "mine.json").write_text('{"mine": 1}')
     arguments = (*command.split(), *JSON[command])
     said = refused(here, capsys, *arguments, "--json", "mine.json")
-    assert f"mine.json: is there already and was not written by `fsod {command}`" in said
+    assert f"mine.json: already exists and was not written by `fsod {command}`" in said
     for name in ("run.yaml", "pretrain.yaml"):
         if name in arguments:
             said = refused(here, capsys, *arguments, "--json", name, "--overwrite")
-            assert f"{name}: would be written over, and this command reads it" in said
+            assert f"{name}: would be overwritten, but this command reads it" in said
 
 
 def test_a_result_is_replaced_by_the_next_of_the_same_command(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -123,7 +123,7 @@ def test_a_result_is_replaced_by_the_next_of_the_same_command(here: Path, capsys
     assert told["written_by"] == "fsod info"
     make_bank(here)
     said = refused(here, capsys, "bank", "list", "bank.safetensors", "--json", "info.json")
-    assert "info.json: is there already and was not written by `fsod bank list`" in said
+    assert "info.json: already exists and was not written by `fsod bank list`" in said
     assert fsod("bank", "list", "bank.safetensors", "--json", "info.json", "--overwrite") == 0
     assert json.loads((here / "info.json").read_text())["written_by"] == "fsod bank list"
 
@@ -173,7 +173,7 @@ def test_what_a_user_made_stays(
 ) -> None:
     make(here / theirs)
     said = refused(here, capsys, *arguments)
-    assert f"{theirs}: is there already and was not written by `fsod " in said
+    assert f"{theirs}: already exists and was not written by `fsod " in said
     assert said.endswith(", or --overwrite it")
 
 
@@ -204,7 +204,7 @@ def test_what_a_command_reads_is_never_replaced(here: Path, capsys: pytest.Captu
         ("predict", "outer.vrt", "--bank", "bank.safetensors", "--out", "s.geojson"),
         ("predict", "s.png", "--bank", "bank.safetensors", "--out", "f.geojson", "--json", "weights.safetensors"),
     ):
-        assert "would be written over, and this command reads it" in refused(here, capsys, *arguments, "--overwrite")
+        assert "would be overwritten, but this command reads it" in refused(here, capsys, *arguments, "--overwrite")
     said = refused(here, capsys, "data", "shots", "d", "d/annotations.json", "--overwrite")
     assert "lies in a folder that this command reads" in said
     said = refused(here, capsys, "data", "tile", "d", "t", "--json", "t/card.json", "--overwrite")
@@ -234,5 +234,6 @@ def test_a_name_as_long_as_a_disk_takes_can_be_held(here: Path, capsys: pytest.C
 def test_a_pipe_or_device_is_no_place_for_a_result(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for more in ((), ("--overwrite",)):
         assert re.search(
-            "null: is no file that could be replaced", refused(here, capsys, "info", "--json", "/dev/null", *more)
+            "null: is not a regular file and cannot be replaced",
+            refused(here, capsys, "info", "--json", "/dev/null", *more),
         )

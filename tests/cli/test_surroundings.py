@@ -37,7 +37,7 @@ def test_ctrl_c_while_libraries_are_imported_is_one_line() -> None:
     for module, process in running.items():
         out, said = process.communicate(timeout=120)
         assert process.returncode == 130, module
-        assert (out, said) == ("", "fsod: interrupted; give the same command again to go on or to begin anew\n"), module
+        assert (out, said) == ("", "fsod: interrupted; run the same command again to go on or to start over\n"), module
 
 
 def one_line(arguments: list[str], folder: Path, environment: dict[str, str]) -> str:

@@ -325,7 +325,7 @@ def test_links_that_lead_out_of_the_data_set(source: Path, out: Path) -> None:
 def test_a_pointer_of_git_lfs(source: Path, out: Path) -> None:
     pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 1234\n"
     write(source / "train2017" / "000000000285.jpg", pointer)
-    with pytest.raises(UserError, match=r"000000000285\.jpg: is a pointer of Git LFS.*git lfs pull"):
+    with pytest.raises(UserError, match=r"000000000285\.jpg: is a Git LFS pointer, not an image.*git lfs pull"):
         prepare_coco(source, out)
 
 

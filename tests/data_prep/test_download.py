@@ -113,9 +113,9 @@ def test_a_server_that_cannot_go_on_starts_again(server: Server, tmp_path: Path)
 @pytest.mark.parametrize(
     ("manner", "max_bytes", "message", "requests"),
     [
-        ("gone", 10**6, "HTTP 404 Not Found; fetch the file by hand and name it by --from-files", 1),
-        ("huge", 10**6, "has 1000000000000 bytes, more than it honestly can", 1),
-        ("plain", SIZE - 1, "has 300001 bytes, more than it honestly can", 1),
+        ("gone", 10**6, "HTTP 404 Not Found; fetch the file by hand and name it with --from-files", 1),
+        ("huge", 10**6, "has 1000000000000 bytes, more than this data set can have", 1),
+        ("plain", SIZE - 1, "has 300001 bytes, more than this data set can have", 1),
         ("endless", 10**6, "sends more than 1000000 bytes", 1),
         ("breaknorange", 10**6, "broke off at 100000 of 300001 bytes; run the same command again", 6),
     ],
@@ -139,14 +139,14 @@ def test_another_place_than_asked_for_is_not_joined_on(server: Server, tmp_path:
 
 def test_nobody_there(server: Server, tmp_path: Path) -> None:
     remote = replace(server.remote("plain"), url="http://127.0.0.1:9/file.bin")
-    with pytest.raises(UserError, match=r"cannot be reached .*by hand and name it by --from-files"):
+    with pytest.raises(UserError, match=r"cannot be reached .*by hand and name it with --from-files"):
         fetch(remote, tmp_path / "part")
 
 
 def test_https_never_leads_to_http_and_certificates_count() -> None:
     request = urllib.request.Request("https://mirror.example/a.zip")
     answer = (io.BytesIO(), 302, "", HTTPMessage(), "http://mirror.example/a.zip")
-    with pytest.raises(UserError, match="without encryption"):
+    with pytest.raises(UserError, match="redirects to an unencrypted address"):
         fetch_module._StaySecure().redirect_request(request, *answer)
 
 
@@ -218,7 +218,7 @@ def test_archives_that_are_there_are_not_fetched_again(data_set: DataSet, server
 
 def test_wrong_bytes_are_not_kept(data_set: DataSet, server: Server, tmp_path: Path) -> None:
     bad = replace(data_set, files=(server.remote("wrong", "images.zip"),))
-    with pytest.raises(UserError, match=r"served other content than was published \(MD5 .*, expected"):
+    with pytest.raises(UserError, match=r"served other content than the published file \(MD5 .*, expected"):
         download(bad, tmp_path / "out")
     assert [p.name for p in (tmp_path / "out").rglob("*")] == ["archives"]
     assert len(server.requests()) == 1

@@ -143,7 +143,7 @@ def test_of_two_runs_on_one_folder_the_second_is_told_who_has_it(tmp_path: Path)
     )
     assert first.stdout is not None
     assert first.stdout.readline() == "started\n"
-    with pytest.raises(UserError, match=rf"tiles: is being written by another run \(process {first.pid} on "):
+    with pytest.raises(UserError, match=rf"tiles: another run is writing it \(process {first.pid} on "):
         cut(root, out)
     first.communicate("go on\n" * 10, timeout=60)
     assert first.returncode == 0

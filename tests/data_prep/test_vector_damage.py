@@ -29,7 +29,7 @@ def test_bad_labels_stop_it_or_are_listed(tmp_path: Path) -> None:
     make_scene(scenes / "lonely.tif")
     save_labels(labels / "a.gpkg", scenes / "a.tif", BOXES + np.array([[0], [900], [0]]), names=["tank", "tank", " "])
     save_labels(labels / "stray.gpkg", scenes / "a.tif")
-    with pytest.raises(UserError, match=r"lonely.tif: has no annotation file; mend it, or leave such items out"):
+    with pytest.raises(UserError, match=r"lonely.tif: has no annotation file; fix it, or leave such items out"):
         prepare_labels(scenes, labels, tmp_path / "out", BY_CLASS)
     skip = LabelSettings("class", window_px=64, overlap_px=0, skip_bad=True)
     card = prepare_labels(scenes, labels, tmp_path / "out", skip)
@@ -44,7 +44,7 @@ def test_bad_labels_stop_it_or_are_listed(tmp_path: Path) -> None:
         prepare_labels(scenes, labels, tmp_path / "other", LabelSettings("class", skip_bad=True))
     (scenes / "lonely.tif").unlink()
     (labels / "stray.gpkg").unlink()
-    with pytest.raises(UserError, match=r"a.gpkg: feature 3: no class in class; mend it, or leave such items out"):
+    with pytest.raises(UserError, match=r"a.gpkg: feature 3: no class in class; fix it, or leave such items out"):
         prepare_labels(scenes, labels, tmp_path / "other", BY_CLASS)
     assert not (tmp_path / "other").exists()
 

@@ -223,8 +223,8 @@ def test_folders_and_files_that_are_links(source: Path, out: Path) -> None:
         ("train: images/train\nnames: [a, no]", "put quotes around those that YAML reads as yes or no"),
         ("train: images/train\nnames: [&a [b, b], [*a, *a]]", "names: each must be a text"),
         ("train: images/train\nnames: [boat, 2024-99-99]", "not valid YAML: month must be in 1..12"),
-        ('train: images/train\nnames: [boat, "a\\e[31m"]', "has characters that cannot be printed"),
-        (f"train: images/train\nnames: [boat, {'c' * 10**6}]", "has characters that cannot be printed, or too many"),
+        ('train: images/train\nnames: [boat, "a\\e[31m"]', "is too long or not printable"),
+        (f"train: images/train\nnames: [boat, {'c' * 10**6}]", "is too long or not printable"),
         ("train: [[a]]\nnames: [a, b]", r"train: there is no \['a'\]"),
         ("names: [a, b]", "names no train, val or test images"),
         ("train: images/training\nnames: [a, b]", "train: there is no 'images/training'"),
@@ -233,7 +233,7 @@ def test_folders_and_files_that_are_links(source: Path, out: Path) -> None:
         ("train: [", "not valid YAML"),
         ("- a", "expected keys and values"),
         ("!!python/object/apply:os.system ['true']", "not valid YAML"),
-        ("train: images/train\nnames: [a, b]\nkpt_shape: [17, 3]", "key points, which are not read"),
+        ("train: images/train\nnames: [a, b]\nkpt_shape: [17, 3]", "key points, which fsod does not read"),
     ],
 )
 def test_a_bad_data_yaml(source: Path, out: Path, yaml: str, why: str) -> None:

@@ -64,7 +64,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
         read_frame(tmp_path / "marks.geojson", None)
     with pytest.raises(UserError, match=r"scene\.tif: is a pipe or a device"):
         open_dataset(str(tmp_path / "scene.tif"))
-    with pytest.raises(UserError, match=r"^a{80}\.\.\.: no name of a file"):
+    with pytest.raises(UserError, match=r"^a{80}\.\.\.: not a file name"):
         open_dataset("a" * 10_000)
 
 

@@ -159,7 +159,7 @@ def test_a_journal_of_another_run_is_refused(scene: Path, tmp_path: Path) -> Non
         with pytest.raises(UserError, match=match):
             predict_scene(scene, odd_boxes, ScenePlan(**{**SETTINGS, **other}), resume=ResumeFrom(journal, detector))
 
-    refused("out.journal: of an unfinished run with another window_px; .*--restart", window_px=96)
+    refused("out.journal: belongs to an unfinished run with another window_px; .*--restart", window_px=96)
     refused("another gsd_m", gsd_m=1.0)
     refused("another pixels", bands=(3, 2, 1))
     refused("another weights, score", {"weights": "b2", "score": 0.5})
@@ -167,7 +167,7 @@ def test_a_journal_of_another_run_is_refused(scene: Path, tmp_path: Path) -> Non
     refused("another scene")
     assert journal.read_bytes() == before
     journal.write_bytes(before.replace(b"fsod-journal-4", b"fsod-journal-3", 1))
-    refused("another format, or damaged; begin anew with --restart")
+    refused("another format, or damaged; start over with --restart")
     journal.write_text('{"type": "FeatureCollection"}\n')
     refused("not one; move it elsewhere")
     journal.write_text("my notes\nof the flight")
@@ -284,6 +284,6 @@ def test_two_runs_do_not_share_a_journal(scene: Path, tmp_path: Path) -> None:
 def test_what_a_user_wrote_without_an_end_of_line_stays(scene: Path, tmp_path: Path) -> None:
     journal = tmp_path / "out.journal"
     journal.write_text("my notes of the flight")
-    with pytest.raises(UserError, match="in the way of this run's journal"):
+    with pytest.raises(UserError, match="is where this run's journal goes, but is not a journal"):
         predict_scene(scene, odd_boxes, ScenePlan(**SETTINGS), resume=ResumeFrom(journal, WEIGHTS))
     assert journal.read_text() == "my notes of the flight"

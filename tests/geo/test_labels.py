@@ -105,7 +105,7 @@ def test_bad_input_is_named(make_raster: MakeRaster, tmp_path: Path) -> None:
         refused(tmp_path / "table.csv", "table without geometry")
         local = 'ENGCRS["site",EDATUM["site"],CS[Cartesian,2],AXIS["x",east],AXIS["y",north],LENGTHUNIT["metre",1]]'
         geopandas.read_file(good).set_crs(local, allow_override=True).to_file(tmp_path / "local.gpkg")
-        refused(tmp_path / "local.gpkg", "its CRS does not lead to that of .*scene.tif")
+        refused(tmp_path / "local.gpkg", "its CRS cannot be converted to that of .*scene.tif")
 
         away = BOXES + np.array([[0], [500], [0]]) * [1, 0, 1, 0]
         refused(save(tmp_path / "away.gpkg", scene, away), r"feature 2: lies outside .*scene.tif \(120x90 px\)")

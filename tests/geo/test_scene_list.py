@@ -48,7 +48,7 @@ def test_names_of_nothing_are_refused() -> None:
     with pytest.raises(UserError, match=r"gone.txt: cannot be read as a list"):
         list_scenes(["@gone.txt"])
     Path("empty.txt").write_text("# nothing\n")
-    with pytest.raises(UserError, match=r"empty.txt: names no scene"):
+    with pytest.raises(UserError, match=r"empty.txt: lists no scene"):
         list_scenes(["empty.txt"])
 
 

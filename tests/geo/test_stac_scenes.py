@@ -63,7 +63,7 @@ def test_which_asset_is_the_scene(tmp_path: Path) -> None:
     assert [Path(s).name for s in list_scenes([path])] == ["t.tif"]
     path = save(tmp_path / "a.json", item(image=("t.tif", "data"), small=("s.tif", "overview"), mask="m.tif"))
     assert [Path(s).name for s in list_scenes([path])] == ["t.tif"]
-    with pytest.raises(UserError, match="--asset data: is an asset of a STAC file, and none is named"):
+    with pytest.raises(UserError, match="--asset data: needs a STAC file among the scenes, and there is none"):
         list_scenes(["a.tif"], "data")
 
 
@@ -80,12 +80,12 @@ def test_which_asset_is_the_scene(tmp_path: Path) -> None:
         (item(a={"b": 1}), "no raster among its assets"),
         (
             {"type": "FeatureCollection", "features": [{"type": "Feature", "geometry": None}]},
-            "a feature that is no STAC",
+            "a feature that is not a STAC",
         ),
-        ({"type": "FeatureCollection", "features": []}, "names no item, so there is no scene"),
+        ({"type": "FeatureCollection", "features": []}, "lists no item, so there is no scene to search"),
         ({"type": "Feature"}, "no stac_version, or no assets"),
-        ({"type": "Collection"}, "is no STAC item, collection or item collection"),
-        ([1], "is no STAC item, collection or item collection"),
+        ({"type": "Collection"}, "is not a STAC item, collection or item collection"),
+        ([1], "is not a STAC item, collection or item collection"),
         (
             {"type": "Collection", "stac_version": "1", "links": [{"rel": "item", "href": "http://127.0.0.1/i.json"}]},
             "STAC files are not fetched from servers; download it",

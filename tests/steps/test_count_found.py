@@ -118,7 +118,7 @@ def test_bad_input_is_one_line_with_status_2(tmp_path: Path, capsys: pytest.Capt
         ((no_class, "--grid-m", 100), "no attribute 'class'"),
         ((found,), "give --by FILE with districts, or --grid-m METRES"),
         ((found, "--by", no_class, "--name", "nam"), "no attribute 'nam' (did you mean 'name'?)"),
-        ((found, "--by", no_class, "--out", found), "would be written over, and this command reads it"),
+        ((found, "--by", no_class, "--out", found), "would be overwritten, but this command reads it"),
     ):
         assert fsod("count", "--out", out, *arguments) == 2
         said = capsys.readouterr().err.strip()

@@ -109,7 +109,7 @@ def test_scenes_that_do_not_go_together_are_refused(weights: Path, tmp_path: Pat
     west = write_scene(tmp_path / "west.tif", 0, 360)
     labels, out = write_labels(tmp_path / "every.geojson", OBJECTS), tmp_path / "bank.safetensors"
     coarse = write_scene(tmp_path / "coarse.tif", 160, 640, gsd_m=0.7)
-    with pytest.raises(UserError, match=r"coarse\.tif: 0\.7 m a pixel, but .*west\.tif has 0\.5 m"):
+    with pytest.raises(UserError, match=r"coarse\.tif: 0\.7 m per pixel, but .*west\.tif has 0\.5 m"):
         enroll(weights, examples_on_scenes([west, coarse], MarkFiles([labels])), out, native=True)
     bare = write_scene(tmp_path / "bare.tif", 160, 640, crs=None)
     with pytest.raises(UserError, match=r"bare\.tif: has no usable CRS, but .*west\.tif has one"):
@@ -124,7 +124,7 @@ def test_neither_bank_nor_picture_replaces_a_scene(weights: Path, tmp_path: Path
     scene = write_scene(tmp_path / "harbour.png", 0, 640)
     before = scene.read_bytes()
     files = examples_on_scenes([scene], MarkFiles([write_labels(tmp_path / "every.geojson", OBJECTS)]))
-    with pytest.raises(UserError, match=r"harbour\.safetensors: the picture beside it would be written over the scene"):
+    with pytest.raises(UserError, match=r"harbour\.safetensors: the picture beside it would overwrite the scene"):
         enroll(weights, files, tmp_path / "harbour.safetensors", native=True)
     with pytest.raises(UserError, match=r"harbour\.png: the name of a class bank ends in \.safetensors"):
         refine_files(weights, files, scene)

@@ -123,5 +123,5 @@ def test_an_item_replaces_its_like_and_nothing_else(made: Path, capsys: pytest.C
     assert fsod("export", "--bank", bank, "--stac", made / "catalogue" / "item.json") == 0
     mine.write_text('{"properties": {}}')
     assert fsod("export", "--bank", bank, "--stac", mine) == 2
-    assert "mine.json: is there already and was not written by `fsod export`" in capsys.readouterr().err
+    assert "mine.json: already exists and was not written by `fsod export`" in capsys.readouterr().err
     assert fsod("export", "--bank", bank, "--stac", bank, "--overwrite") == 2

@@ -81,7 +81,7 @@ def test_it_is_replaced_and_says_what_it_cannot_be(made: Path, capsys: pytest.Ca
     own = label_item(made)
     (made / "found.stac.json").write_text(json.dumps({**own, "properties": {"datetime": None}}))
     assert predict(made, made / "item.json", made / "found.geojson", "--stac") == 2
-    assert "found.stac.json: is there already and was not written by" in capsys.readouterr().err
+    assert "found.stac.json: already exists and was not written by" in capsys.readouterr().err
     (made / "found.stac.json").write_text(json.dumps(own))
 
 

@@ -74,7 +74,7 @@ def test_inputs_are_never_replaced(bank: Path, tmp_path: Path, capsys: pytest.Ca
     area = digitised(tmp_path / "area.geojson")
     scene = make_scene(tmp_path / "scene.tif")
     said = refused(bank, tmp_path, capsys, area, scene, "--aoi", area, "--overwrite")
-    assert "area.geojson: would be written over, and this command reads it" in said
+    assert "area.geojson: would be overwritten, but this command reads it" in said
 
 
 def test_a_source_of_a_scene_is_never_replaced(bank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -85,7 +85,7 @@ def test_a_source_of_a_scene_is_never_replaced(bank: Path, tmp_path: Path, capsy
         "</VRTRasterBand></VRTDataset>"
     )
     said = refused(bank, tmp_path, capsys, tmp_path / "f.geojson", tmp_path / "scene.vrt", "--overwrite")
-    assert "f.png: would be written over, and this command reads it" in said
+    assert "f.png: would be overwritten, but this command reads it" in said
 
 
 def test_another_scene_of_the_call_is_never_replaced(
@@ -93,7 +93,7 @@ def test_another_scene_of_the_call_is_never_replaced(
 ) -> None:
     scenes = [make_scene(tmp_path / name, "PNG") for name in ("a.png", "x-a.png")]
     said = refused(bank, tmp_path, capsys, tmp_path / "x-{scene}.geojson", *scenes)
-    assert "x-a.png: would be written over, and this command reads it" in said
+    assert "x-a.png: would be overwritten, but this command reads it" in said
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_what_a_user_made_stays(bank: Path, tmp_path: Path, theirs: str, capsys:
         path.write_text("my own notes, without an end of line")
     for more in ((), ("--restart",)):
         said = refused(bank, tmp_path, capsys, tmp_path / "f.geojson", scene, *more)
-        assert f"{theirs}: is there already and was not written by `fsod predict`" in said
+        assert f"{theirs}: already exists and was not written by `fsod predict`" in said
 
 
 def test_overwrite_replaces_what_is_not_read(bank: Path, tmp_path: Path) -> None:
@@ -185,8 +185,8 @@ def test_coco_results_of_others_stay(bank: Path, tmp_path: Path, capsys: pytest.
     scene, results = make_scene(tmp_path / "scene.tif"), tmp_path / "f.results.json"
     results.write_text('[{"image_id": 7, "category_id": 1, "bbox": [0, 0, 1, 1], "score": 0.5}]')
     said = refused(bank, tmp_path, capsys, tmp_path / "f.json", scene)
-    assert "f.results.json: is there already and was not written by `fsod predict`" in said
+    assert "f.results.json: already exists and was not written by `fsod predict`" in said
     (tmp_path / "f.json.journal").touch()  # a run that was killed between the two had been allowed to replace them
     assert predict(bank, tmp_path / "f.json", scene) == 0
     results.write_text(results.read_text().replace('"image_id": 1', '"image_id": 2', 1))
-    assert "f.results.json: is there already" in refused(bank, tmp_path, capsys, tmp_path / "f.json", scene)
+    assert "f.results.json: already exists" in refused(bank, tmp_path, capsys, tmp_path / "f.json", scene)

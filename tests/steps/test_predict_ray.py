@@ -156,7 +156,7 @@ def test_whatever_ends_one_scene_on_a_worker_ends_that_scene_only(
     told = [line for line in said.splitlines() if line.startswith("failed: ")]
     assert len(told) == 1
     assert re.match(
-        r"failed: .*1.tif: cannot be searched, by an error that fsod does not know: .*ZeroDivisionError", told[0]
+        r"failed: .*1.tif: cannot be searched, because of an unexpected error: .*ZeroDivisionError", told[0]
     )
     assert re.search(r"^fsod: 1 of 3 scenes failed: .*1.tif$", said, re.MULTILINE)
     assert "Traceback" not in said

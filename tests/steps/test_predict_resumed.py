@@ -79,9 +79,9 @@ def test_other_settings_than_the_journals_need_a_word(
     assert (tmp_path / "out.geojson.journal").exists()
     assert not out.exists()
     assert fsod(*command, "--score", "0.5") == 2
-    assert "of an unfinished run with another score; repeat that run's options" in capsys.readouterr().err
+    assert "belongs to an unfinished run with another score; repeat that run's options" in capsys.readouterr().err
     assert fsod(*command, "--turns") == 2
-    assert "of an unfinished run with another turns" in capsys.readouterr().err
+    assert "belongs to an unfinished run with another turns" in capsys.readouterr().err
     assert predict(bank, out, scene, "--batch", "3")["windows_resumed"] == 2 * 4
     with pytest.MonkeyPatch.context() as patch:
         interrupt_after(patch, 3)
@@ -161,7 +161,7 @@ def test_whatever_ends_one_scene_ends_that_scene_only(
         fail_at(patch, what, "1.tif", 15)
         assert fsod(*command) == 2
         said = capsys.readouterr().err
-        expected = "failed: .*1.tif: cannot be searched, by an error that fsod does not know: " + type(what).__name__
+        expected = "failed: .*1.tif: cannot be searched, because of an unexpected error: " + type(what).__name__
         assert len(re.findall(rf"^{expected}.*$", said, re.MULTILINE)) == 1
         assert re.search(r"^fsod: 1 of 3 scenes failed: .*1.tif$", said, re.MULTILINE)
         assert "Traceback" not in said

@@ -40,11 +40,11 @@ def test_other_weights_are_refused() -> None:
 
 def test_a_name_of_two_classes_is_refused_unless_one_is_renamed() -> None:
     one, two = made("one", "tank", "ship"), made("two", "tank", "car")
-    with pytest.raises(UserError, match=r"^two: class 'tank' is there already"):
+    with pytest.raises(UserError, match=r"^two: class 'tank' is taken already"):
         merge_banks([one, two], {})
-    with pytest.raises(UserError, match="class 'car' is there already"):
+    with pytest.raises(UserError, match="class 'car' is taken already"):
         merge_banks([one, two], {"tank": "car"})
-    with pytest.raises(UserError, match="class 'ship' is there already"):
+    with pytest.raises(UserError, match="class 'ship' is taken already"):
         merge_banks([one, two], {"tank": "ship"})
     with pytest.raises(UserError, match="no two of the banks have a class 'plane'"):
         merge_banks([one, two], {"tank": "silo", "plane": "jet"})
@@ -59,7 +59,7 @@ def test_different_gsds_are_refused_unless_one_is_chosen() -> None:
     banks = [made("one", "tank"), made("two", "car", gsd_m=0.5), made("three", "ship", gsd_m=0.54)]
     assert merge_banks(banks, {}).gsd_m == 0.5
     banks.append(made("four", "plane", gsd_m=1.2))
-    with pytest.raises(UserError, match=r"four: examples at 1\.2 m a pixel, but those of two at 0\.5 m"):
+    with pytest.raises(UserError, match=r"four: examples at 1\.2 m per pixel, but those of two at 0\.5 m"):
         merge_banks(banks, {})
     assert merge_banks(banks, {}, gsd_m=0.7).gsd_m == 0.7
 

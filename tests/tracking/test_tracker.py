@@ -238,6 +238,6 @@ def test_a_database_of_something_else_gets_no_tables(tmp_path: Path) -> None:
         connection.execute("CREATE TABLE roads (id)")
         connection.commit()
     before = database.read_bytes()
-    with pytest.raises(UserError, match=r"project\.gpkg: is a database of something else"):
+    with pytest.raises(UserError, match=r"project\.gpkg: holds something else than runs"):
         create_store(database)
     assert database.read_bytes() == before
