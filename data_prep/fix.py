@@ -19,7 +19,7 @@ LOG = "changes.jsonl"
 
 
 def write_fixed(check: Check, out: Path) -> dict[str, Any]:
-    """Writes a copy with every change made that the findings ask for, and ``changes.jsonl``, one change a line.
+    """Writes a copy with every change made that the findings ask for, and ``changes.jsonl``, one change per line.
 
     A line has ``where`` and ``kind`` of the finding, ``what`` was wrong, and the entry ``before`` and ``after``; ``after``
     is null for what was left out. Findings that cannot be decided from the data stay. Images are hard-linked where they can

@@ -118,7 +118,7 @@ def _settings_file(source: Path) -> Path:
 
 
 def _named_only(path: Path) -> dict[str, Any]:
-    """Settings where there is no data.yaml: a name a line, and lists of images or their folder by the usual names."""
+    """Settings where there is no data.yaml: a name per line, and lists of images or their folder by the usual names."""
     settings: dict[str, Any] = {"names": [line for _, line in numbered_lines(path)]}
     for split, name in (("train", "train.txt"), ("val", "valid.txt"), ("val", "val.txt"), ("test", "test.txt")):
         if (path.parent / name).is_file():

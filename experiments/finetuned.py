@@ -11,7 +11,7 @@ from fsod.data.coco_folder import CocoFolder, load_folder, read_ids
 from fsod.tracking.run_paths import RunPaths
 
 SHOTS, SEED = 10, 0
-"""Boxes a class, and which draw of them."""
+"""Boxes per class, and which draw of them."""
 
 
 @dataclass(frozen=True)

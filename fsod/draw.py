@@ -158,7 +158,7 @@ def contact_sheet(images: Sequence[Rgb], captions: Sequence[str], columns: int =
     Args:
         images: each (H, W, 3) uint8, of any size, at least one.
         captions: as many, of one or more lines; each line is shortened to the width of the cell.
-        columns: cells a row, fewer where there are fewer images.
+        columns: cells per row, fewer where there are fewer images.
         cell_px: the longer side of every image on the sheet.
 
     Returns:

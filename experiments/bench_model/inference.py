@@ -75,7 +75,7 @@ def network(kind: str, classes: int, machine: Machine) -> nn.Module:
 
 
 def seconds_by_classes(machine: Machine) -> dict[str, dict[int, float]]:
-    """Median seconds an image by kind and number of classes."""
+    """Median seconds per image by kind and number of classes."""
     seconds: dict[str, dict[int, float]] = {kind: {} for kind in KINDS}
     for classes in CLASS_COUNTS:
         networks = {kind: network(kind, classes, machine) for kind in KINDS}

@@ -89,7 +89,7 @@ def read_all(dataset: Dataset[Any]) -> tuple[float, float]:
 
 
 def compare(ways: Mapping[str, Dataset[Any]], images: int) -> dict[str, Any]:
-    """Medians over the rounds of images a second and CPU time an image, and of what one way is better in each round."""
+    """Medians over the rounds of images per second and CPU time per image, and of what one way is better in each round."""
     rounds = [{name: read_all(dataset) for name, dataset in ways.items()} for _ in range(ROUNDS)]
     result: dict[str, Any] = {}
     for name in ways:

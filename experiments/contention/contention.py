@@ -86,7 +86,7 @@ def beside(what: str) -> Iterator[None]:
 
 
 def measure(kind: str, ways: dict[str, dict[str, str]], seconds: float, rounds: int) -> dict[str, dict[str, float]]:
-    """Median steps a second by what is beside it and by the way of waiting."""
+    """Median steps per second by what is beside it and by the way of waiting."""
     rates: dict[str, dict[str, list[float]]] = {}
     with ExitStack() as stack:
         works = {way: Work(kind, waiting) for way, waiting in ways.items()}

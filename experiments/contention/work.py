@@ -1,4 +1,4 @@
-"""The work that is timed: told on standard input for how many seconds, it answers with steps a second.
+"""The work that is timed: told on standard input for how many seconds, it answers with steps per second.
 
 It is a program of its own, as how OpenMP's threads wait is settled when torch is loaded.
 """
@@ -31,7 +31,7 @@ MARK_QUERIES = 4
 """Crops of a step that learns an analyst's marks."""
 
 Rate = Callable[[float], float]
-"""From seconds to steps a second."""
+"""From seconds to steps per second."""
 
 
 def made(kind: str) -> Rate:

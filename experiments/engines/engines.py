@@ -1,4 +1,4 @@
-"""Milliseconds a window, and mean average precision, of torch, onnxruntime and OpenVINO in float32 and int8.
+"""Milliseconds per window, and mean average precision, of torch, onnxruntime and OpenVINO in float32 and int8.
 
     pip install openvino
     .venv/bin/python -m experiments.engines.engines --data PREPARED_NWPU [--threads 2] [--rounds 15] [--images 60]
@@ -109,7 +109,7 @@ def make_engines(network: BakedDetector, windows: NDArray[np.float32], place: Pa
 
 
 def speed(engines: dict[str, Network], images: NDArray[np.float32], rounds: int) -> dict[str, dict[str, float]]:
-    """Milliseconds a window: median and fastest wall time, and median CPU time of all threads."""
+    """Milliseconds per window: median and fastest wall time, and median CPU time of all threads."""
     images = np.ascontiguousarray(images)
     wall: dict[str, list[float]] = {name: [] for name in engines}
     cpu: dict[str, list[float]] = {name: [] for name in engines}

@@ -1,4 +1,4 @@
-"""How many scenes a second the driver of a Ray run gets through: its tasks do nothing, so that all the time is the driver's.
+"""How many scenes per second the driver of a Ray run gets through: its tasks do nothing, so that all the time is the driver's.
 
 .venv/bin/python -m experiments.million_scenes.driver [--scenes 40] [--out experiments/million_scenes/driver.json]
 
@@ -90,7 +90,7 @@ def windows_per_s_core() -> float:
 def measure(
     cluster: RayCluster, scenes: list[str], out: Path, plan: PredictSettings, windows_per_s: float
 ) -> dict[str, float]:
-    """CPU seconds of this process a scene, and how many workers they keep busy that do so many windows a second."""
+    """CPU seconds of this process per scene, and how many workers that keeps busy at so many windows per second."""
     searcher = Searcher(
         nobody,  # type: ignore[arg-type]
         ("object",),

@@ -61,7 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="prepared folder")
     parser.add_argument("--ids", type=Path, required=True, help="the images of it to draw from")
-    parser.add_argument("-k", type=int, default=5, help="examples a class")
+    parser.add_argument("-k", type=int, default=5, help="examples per class")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--images", type=int, default=60, help="how many are searched")
     chosen = parser.parse_args()

@@ -1,4 +1,4 @@
-"""What the scripts of this study share: the tool that defines tasks and scores, and files of records, one a line.
+"""What the scripts of this study share: the tool that defines tasks and scores, and files of records, one per line.
 
 The tool is no part of the repository, as the tasks' images are not; the first lines of README.md say what it is.
 """

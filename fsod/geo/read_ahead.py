@@ -31,7 +31,7 @@ class Reading:
         scene: read by a handle of its own.
         grid: its windows.
         indices: which of them, in this order.
-        batch: windows a batch.
+        batch: windows per batch.
         window_px: side of a window.
         skip_damaged: go on where pixels cannot be read.
         ends: no batch is begun from then on, as of ``time.monotonic``; None: all windows are read.

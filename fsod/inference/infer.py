@@ -22,7 +22,7 @@ from fsod.store.checkpoint import Checkpoint
 from fsod.store.class_bank import ClassBank
 
 GREY = 114 / 255
-BEFORE_NMS = 3000  # boxes an image that go into non-maximum suppression, best first
+BEFORE_NMS = 3000  # boxes per image that go into non-maximum suppression, best first
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class BatchDetector:
             the position of a row in it.
         machine: device and precision.
         score_floor: detections below this are dropped; one number, or one per class.
-        settings: suppression thresholds and the most detections an image.
+        settings: suppression thresholds and the most detections per image.
     """
 
     network: nn.Module
@@ -82,7 +82,7 @@ def postprocess(
         scores: (B, N, L) float32.
         size_px: height and width of the images; boxes are cut to them.
         score_floor: detections below this are dropped; one number, or one per class.
-        settings: suppression thresholds and the most detections an image.
+        settings: suppression thresholds and the most detections per image.
 
     Raises:
         UserError: scores or boxes that are no numbers, which would pass for "nothing found".

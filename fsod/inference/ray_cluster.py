@@ -34,13 +34,13 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 RANGE_BATCHES = 16
-"""Batches a task: seconds of work, so that handing it out costs nothing beside it, and little is lost with a worker."""
+"""Batches per task: seconds of work, so that handing it out costs nothing beside it, and little is lost with a worker."""
 
 RETRIES = 3
 """How often a range is tried again after its worker died."""
 
 WORKERS_HERE: int | None = None
-"""Of the cluster that is started here; None: one a CPU."""
+"""Of the cluster that is started here; None: one per CPU."""
 
 STARTS = 3
 """On a busy machine Ray's own processes may miss the time that Ray gives them to start."""
@@ -57,7 +57,7 @@ class RayCluster:
     """Workers that are ready.
 
     Attributes:
-        workers: tasks that the cluster had room for when it was joined, one a GPU if it has any, else one a CPU.
+        workers: tasks that the cluster had room for when it was joined, one per GPU if it has any, else one per CPU.
         at_once: items that ``map`` works on at the same time.
     """
 

@@ -90,7 +90,7 @@ def _split(settings: CommonSettings) -> str:
 
 
 def observer(run: Run, advance_to: Callable[[int, str], None], queries: int) -> Callable[[int, dict[str, float]], None]:
-    """Tells screen and tracking store how training goes; ``queries`` is the number of images a step."""
+    """Tells screen and tracking store how training goes; ``queries`` is the number of images per step."""
 
     def observe(step: int, values: dict[str, float]) -> None:
         rate = values["steps_per_s"] * queries

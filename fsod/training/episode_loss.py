@@ -141,7 +141,7 @@ def learned_rows_loss(
 
 
 def count_assigned(assignment: Assignment) -> Tensor:
-    """Scalar: assigned locations a process, at least one among all of them.
+    """Scalar: assigned locations per process on average, at least one in all of them together.
 
     Gradients are averaged over processes, so dividing each one's sums by this gives what one process with the whole
     batch would have.

@@ -76,7 +76,7 @@ def refined_bank(
 
 @dataclass(frozen=True)
 class _Seen:
-    """An episode after the trunk: unit features a level, what does not depend on the rows, and the boxes to find."""
+    """An episode after the trunk: unit features per level, what does not depend on the rows, and the boxes to find."""
 
     features: list[Tensor]
     located: Predictions

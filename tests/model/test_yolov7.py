@@ -79,7 +79,7 @@ def test_with_a_plain_80_class_head_the_parameters_are_as_many_as_the_official_o
 ) -> None:
     with torch.device("meta"):
         trunk = build_trunk(size)
-    outputs = 3 * (4 + 1 + 80)  # three anchors a level: box, objectness, classes
+    outputs = 3 * (4 + 1 + 80)  # three anchors per level: box, objectness, classes
     convolutions = sum(c * outputs + outputs for c in trunk.channels)
     implicit = sum(c + outputs for c in trunk.channels)  # one added before each convolution, one multiplied after it
     assert sum(p.numel() for p in trunk.parameters()) + convolutions + implicit == official_count
