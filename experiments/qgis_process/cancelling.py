@@ -1,6 +1,6 @@
-"""How long it takes, from Cancel to the last process gone, in QGIS's own Python: ``python3 cancelling.py PROFILE FOLDER SCENE...``.
+"""How long it takes, from Cancel to the last process gone, in QGIS's own Python: ``python3 cancelling.py PROFILE FOLDER ALGORITHM SCENE...``.
 
-Each algorithm runs as a task of QGIS, as from its dialog and from the dock, and is cancelled as soon as its bar has moved.
+An algorithm runs as a task of QGIS, as from its dialog and from the dock, and is cancelled as soon as its bar has moved.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-profile, folder, *scenes = map(Path, sys.argv[1:])
+profile, folder = map(Path, sys.argv[1:3])
+algorithm, scenes = sys.argv[3], [Path(scene) for scene in sys.argv[4:]]
 sys.path[:0] = [str(profile / "profiles/default/python/plugins"), "/usr/share/qgis/python/plugins"]
 
 from qgis.core import (
@@ -31,7 +32,7 @@ app.initQgis()
 from fsod_qgis import classFactory
 from processing.core.Processing import Processing
 
-PATIENCE_S = 300.0
+PATIENCE_S = 2400.0
 LOOK_EVERY_S = 0.02
 
 
@@ -79,7 +80,7 @@ def cancel(algorithm_id: str, parameters: dict[str, Any], from_percent: float) -
     task.cancel()
     gone_s = wait_until(lambda: not any(session in own for _, session in sessions().values()))
     told_s = wait_until(lambda: ended)
-    left = sorted(path.name for path in folder.glob("cancelled*"))
+    left = sorted(path.name for path in folder.iterdir() if f"never-{algorithm.name()}." in f"{path.name}.")
     said = [line for line in feedback.textLog().splitlines() if line.strip()][-1]
     return {"percent": round(at, 1), "processes": len(there), "gone_s": gone_s, "told_s": round(gone_s + told_s, 2),
             "left": left, "last_said": said}  # fmt: skip
@@ -91,14 +92,14 @@ plugin.initProcessing()
 tanks, detector = folder / "tanks.gpkg", folder / "q" / "tanks.safetensors"
 learn = {"SCENES": [str(scenes[0])], "EXAMPLES": [str(tanks)], "MINUTES": 5}
 find = {"BANK": str(detector), "NATIVE": True}
-did = {
-    "finetune": cancel("fsod:finetune", {**learn, "OUTPUT": str(folder / "cancelled.safetensors")}, 2),
-    "find": cancel("fsod:find", {**find, "INPUT": str(scenes[1]), "OUTPUT": str(folder / "cancelled.gpkg")}, 5),
-    "findmany": cancel(
-        "fsod:findmany",
-        {**find, "INPUT": [str(scene) for scene in scenes], "FOLDER": str(folder / "cancelled_many")},
-        26,
-    ),
+many = [str(scene) for scene in scenes]
+GIVEN: dict[str, tuple[dict[str, Any], float]] = {
+    "finetune": ({**learn, "OUTPUT": str(folder / "never-finetune.safetensors")}, 2),
+    "find": ({**find, "INPUT": str(scenes[1]), "OUTPUT": str(folder / "never-find.gpkg")}, 5),
+    "findmany": ({**find, "INPUT": many, "FOLDER": str(folder / "never-findmany")}, 26),
 }
-(folder / "cancelled.json").write_text(json.dumps(did))
+"""Parameters, and the percent of its bar from which on an algorithm is cancelled: findmany in its second scene of four."""
+
+said = cancel(f"fsod:{algorithm}", *GIVEN[algorithm])
+(folder / f"cancelled_{algorithm}.json").write_text(json.dumps(said))
 os._exit(0)  # QGIS's own end outside its window is not what is tested

@@ -3,8 +3,9 @@
     python -m experiments.qgis_process.same_as_typed ../shared/data/geotiff
 
 Needs QGIS. The archive that ``fsod qgis zip`` writes goes into a fresh profile. Four tanks of one raster are enrolled and
-finetuned for the least number of steps; one raster and then all are searched; a report is made. The same is typed, and layers,
-banks and reports are compared. Then ``cancelling`` times what Cancel takes. Writes results.json beside this file.
+finetuned for the least number of steps; one raster and then all are searched; a report is made. The same is typed, with the
+detector that QGIS has made, and bank, layers and report are compared. Then ``cancelling`` times what Cancel takes. What the
+working folder has already is not made again. Writes results.json beside this file.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import geopandas
@@ -35,9 +36,11 @@ LEARNED = "oil_tanks_3857_rgba.tif"
 TANKS_XYXY_PX = ((70, 40, 131, 109), (225, 46, 286, 117), (361, 99, 420, 168), (640, 195, 698, 265))
 SEARCHED = (LEARNED, "bridge_vehicles_3395.tif", "cars_26913_cog.tif", "uint16_pan_4326.tif")
 MINUTES = 0.05
-PATIENCE_S = 1200
-NOT_COMPARED = "time", "bank"
-"""When it was found, and the hash of a file that is made twice."""
+LEAST_SCORE = 0.1
+CANCELLED = "finetune", "find", "findmany"
+PATIENCE_S = 3600
+NOT_COMPARED = ("time",)
+"""When it was found."""
 
 Record = dict[str, Any]
 
@@ -48,30 +51,34 @@ class Runs:
     def __init__(self, work: Path, executable: Path) -> None:
         self.seconds: dict[str, float] = {}
         self._work, self._executable = work, executable
-        self.typed("qgis", "zip", "--out", work / "fsod_qgis.zip")
-        self.profile = fresh_profile(work / "fsod_qgis.zip", work / "profiles")
+        self.profile = work / "profiles"
+        if not self.profile.exists():
+            self.typed(work / "fsod_qgis.zip", "qgis", "zip", "--out", work / "fsod_qgis.zip")
+            fresh_profile(work / "fsod_qgis.zip", self.profile)
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
         of_qgis = {"QT_QPA_PLATFORM": "offscreen", "QGIS_CUSTOM_CONFIG_PATH": str(self.profile)}
         self.environment = {**kept, **of_qgis, VARIABLE: str(executable)}
 
-    def typed(self, *arguments: object) -> None:
-        """Runs fsod itself."""
-        self._run(f"fsod {arguments[0]}", [str(self._executable), *map(str, arguments)], None)
+    def typed(self, out: Path, *arguments: object) -> None:
+        """Runs fsod itself, unless what it makes is there."""
+        self._run(f"fsod {arguments[0]}", [str(self._executable), *map(str, arguments)], None, out)
 
-    def process(self, algorithm: str, **parameters: object) -> None:
-        """Runs an algorithm; a parameter of several layers is a list."""
+    def process(self, out: Path, algorithm: str, **parameters: object) -> None:
+        """Runs an algorithm, unless what it makes is there; a parameter of several layers is a list."""
         given = [
             f"{name}={one}"
             for name, value in parameters.items()
             for one in (value if isinstance(value, list) else [value])
         ]
-        self._run(f"qgis_process {algorithm}", [PROCESS, "run", algorithm, "--", *given], self.environment)
+        self._run(f"qgis_process {algorithm}", [PROCESS, "run", algorithm, "--", *given], self.environment, out)
 
-    def inside(self, script: Path, *arguments: object) -> None:
-        """Runs a script in QGIS's own Python."""
-        self._run(script.stem, [PYTHON, str(script), str(self.profile), *map(str, arguments)], self.environment)
+    def inside(self, out: Path, script: Path, *arguments: object) -> None:
+        """Runs a script in QGIS's own Python, unless what it makes is there."""
+        self._run(script.stem, [PYTHON, str(script), str(self.profile), *map(str, arguments)], self.environment, out)
 
-    def _run(self, name: str, command: list[str], environment: dict[str, str] | None) -> None:
+    def _run(self, name: str, command: list[str], environment: dict[str, str] | None, out: Path) -> None:
+        if out.exists():
+            return
         start = time.perf_counter()
         done = subprocess.run(
             command, env=environment, cwd=self._work, capture_output=True, text=True, timeout=PATIENCE_S, check=False
@@ -85,45 +92,69 @@ class Runs:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("rasters", type=Path, help="the folder geotiff of the shared data")
+    parser.add_argument("work", type=Path, help="a folder to work in, not in the system's own for passing files")
     parser.add_argument("--fsod", type=Path, default=Path(sys.executable).with_name("fsod"), help="the executable")
     options = parser.parse_args()
-    rasters = options.rasters.absolute()
-    with TemporaryDirectory(dir=Path.cwd()) as folder:  # QGIS marks what lies in the system's own as passing
-        work = Path(folder)
-        runs = Runs(work, options.fsod.absolute())
-        compared = compare_all(runs, rasters, work)
-        runs.inside(HERE / "cancelling.py", work, *(rasters / name for name in SEARCHED))
-        cancelled = json.loads((work / "cancelled.json").read_text())
-    result = {"compared": compared, "cancelled": cancelled, "seconds": runs.seconds}
+    rasters, work = options.rasters.absolute(), options.work.absolute()
+    for name in ("q", "t"):  # made by QGIS, and typed
+        (work / name).mkdir(parents=True, exist_ok=True)
+    runs = Runs(work, options.fsod.absolute())
+    learn(runs, rasters / LEARNED, work)
+    scenes = [rasters / name for name in SEARCHED]
+    with ThreadPoolExecutor() as pool:
+        made = [pool.submit(cancel, runs, scenes, work, name) for name in CANCELLED]
+        made += [pool.submit(find, runs, scenes, work, qgis=qgis) for qgis in (True, False)]
+    for one in made:
+        one.result()
+    result = {
+        "compared": compare(work),
+        "cancelled": {name: json.loads((work / f"cancelled_{name}.json").read_text()) for name in CANCELLED},
+        "seconds": runs.seconds,
+    }
     print(json.dumps(result, indent=1))
     (HERE / "results.json").write_text(json.dumps(result, indent=1) + "\n")
 
 
-def compare_all(runs: Runs, rasters: Path, work: Path) -> Record:
-    """Every algorithm, once by QGIS and once as typed."""
-    scene, marks = rasters / LEARNED, work / "tanks.gpkg"
-    write_marks(scene, marks)
-    for name in ("q", "t"):
-        (work / name).mkdir()
+def learn(runs: Runs, scene: Path, work: Path) -> None:
+    """Enrolls in both ways, and finetunes in QGIS."""
+    marks, detector = work / "tanks.gpkg", work / "q" / "tanks.safetensors"
+    if not marks.exists():
+        write_marks(scene, marks)
+    for folder in (work / "q", work / "t"):
+        bank = folder / "bank.safetensors"
+        if folder.name == "q":
+            runs.process(bank, "fsod:enroll", SCENES=scene, EXAMPLES=marks, OUTPUT=bank)
+        else:
+            runs.typed(bank, "enroll", "--scene", scene, "--examples", marks, "--out", bank)
+    runs.process(detector, "fsod:finetune", SCENES=scene, EXAMPLES=marks, MINUTES=MINUTES, OUTPUT=detector)
+
+
+def find(runs: Runs, scenes: list[Path], work: Path, *, qgis: bool) -> None:
+    """Searches one raster, makes its report, and searches all."""
+    detector, here = work / "q" / "tanks.safetensors", work / ("q" if qgis else "t")
+    found, page, many = here / "found.gpkg", here / "found.html", here / "many"
+    if qgis:
+        runs.process(found, "fsod:find", INPUT=scenes[0], BANK=detector, OUTPUT=found)
+        runs.process(page, "fsod:report", INPUT=found, OUTPUT=page)
+        runs.process(many, "fsod:findmany", INPUT=scenes, BANK=detector, SCORE=LEAST_SCORE, FOLDER=many)
+    else:
+        runs.typed(found, "predict", scenes[0], "--bank", detector, "--out", found)
+        runs.typed(page, "report", found, "--out", page)
+        pattern = many / "{scene}.gpkg"
+        runs.typed(many, "predict", *scenes, "--bank", detector, "--score", LEAST_SCORE, "--out", pattern)
+
+
+def cancel(runs: Runs, scenes: list[Path], work: Path, algorithm: str) -> None:
+    """Cancels an algorithm in the middle of its work."""
+    runs.inside(work / f"cancelled_{algorithm}.json", HERE / "cancelling.py", work, algorithm, *scenes)
+
+
+def compare(work: Path) -> Record:
+    """What QGIS has made with what was typed."""
     q, t = work / "q", work / "t"
-    learn = {"SCENES": scene, "EXAMPLES": marks}
-    typed = ["--scene", scene, "--examples", marks]
-    runs.process("fsod:enroll", **learn, OUTPUT=q / "bank.safetensors")
-    runs.typed("enroll", *typed, "--out", t / "bank.safetensors")
-    runs.process("fsod:finetune", **learn, MINUTES=MINUTES, OUTPUT=q / "tanks.safetensors")
-    runs.typed("finetune", *typed, "--minutes", MINUTES, "--out", t / "tanks.safetensors")
-    detector = q / "tanks.safetensors"
-    runs.process("fsod:find", INPUT=scene, BANK=detector, OUTPUT=q / "found.gpkg")
-    runs.typed("predict", scene, "--bank", detector, "--out", t / "found.gpkg")
-    scenes = [rasters / name for name in SEARCHED]
-    runs.process("fsod:findmany", INPUT=scenes, BANK=detector, SCORE=0.1, FOLDER=q / "many")
-    runs.typed("predict", *scenes, "--bank", detector, "--score", 0.1, "--out", f"{t}/many/{{scene}}.gpkg")
-    runs.process("fsod:report", INPUT=q / "found.gpkg", OUTPUT=q / "found.html")
-    runs.typed("report", t / "found.gpkg", "--out", t / "found.html")
     layers = ["found.gpkg", *(f"many/{Path(name).stem}.gpkg" for name in SEARCHED)]
     return {
         "enroll": same_tensors(q / "bank.safetensors", t / "bank.safetensors"),
-        "finetune": same_tensors(q / "tanks.safetensors", t / "tanks.safetensors"),
         **{name: same_layer(q / name, t / name) for name in layers},
         "report": same_text(q / "found.html", t / "found.html"),
     }
