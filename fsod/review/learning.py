@@ -91,12 +91,16 @@ def start_from(bank: Path) -> list[str]:
 
 
 def check_weights(bank: Path) -> None:
-    """UserError where the weights of a class bank are not those that it was made for; reads both, which takes seconds."""
-    if read_any_header(bank, "a class bank").get("checkpoint"):
-        from fsod.store.checkpoint import load_checkpoint
-        from fsod.store.class_bank import checkpoint_of, load_bank
+    """UserError where the weights beside a class bank are not those that it was made for; reads them, which takes seconds."""
+    header = read_any_header(bank, "a class bank")
+    name = header.get("checkpoint") or "shipped"
+    if name != "shipped":
+        from fsod.store.checkpoint import load_checkpoint, weights_sha256
 
-        load_bank(bank, load_checkpoint(checkpoint_of(bank)).detector)
+        if weights_sha256(load_checkpoint(bank.parent / name).detector) != header.get("weights_sha256"):
+            raise UserError(
+                f"{bank}: was made for other weights than {name} now holds; put those back, or name another bank (--bank)"
+            )
 
 
 def next_files(layer: Path) -> tuple[Path, Path]:

@@ -105,7 +105,7 @@ def test_a_bank_beside_other_weights_learns_nothing(tmp_path: Path) -> None:
     learning.start(a_round(tmp_path, bank, str(tmp_path / "scene.tif")), never)
     wait(learning)
     assert learning.state == "failed"
-    assert "this bank was made for weights" in learning.error
+    assert "was made for other weights than weights.safetensors now holds" in learning.error
 
 
 def test_a_round_that_is_stopped_ends_at_once_and_leaves_nothing(tmp_path: Path) -> None:
