@@ -286,6 +286,6 @@ def test_a_broken_record_is_named(data_set: DataSet, tmp_path: Path, content: st
 def test_files_of_somebody_else_are_left_alone(data_set: DataSet, tmp_path: Path) -> None:
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / "mine").touch()
-    with pytest.raises(UserError, match=r"files: is there, but no download\.json says what it is"):
+    with pytest.raises(UserError, match=r"files: exists without a download\.json"):
         download(data_set, tmp_path)
     assert [path.name for path in (tmp_path / "files").iterdir()] == ["mine"]
