@@ -116,7 +116,7 @@ class _Look:
 
     def leave_out(self, value: float) -> None:
         """Takes the pixels away that have a value in every band."""
-        self.left = self.left & ~self.touched(_equal(self.raw, value).all(axis=0))
+        self.left = self.left & ~self.touched(np.asarray(_equal(self.raw, value).all(axis=0)))
         kept = self.left.ravel()[self.at]
         self.at, self.sample = self.at[kept], self.sample[:, kept]
         self.sticking_out = [_sticking_out(band) for band in self.sample]
@@ -151,7 +151,7 @@ class _Look:
             i
             for i, share in enumerate(shares)
             if value in self.sticking_out[i]
-            and share > LEAST_SHARE
+            and LEAST_SHARE < share < 1
             and not self.cuts_off(i, value)
             and self.is_sharp(i, value, places[i])
         ]
