@@ -48,7 +48,7 @@ def scaled(scene: Scene, skip_damaged: bool, *, recognise: bool) -> Scene:
         elif scene.nodata is None and not scene.declares_nodata and scene.can_be_nodata(one.value):
             remarks += (f"{fills} and is taken for nodata, which no tag says; --nodata nan if it is something",)
             scene = scene.with_nodata(one.value)
-            valid = valid & ~_mixed(_is(raw, one.value).all(axis=0), reduced=reduced)
+            valid = valid & ~_mixed(np.asarray(_is(raw, one.value).all(axis=0)), reduced=reduced)
         else:
             remarks += (f"{fills} and is left out of its brightness; --nodata {value} if it alone stands for nothing",)
     low, high = percentile_range(raw, seen)

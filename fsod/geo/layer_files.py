@@ -257,12 +257,16 @@ def csv_bytes(table: pd.DataFrame) -> bytes:
     """A table that is safe to open in a spreadsheet."""
     texts = table.select_dtypes(include=["object", "str"]).columns
     table = table.assign(**{name: table[name].map(_no_formula) for name in texts})
-    return table.to_csv(index=False).encode()
+    return table.rename(columns=_no_formula).to_csv(index=False).encode()
+
+
+FORMULA_STARTS = (*"=+-@\t\r\n", *"\uff1d\uff0b\uff0d\uff20")
+"""Of a cell; the last four are those of East Asian width, which some spreadsheets read alike."""
 
 
 def _no_formula(cell: object) -> object:
     """A text that spreadsheets would calculate, with the apostrophe that tells them not to; see OWASP on CSV injection."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_STARTS) else cell
 
 
 def _coco(layer: Layer) -> bytes:

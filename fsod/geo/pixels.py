@@ -254,8 +254,12 @@ def read_palette(dataset: DatasetReader, bands: tuple[int, ...]) -> NDArray[np.u
 
 def fewer_bits(dataset: DatasetReader, bands: tuple[int, ...]) -> tuple[float, ...] | None:
     """The greatest value there can be in each 8-bit band, where that is less than 255 in any (1 to 7 bits); else None."""
-    bits = [int(dataset.tags(band, ns="IMAGE_STRUCTURE").get("NBITS", 8)) for band in bands]
-    return tuple(2.0 ** min(n, 8) - 1 for n in bits) if min(bits) < 8 else None
+    said = [dataset.tags(band, ns="IMAGE_STRUCTURE").get("NBITS", "") for band in bands]
+    counts = [
+        re.match(r"[1-7](?![0-9])", text) for text in said
+    ]  # anything may stand in a VRT; GDAL reads its first number
+    bits = [int(count[0]) if count else 8 for count in counts]
+    return tuple(2.0**n - 1 for n in bits) if min(bits) < 8 else None
 
 
 def percentile_range(raw: NDArray[np.generic], valid: NDArray[np.bool_]) -> tuple[tuple[float, ...], tuple[float, ...]]:

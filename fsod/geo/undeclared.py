@@ -102,7 +102,7 @@ class _Look:
         at = np.flatnonzero(valid)
         self.at = at[:: max(1, len(at) // SAMPLED)]
         self.sample = raw.reshape(len(raw), -1)[:, self.at]
-        self.total = max(1, len(self.at))
+        self.total, self.valid = max(1, len(self.at)), max(1, len(at))
         self.sticking_out = [_sticking_out(band) for band in self.sample]
 
     def ends(self) -> tuple[float, ...]:
@@ -111,12 +111,14 @@ class _Look:
         return (float(seen.min()), float(seen.max())) if seen.size else ()
 
     def share(self, value: float) -> float:
-        """Of the valid pixels, that have a value in every band."""
-        return float(_equal(self.sample, value).all(axis=0).sum() / self.total)
+        """Of the valid pixels, that have a value in every band; 0 where a sample says that it is far too little."""
+        if _equal(self.sample, value).all(axis=0).sum() <= LEAST_SHARE / 2 * self.total:
+            return 0.0
+        return float((_equal(self.raw, value).all(axis=0) & self.left).sum() / self.valid)
 
     def leave_out(self, value: float) -> None:
         """Takes the pixels away that have a value in every band."""
-        self.left = self.left & ~self.touched(_equal(self.raw, value).all(axis=0))
+        self.left = self.left & ~self.touched(np.asarray(_equal(self.raw, value).all(axis=0)))
         kept = self.left.ravel()[self.at]
         self.at, self.sample = self.at[kept], self.sample[:, kept]
         self.sticking_out = [_sticking_out(band) for band in self.sample]
@@ -151,7 +153,7 @@ class _Look:
             i
             for i, share in enumerate(shares)
             if value in self.sticking_out[i]
-            and share > LEAST_SHARE
+            and LEAST_SHARE < share < 1
             and not self.cuts_off(i, value)
             and self.is_sharp(i, value, places[i])
         ]

@@ -42,6 +42,10 @@ class FoundLayer:
     lonlat: NDArray[np.float64] | None
 
 
+MOST_DEGREES = np.array([540.0, 90.0])
+"""Longitude and latitude; a layer of a scene in 0 to 360 may reach beyond."""
+
+
 def read_found(path: Path, layer: str | None = None) -> FoundLayer:
     """Reads a layer.
 
@@ -68,6 +72,8 @@ def read_found(path: Path, layer: str | None = None) -> FoundLayer:
         names = table["class"].astype(str).to_numpy(np.str_)
         scene = scene or str(table["scene"].iloc[0])
         lonlat = _lonlat(table)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
     except UNREADABLE as error:
         why = f"{type(error).__name__} {one_line(error)}"
         raise UserError(f"{path}: not a layer that `fsod predict` wrote: {why}") from error
@@ -96,6 +102,11 @@ def _lonlat(table: pd.DataFrame) -> NDArray[np.float64] | None:
         lonlat = np.full((len(table), 2), np.nan)
         placed = ~(table.geometry.isna() | table.geometry.is_empty).to_numpy()
         points = shapely.get_coordinates(shapely.point_on_surface(table.geometry.to_numpy()[placed]))
+        if table.crs.is_geographic and len(off := points[(np.abs(points) > MOST_DEGREES).any(axis=1)]):
+            raise UserError(
+                f"its coordinates such as {off[0, 0]:.0f}, {off[0, 1]:.0f} are no degrees, and it names no other CRS; save it with "
+                "the CRS that they are in"
+            )
         moved = geopandas.points_from_xy(*points.T, crs=table.crs).to_crs(WGS84)
         lonlat[placed] = np.stack([moved.x, moved.y], axis=1)
         return lonlat

@@ -488,3 +488,17 @@ def test_an_hdf5_of_one_raster_is_opened_again(tmp_path: Path) -> None:
 def test_a_folder_says_how_to_name_its_rasters(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"name its rasters: '.*/\*\.tif'"):
         open_scene(tmp_path)
+
+
+@pytest.mark.parametrize("bits", ["junk", "0", "-3", "", "99999", "8", "\u0664"])
+def test_bits_that_cannot_be_change_nothing(make_raster: MakeRaster, tmp_path: Path, bits: str) -> None:
+    pixels = noise(1)
+    make_raster(pixels, "a.tif")
+    (path := tmp_path / "bits.vrt").write_text(
+        '<VRTDataset rasterXSize="120" rasterYSize="80"><VRTRasterBand dataType="Byte" band="1"><Metadata '
+        f'domain="IMAGE_STRUCTURE"><MDI key="NBITS">{bits}</MDI></Metadata><SimpleSource><SourceFilename '
+        'relativeToVRT="1">a.tif</SourceFilename><SourceBand>1</SourceBand></SimpleSource></VRTRasterBand></VRTDataset>',
+        encoding="utf-8",
+    )
+    with open_scene(path) as scene:
+        assert (all_pixels(scene)[0][..., 0] == pixels[0]).all()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import geopandas
 import numpy as np
+import pandas as pd
 import pyogrio
 import pyproj
 import pytest
@@ -24,7 +25,7 @@ from rasterio.warp import transform as gdal_transform
 
 from fsod.boxes import Detections
 from fsod.geo.georeference import Georeference
-from fsod.geo.layer_files import ON_A_MAP, write_layer
+from fsod.geo.layer_files import ON_A_MAP, csv_bytes, write_layer
 from fsod.geo.layer_table import Layer
 from fsod.geo.scene_opening import open_scene
 from tests.placed_layer import ALL, BOXES, NAMES, PIXELS, PLACES, RUN, layer, place
@@ -277,6 +278,13 @@ def test_rasterio_and_pyproj_agree_on_the_crs(make_raster: Callable[..., Path]) 
     with rasterio.open(path) as dataset, open_scene(path) as scene:
         (lon,), (lat,) = gdal_transform(dataset.crs, "EPSG:4326", *[[v] for v in transform @ (50, 40)])
         np.testing.assert_allclose(scene.georeference.to_lonlat(np.array([[50.0, 40.0]])), [[lon, lat]], atol=1e-9)
+
+
+def test_no_column_is_a_formula_and_no_wide_sign_begins_one() -> None:
+    table = pd.DataFrame({"=1+1": [1.5], "name": ["\uff1d1+1"], "plain": ["\n=1"]})
+    lines = csv_bytes(table).decode().splitlines()
+    assert lines[0] == "'=1+1,name,plain"
+    assert lines[1].startswith("1.5,'\uff1d1+1,\"'")
 
 
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", '=HYPERLINK("http://a","b")'])

@@ -84,6 +84,15 @@ def test_a_layer_saved_in_the_projects_crs_is_listed_in_degrees(tmp_path: Path) 
     np.testing.assert_allclose(after, before, atol=1e-6)
 
 
+@pytest.mark.parametrize("crs", [None, {}, {"type": "name", "properties": {"name": "urn:ogc:def:crs:OGC:1.3:CRS84"}}])
+def test_metres_without_their_crs_are_no_degrees(tmp_path: Path, crs: object) -> None:
+    path = written(tmp_path / "found.geojson", FOUND, UTM)
+    geopandas.read_file(path).to_crs(32633).to_file(path, RFC7946="NO")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"crs": crs}))
+    with pytest.raises(UserError, match=r"found.geojson: its coordinates such as \d+, \d+ are no degrees"):
+        read_found(path)
+
+
 def test_other_files_are_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such layer"):
         read_found(tmp_path / "nothing.geojson")
