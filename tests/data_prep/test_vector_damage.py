@@ -84,7 +84,7 @@ def test_a_label_that_cannot_be_read_is_no_background(
     [
         ({"window_px": 5000}, "window_px is 5000; it must be 64 to 4096"),
         ({"overlap_px": 2000}, "overlap_px is 2000"),
-        ({"point_size_m": -1}, "points of -1 m: the size must be above 0"),
+        ({"point_size_m": -1}, "points of -1 m: give a size above 0"),
     ],
 )
 def test_settings_out_of_range(change: dict[str, Any], message: str) -> None:

@@ -156,7 +156,8 @@ def test_a_sentinel_amid_the_values_is_recognised(
         assert scene.nodata == value
         assert f"{value} fills 13% of it and is taken for nodata" in scene.warnings[0]
         for ends in ((scene.rule.low, wanted.low), (scene.rule.high, wanted.high)):
-            assert np.allclose(*np.array(ends, np.float64), atol=0.01 * (high - low))
+            own, other = np.array(ends, np.float64)
+            assert np.allclose(own, other, atol=0.01 * (high - low))
         assert (all_pixels(scene)[1] == (holes != value).any(axis=0)).all()
 
 
@@ -173,7 +174,8 @@ def test_what_is_left_out_of_the_brightness_is_said(make_raster: MakeRaster) -> 
         with open_scene(make_raster(pixels, **given, **UTM)) as scene, open_scene(make_raster(plain, "p.tif")) as own:
             assert said in scene.warnings[-1]
             for ends in ((scene.rule.low, own.rule.low), (scene.rule.high, own.rule.high)):
-                assert np.allclose(*np.array(ends, np.float64), atol=100)
+                own_end, other = np.array(ends, np.float64)
+                assert np.allclose(own_end, other, atol=100)
     # a value that was asked for keeps others from nothing but becoming invalid
     with open_scene(make_raster(with_holes(plain, 65535), **UTM), nodata=9999) as scene:
         assert "65535 fills 13% of it and is left out" in scene.warnings[0]
