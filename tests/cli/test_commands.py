@@ -274,7 +274,7 @@ BAD = [
     (("finetune", "--config", "{place}/run.yaml", "--shots-k", "99"), "99 shots"),
     (("finetune", "--config", "{place}/run.yaml", "size=yolov7-tiny"), "size 'nano'"),
     (("finetune",), "--config of a run"),
-    (("finetune", "--out", "a", "finetune.lr=1"), "of a run only"),
+    (("finetune", "--out", "a", "finetune.lr=1"), "only a run (--config) takes settings"),
     (("finetune", "--config", "{place}/run.yaml", "--scene", "a.tif", "--examples", "b"), "--scene goes with --out"),
     (("finetune", "--config", "{place}/run.yaml", "--steps", "5"), "--steps goes with --out"),
     (("evaluate",), "--checkpoint and --data"),
@@ -361,7 +361,7 @@ def test_pretraining_takes_a_folder_of_photographs(tmp_path: Path, capsys: pytes
     (tmp_path / "a folder: #1").mkdir()
     run = ["pretrain", "--config", "configs/photographs.yaml", f"run_dir={tmp_path}/run"]
     assert fsod(*run, "--grounds", tmp_path / "a folder: #1") == 2
-    assert f"{tmp_path}/a folder: #1: holds no photograph" in " ".join(capsys.readouterr().err.split())
+    assert f"{tmp_path}/a folder: #1: has no photograph" in " ".join(capsys.readouterr().err.split())
     assert fsod(*run, f"grounds={tmp_path}/nowhere") == 2
     assert "nowhere: no such folder of photographs" in capsys.readouterr().err
 

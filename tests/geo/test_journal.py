@@ -167,7 +167,7 @@ def test_a_journal_of_another_run_is_refused(scene: Path, tmp_path: Path) -> Non
     refused("another scene")
     assert journal.read_bytes() == before
     journal.write_bytes(before.replace(b"fsod-journal-4", b"fsod-journal-3", 1))
-    refused("another format, or damaged; start over with --restart")
+    refused("another format, or is damaged; start over with --restart")
     journal.write_text('{"type": "FeatureCollection"}\n')
     refused("not one; move it elsewhere")
     journal.write_text("my notes\nof the flight")

@@ -128,4 +128,4 @@ def test_what_is_no_map_is_one_line(made: Path, tmp_path: Path) -> None:
     (column / "8.png").touch()
     refused(tmp_path / "t", r"8.png: zoom 3 has columns and rows 0 to 7 only")
     (tmp_path / "t" / "tilemapresource.xml").write_text('<TileMap><TileSets profile="geodetic"></TileSets></TileMap>')
-    refused(tmp_path / "t", "its tiles have the profile 'geodetic'; known are those of web maps")
+    refused(tmp_path / "t", "its tiles have the profile 'geodetic'; fsod reads those of web maps")

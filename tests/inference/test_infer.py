@@ -124,9 +124,9 @@ def test_apples_gpus_are_asked_for_no_float64() -> None:
 @pytest.mark.parametrize("damaged", [float("nan"), float("inf")])
 def test_scores_that_are_no_numbers_are_not_nothing_found(damaged: float) -> None:
     boxes, scores = torch.tensor([[[10.0, 10, 30, 30], [50, 50, 60, 60]]]), torch.tensor([[[0.9, 0.8]]])
-    with pytest.raises(UserError, match="no numbers"):
+    with pytest.raises(UserError, match="not numbers"):
         postprocess(boxes, torch.tensor([[[0.9, damaged]]]), (100, 64), 0.01, EvaluateSettings())
-    with pytest.raises(UserError, match="no numbers"):
+    with pytest.raises(UserError, match="not numbers"):
         postprocess(boxes * torch.tensor([1, 1, damaged, 1]), scores, (100, 64), 0.01, EvaluateSettings())
 
 

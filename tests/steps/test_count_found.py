@@ -65,7 +65,7 @@ def test_a_grid_is_round_and_covers_what_was_searched(tmp_path: Path) -> None:
     assert sum(row["count"] for row in told["rows"]) == 4
     assert len(layer) == 4, "squares begin at multiples of 500 m"
     assert layer["searched_share"].tolist() == pytest.approx([1] * 4, abs=1e-3)
-    with pytest.raises(UserError, match=r"--grid-m 0.5: gives 4000000 squares; at most 250000"):
+    with pytest.raises(UserError, match=r"--grid-m 0.5: gives 4000000 squares, more than 250000"):
         count_files(tmp_path / "f.geojson", tmp_path / "c.geojson", None, 0.5)
 
 
@@ -116,7 +116,7 @@ def test_bad_input_is_one_line_with_status_2(tmp_path: Path, capsys: pytest.Capt
         ((found, "--by", empty), "holds no features"),
         ((plain, "--by", no_class), "has no coordinate system"),
         ((no_class, "--grid-m", 100), "no attribute 'class'"),
-        ((found,), "give --by FILE with districts, or --grid-m METRES"),
+        ((found,), "give either --by FILE with districts, or --grid-m METRES"),
         ((found, "--by", no_class, "--name", "nam"), "no attribute 'nam' (did you mean 'name'?)"),
         ((found, "--by", no_class, "--out", found), "would be overwritten, but this command reads it"),
     ):

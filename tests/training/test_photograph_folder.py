@@ -61,7 +61,7 @@ def test_of_more_than_fits_some_are_drawn_by_lot(tmp_path: Path, monkeypatch: py
 def test_what_is_no_folder_of_photographs_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such folder of photographs"):
         read_photographs(tmp_path / "nowhere")
-    with pytest.raises(UserError, match="holds no photograph"):
+    with pytest.raises(UserError, match="has no photograph"):
         read_photographs(tmp_path)
     (tmp_path / "broken.png").write_bytes(b"not a picture")
     with pytest.raises(UserError, match=r"broken\.png"):
