@@ -17,7 +17,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -101,11 +100,10 @@ def main() -> None:
     runs = Runs(work, options.fsod.absolute())
     learn(runs, rasters / LEARNED, work)
     scenes = [rasters / name for name in SEARCHED]
-    with ThreadPoolExecutor() as pool:
-        made = [pool.submit(cancel, runs, scenes, work, name) for name in CANCELLED]
-        made += [pool.submit(find, runs, scenes, work, qgis=qgis) for qgis in (True, False)]
-    for one in made:
-        one.result()
+    for qgis in (True, False):
+        find(runs, scenes, work, qgis=qgis)
+    for name in CANCELLED:  # alone, as what shares the machine with it takes longer to stop
+        cancel(runs, scenes, work, name)
     result = {
         "compared": compare(work),
         "cancelled": {name: json.loads((work / f"cancelled_{name}.json").read_text()) for name in CANCELLED},
