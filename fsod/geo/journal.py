@@ -249,6 +249,6 @@ def _are_scores(scores: NDArray[np.float32]) -> bool:
 
 
 def _number(index: object) -> int:
-    if not isinstance(index, int) or index < 0:
+    if type(index) is not int or index < 0:  # true is an int to isinstance, and picks all of an array
         raise ValueError(f"{index!r} is no number of a window")
     return index

@@ -107,13 +107,13 @@ class Archive:
     def __init__(self, path: Path) -> None:
         if not path.is_file():
             raise UserError(f"{path}: no such file")
-        if not is_zipfile(path):
-            raise UserError(
-                f"{path}: not a zip archive of torch.save; files from before PyTorch 1.6 are not read "
-                "(load and save it again with a newer PyTorch, where you trust it)"
-            )
         self.path = path
         try:
+            if not is_zipfile(path):
+                raise UserError(
+                    f"{path}: not a zip archive of torch.save; files from before PyTorch 1.6 are not read "
+                    "(load and save it again with a newer PyTorch, where you trust it)"
+                )
             with ZipFile(path) as file:
                 entries = file.infolist()
         except _DAMAGED_ZIP as error:

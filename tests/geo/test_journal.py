@@ -169,9 +169,9 @@ def test_a_journal_of_another_run_is_refused(scene: Path, tmp_path: Path) -> Non
     journal.write_bytes(before.replace(b"fsod-journal-4", b"fsod-journal-3", 1))
     refused("another format, or is damaged; start over with --restart")
     journal.write_text('{"type": "FeatureCollection"}\n')
-    refused("not one; move it elsewhere")
+    refused("is not a journal; move it elsewhere")
     journal.write_text("my notes\nof the flight")
-    refused("not one; move it elsewhere")
+    refused("is not a journal; move it elsewhere")
     assert journal.read_text() == "my notes\nof the flight"
 
 
@@ -219,7 +219,9 @@ def test_numbers_come_back_bit_by_bit(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "entry",
     [
-        {"found": []},
+        {"found": None},
+        {"found": [[True, [[0, 0, 1, 1]], [0.5], [0]]]},
+        {"found": [], "blank": [True]},
         {"found": [[0, [[0, 0, 1, 1]], [0.5, 0.5], [0]]], "blank": []},
         {"found": [[0, [[0, 0, 1]], [0.5], [0]]], "blank": []},
         {"found": [[999, [], [], []]], "blank": []},
@@ -239,7 +241,7 @@ def test_a_line_that_no_run_writes_is_refused(scene: Path, tmp_path: Path, entry
     journal = tmp_path / "out.journal"
     interrupt(scene, journal, 2)
     head, _, _ = journal.read_bytes().partition(b"\n")
-    journal.write_bytes(head + b"\n" + _line(entry))
+    journal.write_bytes(head + b"\n" + _line({"blank": [], "nodata": [], "gaps": [], **entry}))
     with pytest.raises(UserError, match=r"out\.journal: damaged .*--restart"):
         predict_scene(scene, odd_boxes, ScenePlan(**SETTINGS), resume=ResumeFrom(journal, WEIGHTS))
 

@@ -288,6 +288,9 @@ def test_a_folder_of_the_user_is_not_emptied(tmp_path: Path) -> None:
     own.mkdir()
     (own / "notes.txt").write_text("mine")
     for restart in (False, True):
-        with pytest.raises(UserError, match=r"D\.safetensors\.unfinished: is where this training keeps its state, but no training wrote it"):
+        with pytest.raises(
+            UserError,
+            match=r"D\.safetensors\.unfinished: is where this training keeps its state, but no training wrote it",
+        ):
             finetune_marks(SHIPPED, [marks_on(scene)], tmp_path / "D.safetensors", minutes=1, restart=restart)
     assert (own / "notes.txt").read_text() == "mine"

@@ -238,6 +238,16 @@ def read_all(path: Path) -> object:
     return archive.tensor(content["a"])
 
 
+def test_one_of_several_disks_is_refused(tmp_path: Path) -> None:
+    """What only looks for the end of a zip stumbles over it already."""
+    path = write_archive(tmp_path / "x.pt", pickle.dumps({}, 2))
+    raw = path.read_bytes()
+    end = raw.rfind(b"PK\x05\x06")
+    path.write_bytes(raw[:end] + struct.pack("<4sIQI", b"PK\x06\x07", 0, 0, 3) + raw[end:])
+    with pytest.raises(UserError, match=r"x\.pt: damaged: .*disks"):
+        Archive(path)
+
+
 @pytest.mark.parametrize("damage", ["encrypted", "unknown compression", "another name", "beyond the end", "crc"])
 @pytest.mark.parametrize("entry", ["data.pkl", "byteorder", "data/0"])
 def test_entries_of_a_zip_that_are_not_what_they_say(tmp_path: Path, damage: str, entry: str) -> None:
