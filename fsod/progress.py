@@ -23,7 +23,6 @@ from rich.progress import (
 from rich.text import Text
 
 from fsod.about import DRIVEN
-from fsod.ctrl_c import raise_if_pressed
 from fsod.errors import escaped
 
 
@@ -81,8 +80,7 @@ class Bar:
         self.advance_to(done)
 
     def advance_to(self, done: int, note: str = "") -> None:
-        """``done`` steps are done; ``note`` is shown beside the bar. KeyboardInterrupt: see ``fsod.ctrl_c``."""
-        raise_if_pressed()
+        """``done`` steps are done; ``note`` is shown beside the bar."""
         now_s = time.monotonic()
         fresh = self._counted_from is None
         self.done, self._counted_from = done, self._counted_from or (done, now_s)

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 from fsod.cli.end_of_input import stop_at_end_of_input
-from fsod.ctrl_c import note_ctrl_c
 
 __all__ = ["main"]
 
@@ -22,7 +21,6 @@ def main() -> None:
         sys.stderr.write("fsod: the working folder is not there any more; change to another one\n")
         sys.exit(2)
     try:
-        note_ctrl_c()
         stop_at_end_of_input()
         from fsod.cli.commands import main as run
 

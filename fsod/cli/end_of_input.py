@@ -19,6 +19,8 @@ def stop_at_end_of_input() -> None:
     That works on every system, and also where the other program was killed, so that nothing is left running.
     """
     if DRIVEN:
+        # a shell starts what runs in the background with Ctrl-C ignored, and children inherit that
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         threading.Thread(target=_wait, daemon=True).start()
 
 

@@ -123,9 +123,12 @@ def runs(pid: int) -> bool:
         return False
 
 
-def test_fsod_takes_the_end_of_its_input_for_ctrl_c() -> None:
-    """Which the plugin closes, and a QGIS that has crashed leaves closed."""
-    code = """
+@pytest.mark.parametrize("ignored", ["", "signal.signal(signal.SIGINT, signal.SIG_IGN)"], ids=["", "in the background"])
+def test_fsod_takes_the_end_of_its_input_for_ctrl_c(ignored: str) -> None:
+    """Which the plugin closes, and a QGIS that has crashed leaves closed; also where a shell has Ctrl-C ignored."""
+    code = f"""
+import signal
+{ignored}
 from fsod.cli.end_of_input import stop_at_end_of_input
 import time
 stop_at_end_of_input()
