@@ -10,8 +10,7 @@ from numpy.typing import ArrayLike
 
 from fsod.errors import UserError, is_name
 from fsod.geo.scene import Scene
-from fsod.geo.scene_list import short_name
-from fsod.steps.scene_marks import LEAST_PX, SceneMarks, one_multipolygon
+from fsod.steps.scene_marks import LEAST_PX, SceneMarks
 
 Boxes = Mapping[str, ArrayLike]
 """Class name -> (n, 4) boxes: left, top, right, bottom in pixels of the file or array, y downwards from its top edge."""
@@ -42,19 +41,7 @@ def marks_given(scene: Scene, boxes: Boxes, areas: shapely.MultiPolygon | None =
         names += [name] * len(parts[-1])
     if not names:
         raise UserError("boxes: none given; give a class with at least one, such as {'ship': [[10, 20, 50, 60]]}")
-    return SceneMarks(
-        scene=scene.name,
-        name=short_name(scene.name),
-        width_px=scene.width_px,
-        height_px=scene.height_px,
-        gsd_m=scene.georeference.gsd_m,
-        boxes_xyxy_px=np.concatenate(parts),
-        class_names=tuple(names),
-        refused_xyxy_px=np.zeros((0, 4)),
-        refused_names=(),
-        areas=one_multipolygon([] if areas is None else [areas]),
-        shown=scene.shown,
-    )
+    return SceneMarks.on(scene, np.concatenate(parts), names, areas=[] if areas is None else [areas])
 
 
 def _checked(scene: Scene, name: str, boxes: ArrayLike) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:

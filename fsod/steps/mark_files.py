@@ -20,17 +20,14 @@ from fsod.geo.labels import LabelledBoxes, assumed_encoding, read_layer
 from fsod.geo.mark_shapes import PointSize, hull_notes
 from fsod.geo.marked_areas import read_marked_areas
 from fsod.geo.scene import Scene
-from fsod.geo.scene_list import short_name
 from fsod.geo.scene_opening import open_scene
 from fsod.geo.verdicts import Verdicts, read_verdicts
 from fsod.progress import warn
 from fsod.steps.scene_marks import (
     LEAST_PX,
     SceneMarks,
-    added_verdicts,
     check_distractors,
     is_there,
-    one_multipolygon,
 )
 from fsod.store.bank_merge import SAME_GSD
 
@@ -231,19 +228,8 @@ def _scene_marks(
     for box, name in zip(no, no_names, strict=True):
         if not is_there(box, name, boxes, names) and not is_there(box, f"not {name}", refused, refused_names):
             refused, refused_names = np.vstack([refused, box]), [*refused_names, f"not {name}"]
-    return SceneMarks(
-        scene=scene.name,
-        name=short_name(scene.name),
-        width_px=scene.width_px,
-        height_px=scene.height_px,
-        gsd_m=scene.georeference.gsd_m,
-        boxes_xyxy_px=boxes,
-        class_names=tuple(names),
-        refused_xyxy_px=refused,
-        refused_names=tuple(refused_names),
-        areas=one_multipolygon(areas),
-        shown=scene.shown,
-        judged=added_verdicts(verdicts.judged for verdicts in judged),
+    return SceneMarks.on(
+        scene, boxes, names, refused, refused_names, areas, judged=(verdicts.judged for verdicts in judged)
     )
 
 

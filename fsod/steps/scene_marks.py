@@ -14,6 +14,7 @@ from fsod.band_rule import BandRule, each_once
 from fsod.boxes import iou
 from fsod.errors import UserError
 from fsod.geo.scene import Scene
+from fsod.geo.scene_list import short_name
 from fsod.geo.scene_opening import open_scene
 
 LEAST_PX = 1.0
@@ -21,6 +22,8 @@ LEAST_PX = 1.0
 
 SAME_OBJECT_IOU = 0.5
 """Boxes of one class that overlap more mark one object."""
+
+NO_BOXES = np.zeros((0, 4))
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,33 @@ class SceneMarks:
     shown: BandRule | None = None
     cut_from: BandRule | None = None
     judged: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+    @classmethod
+    def on(
+        cls,
+        scene: Scene,
+        boxes_xyxy_px: NDArray[np.float64],
+        class_names: Sequence[str],
+        refused_xyxy_px: NDArray[np.float64] = NO_BOXES,
+        refused_names: Sequence[str] = (),
+        areas: Sequence[shapely.MultiPolygon] = (),
+        judged: Iterable[Mapping[str, tuple[int, int]]] = (),
+    ) -> SceneMarks:
+        """What is known of an open scene, which is to be seen as it is now."""
+        return cls(
+            scene=scene.name,
+            name=short_name(scene.name),
+            width_px=scene.width_px,
+            height_px=scene.height_px,
+            gsd_m=scene.georeference.gsd_m,
+            boxes_xyxy_px=boxes_xyxy_px,
+            class_names=tuple(class_names),
+            refused_xyxy_px=refused_xyxy_px,
+            refused_names=tuple(refused_names),
+            areas=one_multipolygon(areas),
+            shown=scene.shown,
+            judged=added_verdicts(judged),
+        )
 
     def open(self, **how: Any) -> Scene:  # noqa: ANN401, they are those of ``open_scene``
         """The scene, with the bands and the nodata value that it was marked in; ``how`` goes to ``open_scene``."""
