@@ -98,7 +98,8 @@ GIVEN: dict[str, tuple[dict[str, Any], float]] = {
     "find": ({**find, "INPUT": str(scenes[1]), "OUTPUT": str(folder / "never-find.gpkg")}, 5),
     "findmany": ({**find, "INPUT": many, "FOLDER": str(folder / "never-findmany")}, 26),
 }
-"""Parameters, and the percent of its bar from which on an algorithm is cancelled: findmany in its second scene of four."""
+"""Each algorithm's parameters, and the percent of its progress bar at which it is cancelled. At 26 percent, findmany is in the
+second of its four scenes."""
 
 said = cancel(f"fsod:{algorithm}", *GIVEN[algorithm])
 (folder / f"cancelled_{algorithm}.json").write_text(json.dumps(said))

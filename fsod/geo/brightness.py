@@ -36,7 +36,7 @@ def scaled(scene: Scene, skip_damaged: bool, *, recognise: bool) -> Scene:
         raw = _whole_again(raw)
     seen = np.stack([valid & ~_is(band, value) for band, value in zip(raw, scene.nodata_of_bands, strict=True)])
     for one in stand_ins(raw, valid, reduced=reduced) if recognise else ():
-        value = in_full(one.value)
+        value = _in_full(one.value)
         fills = f"{scene.name}: {value} fills {one.share:.0%} of it"
         if not one.certain:
             remarks += (f"{fills}, with sharp edges to what is beside it; --nodata {value} if it stands for nothing",)
@@ -63,7 +63,7 @@ def _whole_again(raw: NDArray[np.generic]) -> NDArray[np.generic]:
     return np.where(np.isclose(raw.astype(np.float64), whole, rtol=1e-12, atol=0), whole, raw)
 
 
-def in_full(value: float) -> str:
+def _in_full(value: float) -> str:
     """A value as short as it can be written and still be read as the same one."""
     return short if float(short := f"{value:g}") == value else repr(value)
 
@@ -75,7 +75,7 @@ def _is(pixels: NDArray[np.generic], value: float | None) -> NDArray[np.bool_]:
 
 def _mixed(empty: NDArray[np.bool_], *, reduced: bool) -> NDArray[np.bool_]:
     """(h, w) where a read that did not know of a nodata value has it, or a mean of it and of pixels beside it."""
-    return around(empty, 1) if reduced else empty
+    return around(empty) if reduced else empty
 
 
 def _sample(scene: Scene, skip_damaged: bool) -> tuple[NDArray[np.generic], NDArray[np.bool_], tuple[str, ...]]:

@@ -2,11 +2,12 @@
 
 - Bands: those asked for; else the ones that the examples were shown in; else the ones described as red, green and blue;
   else the ones tagged so; else the first three; else the first one, repeated. An alpha band is never a colour, unless the
-  user asks for it, or it holds a picture and is only tagged alpha: see ``alpha_band``. A palette is looked up; a band that is tagged so and has no colours is grey.
+  user asks for it, or it holds a picture and is only tagged alpha: see ``alpha_band``. A palette is looked up; a band
+  that is tagged so and has no colours is grey.
 - 8-bit passes through; of 1 to 7 bits the greatest value there can be is white.
 - Everything else is scaled, band by band, from the 2nd to the 98th percentile of its valid pixels to 0..255. They are
-  taken once, from a reduced read of the whole scene (or samples of one that is too large or damaged), so that every window is scaled alike. Where both percentiles are
-  one value (a scene that is nearly all empty), least and greatest value take their place; a band of a single value is
+  taken once, from a reduced read of the whole scene (or samples of one that is too large or damaged), so that every
+  window is scaled alike. Where both percentiles are one value (a scene that is nearly all empty), least and greatest value take their place; a band of a single value is
   not stretched at all and becomes 0.
 - Pixels that are not valid become 0.
 """
@@ -255,9 +256,8 @@ def read_palette(dataset: DatasetReader, bands: tuple[int, ...]) -> NDArray[np.u
 def fewer_bits(dataset: DatasetReader, bands: tuple[int, ...]) -> tuple[float, ...] | None:
     """The greatest value there can be in each 8-bit band, where that is less than 255 in any (1 to 7 bits); else None."""
     said = [dataset.tags(band, ns="IMAGE_STRUCTURE").get("NBITS", "") for band in bands]
-    counts = [
-        re.match(r"[1-7](?![0-9])", text) for text in said
-    ]  # anything may stand in a VRT; GDAL reads its first number
+    # anything may stand in a VRT; GDAL reads its first number
+    counts = [re.match(r"[1-7](?![0-9])", text) for text in said]
     bits = [int(count[0]) if count else 8 for count in counts]
     return tuple(2.0**n - 1 for n in bits) if min(bits) < 8 else None
 

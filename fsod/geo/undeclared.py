@@ -77,22 +77,22 @@ def stand_ins(raw: NDArray[np.generic], valid: NDArray[np.bool_], *, reduced: bo
         valid: (h, w), where the file's own tags leave it valid.
         reduced: whether pixels of ``raw`` are means of several, so that values are mixed beside their places.
     """
-    look = _Look(raw, valid, reduced)
+    pixels = _Remaining(raw, valid, reduced)
     found: list[StandIn] = []
     again = True
     while again:  # what lies at an end shows when what lies beyond it is taken away
         again = False
-        for value in sorted({*look.ends(), *set[float]().union(*look.sticking_out)}):
-            if (share := look.share(value)) > LEAST_SHARE and look.is_nothing(value):
+        for value in sorted({*pixels.ends(), *set[float]().union(*pixels.sticking_out)}):
+            if (share := pixels.share(value)) > LEAST_SHARE and pixels.is_nothing(value):
                 found.append(StandIn(value, share, certain=True))
-                look.leave_out(value)
+                pixels.leave_out(value)
                 again = True
-    for value in sorted(set[float]().union(*look.sticking_out) - {one.value for one in found}):
-        found += look.doubtful(value)
+    for value in sorted(set[float]().union(*pixels.sticking_out) - {one.value for one in found}):
+        found += pixels.doubtful(value)
     return sorted(found, key=lambda one: (not one.certain, one.band is not None, -one.share))
 
 
-class _Look:
+class _Remaining:
     """The pixels of a raster that no value has been taken away from yet."""
 
     def __init__(self, raw: NDArray[np.generic], valid: NDArray[np.bool_], reduced: bool) -> None:
@@ -167,7 +167,7 @@ class _Look:
     def is_sharp(self, index: int, value: float, where: NDArray[np.bool_]) -> bool:
         """Whether few of the pixels around a value's places (h, w) in a band have values near it."""
         touched = self.touched(where)
-        beside = self.raw[index][around(touched, 1) & ~touched & self.left]
+        beside = self.raw[index][around(touched) & ~touched & self.left]
         rest = self.sample[index][~touched.ravel()[self.at]]
         if not len(beside) or not len(rest):
             return True
@@ -176,7 +176,7 @@ class _Look:
 
     def touched(self, where: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Places (h, w), and where means of what is there and beside it may be."""
-        return around(where, 1) if self.reduced else where
+        return around(where) if self.reduced else where
 
     def cuts_off(self, index: int, value: float) -> bool:
         """Whether hardly any value of a band lies beyond this one, and others reach up to it."""
@@ -214,7 +214,6 @@ def _sticking_out(band: NDArray[np.generic]) -> set[float]:
     }
 
 
-def around(where: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
-    """Places (h, w), and what lies at most so many pixels beside them."""
-    kernel = np.ones((2 * pixels + 1,) * 2, np.uint8)
-    return cv2.dilate(where.astype(np.uint8), kernel).astype(np.bool_)
+def around(where: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Places (h, w), and the pixels beside them."""
+    return cv2.dilate(where.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.bool_)
