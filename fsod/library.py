@@ -157,14 +157,13 @@ class Detector:
             raise UserError("this detector knows no class yet; enroll or finetune some, or load a bank")
         plan = _plan({**settings, "score": score})
         searcher = self._searcher_for(self._bank, plan)
-        unlike: list[str] = []
         with named(scene) as name:
             try:
-                result = search_scene(name, searcher, plan, on_misfit=unlike.extend)
+                result = search_scene(name, searcher, plan)
             except UserError as error:
                 raise UserError(str(error).replace(name, "array") if is_in_memory(name) else str(error)) from error
         if is_in_memory(name):  # that an array has no coordinate system goes without saying
-            for warning in unlike:
+            for warning in result.unlike:
                 warnings.warn(f"array{warning[warning.index(':') :]}", stacklevel=2)
             found = result.detections
             return Detections(found.boxes_xyxy_px, found.scores, found.class_ids, class_names=searcher.class_names)

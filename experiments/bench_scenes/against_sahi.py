@@ -84,7 +84,6 @@ def search(system: System, precision: Precision, batch: int, weights: Weights) -
         return sahi_search(clocked, names, batch), clocked
 
     def run(scene: Path) -> int:
-        settings = detect.settings
         result = predict_scene(
             scene,
             clocked,
@@ -92,8 +91,7 @@ def search(system: System, precision: Precision, batch: int, weights: Weights) -
                 window_px=WINDOW_PX,
                 overlap_px=OVERLAP_PX,
                 batch=batch,
-                nms_iou=settings.nms_iou,
-                rival_iou=settings.rival_iou,
+                suppression=detect.settings,
             ),
         )
         return len(result.detections)

@@ -58,8 +58,7 @@ def measure_here(path: Path, weights: Weights, rounds: int) -> dict[str, object]
                 window_px=WINDOW_PX,
                 overlap_px=OVERLAP_PX,
                 batch=BATCH,
-                nms_iou=detect.settings.nms_iou,
-                rival_iou=detect.settings.rival_iou,
+                suppression=detect.settings,
             ),
         )
         rss_mb, windows = rss_mb or peak_mb(), result.windows_run

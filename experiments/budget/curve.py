@@ -78,7 +78,7 @@ def measure(name: str, recipe: Recipe, scene: SparseScene) -> dict[str, Any]:
             said.update(searched.finished.found)
             yield searched
 
-    plan = ScenePlan(WINDOW_PX, OVERLAP_PX, batch=BATCH, nms_iou=settings.nms_iou, rival_iou=settings.rival_iou)
+    plan = ScenePlan(WINDOW_PX, OVERLAP_PX, batch=BATCH, suppression=settings)
     full = predict_scene(scene.path, detect, plan, search=noting)
     detect.save(answers)
 
@@ -88,7 +88,7 @@ def measure(name: str, recipe: Recipe, scene: SparseScene) -> dict[str, Any]:
         return {
             "pixels": round((len(windows) + look) / len(said), 4),
             "look": round(look / len(said), 4),
-            "recall": round(recall(found := tally.merged(plan.nms_iou, plan.rival_iou), scene, bank.scores), 4),
+            "recall": round(recall(found := tally.merged(settings.nms_iou, settings.rival_iou), scene, bank.scores), 4),
             **({} if blind else {"ap50": round(ap50(found, scene, recipe), 4)}),
         }
 

@@ -107,7 +107,7 @@ def train_yolo(task: Task, marks: Marks, draw: int, seconds: float) -> Outcome:
                     batch=BATCH,
                     gsd_m=gsd_m,
                     enlargement=enlargement,
-                    nms_iou=PLENTY.nms_iou,
+                    suppression=PLENTY,
                 ),
             )
             found[name] = _plain(result.detections.select(result.detections.scores >= FLOOR))

@@ -28,8 +28,7 @@ class ScenePlan:
         bands: band numbers to show as RGB, from 1.
         nodata: value that stands for nothing, see ``open_scene``.
         like: what examples were shown in, see ``open_scene``.
-        nms_iou: boxes of one class from two windows that overlap more are one object.
-        rival_iou: boxes of different classes from two windows that overlap more are one object.
+        suppression: from which overlap on boxes from two windows are one object.
         aoi: vector file of the area of interest; windows outside it are never run, detections whose centre lies outside
             are left out.
         aoi_layer: layer of that file, where it has several.
@@ -47,8 +46,7 @@ class ScenePlan:
     bands: tuple[int, ...] | None = None
     nodata: float | None = None
     like: tuple[BandRule, ...] = ()
-    nms_iou: float = _SUPPRESSION.nms_iou
-    rival_iou: float = _SUPPRESSION.rival_iou
+    suppression: EvaluateSettings = _SUPPRESSION
     aoi: Path | None = None
     aoi_layer: str | None = None
     skip_damaged: bool = _SEARCH.skip_damaged

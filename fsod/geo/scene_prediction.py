@@ -76,7 +76,7 @@ class SceneResult:
         seconds_detecting: of it, waiting for the detector.
         area: what became of every part of the scene.
         missed: the best score of windows in which nothing was found, and its class id; None where the detector does not say.
-        told: those of ``warnings`` that were said before the search.
+        unlike: those of ``warnings`` that say how it differs from the examples.
         overview: see ``Scene``.
     """
 
@@ -101,7 +101,7 @@ class SceneResult:
     seconds_detecting: float
     area: SearchedArea
     missed: tuple[float, int] | None = None
-    told: tuple[str, ...] = ()
+    unlike: tuple[str, ...] = ()
     overview: NDArray[np.uint8] | None = None
 
 
@@ -183,7 +183,7 @@ def predict_scene(
                         on_progress(tally.done, total)
         if limit is not None and seen is None and tally.done < total and todo.any():
             remarks.append(f"{scene.name}: {NO_GLANCE}")
-        detections = _to_scene(tally.merged(plan.nms_iou, plan.rival_iou), scene.grid_to_scene)
+        detections = _to_scene(tally.merged(plan.suppression.nms_iou, plan.suppression.rival_iou), scene.grid_to_scene)
         if area is not None:
             detections = detections.select(area.holds(detections, scene))
         return SceneResult(
@@ -232,8 +232,8 @@ def _what_is_searched(scene: Scene, plan: ScenePlan, area: Area | None) -> dict[
         "window_px": plan.window_px,
         "overlap_px": plan.overlap_px,
         "scales": plan.scales,
-        "iou_threshold": plan.nms_iou,
-        "rival_iou": plan.rival_iou,
+        "iou_threshold": plan.suppression.nms_iou,
+        "rival_iou": plan.suppression.rival_iou,
         "aoi": None if area is None else area.sha256,
     }
 

@@ -66,13 +66,12 @@ def run_evaluate(settings: CommonSettings, what: Evaluation, out: Path) -> dict[
         raise UserError(f"{what.folder.root}: has none of the checkpoint's classes ({', '.join(bank.class_names)})")
     bank = bank.select([*names, *(name for name in bank.class_names if name not in bank.reported.class_names)])
     detect = batch_detector(what.checkpoint, bank, machine, settings.evaluate, settings.evaluate.score_floor)
-    plan, suppression = settings.predict, settings.evaluate
+    plan = settings.predict
     windows = ScenePlan(
         window_px=plan.window_px or WINDOW_PX,
         overlap_px=plan.overlap_px,
         batch=plan.batch,
-        nms_iou=suppression.nms_iou,
-        rival_iou=suppression.rival_iou,
+        suppression=settings.evaluate,
     )
     started = time.perf_counter()
     with progress_bar("evaluate", len(what.folder.images)) as bar:

@@ -67,7 +67,7 @@ def write_alone(
         for earlier in (picture_path(out), overview_path(out)):  # of another layer than the one just written
             earlier.unlink(missing_ok=True)
     warnings = [*result.warnings, *nothing_found(result, searcher), *unseen]
-    warn([warning for warning in warnings if warning not in result.told])
+    warn([warning for warning in warnings if warning not in result.unlike])
     if result.windows_left:
         console.print(how_far(result))
     return {

@@ -73,7 +73,7 @@ def write_together(results: Mapping[str, SceneResult], searcher: Searcher, out: 
     write_searched(out, JointLayer(parts, {**attributes, **told_of_all}))
     write_style(out.with_suffix(".qml"), {name: class_colour(i) for i, name in enumerate(names)})
     warnings = [warning for result in results.values() for warning in result.warnings]
-    warn([warning for result in results.values() for warning in result.warnings if warning not in result.told])
+    warn([warning for result in results.values() for warning in result.warnings if warning not in result.unlike])
     for result in results.values():
         if result.windows_left:
             console.print(how_far(result))

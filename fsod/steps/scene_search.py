@@ -33,7 +33,7 @@ def search_scene(
 ) -> SceneResult:
     """What a searcher finds in one scene, gone over as planned; nothing is written but the journal, see ``predict_scene``.
 
-    How the scene differs from the examples is among the warnings, and what ``on_misfit`` is told before the search.
+    ``on_misfit`` is told before the search how the scene differs from the examples; the result says so again.
 
     Raises:
         UserError: as ``predict_scene``; a journal that holds other classes than the searcher knows.
@@ -58,26 +58,19 @@ def search_scene(
         limit=limit,
         glance_detect=searcher.glance_detect,
     )
-    return replace(result, warnings=(*unlike, *result.warnings))
+    return replace(result, warnings=(*unlike, *result.warnings), unlike=tuple(unlike))
 
 
 def search_in_the_open(
     scene: str, searcher: Searcher, plan: PredictSettings, journal: Path, limit: Limit | None
 ) -> SceneResult:
     """``search_scene`` with a progress bar, which first says how the scene is read, and how it differs from the examples."""
-    told: list[str] = []
-
-    def say(unlike: list[str]) -> None:
-        told.extend(unlike)
-        warn(unlike)
-
     if plan.restart:
         journal.unlink(missing_ok=True)
     with progress_bar(f"{Path(scene).name}: windows", 0) as bar:
-        result = search_scene(
-            scene, searcher, plan, journal=journal, on_open=announce, on_progress=bar.of, on_misfit=say, limit=limit
+        return search_scene(
+            scene, searcher, plan, journal=journal, on_open=announce, on_progress=bar.of, on_misfit=warn, limit=limit
         )
-    return replace(result, told=tuple(told))
 
 
 def scene_plan(searcher: Searcher, plan: PredictSettings, driver: str | None = None) -> ScenePlan:
@@ -92,8 +85,7 @@ def scene_plan(searcher: Searcher, plan: PredictSettings, driver: str | None = N
         bands=plan.bands,
         nodata=plan.nodata,
         like=searcher.shown,
-        nms_iou=searcher.suppression.nms_iou,
-        rival_iou=searcher.suppression.rival_iou,
+        suppression=searcher.suppression,
         aoi=plan.aoi,
         aoi_layer=plan.aoi_layer,
         skip_damaged=plan.skip_damaged,
