@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from fsod.compute.device import choose_machine
 from fsod.config import RunSettings
 from fsod.data.coco_folder import CocoFolder, ImageRecord, load_folder, read_ids, write_json
 from fsod.evaluation.average_precision import average_precision
-from fsod.geo.glance import LEAST_SCORE, glance
+from fsod.geo.glance import LEAST_SCORE, Glancer, glance
 from fsod.geo.journal import Finished
 from fsod.geo.passes import make_passes
 from fsod.geo.read_ahead import Reading
@@ -35,6 +36,7 @@ from fsod.geo.search import Detect, Searched, search_windows
 from fsod.geo.search_tally import Tally
 from fsod.geo.window_order import Limit, in_order, likeliest_windows
 from fsod.inference.infer import batch_detector
+from fsod.model.turned import TURNS
 from fsod.progress import console
 from fsod.store.checkpoint import load_checkpoint
 from fsod.store.class_bank import load_bank
@@ -68,7 +70,11 @@ def measure(name: str, recipe: Recipe, scene: SparseScene) -> dict[str, Any]:
     checkpoint = load_checkpoint(WEIGHTS)
     bank = load_bank(WEIGHTS, checkpoint.detector).select(list(recipe.classes))
     settings = RunSettings.model_validate(checkpoint.settings).evaluate
-    detect = CachedDetector(batch_detector(checkpoint, bank, choose_machine(), settings, LEAST_SCORE))
+    detect, look = (
+        CachedDetector(batch_detector(checkpoint, own, choose_machine(), settings, LEAST_SCORE))
+        for own in (bank, replace(bank, turned=False))
+    )
+    glancer = Glancer(look, 1 / TURNS)
     answers = WORK / f"{name}.npz"
     detect.load(answers)
     said: dict[int, Detections] = {}
@@ -82,7 +88,7 @@ def measure(name: str, recipe: Recipe, scene: SparseScene) -> dict[str, Any]:
     full = predict_scene(scene.path, detect, plan, search=noting)
     detect.save(answers)
 
-    def score(windows: Sequence[int], look: int = 0, *, blind: bool = False) -> dict[str, float]:
+    def score(windows: Sequence[int], look: float = 0, *, blind: bool = False) -> dict[str, float]:
         tally = Tally.at_first(passes, asked)
         tally.take(Searched(Finished({number: said[number] for number in windows}, [])))
         return {
@@ -101,12 +107,12 @@ def measure(name: str, recipe: Recipe, scene: SparseScene) -> dict[str, Any]:
         reading = Reading(opened, grid, (), BATCH, WINDOW_PX, skip_damaged=False)
         likeliest = []
         for share in SHARES:
-            seen = glance(reading, detect, None, Limit(share=share), len(grid))
+            seen = glance(reading, glancer, None, Limit(share=share), len(grid))
             (turn,) = likeliest_windows(passes, asked, asked, Limit(share=share), seen)
             likeliest.append(
                 {
                     "share": share,
-                    **score(turn.indices, 0 if seen is None else seen.windows),
+                    **score(turn.indices, 0 if seen is None else seen.cost),
                 }
             )
     counts = [int(share * len(grid)) for share in SHARES]

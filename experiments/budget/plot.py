@@ -14,31 +14,33 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+import numpy as np
 
 ORDERS = {"likeliest": "likeliest first", "evenly": "evenly spread", "rows": "row by row"}
 AIM = 0.4, 0.95
 
 
-def draw(record: dict[str, Any], names: list[str], out: Path) -> None:
-    """A column a scene, recall above and AP50 below."""
-    figure, axes = plt.subplots(2, len(names), figsize=(3.2 * len(names), 5), sharex=True, sharey=True, squeeze=False)
-    for column, name in enumerate(names):
-        scene = record["scenes"][name]
+def draw(record: dict[str, Any], kinds: list[str], out: Path) -> None:
+    """A column per kind of scene, means of its draws: recall above and AP50 below."""
+    figure, axes = plt.subplots(2, len(kinds), figsize=(3.2 * len(kinds), 5), sharex=True, sharey=True, squeeze=False)
+    for column, of_kind in enumerate(kinds):
+        scenes = [scene for name, scene in record["scenes"].items() if name.startswith(of_kind)]
         for row, (kind, called) in enumerate((("recall", "recall"), ("ap50", "AP50"))):
             axis = axes[row][column]
             for order, label in ORDERS.items():
-                points = [one for one in (*scene[order], scene["full"]) if kind in one]
-                if len(points) == 1:
+                points = [[*scene[order], scene["full"]] for scene in scenes]
+                if kind not in points[0][0]:
                     continue
-                shares = [one[kind] / scene["full"][kind] for one in points]
-                axis.plot([one["pixels"] for one in points], shares, marker=".", label=label)
+                shares = [[one[kind] / run[-1][kind] for one in run] for run in points]
+                pixels = [[one["pixels"] for one in run] for run in points]
+                axis.plot(np.mean(pixels, axis=0), np.mean(shares, axis=0), marker=".", label=label)
             axis.plot(*AIM, "k+", markersize=10)
             axis.grid(alpha=0.3)
             axis.set(ylim=(0, 1.1), xlim=(0, 1.02))
             if column == 0:
                 axis.set_ylabel(f"{called}, of the full run's")
             if row == 0:
-                axis.set_title(name)
+                axis.set_title(of_kind)
             else:
                 axis.set_xlabel("pixels run, look included")
     axes[0][0].legend(fontsize=8, loc="lower right")
@@ -48,4 +50,5 @@ def draw(record: dict[str, Any], names: list[str], out: Path) -> None:
 
 if __name__ == "__main__":
     known = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    draw(known, [name for name in known["scenes"] if not name.startswith("choose")], Path(sys.argv[2]))
+    reported = [name.rpartition("-")[0] for name in known["scenes"] if not name.startswith("choose")]
+    draw(known, list(dict.fromkeys(reported)), Path(sys.argv[2]))

@@ -51,13 +51,14 @@ class Recipe:
 
 CHOSEN_ON = ("palm_springs_2016", "riverside_2016", "long_beach_2016", "chico_2018")
 REPORTED_ON = ("claremont_2020", "santa_monica_2020", "eureka_2020", "bishop_2020", "chico_2020")
+DRAWS = 3
 RECIPES = {
     "choose-ten": Recipe("train", CLASS_NAMES, 12, (), 1),
     "choose-aircraft": Recipe("train", ("airplane",), 8, CHOSEN_ON, 2),
     "choose-vehicles": Recipe("train", ("vehicle",), 8, CHOSEN_ON, 3),
-    "ten": Recipe("test", CLASS_NAMES, 12, (), 4),
-    "aircraft": Recipe("test", ("airplane",), 8, REPORTED_ON, 5),
-    "vehicles": Recipe("test", ("vehicle",), 8, REPORTED_ON, 6),
+    **{f"ten-{draw}": Recipe("test", CLASS_NAMES, 12, (), 4 + 10 * draw) for draw in range(DRAWS)},
+    **{f"aircraft-{draw}": Recipe("test", ("airplane",), 8, REPORTED_ON, 5 + 10 * draw) for draw in range(DRAWS)},
+    **{f"vehicles-{draw}": Recipe("test", ("vehicle",), 8, REPORTED_ON, 6 + 10 * draw) for draw in range(DRAWS)},
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from fsod.geo.search import Detect, search_windows
 from fsod.geo.window_order import Limit
 from fsod.geo.windows import STEP_PX, Grid, Window, window_grid
 
-REDUCTIONS = (2.0, 4.0, 8.0)
+REDUCTIONS = (1.5, 2.0, 4.0, 8.0)
 """How many times reduced the scene may be looked at; the first that the limit leaves enough for is taken."""
 
 MOST = 0.6
@@ -36,12 +36,26 @@ LEAST_SCORE = 0.002
 """Of what the detector is asked for. Higher ones lose what the reduction has made faint, see experiments/budget."""
 
 
-def glance(reading: Reading, detect: Detect, area: Area | None, limit: Limit, total: int) -> Glance | None:
+@dataclass(frozen=True)
+class Glancer:
+    """What looks.
+
+    Attributes:
+        detect: as that of the search, from a score of ``LEAST_SCORE`` on. Where a search looks at each window in several
+            turns, one of them is enough here.
+        cost: of a window, in windows of the search.
+    """
+
+    detect: Detect
+    cost: float = 1.0
+
+
+def glance(reading: Reading, glancer: Glancer, area: Area | None, limit: Limit, total: int) -> Glance | None:
     """Looks at a scene as closely as the limit allows; None where it allows no look.
 
     Args:
         reading: of the windows at full resolution; which of them is not looked at.
-        detect: as that of the search, from a score of ``LEAST_SCORE`` on.
+        glancer: what looks.
         area: of interest.
         limit: of the search.
         total: windows of the search.
@@ -53,22 +67,22 @@ def glance(reading: Reading, detect: Detect, area: Area | None, limit: Limit, to
         scene = reading.scene.reduced(reduction)
         grid = window_grid(scene.grid_width_px, scene.grid_height_px, reading.window_px, OVERLAP_PX)
         indices = np.arange(len(grid)) if area is None else np.flatnonzero(area.reached(grid, scene))
-        if limit.share is not None and len(indices) > MOST * limit.share * total:
+        if limit.share is not None and len(indices) * glancer.cost > MOST * limit.share * total:
             continue
         ends = None if limit.ends is None else now + MOST * (limit.ends - now)
         look = replace(reading, scene=scene, grid=grid, indices=indices.tolist(), skip_damaged=True, ends=ends)
-        seen = _look(look, detect, reading.scene, reading.grid)
+        seen = _look(look, glancer, reading.scene, reading.grid)
         if seen is not None:
             return seen
     return None
 
 
-def _look(look: Reading, detect: Detect, scene: Scene, grid: Grid) -> Glance | None:
+def _look(look: Reading, glancer: Glancer, scene: Scene, grid: Grid) -> Glance | None:
     """What a look says of the windows of ``grid``, which is of ``scene``; None as soon as the look is sure not to be done in time."""
     chances = np.zeros((len(grid.y.starts_px), len(grid.x.starts_px)))
     factors = scene.grid_width_px / look.scene.grid_width_px, scene.grid_height_px / look.scene.grid_height_px
     started, done, shown = time.monotonic(), 0, 0
-    with closing(search_windows(look, detect)) as searches:
+    with closing(search_windows(look, glancer.detect)) as searches:
         for searched in searches:
             for number, found in searched.finished.found.items():
                 _share_out(found, look.grid[number], factors, grid, chances)
@@ -77,7 +91,7 @@ def _look(look: Reading, detect: Detect, scene: Scene, grid: Grid) -> Glance | N
             took = time.monotonic() - started
             if look.ends is not None and started + took * len(look.indices) / done > look.ends:
                 return None
-    return Glance(chances.ravel().round(6), shown) if done == len(look.indices) else None
+    return Glance(chances.ravel().round(6), shown, shown * glancer.cost) if done == len(look.indices) else None
 
 
 def _share_out(

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from fsod.boxes import Detections
 from fsod.errors import UserError
 
-FORMAT = "fsod-journal-4"
+FORMAT = "fsod-journal-5"
 _BEGIN = f'{{"format":"{FORMAT}"'.encode()
 
 
@@ -54,10 +54,12 @@ class Glance:
     Attributes:
         chances: (windows,) float64, objects that are to be expected in the core of each window at full resolution.
         windows: that the detector was shown for it.
+        cost: of them, in windows of the search.
     """
 
     chances: NDArray[np.float64]
     windows: int
+    cost: float
 
 
 @dataclass
@@ -154,7 +156,7 @@ class Journal:
 
     def append_glance(self, glance: Glance) -> None:
         """Adds a line of what a first look said; UserError as ``append``."""
-        self._append({"chances": glance.chances.tolist(), "windows": glance.windows})
+        self._append({"chances": glance.chances.tolist(), "windows": glance.windows, "cost": glance.cost})
 
     def _append(self, entry: Mapping[str, Any]) -> None:
         try:
@@ -241,7 +243,10 @@ def _glance(entry: dict[str, Any]) -> Glance:
     chances = np.array(entry["chances"], np.float64)
     if chances.ndim != 1 or not (np.isfinite(chances).all() and (chances >= 0).all()):
         raise ValueError("a window without a chance")
-    return Glance(chances, _number(entry["windows"]))
+    windows, cost = _number(entry["windows"]), float(entry["cost"])
+    if not 0 <= cost <= windows:
+        raise ValueError("a look that costs more than its windows")
+    return Glance(chances, windows, cost)
 
 
 def _are_scores(scores: NDArray[np.float32]) -> bool:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from fsod.boxes import Detections
 from fsod.geo.area import Area, read_area
 from fsod.geo.georeference import Georeference
-from fsod.geo.glance import glance
+from fsod.geo.glance import Glancer, glance
 from fsod.geo.journal import Glance, Journal, files_fingerprint
 from fsod.geo.passes import make_passes
 from fsod.geo.read_ahead import Reading
@@ -115,7 +115,7 @@ def predict_scene(
     on_progress: OnProgress | None = None,
     search: Search = search_windows,
     limit: Limit | None = None,
-    glance_detect: Detect | None = None,
+    glancer: Glancer | None = None,
 ) -> SceneResult:
     """Detections of a whole scene, each object once.
 
@@ -129,7 +129,7 @@ def predict_scene(
         on_progress: told after each batch.
         search: where and how windows are looked at; here, if not told otherwise.
         limit: how much of the scene may be looked at, likeliest windows first; all of it row by row, if not told otherwise.
-        glance_detect: the detector for the first look that says which are likely, see ``glance``; ``detect`` if None.
+        glancer: makes the first look that says which are likely, see ``glance``; ``detect`` if None.
 
     Raises:
         UserError: the scene cannot be read, or a setting does not fit; see ``open_scene`` and ``make_passes``; a journal
@@ -163,7 +163,7 @@ def predict_scene(
         else:
             at_full = Reading(scene, passes[0].grid, (), plan.batch, plan.window_px, plan.skip_damaged)
             if todo.any():
-                seen = _first_look(kept, lambda: glance(at_full, glance_detect or detect, area, limit, total))
+                seen = _first_look(kept, lambda: glance(at_full, glancer or Glancer(detect), area, limit, total))
             turns = likeliest_windows(passes, asked, todo, limit, seen)
         for turn in turns:
             one = turn.one

@@ -78,7 +78,7 @@ def likeliest_windows(
     turns = []
     left = int(asked.sum())
     if limit.share is not None:
-        left = max(1, int(limit.share * left) - (0 if seen is None else seen.windows))
+        left = max(1, int(limit.share * left - (0 if seen is None else seen.cost)))
     for one in reversed(passes):
         own = np.flatnonzero(asked[one.first : one.first + len(one.grid)])
         order = own[in_order(one.grid, own, seen.chances if seen is not None and one is passes[0] else None)][:left]

@@ -56,7 +56,7 @@ def search_scene(
         on_progress=on_progress,
         search=searcher.search,
         limit=limit,
-        glance_detect=searcher.glance_detect,
+        glancer=searcher.glancer,
     )
     return replace(result, warnings=(*unlike, *result.warnings), unlike=tuple(unlike))
 

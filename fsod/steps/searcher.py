@@ -18,12 +18,13 @@ from fsod.config import WINDOW_PX, EvaluateSettings, PredictSettings, common_set
 from fsod.errors import UserError
 from fsod.evidence import Evidence, evidence_of
 from fsod.files import sha256_of
-from fsod.geo.glance import LEAST_SCORE
+from fsod.geo.glance import LEAST_SCORE, Glancer
 from fsod.geo.scene_list import kept_name
 from fsod.geo.search import Detect, Search, search_windows
 from fsod.image_look import Look, looks_in
-from fsod.inference.infer import batch_detector, warm_up
+from fsod.inference.infer import BatchDetector, batch_detector, warm_up
 from fsod.inference.onnx_infer import load_onnx
+from fsod.model.turned import TURNS, Turned
 from fsod.store.checkpoint import load_checkpoint
 from fsod.store.class_bank import checkpoint_of, load_bank
 
@@ -39,7 +40,7 @@ class Searcher:
         shown: which bands the examples were shown in.
         looks: what the examples' scenes look like, one for each class of which that is known.
         known: class name -> what is known of how well it is found.
-        glance_detect: the same detector with faint scores, for a first look; here, whatever computes the search.
+        glancer: the same detector with faint scores and no turns, for a first look; here, whatever computes the search.
     """
 
     detect: Detect
@@ -59,7 +60,7 @@ class Searcher:
     search: Search = search_windows
     looks: tuple[Look, ...] = ()
     known: Mapping[str, Evidence] = field(default_factory=dict)
-    glance_detect: Detect | None = None
+    glancer: Glancer | None = None
 
     def told_xyxy_px(self, scene: str) -> NDArray[np.float64]:
         """(m, 4) boxes of a scene, in its pixels as it is seen (see ``Upright``), that were marked or judged already."""
@@ -101,7 +102,7 @@ def load_searcher(bank: Path, checkpoint: Path | None, plan: PredictSettings) ->
             shown=known.shown,
             looks=looks_in(known.known),
             known={name: evidence_of(own) for name, own in known.known.items()},
-            glance_detect=replace(exported, score_floor=LEAST_SCORE),
+            glancer=Glancer(replace(exported, score_floor=LEAST_SCORE)),
         )
     machine = choose_machine(plan.precision)
     loaded = load_checkpoint(checkpoint or checkpoint_of(bank))
@@ -128,8 +129,16 @@ def load_searcher(bank: Path, checkpoint: Path | None, plan: PredictSettings) ->
         classes.shown,
         looks=looks_in(reported.origins),
         known={name: evidence_of(own) for name, own in reported.origins.items()},
-        glance_detect=replace(detect, score_floor=LEAST_SCORE),
+        glancer=_glancer(detect),
     )
+
+
+def _glancer(detect: BatchDetector) -> Glancer:
+    """The detector for a first look: one turn of its windows is enough for that."""
+    network, cost = detect.network, 1.0
+    if isinstance(network, Turned):
+        network, cost = network.network, 1 / TURNS
+    return Glancer(replace(detect, network=network, score_floor=LEAST_SCORE), cost)
 
 
 def to_take_along(

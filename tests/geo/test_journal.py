@@ -166,7 +166,7 @@ def test_a_journal_of_another_run_is_refused(scene: Path, tmp_path: Path) -> Non
     os.utime(scene, (1, 1))
     refused("another scene")
     assert journal.read_bytes() == before
-    journal.write_bytes(before.replace(b"fsod-journal-4", b"fsod-journal-3", 1))
+    journal.write_bytes(before.replace(b"fsod-journal-5", b"fsod-journal-4", 1))
     refused("another format, or is damaged; start over with --restart")
     journal.write_text('{"type": "FeatureCollection"}\n')
     refused("is not a journal; move it elsewhere")

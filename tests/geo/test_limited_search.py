@@ -16,7 +16,7 @@ import fsod.geo.glance
 from fsod.boxes import Detections
 from fsod.errors import UserError
 from fsod.geo import read_ahead
-from fsod.geo.glance import glance
+from fsod.geo.glance import Glancer, glance
 from fsod.geo.journal import Glance, Journal
 from fsod.geo.read_ahead import Reading
 from fsod.geo.resume import ResumeFrom
@@ -80,6 +80,13 @@ def test_the_likeliest_windows_come_first_and_the_rest_is_not_reached(scene: Pat
     assert not part.warnings
 
 
+def test_a_look_in_one_turn_of_four_costs_a_quarter_and_may_be_closer(scene: Path) -> None:
+    dear = predict_scene(scene, bright, ScenePlan(**SETTINGS), limit=Limit(share=0.2))
+    cheap = predict_scene(scene, bright, ScenePlan(**SETTINGS), limit=Limit(share=0.2), glancer=Glancer(bright, 0.25))
+    assert cheap.windows_glanced > dear.windows_glanced
+    assert cheap.windows_run == int(0.2 * WINDOWS - cheap.windows_glanced / 4)
+
+
 def test_without_a_limit_no_look_is_made_and_windows_come_row_by_row(scene: Path) -> None:
     shown = []
 
@@ -114,7 +121,7 @@ def test_a_run_with_more_goes_on_where_one_with_less_stopped(scene: Path, tmp_pa
 
     def run(limit: Limit | None) -> SceneResult:
         return predict_scene(
-            scene, bright, ScenePlan(**SETTINGS), resume=ResumeFrom(journal), glance_detect=looked, limit=limit
+            scene, bright, ScenePlan(**SETTINGS), resume=ResumeFrom(journal), glancer=Glancer(looked), limit=limit
         )
 
     first, looks = run(Limit(share=0.2)), len(calls)
@@ -156,7 +163,7 @@ def test_time_that_is_up_ends_the_search_between_batches(
         limit = Limit(ends=ends_s)
         journal = tmp_path / "out.journal"
         return predict_scene(
-            scene, clock.slow, ScenePlan(**SETTINGS), resume=ResumeFrom(journal), glance_detect=bright, limit=limit
+            scene, clock.slow, ScenePlan(**SETTINGS), resume=ResumeFrom(journal), glancer=Glancer(bright), limit=limit
         )
 
     none = run(-1)
@@ -178,9 +185,9 @@ def test_a_look_that_takes_too_long_is_given_up_for_a_coarser_one(scene: Path, m
     with open_scene(scene) as opened:
         grid = window_grid(SIDE_PX, SIDE_PX, 64, 32)
         reading = Reading(opened, grid, (), 4, 64, skip_damaged=False)
-        whole = glance(reading, bright, None, Limit(), WINDOWS)
+        whole = glance(reading, Glancer(bright), None, Limit(), WINDOWS)
         assert whole is not None
-        coarser = glance(reading, clock.slow, None, Limit(ends=14), WINDOWS)
+        coarser = glance(reading, Glancer(clock.slow), None, Limit(ends=14), WINDOWS)
     assert coarser is not None
     assert 0 < coarser.windows < whole.windows
     expected = np.zeros(WINDOWS)
@@ -189,7 +196,9 @@ def test_a_look_that_takes_too_long_is_given_up_for_a_coarser_one(scene: Path, m
         row, column = (np.searchsorted(xs, middle, "right") - 1 for middle in ((top + bottom) / 2, (left + right) / 2))
         expected[row * 13 + column] += 1
     assert whole.chances[expected > 0].min() > whole.chances[expected == 0].max()
-    assert whole.chances.sum() == pytest.approx(3 * 0.9 * (1 - np.exp(-64 / 50)), rel=0.05), "each object counts once"
+    assert whole.chances.sum() == pytest.approx(3 * 0.9 * (1 - np.exp(-((16 / 1.5) ** 2) / 50)), rel=0.05), (
+        "each object counts once"
+    )
 
 
 def test_any_beginning_of_the_order_holds_the_likeliest_and_an_even_share() -> None:
@@ -225,15 +234,15 @@ def test_a_look_that_no_run_notes_is_refused(scene: Path, tmp_path: Path, chance
     predict_scene(scene, bright, ScenePlan(**SETTINGS), resume=ResumeFrom(journal), limit=Limit(share=0.1))
     head = journal.read_bytes().splitlines(keepends=True)[0]
     journal.write_bytes(head)
-    Journal(journal, {}, "")._append({"chances": chances, "windows": 4})
+    Journal(journal, {}, "")._append({"chances": chances, "windows": 4, "cost": 4})
     with pytest.raises(UserError, match=r"out\.journal: damaged .*--restart"):
         predict_scene(scene, bright, ScenePlan(**SETTINGS), resume=ResumeFrom(journal), limit=Limit(share=0.1))
 
 
 def test_a_look_is_read_back_as_it_was_noted(tmp_path: Path) -> None:
     written = Journal(tmp_path / "j", {"a": 1}, "now")
-    written.append_glance(Glance(np.array([0.123456, 0.0]), 7))
+    written.append_glance(Glance(np.array([0.123456, 0.0]), 7, 1.75))
     again = Journal(tmp_path / "j", {"a": 1}, "later")
     assert list(again.read()) == []
     assert again.glance is not None
-    assert (again.glance.chances.tolist(), again.glance.windows) == ([0.123456, 0.0], 7)
+    assert (again.glance.chances.tolist(), again.glance.windows, again.glance.cost) == ([0.123456, 0.0], 7, 1.75)
