@@ -88,12 +88,15 @@ class BakedDetector(nn.Module):
 def category_decision(logits: Tensor, classes: int) -> Tensor:
     """Meta-cross category decision: logits (B, R, L) of all rows -> scores (B, classes, L) of the first ones.
 
-    A score is the row's own confidence times its share of the confidence of all rows, distractors among them. A class alone
-    has its own confidence.
+    A score is the row's own confidence, held against that of the strongest class. So the strongest class keeps its confidence,
+    however many others a bank has (experiments/bank_size). Distractors are there to be held against: each takes its share.
     """
     confidence = logits.sigmoid()
-    own = confidence[:, :classes]
-    return own * (own / confidence.sum(1, keepdim=True).clamp(min=1e-30))
+    own, distractors = confidence[:, :classes], confidence[:, classes:]
+    against = own.amax(1, keepdim=True)
+    if distractors.shape[1]:
+        against = against + distractors.sum(1, keepdim=True)
+    return own * (own / against.clamp(min=1e-30))
 
 
 @torch.no_grad()
@@ -106,7 +109,7 @@ def bake(
         detector: on the device of ``rows``.
         rows: of the N classes.
         trunk_dtype: precision of convolutions over neighbouring cells; what comes after them is float32.
-        distractors: rows that take their share of a score, and have none of their own.
+        distractors: rows that lower the scores of others, and have none of their own.
     """
     everything = rows if distractors is None else ClassRows.concatenate([rows, distractors])
     levels = []

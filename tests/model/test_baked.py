@@ -29,7 +29,7 @@ def detector(request: pytest.FixtureRequest) -> Detector:
 def unbaked(detector: Detector, images: torch.Tensor, rows: ClassRows) -> tuple[torch.Tensor, torch.Tensor]:
     predictions = detector(images, rows)
     own = predictions.own.sigmoid()
-    return predictions.boxes_xyxy_px, own * own / own.sum(1, keepdim=True)
+    return predictions.boxes_xyxy_px, own * own / own.amax(1, keepdim=True)
 
 
 @pytest.mark.parametrize("classes", [[2], [0, 1, 2, 3, 4]])
@@ -46,13 +46,26 @@ def test_baked_is_the_detector(detector: Detector, classes: list[int]) -> None:
     assert (baked_scores - scores).abs().max() < 1e-5
 
 
-def test_rivals_take_their_share_and_have_no_score(detector: Detector) -> None:
+@torch.no_grad()
+def test_other_classes_leave_the_strongest_its_score_and_lower_the_others(detector: Detector) -> None:
     images, rows = torch.rand(1, 3, 64, 96), detector.learned_rows()
-    _, alone = bake(detector, rows.select([0]))(images)
-    _, all_scores = bake(detector, rows)(images)
-    _, scores = bake(detector, rows.select([0]), distractors=rows.select([1, 2, 3, 4]))(images)
-    torch.testing.assert_close(scores, all_scores[:, :1])
-    assert (scores < alone).all()
+    own = detector(images, rows).own.sigmoid()
+    _, scores = bake(detector, rows)(images)
+    strongest = own == own.amax(1, keepdim=True)
+    torch.testing.assert_close(scores[strongest], own[strongest])
+    assert (scores < own)[~strongest].all()
+    shares = scores.gather(1, own.topk(2, 1).indices)
+    torch.testing.assert_close(shares[:, 1] * own.amax(1), own.topk(2, 1).values[:, 1] ** 2)
+
+
+@torch.no_grad()
+def test_each_distractor_takes_its_share_and_has_no_score(detector: Detector) -> None:
+    images, rows = torch.rand(1, 3, 64, 96), detector.learned_rows()
+    own = detector(images, rows).own.sigmoid()
+    _, scores = bake(detector, rows.select([0, 1]), distractors=rows.select([2, 3, 4]))(images)
+    assert scores.shape[1] == 2
+    against = own[:, :2].amax(1, keepdim=True) + own[:, 2:].sum(1, keepdim=True)
+    torch.testing.assert_close(scores, own[:, :2] ** 2 / against)
 
 
 def test_a_class_alone_has_its_own_confidence(detector: Detector) -> None:

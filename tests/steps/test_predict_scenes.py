@@ -226,6 +226,8 @@ def test_a_part_of_the_windows_is_searched_and_more_goes_on(
     assert "s.tif: searched 32% of the windows, likeliest first" in capsys.readouterr().err
     assert part["parts"]["not reached"] == pytest.approx(1 - part["parts"]["searched"], abs=1e-5)
     assert part["windows_run"] + part["windows_glanced"] == 12  # of 25
+    turned = predict(bank, tmp_path / "turned.gpkg", scene, "--budget", "0.5", "--turns")
+    assert turned["windows_run"] == int(12.5 - turned["windows_glanced"] / 4), "one turn of four is enough for the look"
     more = predict(bank, out, scene, "--minutes", "10")
     assert (more["windows_resumed"], more["windows_left"]) == (part["windows_run"], 0)
     assert not out.with_name("out.gpkg.journal").exists()

@@ -1,0 +1,1 @@
+"""What a bank's other classes do to the scores of one."""
