@@ -118,9 +118,10 @@ def measure(
             each = (
                 torch.cat([DECISIONS[decision](logits[:, [c]], 1) for c in range(len(names))], 1)
                 if size == 1
-                else DECISIONS[decision](logits[:, :size], len(names))
+                else DECISIONS[decision](logits[:, :size], size)
             )
-            of_images[image.id] = _postprocessed(boxes, each, image, alone=size == 1)
+            reported = _postprocessed(boxes, each, image, alone=size == 1)
+            of_images[image.id] = reported.select(reported.class_ids < len(names))
             scores[decision, size] += _of_objects(image, boxes[0], logits[0].sigmoid(), each[0])
     novel = novel_classes("nwpu", "s1")
     records = []
