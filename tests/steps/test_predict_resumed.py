@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import resource
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,29 +19,15 @@ from affine import TransformNotInvertibleError
 
 from fsod.config import PredictSettings
 from fsod.errors import UserError
+from fsod.geo.journal import Journal
 from fsod.geo.scene import Scene
 from fsod.geo.windows import Window
 from fsod.steps.scene_search import search_scene
 from fsod.steps.searcher import load_searcher
 from tests.command import fsod
+from tests.forked import Forked
 from tests.predicted_scenes import SMALL, interrupt_after, make_scene, predict, timeless
 from tests.untrained import make_bank
-
-KILLED_AFTER_THE_THIRD_BATCH = """
-import os, signal
-from fsod.cli import main
-from fsod.geo.journal import Journal
-
-original, left = Journal.append, iter(range(2))
-
-def append(self, finished):
-    original(self, finished)
-    if next(left, None) is None:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-Journal.append = append
-main()
-"""
 
 
 @pytest.fixture(scope="module")
@@ -54,10 +39,18 @@ def test_a_killed_command_goes_on_and_writes_the_same(bank: Path, tmp_path: Path
     scene = make_scene(tmp_path / "s.tif")
     whole, out = tmp_path / "whole.geojson", tmp_path / "out.geojson"
     assert predict(bank, whole, scene)["windows_resumed"] == 0
-    program = [sys.executable, "-c", KILLED_AFTER_THE_THIRD_BATCH]
-    command = ["predict", str(scene), "--bank", str(bank), "--out", str(out), *SMALL]
-    killed = subprocess.run([*program, *command], check=False, capture_output=True)
-    assert killed.returncode == -signal.SIGKILL
+    append, left = Journal.append, iter(range(2))
+
+    def append_and_die(self: Journal, finished: Any) -> None:
+        append(self, finished)
+        if next(left, None) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def predict_and_die() -> None:
+        Journal.append = append_and_die  # type: ignore[method-assign]
+        fsod("predict", scene, "--bank", bank, "--out", out, *SMALL)
+
+    assert Forked(predict_and_die).exit_code() == -signal.SIGKILL  # after the third batch
     assert not out.exists()
     started = json.loads((tmp_path / "out.geojson.journal").read_text().partition("\n")[0])["started"]
     resumed = predict(bank, out, scene)

@@ -46,6 +46,7 @@ def test_new_rows_are_as_long_as_learned_ones_are(learned: int, tmp_path: Path) 
         torch.testing.assert_close(row.detach().norm(dim=1), torch.full((3,), channels**0.5), rtol=0.2, atol=0)
 
 
+@pytest.mark.usefixtures("brief")
 def test_rows_of_new_classes_learn_first_and_nothing_else_moves(tmp_path: Path) -> None:
     torch.manual_seed(0)
     folder = make_folder(tmp_path / "folder", images=2)
