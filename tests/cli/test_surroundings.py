@@ -58,20 +58,11 @@ def test_a_working_folder_that_is_gone(tmp_path: Path) -> None:
     assert said == "fsod: the working folder is not there any more; change to another one\n"
 
 
-@pytest.mark.parametrize(
-    ("encoding", "command", "end"),
-    [
-        ("ascii", ("bank", "list", "größe駐.safetensors"), ".safetensors: no such file; expected a class bank\n"),
-        ("latin-1", ("info", "--json", "größe駐.json"), ", or --overwrite it\n"),
-    ],
-)  # the first loads all libraries, the second ends before that
-def test_no_home_and_a_terminal_without_umlauts(
-    tmp_path: Path, encoding: str, command: tuple[str, ...], end: str
-) -> None:
-    (tmp_path / "größe駐.json").write_text("mine")
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_no_home_and_a_terminal_without_umlauts(tmp_path: Path, encoding: str) -> None:
     kept = {key: value for key, value in os.environ.items() if key in ("PATH", "PYTHONPATH", "OMP_NUM_THREADS")}
     told = kept | {"PYTHONIOENCODING": encoding, "PYTHONPATH": str(Path(__file__).parents[2])}
-    said = one_line([sys.executable, "-m", "fsod", *command], tmp_path, told)
+    said = one_line([sys.executable, "-m", "fsod", "bank", "list", "größe駐.safetensors"], tmp_path, told)
     assert said.startswith("fsod: gr")
     assert "Traceback" not in said
-    assert said.endswith(end)
+    assert said.endswith(".safetensors: no such file; expected a class bank\n")
