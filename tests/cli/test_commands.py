@@ -306,7 +306,9 @@ def test_wrong_usage_is_status_2() -> None:
     assert fsod("fly") == 2
 
 
-def test_a_killed_meta_training_goes_on(place: Path, trained: Path, migrated: Path, tmp_path: Path) -> None:
+def test_a_killed_meta_training_goes_on(
+    place: Path, trained: Path, migrated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """SIGKILL after the first checkpoint; the second call starts from it and finishes."""
     run = tmp_path / "run"
     run.mkdir()
@@ -321,7 +323,7 @@ def test_a_killed_meta_training_goes_on(place: Path, trained: Path, migrated: Pa
         os.kill(os.getpid(), signal.SIGKILL)
 
     def meta_train_and_die() -> None:
-        stage._save = save_and_die
+        monkeypatch.setattr(stage, "_save", save_and_die)
         fsod(*command)
 
     assert Forked(meta_train_and_die).exit_code() == -signal.SIGKILL

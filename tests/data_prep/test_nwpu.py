@@ -5,7 +5,6 @@ import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from data_prep import pictures
+from data_prep.folder import place_file
 from data_prep.nwpu import CLASS_NAMES, NEGATIVE, POSITIVE, SPLITS, TRUTH, prepare_nwpu
 from fsod.data.coco_folder import load_folder, read_ids, read_image
 from fsod.errors import UserError
@@ -228,17 +227,19 @@ def test_other_content_is_not_written_over(source: Path, out: Path) -> None:
     assert all_bytes(out) == before
 
 
-def test_killed_half_way_and_run_again(source: Path, out: Path, tmp_path: Path) -> None:
+def test_killed_half_way_and_run_again(
+    source: Path, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The process kills itself at the third image placed: nothing appears, and the next run writes the same bytes."""
-    place, number = pictures.place_file, itertools.count(1)
+    number = itertools.count(1)
 
-    def place_and_die(*arguments: Any) -> None:
-        place(*arguments)
+    def place_and_die(*arguments: Path) -> None:
+        place_file(*arguments)
         if next(number) == 3:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def prepare_and_die() -> None:
-        pictures.place_file = place_and_die
+        monkeypatch.setattr("data_prep.pictures.place_file", place_and_die)
         prepare_nwpu(source, out)
 
     assert Forked(prepare_and_die).exit_code() == -signal.SIGKILL

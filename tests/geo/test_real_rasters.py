@@ -130,7 +130,7 @@ def test_run_at_the_gsd_of_a_bank(tmp_path: Path) -> None:
 
 
 def test_an_empty_scene_still_says_what_was_run(tmp_path: Path) -> None:
-    result = predict_scene(FOLDER / "mostly_empty_8448px_cog.tif", everywhere)
+    result = searched(FOLDER / "mostly_empty_8448px_cog.tif")
     assert (result.windows_run, result.windows_blank) == (0, 18 * 18)
     out = tmp_path / "out.geojson"
     write_layer(out, layer_of(result))

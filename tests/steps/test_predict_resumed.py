@@ -35,7 +35,9 @@ def bank(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_bank(tmp_path_factory.mktemp("bank"))
 
 
-def test_a_killed_command_goes_on_and_writes_the_same(bank: Path, tmp_path: Path) -> None:
+def test_a_killed_command_goes_on_and_writes_the_same(
+    bank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scene = make_scene(tmp_path / "s.tif")
     whole, out = tmp_path / "whole.geojson", tmp_path / "out.geojson"
     assert predict(bank, whole, scene)["windows_resumed"] == 0
@@ -47,7 +49,7 @@ def test_a_killed_command_goes_on_and_writes_the_same(bank: Path, tmp_path: Path
             os.kill(os.getpid(), signal.SIGKILL)
 
     def predict_and_die() -> None:
-        Journal.append = append_and_die  # type: ignore[method-assign]
+        monkeypatch.setattr(Journal, "append", append_and_die)
         fsod("predict", scene, "--bank", bank, "--out", out, *SMALL)
 
     assert Forked(predict_and_die).exit_code() == -signal.SIGKILL  # after the third batch
