@@ -43,8 +43,9 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def brief() -> Iterator[None]:
     """Few steps also where the settings of a run do not say how many."""
     from fsod.training import finetune
+    from fsod.training.refine import REFINING
 
-    few = finetune.REFINING.model_copy(update={"steps": 3, "warmup_steps": 1})
+    few = REFINING.model_copy(update={"steps": 3, "warmup_steps": 1})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(finetune, "REFINING", few)
         yield

@@ -28,6 +28,7 @@ from fsod.errors import UserError
 from fsod.tracking.run_paths import RunPaths
 from fsod.training import finetune
 from fsod.training.meta_train import meta_train
+from fsod.training.refine import REFINING
 from tests.compute.frozen_curve import STEPS, curve
 from tests.compute.shared_refining import refined
 from tests.made_folder import make_folder
@@ -69,7 +70,7 @@ def test_two_processes_give_the_loss_curve_of_one(tmp_path: Path) -> None:
 
 def test_two_processes_refine_the_rows_that_one_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each sees its share of the queries only; without an average of the gradients each would have rows of its own."""
-    monkeypatch.setattr(finetune, "REFINING", finetune.REFINING.model_copy(update={"steps": 20, "warmup_steps": 2}))
+    monkeypatch.setattr(finetune, "REFINING", REFINING.model_copy(update={"steps": 20, "warmup_steps": 2}))
     make_folder(tmp_path / "folder")
     alone = refined(tmp_path / "folder")
     first, second = in_two(lambda rank: refined(tmp_path / "folder"), tmp_path)

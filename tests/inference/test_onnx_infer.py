@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from fsod.errors import UserError
 from fsod.inference.infer import postprocess, to_batch
 from fsod.inference.onnx_export import write_onnx
 from fsod.inference.onnx_infer import OnnxHeader, load_onnx
+from fsod.model import turned
 from fsod.model.one_output import OneOutput
 from fsod.model.turned import Turned
 
@@ -48,6 +50,14 @@ class Brightness(nn.Module):
 
 
 NETWORK = Turned(Brightness())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def two_turns() -> Iterator[None]:
+    """Of four: each takes seconds to export."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(turned, "TURNS", 2)
+        yield
 
 
 @pytest.fixture(scope="module")

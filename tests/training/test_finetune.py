@@ -16,6 +16,7 @@ from fsod.model.meta_head import ClassRows
 from fsod.store.checkpoint import Checkpoint, weights_sha256
 from fsod.training import finetune
 from fsod.training.finetune import choose_trained, interpolate_weights, refine_new, with_shots
+from fsod.training.refine import REFINING
 from tests.fake_gpu import fake_gpu, move
 from tests.made_folder import NAMES, make_folder
 
@@ -50,7 +51,7 @@ def test_new_rows_are_as_long_as_learned_ones_are(learned: int, tmp_path: Path) 
 def test_rows_of_new_classes_learn_first_and_nothing_else_moves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(finetune, "REFINING", finetune.REFINING.model_copy(update={"steps": 30}))
+    monkeypatch.setattr(finetune, "REFINING", REFINING.model_copy(update={"steps": 30}))
     torch.manual_seed(0)
     folder = make_folder(tmp_path / "folder", images=2)
     detector = Detector("nano", len(NAMES)).eval()
