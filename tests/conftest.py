@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,18 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         create_store(path)
     return path
+
+
+@pytest.fixture(scope="module")
+def brief() -> Iterator[None]:
+    """Few steps also where the settings of a run do not say how many."""
+    from fsod.training import finetune
+    from fsod.training.refine import REFINING
+
+    few = REFINING.model_copy(update={"steps": 3, "warmup_steps": 1})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(finetune, "REFINING", few)
+        yield
 
 
 @pytest.fixture(scope="session")

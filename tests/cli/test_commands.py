@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import geopandas
 import numpy as np
@@ -24,9 +25,9 @@ from rasterio.transform import from_origin
 from fsod.data.leakage import SCENES, hashes_of_scenes
 from fsod.store.checkpoint import LearnedFrom, load_checkpoint, save_checkpoint
 from fsod.store.class_bank import read_bank, save_bank
-from fsod.training import finetune, stage
-from fsod.training.refine import REFINING
+from fsod.training import stage
 from tests.command import fsod
+from tests.forked import Forked
 from tests.nwpu_miniature import make_miniature
 
 CONFIG = """
@@ -43,12 +44,7 @@ finetune: {{steps: 2, workers: 0, warmup_steps: 1}}
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def brief() -> Iterator[None]:
-    """Few steps also where the settings of a run do not say how many."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(finetune, "REFINING", REFINING.model_copy(update={"steps": 3, "warmup_steps": 1}))
-        yield
+pytestmark = pytest.mark.usefixtures("brief")
 
 
 @pytest.fixture(scope="module")
@@ -310,23 +306,9 @@ def test_wrong_usage_is_status_2() -> None:
     assert fsod("fly") == 2
 
 
-KILLED_AFTER_THE_FIRST_CHECKPOINT = """
-import os, signal
-from fsod.cli import main
-from fsod.training import stage
-
-save = stage._save
-
-def save_and_die(*arguments):
-    save(*arguments)
-    os.kill(os.getpid(), signal.SIGKILL)
-
-stage._save = save_and_die
-main()
-"""
-
-
-def test_a_killed_meta_training_goes_on(place: Path, trained: Path, migrated: Path, tmp_path: Path) -> None:
+def test_a_killed_meta_training_goes_on(
+    place: Path, trained: Path, migrated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """SIGKILL after the first checkpoint; the second call starts from it and finishes."""
     run = tmp_path / "run"
     run.mkdir()
@@ -334,10 +316,17 @@ def test_a_killed_meta_training_goes_on(place: Path, trained: Path, migrated: Pa
     for name in ("data", "tiles"):
         (run / name).symlink_to(place / "runs" / "mini" / name)
     command = ["meta-train", "--config", str(place / "run.yaml"), f"run_dir={run}", "meta_train.steps=6"]
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED_AFTER_THE_FIRST_CHECKPOINT, *command], check=False, capture_output=True
-    )
-    assert killed.returncode == -signal.SIGKILL
+    save = stage._save
+
+    def save_and_die(*arguments: Any) -> None:
+        save(*arguments)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def meta_train_and_die() -> None:
+        monkeypatch.setattr(stage, "_save", save_and_die)
+        fsod(*command)
+
+    assert Forked(meta_train_and_die).exit_code() == -signal.SIGKILL
     state = run / "meta-train.state.pt"
     assert not (run / "meta-train.safetensors").exists()
     assert torch.load(state, weights_only=True)["done"] == 2

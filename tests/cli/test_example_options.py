@@ -45,7 +45,7 @@ def test_what_was_found_is_judged_and_enrolled(bank: Path, tmp_path: Path) -> No
         part for scene, layer in zip(scenes, layers, strict=True) for part in ("--scene", scene, "--verdicts", layer)
     ]
     weights = ("--checkpoint", checkpoint_of(bank))
-    assert fsod("enroll", *pairs, *weights, "--out", out, "--json", tmp_path / "enrolled.json") == 0
+    assert fsod("enroll", *pairs, *weights, "--native", "--out", out, "--json", tmp_path / "enrolled.json") == 0
     names = set(read_bank(bank).reported.class_names)
     judged = read_bank(out)
     assert set(judged.reported.class_names) <= names

@@ -185,6 +185,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     frequent = {"log_every": 1, "checkpoint_every": 1, "warmup_steps": 1}
     monkeypatch.setattr(learning, "LEARNING", learning.LEARNING.model_copy(update=frequent))
     monkeypatch.setattr(learning, "CropSettings", partial(CropSettings, queries=1, query_px=64))
+    monkeypatch.setattr(learning, "look", lambda average, views, *others: list(views))
+    monkeypatch.setattr(learning._Twin, "left_out_scores", lambda twin, detector: [(0, 0.6)])
     monkeypatch.setattr(enrolling, "best_enlargement", lambda marked, names, detect: 1.0)
     monkeypatch.setattr(enrolling, "left_out_scores", lambda marked, names, detect: {name: [0.6] for name in names})
     monkeypatch.setattr(finetuning, "proposed_scores", lambda learned, lesson: [0.5 for _ in lesson.class_names])

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -25,7 +26,9 @@ from fsod.data.procedural.drawn_episodes import ProceduralEpisodes
 from fsod.data.real_episodes import Episode, RealEpisodes
 from fsod.errors import UserError
 from fsod.tracking.run_paths import RunPaths
+from fsod.training import finetune
 from fsod.training.meta_train import meta_train
+from fsod.training.refine import REFINING
 from tests.compute.frozen_curve import STEPS, curve
 from tests.compute.shared_refining import refined
 from tests.made_folder import make_folder
@@ -65,8 +68,9 @@ def test_two_processes_give_the_loss_curve_of_one(tmp_path: Path) -> None:
         assert shared_gradient == pytest.approx(gradient, rel=0.01)
 
 
-def test_two_processes_refine_the_rows_that_one_would(tmp_path: Path) -> None:
+def test_two_processes_refine_the_rows_that_one_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each sees its share of the queries only; without an average of the gradients each would have rows of its own."""
+    monkeypatch.setattr(finetune, "REFINING", REFINING.model_copy(update={"steps": 20, "warmup_steps": 2}))
     make_folder(tmp_path / "folder")
     alone = refined(tmp_path / "folder")
     first, second = in_two(lambda rank: refined(tmp_path / "folder"), tmp_path)
@@ -75,9 +79,10 @@ def test_two_processes_refine_the_rows_that_one_would(tmp_path: Path) -> None:
         assert together == pytest.approx(one, abs=2e-3)
 
 
-def test_a_process_that_dies_ends_the_run_which_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
-    config = short_run(tmp_path)
-    paths = RunPaths(tmp_path)
+def test_a_process_that_dies_ends_the_run_which_goes_on_from_its_checkpoint(tmp_path: Path, migrated: Path) -> None:
+    config = short_run(tmp_path / "run")
+    paths = RunPaths(tmp_path / "run")
+    shutil.copy(migrated, paths.database)
     command = [*TORCHRUN, "-m", "fsod", "meta-train", "--config", str(config)]
     with (tmp_path / "errors.txt").open("w+") as errors:
         run = subprocess.Popen(command, stdout=errors, stderr=errors)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-import subprocess
-import sys
+import multiprocessing
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from fsod.config import EpisodeSettings
 from fsod.data.cache import PixelCache
-from fsod.data.coco_folder import CocoFolder, read_image
+from fsod.data.coco_folder import CocoFolder, load_folder, read_image
 from fsod.data.crop import Square, visible
 from fsod.data.mixed import MixedEpisodes
 from fsod.data.procedural.drawn_episodes import ProceduralEpisodes
@@ -21,6 +20,7 @@ from fsod.data.real_episodes import Episode, RealEpisodes
 from fsod.data.shots import draw_shots, load_shots, only_shots
 from fsod.data.support import support_crop
 from fsod.errors import UserError
+from tests.forked import Forked
 from tests.made_folder import make_folder
 
 SETTINGS = EpisodeSettings(ways=2, shots=2, queries=3, query_px=96, support_px=64)
@@ -217,33 +217,19 @@ def test_five_selections_share_one_copy_of_each_image(tmp_path: Path) -> None:
     assert sum(file.stat().st_size for file in files) == sum(i.width_px * i.height_px * 3 for i in folder.images[:7])
 
 
-FILLS = """
-import sys
-from pathlib import Path
-from fsod.data.cache import PixelCache
-from fsod.data.coco_folder import load_folder
-folder = load_folder(Path(sys.argv[1]))
-sys.stdin.read(1)
-cache = PixelCache(folder)
-print(sum(int(cache[i].sum()) for i in range(len(folder.images))))
-"""
-
-
 def test_two_runs_fill_one_cache_at_once(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "folder")
-    runs = [
-        subprocess.Popen(
-            [sys.executable, "-c", FILLS, str(folder.root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        for _ in range(2)
-    ]
-    for run in runs:
-        assert run.stdin is not None
-        run.stdin.write("!")
-        run.stdin.flush()
+    ready = multiprocessing.Barrier(2)
+
+    def fill() -> int:
+        ready.wait()
+        cache = PixelCache(load_folder(folder.root))
+        return sum(int(cache[i].sum()) for i in range(len(folder.images)))
+
+    runs = [Forked(fill), Forked(fill)]
     expected = sum(int(read_image(image).sum()) for image in folder.images)
-    assert [int(run.communicate(timeout=60)[0]) for run in runs] == [expected] * 2
-    assert [run.returncode for run in runs] == [0, 0]
+    assert [run.answer() for run in runs] == [expected] * 2
+    assert [run.exit_code() for run in runs] == [0, 0]
     assert list((folder.root / ".cache").rglob("*.part")) == []
 
 

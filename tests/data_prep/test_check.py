@@ -6,7 +6,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from typer.testing import CliRunner
@@ -273,16 +273,22 @@ ANYTHING = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two images, as they are read again and again."""
+    return make_folder(tmp_path_factory.mktemp("few") / "made", images=2).root
+
+
+@settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_no_value_gives_a_traceback_and_the_copy_loads(root: Path, tmp_path_factory: Any, data: st.DataObject) -> None:
-    make_annotations = json.loads((root / "annotations.json").read_text())
+def test_no_value_gives_a_traceback_and_the_copy_loads(few: Path, tmp_path_factory: Any, data: st.DataObject) -> None:
+    make_annotations = json.loads((few / "annotations.json").read_text())
     section = data.draw(st.sampled_from(["images", "annotations", "categories"]))
     entry = data.draw(st.sampled_from(make_annotations[section]))
     entry[data.draw(st.sampled_from([*entry, "gsd_m", "source"]))] = data.draw(ANYTHING)
     folder = tmp_path_factory.mktemp("fuzzed")
     for part in ("images", "splits"):
-        (folder / part).symlink_to(root / part)
+        (folder / part).symlink_to(few / part)
     (folder / "annotations.json").write_text(json.dumps(make_annotations))
     check = check_folder(folder)
     if all(finding.change is not None for finding in check.findings):

@@ -1,9 +1,8 @@
+import itertools
 import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,9 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
+from data_prep.folder import place_file
 from data_prep.nwpu import CLASS_NAMES, NEGATIVE, POSITIVE, SPLITS, TRUTH, prepare_nwpu
 from fsod.data.coco_folder import load_folder, read_ids, read_image
 from fsod.errors import UserError
+from tests.forked import Forked
 
 SHARED = Path(os.environ.get("FSOD_SHARED", "../shared")) / "data" / "nwpu_vhr10"
 WIDTH, HEIGHT = 60, 40
@@ -226,23 +227,22 @@ def test_other_content_is_not_written_over(source: Path, out: Path) -> None:
     assert all_bytes(out) == before
 
 
-def test_killed_half_way_and_run_again(source: Path, out: Path, tmp_path: Path) -> None:
+def test_killed_half_way_and_run_again(
+    source: Path, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The process kills itself at the third image placed: nothing appears, and the next run writes the same bytes."""
-    script = f"""
-import os, signal
-from pathlib import Path
-import data_prep.nwpu as nwpu
-import data_prep.pictures as pictures
-place, count = pictures.place_file, []
-def kill_at_third(*args):
-    count.append(place(*args))
-    if len(count) == 3:
-        os.kill(os.getpid(), signal.SIGKILL)
-pictures.place_file = kill_at_third
-nwpu.prepare_nwpu(Path({str(source)!r}), Path({str(out)!r}))
-"""
-    killed = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    number = itertools.count(1)
+
+    def place_and_die(*arguments: Path) -> None:
+        place_file(*arguments)
+        if next(number) == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def prepare_and_die() -> None:
+        monkeypatch.setattr("data_prep.pictures.place_file", place_and_die)
+        prepare_nwpu(source, out)
+
+    assert Forked(prepare_and_die).exit_code() == -signal.SIGKILL
     assert not out.exists()
     prepare_nwpu(source, out)
     prepare_nwpu(source, tmp_path / "undisturbed")

@@ -1,17 +1,21 @@
+import itertools
+import multiprocessing
+import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from data_prep import tile
 from data_prep.folder import folder_under_construction
 from data_prep.tile import tile_folder
 from fsod.data.coco_folder import load_folder, read_image
 from fsod.errors import UserError
+from tests.forked import Forked
 from tests.images_to_cut import all_bytes, make_three_images
 from tests.made_folder import make_folder
 
@@ -27,33 +31,26 @@ def part(out: Path) -> Path:
 
 
 THREADS, DIES_AT_TILE = 2, 160  # an image is 49 tiles, so that some images are finished by then
-KILLED = f"""
-import itertools, os, signal, sys
-from pathlib import Path
-from PIL import Image
-from data_prep.tile import tile_folder
-from fsod.data.coco_folder import load_folder
-
-save, number = Image.Image.save, itertools.count(1)
-
-def save_or_die(image, path, **options):
-    if next(number) == {DIES_AT_TILE}:
-        path.write_bytes(b"half a tile")
-        os.kill(os.getpid(), signal.SIGKILL)
-    save(image, path, **options)
-
-os.cpu_count = lambda: {THREADS}
-Image.Image.save = save_or_die
-tile_folder(load_folder(Path(sys.argv[1])), Path(sys.argv[2]), window_px={WINDOW_PX}, overlap_px={OVERLAP_PX})
-"""
 
 
 def test_killed_half_way_and_run_again_gives_the_bytes_of_an_undisturbed_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root, out = make_folder(tmp_path / "prepared").root, tmp_path / "tiles"
-    killed = subprocess.run([sys.executable, "-c", KILLED, str(root), str(out)], check=False, stderr=subprocess.DEVNULL)
-    assert killed.returncode == -signal.SIGKILL
+    save, number = Image.Image.save, itertools.count(1)
+
+    def save_or_die(image: Image.Image, path: Path, **options: Any) -> None:
+        if next(number) == DIES_AT_TILE:
+            path.write_bytes(b"half a tile")
+            os.kill(os.getpid(), signal.SIGKILL)
+        save(image, path, **options)
+
+    def cut_and_die() -> None:
+        monkeypatch.setattr(os, "cpu_count", lambda: THREADS)
+        monkeypatch.setattr(Image.Image, "save", save_or_die)
+        cut(root, out)
+
+    assert Forked(cut_and_die).exit_code() == -signal.SIGKILL
     assert not out.exists()
     finished = sorted((part(out) / "images").glob("*.png"))
     assert abs(len(finished) - DIES_AT_TILE) <= THREADS
@@ -113,40 +110,25 @@ def test_other_work_starts_with_an_empty_folder_and_only_an_interrupt_leaves_one
         assert part(tmp_path / "out").exists() == stays
 
 
-WAITS = f"""
-import os
-import sys
-from pathlib import Path
-import data_prep.tile as tile
-from fsod.data.coco_folder import load_folder
-
-save = tile._save
-
-def save_when_told(*arguments):
-    os.write(1, b"started\\n")  # at once: tiles are saved by several threads
-    sys.stdin.readline()
-    save(*arguments)
-
-tile._save = save_when_told
-tile.tile_folder(load_folder(Path(sys.argv[1])), Path(sys.argv[2]), window_px={WINDOW_PX}, overlap_px={OVERLAP_PX})
-"""
-
-
-def test_of_two_runs_on_one_folder_the_second_is_told_who_has_it(tmp_path: Path) -> None:
+def test_of_two_runs_on_one_folder_the_second_is_told_who_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root, out = make_three_images(tmp_path / "prepared"), tmp_path / "tiles"
-    first = subprocess.Popen(
-        [sys.executable, "-c", WAITS, str(root), str(out)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert first.stdout is not None
-    assert first.stdout.readline() == "started\n"
-    with pytest.raises(UserError, match=rf"tiles: another run is writing it \(process {first.pid} on "):
+    started, go_on, save = multiprocessing.Event(), multiprocessing.Event(), tile._save
+
+    def save_when_told(*arguments: Any) -> None:
+        started.set()
+        go_on.wait()
+        save(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tile, "_save", save_when_told)
+        first = Forked(lambda: cut(root, out))
+    assert started.wait(60)
+    with pytest.raises(UserError, match=rf"tiles: another run is writing it \(process {first.process.pid} on "):
         cut(root, out)
-    first.communicate("go on\n" * 10, timeout=60)
-    assert first.returncode == 0
+    go_on.set()
+    assert first.exit_code() == 0
     cut(root, out)
     cut(root, tmp_path / "undisturbed")
     assert all_bytes(out) == all_bytes(tmp_path / "undisturbed")

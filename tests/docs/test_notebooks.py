@@ -37,6 +37,7 @@ def test_enroll_on_a_geotiff(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert names["shown"][-1] == ("tank",)
 
 
+@pytest.mark.usefixtures("brief")
 def test_few_shot_study(tmp_path: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # so that what the notebook makes of it goes with the test

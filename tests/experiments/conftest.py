@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,9 +32,10 @@ def brief() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Path:
     """Configuration of a tiny run with data, tiles and a meta-trained checkpoint; its novel class, the cross, is on all tiles but two."""
     root = tmp_path_factory.mktemp("study")
+    shutil.copy(migrated, root / "mlflow.db")
     for part in ("data", "tiles"):
         make_folder(root / "run" / part)
     tiles = json.loads((root / "run" / "tiles" / "annotations.json").read_text())

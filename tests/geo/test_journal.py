@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 
@@ -55,20 +56,29 @@ def content(result: SceneResult) -> str:
     return json.dumps([*(a.tolist() for a in arrays), *counts, parts])
 
 
-@pytest.fixture
-def scene(make_raster: MakeRaster) -> Path:
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pixels = np.random.default_rng(0).integers(0, 255, (3, 500, 700)).astype(np.uint8)
     pixels[:, 100:300, 50:400] = 0  # windows without pixels, in the middle, and others with some
     pixels[:, 350:450, 50:200] = 7  # windows that show nothing
-    return make_raster(pixels, tiled=True, blockxsize=128, blockysize=128, nodata=0, **UTM)
+    path = tmp_path_factory.mktemp("scene") / "scene.tif"
+    shape = {"width": 700, "height": 500, "count": 3, "dtype": "uint8", "tiled": True, "nodata": 0}
+    with rasterio.open(path, "w", driver="GTiff", blockxsize=128, blockysize=128, **shape, **UTM) as file:
+        file.write(pixels)
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(scene: Path) -> SceneResult:
+    """What an undisturbed run gives."""
+    return predict_scene(scene, odd_boxes, ScenePlan(**SETTINGS))
 
 
 def run_and_write(scene: Path, journal: Path, out: Path) -> None:
     out.write_text(content(predict_scene(scene, slow, ScenePlan(**SETTINGS), resume=ResumeFrom(journal, WEIGHTS))))
 
 
-def test_a_run_killed_at_random_moments_gives_the_same(scene: Path, tmp_path: Path) -> None:
-    whole = predict_scene(scene, odd_boxes, ScenePlan(**SETTINGS))
+def test_a_run_killed_at_random_moments_gives_the_same(scene: Path, whole: SceneResult, tmp_path: Path) -> None:
     assert len(whole.detections) > 300
     journal, out = tmp_path / "out.journal", tmp_path / "out.json"
     moments = random.Random(int(os.environ.get("FSOD_KILL_SEED", "3")))
@@ -124,7 +134,7 @@ def interrupt(scene: Path, journal: Path, calls: int) -> None:
 
 
 @pytest.mark.parametrize("cut", [1, 40, 400])
-def test_a_torn_end_is_run_again(scene: Path, tmp_path: Path, cut: int) -> None:
+def test_a_torn_end_is_run_again(scene: Path, whole: SceneResult, tmp_path: Path, cut: int) -> None:
     journal = tmp_path / "out.journal"
     interrupt(scene, journal, 5)
     with journal.open("rb+") as file:
@@ -132,7 +142,7 @@ def test_a_torn_end_is_run_again(scene: Path, tmp_path: Path, cut: int) -> None:
     interrupt(scene, journal, 2)  # what it appends must stand on a line of its own
     resumed = predict_scene(scene, odd_boxes, ScenePlan(**SETTINGS), resume=ResumeFrom(journal, WEIGHTS))
     assert resumed.windows_resumed >= 6 * 3
-    assert content(resumed) == content(predict_scene(scene, odd_boxes, ScenePlan(**SETTINGS)))
+    assert content(resumed) == content(whole)
 
 
 def test_a_torn_header_is_a_new_beginning(scene: Path, tmp_path: Path) -> None:
@@ -259,7 +269,7 @@ def test_a_beginning_that_is_no_time_is_a_short_text(scene: Path, tmp_path: Path
     assert result.started == str(started)[:40]
 
 
-def test_a_line_that_was_changed_is_run_again(scene: Path, tmp_path: Path) -> None:
+def test_a_line_that_was_changed_is_run_again(scene: Path, whole: SceneResult, tmp_path: Path) -> None:
     journal = tmp_path / "out.journal"
     interrupt(scene, journal, 3)
     lines = journal.read_bytes().splitlines(keepends=True)
@@ -268,7 +278,7 @@ def test_a_line_that_was_changed_is_run_again(scene: Path, tmp_path: Path) -> No
     assert changed != lines[-1]
     journal.write_bytes(b"".join([*lines[:-1], changed]))
     resumed = predict_scene(scene, odd_boxes, ScenePlan(**SETTINGS), resume=ResumeFrom(journal, WEIGHTS))
-    assert content(resumed) == content(predict_scene(scene, odd_boxes, ScenePlan(**SETTINGS)))
+    assert content(resumed) == content(whole)
 
 
 def test_two_runs_do_not_share_a_journal(scene: Path, tmp_path: Path) -> None:

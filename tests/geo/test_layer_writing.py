@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import resource
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from affine import Affine
 
 from fsod.errors import UserError
 from fsod.geo.layer_files import check_layer_path, check_takes_layer, write_layer
+from tests.forked import Forked
 from tests.placed_layer import ALL, BOXES, PIXELS, layer, place
 
 
@@ -63,29 +63,18 @@ def test_a_full_disk_leaves_the_old_file_and_no_half_one(
         write_layer(path / "below.geojson", layer(PIXELS))
 
 
-IN_LITTLE_ROOM = """
-import resource, sys
-from pathlib import Path
-from tests.placed_layer import ALL, PLACES, layer, place
-from fsod.errors import UserError
-from fsod.geo.layer_files import write_layer
-
-layers = layer(place("utm"))
-resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
-for suffix in ALL:
-    try:
-        write_layer(Path(sys.argv[1]) / f"out{suffix}", layers)
-    except UserError as error:
-        print(error)
-"""
-
-
 def test_where_files_cannot_grow_every_format_is_an_error_and_no_file(tmp_path: Path) -> None:
-    # the kernel stops the write in the middle, as a full disk does
-    command = [sys.executable, "-c", IN_LITTLE_ROOM, str(tmp_path)]
-    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)
-    lines = done.stdout.splitlines()
-    assert len(lines) == len(ALL), done.stderr
+    def write_in_little_room() -> list[str]:
+        """The kernel stops the write in the middle, as a full disk does."""
+        layers, said = layer(place("utm")), []
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
+        for suffix in ALL:
+            with pytest.raises(UserError) as caught:
+                write_layer(tmp_path / f"out{suffix}", layers)
+            said.append(str(caught.value))
+        return said
+
+    lines = Forked(write_in_little_room).answer()
     assert all(
         f"out{suffix}: cannot be written (File too large)" in line for suffix, line in zip(ALL, lines, strict=True)
     )

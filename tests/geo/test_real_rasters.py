@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from functools import cache
 from pathlib import Path
 
 import geopandas
@@ -64,6 +65,11 @@ def everywhere(images: NDArray[np.uint8]) -> list[Detections]:
     return [one for _ in images]
 
 
+@cache
+def searched(path: Path) -> SceneResult:
+    return predict_scene(path, everywhere)
+
+
 def layer_of(result: SceneResult) -> Layer:
     size_px = result.width_px, result.height_px
     attributes = {"gsd_m": result.gsd_m}
@@ -74,7 +80,7 @@ def layer_of(result: SceneResult) -> Layer:
 @pytest.mark.parametrize("name", EXPECTED)
 def test_each_gives_a_layer_in_the_right_place(name: str, suffix: str, tmp_path: Path) -> None:
     path = FOLDER / f"{name}.tif"
-    result = predict_scene(path, everywhere)
+    result = searched(path)
     boxes = result.detections.boxes_xyxy_px
     out = tmp_path / f"out{suffix}"
     write_layer(out, layer_of(result))
@@ -124,7 +130,7 @@ def test_run_at_the_gsd_of_a_bank(tmp_path: Path) -> None:
 
 
 def test_an_empty_scene_still_says_what_was_run(tmp_path: Path) -> None:
-    result = predict_scene(FOLDER / "mostly_empty_8448px_cog.tif", everywhere)
+    result = searched(FOLDER / "mostly_empty_8448px_cog.tif")
     assert (result.windows_run, result.windows_blank) == (0, 18 * 18)
     out = tmp_path / "out.geojson"
     write_layer(out, layer_of(result))

@@ -1,8 +1,7 @@
 """Reads mutated files, case after case; a process of its own, as a reader may end the process that it is in.
 
-``python -m tests.hostile.read_mutated SEED CASES FIRST END FOLDER``: of about as many cases in all those from FIRST to
-before END. Each is two lines on stdout: ``start NUMBER KIND, FILE`` and what came of it: ``read``, ``refused`` or ``fault``
-with what was wrong.
+Each is two lines on stdout: ``start NUMBER KIND, FILE`` and what came of it: ``read``, ``refused`` or ``fault`` with what was
+wrong.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import faulthandler
 import resource
 import shutil
-import sys
 import time
 import traceback
 import warnings
@@ -41,7 +39,7 @@ def plan(cases: int) -> list[tuple[Kind, int]]:
 
 
 def main(seed: int, cases: int, first: int, end: int, folder: Path) -> None:
-    """The cases from ``first`` to before ``end``."""
+    """Of about ``cases`` in all those from ``first`` to before ``end``."""
     warnings.simplefilter("ignore")
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (_status("VmSize") + 6 * 2**30, hard))
@@ -106,8 +104,3 @@ def _peak_bytes() -> int:
 def _status(key: str) -> int:
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))
-
-
-if __name__ == "__main__":
-    asked_seed, asked_cases, asked_first, asked_end = map(int, sys.argv[1:5])
-    main(asked_seed, asked_cases, asked_first, asked_end, Path(sys.argv[5]))

@@ -6,14 +6,14 @@ By default a few cases of each kind; ``FSOD_MUTATIONS=10000`` tries as many in a
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.hostile.read_mutated import plan
+from tests.forked import Forked
+from tests.hostile.read_mutated import main, plan
 
 CASES = int(os.environ.get("FSOD_MUTATIONS", "50"))
 SEED = int(os.environ.get("FSOD_MUTATION_SEED", "0"))
@@ -22,23 +22,26 @@ SEED = int(os.environ.get("FSOD_MUTATION_SEED", "0"))
 def outcomes(folder: Path) -> Iterator[tuple[str, str]]:
     """What came of each case; where one ends the process, another goes on after it."""
     number, end = 0, len(plan(CASES))
+    said, complained = folder / "said", folder / "complained"
+
+    def read_mutated() -> None:
+        sys.stdout, sys.stderr = said.open("w"), complained.open("w")
+        main(SEED, CASES, number, end, folder)
+
     while number < end:
-        ended = subprocess.run(
-            [sys.executable, "-m", "tests.hostile.read_mutated", *map(str, (SEED, CASES, number, end, folder))],
-            capture_output=True,
-            check=False,
-            cwd=Path(__file__).parents[2],
-        )
-        case, errors = "", ended.stderr.decode(errors="replace")[-3000:]
-        for line in ended.stdout.decode(errors="replace").splitlines():
+        process = Forked(read_mutated).process
+        process.join()  # however long ten thousand take
+        status = process.exitcode
+        case, errors = "", complained.read_text(errors="replace")[-3000:]
+        for line in said.read_text(errors="replace").splitlines():
             if line.startswith("start "):
                 case = line
             elif case:
                 yield case, line
                 number, case = int(case.split()[1]) + 1, ""
-        if ended.returncode:
+        if status:
             assert case, errors  # else it is no case that ended it
-            yield case, f"fault ended with status {ended.returncode}: {errors}"
+            yield case, f"fault ended with status {status}: {errors}"
             number = int(case.split()[1]) + 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,9 @@ from fsod.errors import UserError
 from fsod.inference.infer import postprocess, to_batch
 from fsod.inference.onnx_export import write_onnx
 from fsod.inference.onnx_infer import OnnxHeader, load_onnx
+from fsod.model import turned
 from fsod.model.one_output import OneOutput
+from fsod.model.turned import Turned
 
 SIDE_PX = 64
 HEADER = OnnxHeader(
@@ -46,10 +49,21 @@ class Brightness(nn.Module):
         return torch.cat(boxes, 1), torch.cat([torch.cat(bright, 2), 1 - torch.cat(bright, 2)], 1)
 
 
+NETWORK = Turned(Brightness())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def two_turns() -> Iterator[None]:
+    """Of four: each takes seconds to export."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(turned, "TURNS", 2)
+        yield
+
+
 @pytest.fixture(scope="module")
 def dynamic(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("written") / "dynamic.onnx"
-    write_onnx(OneOutput(Brightness(), HEADER.scores).eval(), HEADER, path, None)
+    write_onnx(OneOutput(NETWORK, HEADER.scores).eval(), HEADER, path, None)
     return path
 
 
@@ -66,7 +80,7 @@ def written(request: pytest.FixtureRequest, dynamic: Path, tmp_path: Path) -> tu
 
 
 def by_torch(images: NDArray[np.uint8], floor: float | tuple[float, ...]) -> list[Detections]:
-    boxes, scores = Brightness()(to_batch(images, torch.device("cpu")))
+    boxes, scores = NETWORK(to_batch(images, torch.device("cpu")))
     return postprocess(boxes, scores, images.shape[1:3], floor, HEADER.suppression)
 
 

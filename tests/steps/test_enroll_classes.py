@@ -33,7 +33,7 @@ from tests.made_folder import make_folder
 from tests.untrained import SETTINGS
 
 EAST, NORTH, GSD_M = 500000, 5000000, 0.5
-OBJECTS = {"red": [(80, 80), (240, 80)], "green": [(80, 240), (400, 240), (560, 80)]}
+OBJECTS = {"red": [(40, 40), (120, 40)], "green": [(40, 120), (200, 120), (280, 40)]}
 
 
 @pytest.fixture(scope="module")
@@ -48,14 +48,14 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write_scene(path: Path, left_px: int, right_px: int, gsd_m: float = GSD_M, crs: str | None = "EPSG:32633") -> Path:
-    """Columns left..right of one made scene of 640 x 320 px."""
-    rgb = np.random.default_rng(0).integers(80, 100, (3, 320, 640)).astype(np.uint8)
+    """Columns left..right of one made scene of 320 x 160 px."""
+    rgb = np.random.default_rng(0).integers(80, 100, (3, 160, 320)).astype(np.uint8)
     for name, places in OBJECTS.items():
         for x, y in places:
             rgb[0 if name == "red" else 1, y : y + 24, x : x + 24] = 230
     part = rgb[:, :, left_px:right_px]
     place = from_origin(EAST + left_px * gsd_m, NORTH, gsd_m, gsd_m) if crs else rasterio.Affine.identity()
-    with rasterio.open(path, "w", driver="GTiff", width=part.shape[2], height=320, count=3, dtype="uint8",
+    with rasterio.open(path, "w", driver="GTiff", width=part.shape[2], height=160, count=3, dtype="uint8",
                        crs=crs, transform=place) as file:  # fmt: skip
         file.write(part)
     return path
@@ -82,11 +82,11 @@ def assert_same_rows(one: ClassBank, two: ClassBank) -> None:
 
 def test_scenes_in_parts_and_labels_in_files_give_the_rows_of_the_whole(weights: Path, tmp_path: Path) -> None:
     """The second object of red lies on both parts, and counts once."""
-    whole = write_scene(tmp_path / "whole.tif", 0, 640)
+    whole = write_scene(tmp_path / "whole.tif", 0, 320)
     every = write_labels(tmp_path / "every.geojson", OBJECTS)
     result = enroll(weights, examples_on_scenes([whole], MarkFiles([every])), tmp_path / "one.safetensors", native=True)
     assert result["examples"] == {"red": 2, "green": 3}
-    parts = [write_scene(tmp_path / "west.tif", 0, 360), write_scene(tmp_path / "east.tif", 160, 640)]
+    parts = [write_scene(tmp_path / "west.tif", 0, 180), write_scene(tmp_path / "east.tif", 80, 320)]
     files = [write_labels(tmp_path / f"{name}.geojson", {name: places}) for name, places in OBJECTS.items()]
     result = enroll(weights, examples_on_scenes(parts, MarkFiles(files)), tmp_path / "two.safetensors", native=True)
     assert result["examples"] == {"red": 2, "green": 3}
@@ -106,22 +106,22 @@ def test_scenes_in_parts_and_labels_in_files_give_the_rows_of_the_whole(weights:
 
 
 def test_scenes_that_do_not_go_together_are_refused(weights: Path, tmp_path: Path) -> None:
-    west = write_scene(tmp_path / "west.tif", 0, 360)
+    west = write_scene(tmp_path / "west.tif", 0, 180)
     labels, out = write_labels(tmp_path / "every.geojson", OBJECTS), tmp_path / "bank.safetensors"
-    coarse = write_scene(tmp_path / "coarse.tif", 160, 640, gsd_m=0.7)
+    coarse = write_scene(tmp_path / "coarse.tif", 80, 320, gsd_m=0.7)
     with pytest.raises(UserError, match=r"coarse\.tif: 0\.7 m per pixel, but .*west\.tif has 0\.5 m"):
         enroll(weights, examples_on_scenes([west, coarse], MarkFiles([labels])), out, native=True)
-    bare = write_scene(tmp_path / "bare.tif", 160, 640, crs=None)
+    bare = write_scene(tmp_path / "bare.tif", 80, 320, crs=None)
     with pytest.raises(UserError, match=r"bare\.tif: has no usable CRS, but .*west\.tif has one"):
         enroll(weights, examples_on_scenes([west, bare], MarkFiles([labels])), out, native=True)
-    middle = write_scene(tmp_path / "middle.tif", 200, 500)
+    middle = write_scene(tmp_path / "middle.tif", 100, 250)
     with pytest.raises(UserError, match="feature 5: lies on none of the scenes"):
         enroll(weights, examples_on_scenes([west, middle], MarkFiles([labels])), out, native=True)
     assert not out.exists()
 
 
 def test_neither_bank_nor_picture_replaces_a_scene(weights: Path, tmp_path: Path) -> None:
-    scene = write_scene(tmp_path / "harbour.png", 0, 640)
+    scene = write_scene(tmp_path / "harbour.png", 0, 320)
     before = scene.read_bytes()
     files = examples_on_scenes([scene], MarkFiles([write_labels(tmp_path / "every.geojson", OBJECTS)]))
     with pytest.raises(UserError, match=r"harbour\.safetensors: the picture beside it would overwrite the scene"):
@@ -201,7 +201,7 @@ def test_mistakes_with_a_folder(weights: Path, tmp_path: Path) -> None:
 def test_scenes_are_searched_at_the_size_that_suits_the_class(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scene = write_scene(tmp_path / "scene.tif", 0, 640)
+    scene = write_scene(tmp_path / "scene.tif", 0, 320)
     marks = write_labels(tmp_path / "red.geojson", {"red": OBJECTS["red"]})
     monkeypatch.setattr(enrolling, "best_enlargement", lambda marked, names, detect: 2.0)
     out = tmp_path / "b.safetensors"
@@ -215,7 +215,7 @@ def test_scenes_are_searched_at_the_size_that_suits_the_class(
 
 def test_rivals_are_told_apart_and_never_reported(weights: Path, tmp_path: Path) -> None:
     """Their rows are in the bank, and take part, but no detection has their name."""
-    whole = write_scene(tmp_path / "whole.tif", 0, 640)
+    whole = write_scene(tmp_path / "whole.tif", 0, 320)
     red, green = (write_labels(tmp_path / f"{name}.geojson", {name: places}) for name, places in OBJECTS.items())
     files = examples_on_scenes([whole], MarkFiles([red], distractors=[green]))
     assert files.distractors == ("green",)
@@ -237,7 +237,7 @@ def test_rivals_are_told_apart_and_never_reported(weights: Path, tmp_path: Path)
 
 
 def test_refined_rows_are_for_the_same_weights(weights: Path, tmp_path: Path) -> None:
-    whole = write_scene(tmp_path / "whole.tif", 0, 640)
+    whole = write_scene(tmp_path / "whole.tif", 0, 320)
     files = examples_on_scenes([whole], MarkFiles([write_labels(tmp_path / "every.geojson", OBJECTS)]))
     one, two = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
     enroll(weights, files, one, native=True)
@@ -251,9 +251,9 @@ def test_refined_rows_are_for_the_same_weights(weights: Path, tmp_path: Path) ->
 
 def test_verdicts_are_examples_and_rivals(weights: Path, tmp_path: Path) -> None:
     """What is judged in the layer of an earlier search counts as if it had been marked, or given with --not."""
-    scene, out = write_scene(tmp_path / "whole.tif", 0, 640), tmp_path / "bank.safetensors"
+    scene, out = write_scene(tmp_path / "whole.tif", 0, 320), tmp_path / "bank.safetensors"
     red, green = (write_labels(tmp_path / f"{name}.geojson", {name: places}) for name, places in OBJECTS.items())
-    layer = judge(tmp_path / "found.gpkg", scene, "green", {(80, 240): "no", (400, 240): "yes", (560, 80): ""})
+    layer = judge(tmp_path / "found.gpkg", scene, "green", {(40, 120): "no", (200, 120): "yes", (280, 40): ""})
     enroll(weights, examples_on_scenes([scene], MarkFiles([red], verdicts=[layer])), out, native=True)
     bank = read_bank(out)
     assert bank.class_names == ("red", "green", "not green")
@@ -266,7 +266,7 @@ def test_verdicts_are_examples_and_rivals(weights: Path, tmp_path: Path) -> None
         bank_path = tmp_path / f"{name}.safetensors"
         enroll(weights, examples_on_scenes([scene], MarkFiles(marks, verdicts=verdicts)), bank_path, native=True)
     assert_same_rows(read_bank(tmp_path / "marks.safetensors"), read_bank(tmp_path / "verdicts.safetensors"))
-    nothing = judge(tmp_path / "nothing.gpkg", scene, "green", {(80, 240): "no"})
+    nothing = judge(tmp_path / "nothing.gpkg", scene, "green", {(40, 120): "no"})
     with pytest.raises(UserError, match=r"nothing.gpkg: no verdict is yes, so there is no example"):
         examples_on_scenes([scene], MarkFiles(verdicts=[nothing]))
 
@@ -276,7 +276,7 @@ def judge(path: Path, scene: Path, name: str, verdicts: dict[tuple[int, int], st
     found = Detections(boxes, np.full(len(boxes), 0.5, np.float32), np.zeros(len(boxes), np.int64))
     with open_scene(scene) as opened:
         ask = np.arange(1, len(boxes) + 1)
-        write_layer(path, Layer(found, [name], opened.georeference, scene.name, (640, 320), {}, ask))
+        write_layer(path, Layer(found, [name], opened.georeference, scene.name, (320, 160), {}, ask))
     frame = geopandas.read_file(path)
     frame["verdict"] = list(verdicts.values())
     frame.to_file(path, layer="detections")

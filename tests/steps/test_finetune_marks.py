@@ -16,7 +16,6 @@ import pytest
 import shapely
 from PIL import Image
 
-from fsod.cli import main
 from fsod.data.leakage import SCENES, hashes_of_scenes
 from fsod.data.mark_views import CropSettings
 from fsod.errors import UserError
@@ -28,6 +27,7 @@ from fsod.steps.scene_views import OTHER_VIEWS, read_views, working_enlargement
 from fsod.store.checkpoint import SHIPPED, load_checkpoint
 from fsod.store.class_bank import checkpoint_of, read_bank
 from fsod.training import learn_marks as learning
+from tests.command import fsod
 
 RED = (220, 40, 40)
 PLACES: list[tuple[float, float]] = [(60, 60), (200, 60), (60, 220), (200, 220), (300, 140), (140, 140)]
@@ -80,7 +80,7 @@ def few_steps() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Made:
-    """A detector, the scene with the marks that it was made from, and what the step said."""
+    """A detector, the scene with the marks that it was made from, and what the command said."""
 
     detector: Path
     scene: Path
@@ -89,16 +89,16 @@ class Made:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """Made where another training had left its state, which was to be dropped."""
+    """Made as typed, where another training had left its state, which was to be dropped."""
     folder = tmp_path_factory.mktemp("made")
-    scene, detector, state = (
-        write_scene(folder / "s.png"),
-        folder / "D.safetensors",
-        folder / "D.safetensors.unfinished",
-    )
-    state.mkdir()
+    scene, detector, report = write_scene(folder / "s.png"), folder / "D.safetensors", folder / "said.json"
+    (state := folder / "D.safetensors.unfinished").mkdir()
     (state / "told.txt").write_text("another")
-    return Made(detector, scene, finetune_marks(SHIPPED, [marks_on(scene)], detector, minutes=1, restart=True))
+    marks = "--examples", write_labels(folder / "e.geojson", PLACES)
+    area = "--area", write_labels(folder / "a.geojson", [(40, 40)], side=250)
+    options = "--out", detector, "--minutes", 1, "--restart", "--json", report
+    assert fsod("finetune", "--scene", scene, *marks, *area, *options) == 0
+    return Made(detector, scene, json.loads(report.read_text()))
 
 
 def test_one_file_holds_weights_rows_scores_and_what_it_was_made_from(made: Made) -> None:
@@ -204,40 +204,26 @@ def test_the_working_scale_brings_objects_to_a_size_that_windows_hold(
     assert working_enlargement([sized]) == enlargement
 
 
-def fsod(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr("sys.argv", ["fsod", *map(str, arguments)])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return int(ended.value.code or 0)
-
-
-def test_the_road_as_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Mark, finetune, predict, judge, finetune again; then predict with what came out."""
-    scene, out = write_scene(tmp_path / "s.png"), tmp_path / "D.safetensors"
-    examples = write_labels(tmp_path / "e.geojson", list(PLACES[:3]))
-    area = write_labels(tmp_path / "a.geojson", [(40, 40)], side=250)
-    given = ("--scene", scene, "--examples", examples, "--area", area, "--out", out, "--minutes", 0.05)
-    assert fsod(monkeypatch, "finetune", *given) == 0
-    found = tmp_path / "found.geojson"
-    assert fsod(monkeypatch, "predict", scene, "--bank", out, "--out", found, "--score", 0.005) == 0
+def test_the_road_as_typed(made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was marked is finetuned; predict, judge, finetune again; look at what came out."""
+    scene, out, found = made.scene, made.detector, tmp_path / "found.geojson"
+    assert fsod("predict", scene, "--bank", out, "--out", found, "--score", 0.005) == 0
     layer = json.loads(found.read_text())
     assert layer["features"]
     for i, feature in enumerate(layer["features"]):
         left, top = (feature["properties"][side] for side in ("x1_px", "y1_px"))
-        on_mark = any(
-            abs(left - x) < SIDE and abs(top - y) < SIDE for x, y in PLACES[:3]
-        )  # a no would take the mark back
+        on_mark = any(abs(left - x) < SIDE and abs(top - y) < SIDE for x, y in PLACES)  # a no would take the mark back
         feature["properties"]["verdict"] = "yes" if i == 0 else "no" if i < 3 and not on_mark else ""
     found.write_text(json.dumps(layer))
     again = tmp_path / "D2.safetensors"
-    assert fsod(monkeypatch, "finetune", "--from", out, "--verdicts", found, "--out", again, "--minutes", 0.05) == 0
+    assert fsod("finetune", "--from", out, "--verdicts", found, "--out", again, "--minutes", 0.05) == 0
     (kept,) = earlier_marks(again)
-    assert len(kept.boxes_xyxy_px) >= 3
+    assert len(kept.boxes_xyxy_px) >= len(PLACES)
     assert not kept.areas.is_empty
-    assert fsod(monkeypatch, "bank", "list", again) == 0
+    assert fsod("bank", "list", again) == 0
     assert "finetuned" in capsys.readouterr().out
     bank = tmp_path / "merged.safetensors"
-    assert fsod(monkeypatch, "bank", "merge", out, again, "--out", bank) == 2
+    assert fsod("bank", "merge", out, again, "--out", bank) == 2
     assert "rows of different weights cannot share a bank" in capsys.readouterr().err
 
 
@@ -252,7 +238,6 @@ def test_the_road_as_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
 )
 def test_bad_marks_are_one_line_and_leave_nothing(
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     option: str,
     places: list[tuple[float, float]],
@@ -264,21 +249,19 @@ def test_bad_marks_are_one_line_and_leave_nothing(
     bad = write_labels(tmp_path / "bad.geojson", places, side)
     given = {"--scene": scene, "--examples": good, "--out": out, option: bad}
     before = {path.name for path in tmp_path.iterdir()}
-    assert fsod(monkeypatch, "finetune", *(word for pair in given.items() for word in pair)) == 2
+    assert fsod("finetune", *(word for pair in given.items() for word in pair)) == 2
     warning, error = capsys.readouterr().err.strip().splitlines()
     assert "no CRS" in warning  # of the scene, whatever comes of it
     assert message in error
     assert {path.name for path in tmp_path.iterdir()} == before
 
 
-def test_a_damaged_scene_is_one_line_and_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_damaged_scene_is_one_line_and_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     scene, out = write_scene(tmp_path / "s.png"), tmp_path / "D.safetensors"
     scene.write_bytes(scene.read_bytes()[:20000])
     examples = write_labels(tmp_path / "e.geojson", list(PLACES))
     before = {path.name for path in tmp_path.iterdir()}
-    assert fsod(monkeypatch, "finetune", "--scene", scene, "--examples", examples, "--out", out) == 2
+    assert fsod("finetune", "--scene", scene, "--examples", examples, "--out", out) == 2
     assert "damaged or cut short" in capsys.readouterr().err
     assert {path.name for path in tmp_path.iterdir()} == before
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import resource
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,29 +19,15 @@ from affine import TransformNotInvertibleError
 
 from fsod.config import PredictSettings
 from fsod.errors import UserError
+from fsod.geo.journal import Journal
 from fsod.geo.scene import Scene
 from fsod.geo.windows import Window
 from fsod.steps.scene_search import search_scene
 from fsod.steps.searcher import load_searcher
 from tests.command import fsod
+from tests.forked import Forked
 from tests.predicted_scenes import SMALL, interrupt_after, make_scene, predict, timeless
 from tests.untrained import make_bank
-
-KILLED_AFTER_THE_THIRD_BATCH = """
-import os, signal
-from fsod.cli import main
-from fsod.geo.journal import Journal
-
-original, left = Journal.append, iter(range(2))
-
-def append(self, finished):
-    original(self, finished)
-    if next(left, None) is None:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-Journal.append = append
-main()
-"""
 
 
 @pytest.fixture(scope="module")
@@ -50,14 +35,24 @@ def bank(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_bank(tmp_path_factory.mktemp("bank"))
 
 
-def test_a_killed_command_goes_on_and_writes_the_same(bank: Path, tmp_path: Path) -> None:
+def test_a_killed_command_goes_on_and_writes_the_same(
+    bank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scene = make_scene(tmp_path / "s.tif")
     whole, out = tmp_path / "whole.geojson", tmp_path / "out.geojson"
     assert predict(bank, whole, scene)["windows_resumed"] == 0
-    program = [sys.executable, "-c", KILLED_AFTER_THE_THIRD_BATCH]
-    command = ["predict", str(scene), "--bank", str(bank), "--out", str(out), *SMALL]
-    killed = subprocess.run([*program, *command], check=False, capture_output=True)
-    assert killed.returncode == -signal.SIGKILL
+    append, left = Journal.append, iter(range(2))
+
+    def append_and_die(self: Journal, finished: Any) -> None:
+        append(self, finished)
+        if next(left, None) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def predict_and_die() -> None:
+        monkeypatch.setattr(Journal, "append", append_and_die)
+        fsod("predict", scene, "--bank", bank, "--out", out, *SMALL)
+
+    assert Forked(predict_and_die).exit_code() == -signal.SIGKILL  # after the third batch
     assert not out.exists()
     started = json.loads((tmp_path / "out.geojson.journal").read_text().partition("\n")[0])["started"]
     resumed = predict(bank, out, scene)
@@ -127,11 +122,11 @@ UNKNOWN = (
 
 
 def fail_at(patch: pytest.MonkeyPatch, what: Exception, scene: str, window: int) -> None:
-    """Has the reading of one scene's pixels fail at a window."""
+    """Has the reading of one scene's pixels fail at a window, of three in a row."""
     read = Scene.read_window
 
     def read_or_fail(self: Scene, at: Window) -> Any:
-        if self.name.endswith(scene) and at.xyxy_px[:2] == (64 * (window % 5), 64 * (window // 5)):
+        if self.name.endswith(scene) and at.xyxy_px[:2] == (64 * (window % 3), 64 * (window // 3)):
             raise what
         return read(self, at)
 
@@ -142,7 +137,7 @@ def fail_at(patch: pytest.MonkeyPatch, what: Exception, scene: str, window: int)
 def undisturbed(bank: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The layer of scene 1 alone."""
     out = tmp_path_factory.mktemp("undisturbed") / "whole.geojson"
-    assert predict(bank, out, make_scene(out.with_name("1.tif"), seed=1))["found"]
+    assert predict(bank, out, make_scene(out.with_name("1.tif"), seed=1, size=224))["found"]
     return out
 
 
@@ -152,13 +147,13 @@ def test_whatever_ends_one_scene_ends_that_scene_only(
 ) -> None:
     """One line and the status of any bad scene; what was seen of it before is not looked at again."""
     scenes = [
-        make_scene(tmp_path / f"{n}.tif", seed=n, size=320 if n == 1 else 96) for n in range(3)
-    ]  # 1, 25, 1 windows
+        make_scene(tmp_path / f"{n}.tif", seed=n, size=224 if n == 1 else 96) for n in range(3)
+    ]  # 1, 9, 1 windows
     out, report = tmp_path / "found" / "{scene}.geojson", tmp_path / "report.json"
     out.parent.mkdir()
     command = ("predict", *scenes, "--bank", bank, "--out", out, *SMALL, "--json", report)
     with pytest.MonkeyPatch.context() as patch:
-        fail_at(patch, what, "1.tif", 15)
+        fail_at(patch, what, "1.tif", 8)
         assert fsod(*command) == 2
         said = capsys.readouterr().err
         expected = "failed: .*1.tif: cannot be searched, because of an unexpected error: " + type(what).__name__
@@ -173,7 +168,7 @@ def test_whatever_ends_one_scene_ends_that_scene_only(
         assert re.match(f"fsod: .*1.tif: .*: {type(what).__name__}", capsys.readouterr().err.splitlines()[-1])
     assert fsod(*command) == 0
     sums = json.loads(report.read_text())
-    assert 2 * 1 < sums["windows_resumed"] < 2 * 1 + 25, "the journal of the bad scene counts as well"
+    assert 2 * 1 < sums["windows_resumed"] < 2 * 1 + 9, "the journal of the bad scene counts as well"
     assert timeless(out.with_name("1.geojson")) == timeless(undisturbed)
 
 

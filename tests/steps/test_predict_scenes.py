@@ -36,26 +36,26 @@ def bank(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_scene_is_seen_at_the_size_of_the_examples(
     bank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    scene, out = make_scene(tmp_path / "s.tif", gsd_m=1.0), tmp_path / "o.geojson"
+    scene, out = make_scene(tmp_path / "s.tif", gsd_m=1.0, size=192), tmp_path / "o.geojson"
     resampled = predict(bank, out, scene)
     assert resampled["gsd_m"] == pytest.approx(0.5, rel=1e-3)
-    assert "s.tif: 320x320 px, of 1 m resampled to 0.5 m, bands 1,2,3 as they are" in capsys.readouterr().err
+    assert "s.tif: 192x192 px, of 1 m resampled to 0.5 m, bands 1,2,3 as they are" in capsys.readouterr().err
     boxes = geopandas.read_file(out)[["x1_px", "y1_px", "x2_px", "y2_px"]].to_numpy()
     # boxes are in the scene's own pixels, however it was read
-    assert 250 < boxes.max() <= 320
+    assert 150 < boxes.max() <= 192
     native = predict(bank, out, scene, "--native")
     assert native["gsd_m"] == pytest.approx(1.0, rel=1e-3)
-    assert "320x320 px, of 1 m, bands" in capsys.readouterr().err
+    assert "192x192 px, of 1 m, bands" in capsys.readouterr().err
     assert resampled["windows_run"] > 3 * native["windows_run"]
     assert predict(bank, out, scene, "--gsd-m", "2")["gsd_m"] == pytest.approx(2.0, rel=1e-3)
     # a bank cannot be asked for what the scene does not tell
-    unplaced = make_scene(tmp_path / "u.tif", crs=None)
+    unplaced = make_scene(tmp_path / "u.tif", crs=None, size=192)
     assert "read at its own, not at 0.5 m" in predict(bank, out, unplaced)["warnings"][1]
     assert list(tmp_path.glob("*.journal")) == []
 
 
 def test_windows_are_turned_where_the_bank_or_the_user_says(bank: Path, tmp_path: Path) -> None:
-    scene, turned = make_scene(tmp_path / "s.tif"), tmp_path / "turned.safetensors"
+    scene, turned = make_scene(tmp_path / "s.tif", size=192), tmp_path / "turned.safetensors"
     save_bank(turned, replace(read_bank(bank), turned=True), bank.parent / "weights.safetensors")
 
     def scores(of: Path, *option: str) -> list[float]:
@@ -156,7 +156,7 @@ def test_what_would_have_been_missed_is_said_by_the_score_in_use(bank: Path, tmp
 
 def test_a_bank_is_searched_in_the_bands_of_its_examples(bank: Path, tmp_path: Path) -> None:
     """Unless the user says others; a scene that has no such bands says so."""
-    scene, other = make_scene(tmp_path / "s.tif", bands=4), make_scene(tmp_path / "t.tif", bands=3)
+    scene, other = (make_scene(tmp_path / f"{bands}.tif", bands=bands, size=192) for bands in (4, 3))
     shown = BandRule(bands=(4, 2, 1), count=4, chosen="option", names=("", "", ""))
     as_shown = tmp_path / "shown.safetensors"
     weights = checkpoint_of(bank)
@@ -237,12 +237,12 @@ def test_a_part_of_the_windows_is_searched_and_more_goes_on(
 def test_of_a_scene_all_is_read_once_beside_its_windows(
     tmp_path: Path, bank: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    pixels = np.random.default_rng(0).integers(1, 255, (3, 320, 320)).astype("uint16" if kind == "collar" else kind)
+    pixels = np.random.default_rng(0).integers(1, 255, (3, 192, 192)).astype("uint16" if kind == "collar" else kind)
     if kind == "collar":
         pixels[:, :, :60] = 0  # which no tag says
     place = {"crs": "EPSG:32633", "transform": from_origin(500_000, 5_000_000, 0.5, 0.5)}
     scene = tmp_path / "scene.tif"
-    with rasterio.open(scene, "w", driver="GTiff", width=320, height=320, count=3, dtype=pixels.dtype, **place) as file:
+    with rasterio.open(scene, "w", driver="GTiff", width=192, height=192, count=3, dtype=pixels.dtype, **place) as file:
         file.write(pixels)
     reads: list[tuple[int, int]] = []
     read = DatasetReader.read
@@ -254,11 +254,11 @@ def test_of_a_scene_all_is_read_once_beside_its_windows(
     monkeypatch.setattr(DatasetReader, "read", counted)
     plan = PredictSettings.model_validate({"window_px": 96, "overlap_px": 32, "precision": "float32"})
     predict_files([str(scene)], None, bank, tmp_path / "found.gpkg", plan)
-    assert reads.count((320, 320)) == 1
+    assert reads.count((192, 192)) == 1
     pictures = [tmp_path / "found.png", tmp_path / "found.overview.jpg"]
     assert all(path.is_file() for path in pictures)
     reads.clear()
     plan = plan.model_copy(update={"pictures": False})
     predict_files([str(scene)], None, bank, tmp_path / "found.gpkg", plan)
-    assert reads.count((320, 320)) == (kind != "uint8")
+    assert reads.count((192, 192)) == (kind != "uint8")
     assert not any(path.exists() for path in pictures), "they show what an earlier command found"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -32,9 +33,11 @@ def test_an_experiment_is_a_data_set_and_a_split() -> None:
 
 
 def test_a_finetuning_and_its_evaluation_are_one_run_of_the_configuration(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "runs").mkdir()
+    shutil.copy(migrated, tmp_path / "runs" / "mlflow.db")
     folder = make_folder(tmp_path / "data")
     shots = draw_shots(folder, folder.class_names, 1, 3)
     shots.save(tmp_path / "shots.json")

@@ -14,7 +14,9 @@ from fsod.inference.enrollment import Examples, enrolled_bank
 from fsod.model.detector import Detector
 from fsod.model.meta_head import ClassRows
 from fsod.store.checkpoint import Checkpoint, weights_sha256
+from fsod.training import finetune
 from fsod.training.finetune import choose_trained, interpolate_weights, refine_new, with_shots
+from fsod.training.refine import REFINING
 from tests.fake_gpu import fake_gpu, move
 from tests.made_folder import NAMES, make_folder
 
@@ -46,7 +48,10 @@ def test_new_rows_are_as_long_as_learned_ones_are(learned: int, tmp_path: Path) 
         torch.testing.assert_close(row.detach().norm(dim=1), torch.full((3,), channels**0.5), rtol=0.2, atol=0)
 
 
-def test_rows_of_new_classes_learn_first_and_nothing_else_moves(tmp_path: Path) -> None:
+def test_rows_of_new_classes_learn_first_and_nothing_else_moves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finetune, "REFINING", REFINING.model_copy(update={"steps": 30}))
     torch.manual_seed(0)
     folder = make_folder(tmp_path / "folder", images=2)
     detector = Detector("nano", len(NAMES)).eval()

@@ -62,14 +62,14 @@ def test_twins_leave_out_different_marks_and_none_of_few(tmp_path: Path) -> None
 
 
 def test_learning_tells_objects_from_what_looks_like_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learning, "MOST_STEPS", 40)
-    monkeypatch.setattr(learning, "LEAST_STEPS", 40)
+    monkeypatch.setattr(learning, "MOST_STEPS", 20)
+    monkeypatch.setattr(learning, "LEAST_STEPS", 20)
     monkeypatch.setattr(learning, "CropSettings", partial(CropSettings, query_px=128))
     told = lesson(tmp_path, [painted(PLACES, all_marked=True)])
     steps: list[tuple[int, int]] = []
     learned = learn_marks(told, 1, lambda *done: steps.append(done), lambda: False)
-    assert steps[-1] == (80, 80)
-    assert learned.steps == 40
+    assert steps[-1] == (40, 40)
+    assert learned.steps == 20
     assert len(learned.left_out_scores[0]) == 2
     (score,) = proposed_scores(learned, told)
     found = learning.searching(learned.detector, EvaluateSettings(), CPU, 0.01)(told.views[0].rgb[None])[0]

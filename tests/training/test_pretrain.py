@@ -23,7 +23,7 @@ def settings(run_dir: Path, steps: int = 2, without: tuple[str, ...] = ()) -> Pr
         name="test",
         run_dir=run_dir,
         episodes=EpisodeSettings(
-            ways=2, shots=1, queries=1, query_px=128, support_px=64, procedural_uses=2, procedural_without=without
+            ways=2, shots=1, queries=1, query_px=64, support_px=64, procedural_uses=2, procedural_without=without
         ),
         pretrain=OptimSettings(steps=steps, warmup_steps=1, checkpoint_every=1, log_every=1, workers=0),
     )
