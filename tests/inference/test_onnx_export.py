@@ -110,10 +110,16 @@ def assert_same(ours: Detections, theirs: Detections) -> None:
     assert same.any(1).all()
 
 
-def test_onnxruntime_finds_what_torch_finds(exported: Path, by_torch: BatchDetector) -> None:
+@pytest.mark.parametrize("engine", ["onnxruntime", "OpenVINO"])
+def test_it_finds_what_torch_finds(
+    engine: str, exported: Path, by_torch: BatchDetector, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With the scores of torch, though those in the file are rescaled; one window after the other."""
+    if engine == "OpenVINO":
+        pytest.importorskip("openvino")
+    monkeypatch.setattr(onnx_infer, "openvino_is_there", lambda: engine == "OpenVINO")
     by_onnx, images = load_onnx(exported, FLOOR), windows(3)
-    assert str(by_onnx) == "cpu float32, onnxruntime"
+    assert str(by_onnx) == f"cpu float32, {engine}"
     found = by_onnx(images)
     assert len(found) == len(images)
     for ours, theirs in zip(by_torch(images), found, strict=True):
