@@ -54,6 +54,7 @@ class OnnxHeader(Settings):
         shown: which bands the examples were shown in, see ``ClassBank``.
         known: class name -> what its bank says of how well it is found, see ``fsod.evidence``.
         window_px: side of the windows that the network takes.
+        precision: what its convolutions compute in, see ``fsod.inference.onnx_int8``.
         suppression: what follows the network.
     """
 
@@ -67,6 +68,7 @@ class OnnxHeader(Settings):
     shown: tuple[BandRule, ...] = ()
     known: Origins = Field(default_factory=dict)
     window_px: SidePx
+    precision: Literal["float32", "int8"] = "float32"
     suppression: EvaluateSettings
 
 
@@ -144,13 +146,15 @@ def load_onnx(path: Path, score_floor: float | None) -> OnnxDetector:
             f"{path}: an ONNX file, but not of this version's `fsod export`; export the bank again"
         ) from error
     at_once = _images_at_once(path, session, header)
-    device = PROVIDERS[session.get_providers()[0]]
+    if header.precision == "int8" and not openvino_is_there():
+        raise UserError(f"{path}: 8-bit networks need the package 'openvino': pip install 'fsod[openvino]'")
+    device = "cpu" if header.precision == "int8" else PROVIDERS[session.get_providers()[0]]
     if device == "cpu" and openvino_is_there():
         compute, engine = open_openvino(path), "OpenVINO"
     else:
         compute, engine = partial(_by_onnxruntime, session), "onnxruntime"
     floor = header.scores if score_floor is None else score_floor
-    return OnnxDetector(compute, f"{device} float32, {engine}", header, at_once, floor)
+    return OnnxDetector(compute, f"{device} {header.precision}, {engine}", header, at_once, floor)
 
 
 def _by_onnxruntime(session: InferenceSession, batch: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -293,6 +293,9 @@ def test_mistakes_in_exporting_leave_no_file(
         (("--out", "a.pt"), "ends in .onnx"),
         (("--out", "a.onnx", "--format", "tflite"), "known: onnx"),
         (("--out", "a.onnx", "--batch", "0"), "give 1 to 64, or dynamic"),
+        (("--out", "a.onnx", "--int8"), "--int8 needs --calibrate SCENE"),
+        (("--out", "a.onnx", "--calibrate", "a.tif"), "--calibrate goes with --int8"),
+        (("--out", "a.onnx", "--int8", "--calibrate", "a.tif"), "a.tif"),
         (("--out", "a.onnx", "--batch", "many"), "give a number, or dynamic"),
         ((), "nothing to write"),
     ):
