@@ -59,7 +59,9 @@ def export_command(
     ] = False,
     calibrate: Annotated[
         list[str] | None,
-        typer.Option(help="With --int8: scenes like those to be searched, which ranges are taken from. May be repeated."),
+        typer.Option(
+            help="With --int8: scenes like those to be searched, which ranges are taken from. May be repeated."
+        ),
     ] = None,
     overwrite: Overwrite = False,
     json: Json = None,

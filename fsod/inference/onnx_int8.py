@@ -48,10 +48,17 @@ def write_int8(float32: Path, windows: Pixels, header: OnnxHeader, at_once: int 
         UserError: the extra ``onnx`` is not installed.
     """
     need_extra("onnx", "onnxruntime")
+    batches = in_batches(windows, at_once or 1)
+    with atomic_write(out) as temporary:
+        quantize(float32, batches, temporary)
+        shown = in_batches(windows[:COMPARED], at_once or 1)
+        return {"agreement": agreement(_found(float32, shown, header), _found(temporary, shown, header))}
+
+
+def quantize(float32: Path, batches: Pixels, out: Path) -> None:
+    """Convolutions in integers, but those ``IN_FLOATS``; ranges of maps from batches (m, B, 3, S, S) in 0..1."""
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-
-    batches = in_batches(windows, at_once or 1)
 
     class Windows(CalibrationDataReader):  # a class of an extra, so it is made where that is known to be there
         def __init__(self) -> None:
@@ -62,26 +69,24 @@ def write_int8(float32: Path, windows: Pixels, header: OnnxHeader, at_once: int 
             return None if batch is None else {INPUT: batch}
 
     convolutions = [node for node in onnx.load(float32).graph.node if node.op_type == "Conv"]
-    with atomic_write(out) as temporary:
-        logging.disable(logging.WARNING)  # it advises to fold shapes, which the exporter has done
-        try:
-            quantize_static(
-                float32,
-                temporary,
-                Windows(),
-                quant_format=QuantFormat.QDQ,
-                op_types_to_quantize=["Conv"],
-                nodes_to_exclude=[node.name for node in convolutions if IN_FLOATS.search(node.input[1])],
-                per_channel=True,
-                reduce_range=True,  # sums of full 8-bit products overflow on CPUs without VNNI
-                activation_type=QuantType.QUInt8,
-                weight_type=QuantType.QInt8,
-                extra_options={"OpTypesToExcludeOutputQuantization": ["Conv"]},
-            )
-        finally:
-            logging.disable(logging.NOTSET)
-        shown = in_batches(windows[:COMPARED], at_once or 1)
-        return {"agreement": agreement(_found(float32, shown, header), _found(temporary, shown, header))}
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # it advises to fold shapes, which the exporter has done
+    try:
+        quantize_static(
+            float32,
+            out,
+            Windows(),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=["Conv"],
+            nodes_to_exclude=[node.name for node in convolutions if IN_FLOATS.search(node.input[1])],
+            per_channel=True,
+            reduce_range=True,  # sums of full 8-bit products overflow on CPUs without VNNI
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            extra_options={"OpTypesToExcludeOutputQuantization": ["Conv"]},
+        )
+    finally:
+        logging.disable(before)
 
 
 def in_batches(windows: Pixels, at_once: int) -> Pixels:

@@ -23,9 +23,7 @@ def calibrating_windows(scenes: Sequence[str], header: OnnxHeader) -> NDArray[np
     Raises:
         UserError: a scene cannot be read, or none of the windows shows anything.
     """
-    plan = ScenePlan(
-        window_px=header.window_px, gsd_m=header.gsd_m, enlargement=header.enlargement, like=header.shown
-    )
+    plan = ScenePlan(window_px=header.window_px, gsd_m=header.gsd_m, enlargement=header.enlargement, like=header.shown)
     chosen = [scenes[i] for i in _spread(len(scenes), WANTED)]
     windows = []
     for name in chosen:
