@@ -5,7 +5,8 @@
 
 Windows of 640 px in batches of four, networks in turn within every round, without suppression. Accuracy is that of the
 detector that was finetuned on ten boxes per class of NWPU VHR-10, on the third of the training images that
-``nwpu_fewshot.validate`` sets aside, all gone over by windows; ranges of int8 are taken from windows of other images.
+``nwpu_fewshot.validate`` sets aside or (``--judged test``) on the test images, all gone over by windows; ranges of int8 are
+taken from windows of other images. ``mixed int8`` is what ``fsod export --int8`` writes.
 Writes results.json beside this file.
 """
 
@@ -34,6 +35,7 @@ from fsod.evaluation import shown_images
 from fsod.evaluation.average_precision import average_precision
 from fsod.evaluation.shown_images import detect_folder
 from fsod.inference.infer import postprocess, to_batch
+from fsod.inference.onnx_int8 import in_batches, quantize
 from fsod.model.baked import BakedDetector, bake
 from fsod.model.detector import Detector
 from fsod.store.checkpoint import load_checkpoint
@@ -52,6 +54,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--images", type=int, default=60)
     parser.add_argument("--sizes", nargs="+", default=["nano", "yolov7-tiny"])
+    parser.add_argument("--judged", choices=["aside", "test"], default="aside")
     parser.add_argument("--part", choices=["speed", "accuracy", "both"], default="both")
     parser.add_argument("--out", type=Path, default=HERE / "results.json")
     asked = parser.parse_args()
@@ -71,7 +74,8 @@ def main() -> None:
                 found[size] = speed(engines, windows[:BATCH], asked.rounds)
                 print(size, json.dumps(found[size], indent=1), flush=True)
             if trained and asked.part != "speed":
-                found["map50"] = accuracy(engines, train.select(sorted(aside)[: asked.images]))
+                judged = sorted(aside) if asked.judged == "aside" else read_ids(asked.data / "splits" / "test.txt")
+                found["map50"] = accuracy(engines, folder.select(judged[: asked.images]))
                 print(json.dumps(found["map50"], indent=1), flush=True)
     write_json(asked.out, found)
 
@@ -96,15 +100,17 @@ def windows_of(folder: CocoFolder) -> NDArray[np.float32]:
 
 def make_engines(network: BakedDetector, windows: NDArray[np.float32], place: Path, threads: int) -> dict[str, Network]:
     """By what they are called."""
-    float32, int8 = place / "float32.onnx", place / "int8.onnx"
+    float32, int8, mixed = place / "float32.onnx", place / "int8.onnx", place / "mixed.onnx"
     write_float32(network, BATCH, SIDE_PX, float32)
     write_int8(float32, windows, int8)
+    quantize(float32, in_batches(windows, BATCH), mixed)
     return {
         "torch float32": by_torch(network),
         "onnxruntime float32": by_onnxruntime(float32, threads),
         "openvino float32": by_openvino(float32, threads),
         "onnxruntime int8": by_onnxruntime(int8, threads),
         "openvino int8": by_openvino(int8, threads),
+        "openvino mixed int8": by_openvino(mixed, threads),
     }
 
 

@@ -106,7 +106,7 @@ def by_onnxruntime(file: Path, threads: int) -> Network:
 
 def by_openvino(file: Path, threads: int) -> Network:
     """Through OpenVINO, which rounds to no shorter numbers than the file has."""
-    import openvino  # type: ignore[import-not-found]  # of this study alone
+    import openvino
 
     core = openvino.Core()
     how = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}

@@ -11,6 +11,7 @@ from fsod.cli.options import report
 from fsod.cli.outputs import Json, Overwrite, catalogue_item, exported_network, imported_weights, may_write
 from fsod.config import WINDOW_PX
 from fsod.errors import UserError
+from fsod.geo.scene_list import list_scenes
 
 weights_app = typer.Typer(help="Import weights.", no_args_is_help=True)
 
@@ -52,6 +53,16 @@ def export_command(
     batch: Annotated[
         str, typer.Option(help="Windows per call, or dynamic (for servers). Other software expects 1.")
     ] = "1",
+    int8: Annotated[
+        bool,
+        typer.Option("--int8", help="Compute in 8-bit integers: faster on a CPU, by OpenVINO (extra openvino)."),
+    ] = False,
+    calibrate: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="With --int8: scenes like those to be searched, which ranges are taken from. May be repeated."
+        ),
+    ] = None,
     overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
@@ -67,7 +78,14 @@ def export_command(
         raise UserError(f"unknown format {form!r}; known: onnx")
     if batch != "dynamic" and not (batch.isascii() and batch.isdigit() and len(batch) < 9):
         raise UserError(f"--batch {batch}: give a number, or dynamic")
+    if int8 and not calibrate:
+        raise UserError("--int8 needs --calibrate SCENE: scenes like those to be searched, which ranges are taken from")
+    if calibrate and not int8:
+        raise UserError("--calibrate goes with --int8")
+    if int8 and out is None:
+        raise UserError("--int8 needs --out bank.onnx")
+    scenes = list_scenes(calibrate or [])
     outputs = [of(path) for path, of in ((out, exported_network), (stac, catalogue_item)) if path is not None]
     may_write(json, overwrite, *outputs)
     at_once = None if batch == "dynamic" else int(batch)
-    report(export_files(bank, checkpoint, out, stac, window_px, at_once), json)
+    report(export_files(bank, checkpoint, out, stac, window_px, at_once, scenes), json)

@@ -1,9 +1,14 @@
-"""Detection through onnxruntime with a network of ``fsod export``, and what such a file says of itself."""
+"""Detection with a network of ``fsod export``, and what such a file says of itself.
+
+onnxruntime opens and checks the file. OpenVINO computes, where it is installed and there is no GPU.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -18,6 +23,7 @@ from fsod.boxes import Detections
 from fsod.config import EvaluateSettings, Settings, Share, SidePx
 from fsod.errors import UserError, one_line
 from fsod.inference.infer import postprocess, to_batch
+from fsod.inference.openvino_infer import open_openvino, openvino_is_there
 from fsod.model.one_output import boxes_and_scores
 from fsod.model.yolov7 import STRIDES
 from fsod.store.checkpoint import ClassName, Enlargement, Metres, Origins
@@ -48,6 +54,7 @@ class OnnxHeader(Settings):
         shown: which bands the examples were shown in, see ``ClassBank``.
         known: class name -> what its bank says of how well it is found, see ``fsod.evidence``.
         window_px: side of the windows that the network takes.
+        precision: what its convolutions compute in, see ``fsod.inference.onnx_int8``.
         suppression: what follows the network.
     """
 
@@ -61,6 +68,7 @@ class OnnxHeader(Settings):
     shown: tuple[BandRule, ...] = ()
     known: Origins = Field(default_factory=dict)
     window_px: SidePx
+    precision: Literal["float32", "int8"] = "float32"
     suppression: EvaluateSettings
 
 
@@ -69,13 +77,15 @@ class OnnxDetector:
     """An exported network, ready to be shown batches of images.
 
     Attributes:
-        session: holds the network.
+        compute: the network, (B, 3, S, S) in 0..1 -> (B, 4 + N, L), see ``OneOutput``.
+        machine: what computes, in words.
         header: what the file says of it.
         at_once: how many images it takes at once, None for any number.
         score_floor: detections below this are dropped; one number, or one per class.
     """
 
-    session: InferenceSession
+    compute: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+    machine: str
     header: OnnxHeader
     at_once: int | None
     score_floor: float | tuple[float, ...]
@@ -100,8 +110,8 @@ class OnnxDetector:
     def _compute(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """(B, 3, S, S) -> (B, 4 + N, L); UserError if the network gives anything else."""
         try:
-            (output,) = self.session.run([OUTPUT], {INPUT: batch})
-        except Exception as error:  # onnxruntime's errors have no other base
+            output = self.compute(batch)
+        except Exception as error:  # errors of onnxruntime and OpenVINO have no other base
             raise UserError(
                 f"the exported network does not compute ({one_line(error)}); export the bank again"
             ) from error
@@ -113,11 +123,11 @@ class OnnxDetector:
         return output
 
     def __str__(self) -> str:
-        return f"{PROVIDERS[self.session.get_providers()[0]]} float32, onnxruntime"
+        return self.machine
 
 
 def load_onnx(path: Path, score_floor: float | None) -> OnnxDetector:
-    """Opens an exported network, on a GPU where onnxruntime has one, else on the CPU.
+    """Opens an exported network, on a GPU where onnxruntime has one, else on the CPU: in OpenVINO where it is installed.
 
     Without ``score_floor`` the scores that the file proposes apply.
 
@@ -136,7 +146,20 @@ def load_onnx(path: Path, score_floor: float | None) -> OnnxDetector:
             f"{path}: an ONNX file, but not of this version's `fsod export`; export the bank again"
         ) from error
     at_once = _images_at_once(path, session, header)
-    return OnnxDetector(session, header, at_once, header.scores if score_floor is None else score_floor)
+    if header.precision == "int8" and not openvino_is_there():
+        raise UserError(f"{path}: 8-bit networks need the package 'openvino': pip install 'fsod[openvino]'")
+    device = "cpu" if header.precision == "int8" else PROVIDERS[session.get_providers()[0]]
+    if device == "cpu" and openvino_is_there():
+        compute, engine = open_openvino(path), "OpenVINO"
+    else:
+        compute, engine = partial(_by_onnxruntime, session), "onnxruntime"
+    floor = header.scores if score_floor is None else score_floor
+    return OnnxDetector(compute, f"{device} {header.precision}, {engine}", header, at_once, floor)
+
+
+def _by_onnxruntime(session: InferenceSession, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+    (output,) = session.run([OUTPUT], {INPUT: batch})
+    return output
 
 
 def expected_shape(images: int | None, header: OnnxHeader) -> tuple[int | None, int, int]:

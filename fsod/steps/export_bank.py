@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+
+import torch
 
 from fsod.data.coco_folder import write_json
 from fsod.errors import UserError
+from fsod.inference.infer import to_batch
 from fsod.inference.model_item import ONNX, model_item
 from fsod.inference.onnx_export import describe, write_onnx
-from fsod.inference.onnx_infer import MOST_AT_ONCE, load_onnx
+from fsod.inference.onnx_infer import MOST_AT_ONCE, OnnxHeader, load_onnx
+from fsod.inference.onnx_int8 import write_int8
+from fsod.model.one_output import OneOutput
+from fsod.steps.calibrating_windows import calibrating_windows
 from fsod.store.checkpoint import SHIPPED
 from fsod.store.class_bank import checkpoint_of
 
 
 def export_files(
-    bank: Path, checkpoint: Path | None, out: Path | None, stac: Path | None, window_px: int, at_once: int | None
+    bank: Path,
+    checkpoint: Path | None,
+    out: Path | None,
+    stac: Path | None,
+    window_px: int,
+    at_once: int | None,
+    calibrate: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Writes a bank and its weights as ONNX, or as an item of a STAC catalogue, or both.
 
@@ -26,6 +40,7 @@ def export_files(
         stac: the item to write; it names the other files as seen from its folder.
         window_px: side of the windows that the network takes.
         at_once: how many windows it takes at once, None for any number; Deepness, ultralytics and SAHI want 1.
+        calibrate: scenes that ranges are taken from: the network is written in 8-bit integers; none: in 32-bit floats.
 
     Raises:
         UserError: nothing to write, bank and weights do not belong together, or see ``write_onnx``.
@@ -49,10 +64,24 @@ def export_files(
         header, network = describe(bank, weights, window_px)
         files = [file for file in dict.fromkeys((bank, weights)) if file != SHIPPED]
         if out is not None:
-            proof = write_onnx(network, header, out, at_once)
+            if calibrate:
+                header = header.model_copy(update={"precision": "int8"})
+                proof = _write_int8(network, header, out, at_once, calibrate)
+            else:
+                proof = write_onnx(network, header, out, at_once)
             files.append(out)
             told = {"onnx": str(out), "batch": at_once or "dynamic", **proof}
     if stac is not None:
         write_json(stac, model_item(header, files, stac.parent, at_once))
         told["stac"] = str(stac)
     return {**told, **header.model_dump(mode="json", exclude={"suppression", "shown", "known"})}
+
+
+def _write_int8(
+    network: OneOutput, header: OnnxHeader, out: Path, at_once: int | None, scenes: Sequence[str]
+) -> dict[str, float]:
+    windows = to_batch(calibrating_windows(scenes, header), torch.device("cpu")).numpy()
+    with TemporaryDirectory() as folder:
+        float32 = Path(folder) / "float32.onnx"
+        write_onnx(network, header, float32, at_once)
+        return {"calibrated_on_windows": len(windows), **write_int8(float32, windows, header, at_once, out)}

@@ -110,10 +110,16 @@ def assert_same(ours: Detections, theirs: Detections) -> None:
     assert same.any(1).all()
 
 
-def test_onnxruntime_finds_what_torch_finds(exported: Path, by_torch: BatchDetector) -> None:
+@pytest.mark.parametrize("engine", ["onnxruntime", "OpenVINO"])
+def test_it_finds_what_torch_finds(
+    engine: str, exported: Path, by_torch: BatchDetector, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With the scores of torch, though those in the file are rescaled; one window after the other."""
+    if engine == "OpenVINO":
+        pytest.importorskip("openvino")
+    monkeypatch.setattr(onnx_infer, "openvino_is_there", lambda: engine == "OpenVINO")
     by_onnx, images = load_onnx(exported, FLOOR), windows(3)
-    assert str(by_onnx) == "cpu float32, onnxruntime"
+    assert str(by_onnx) == f"cpu float32, {engine}"
     found = by_onnx(images)
     assert len(found) == len(images)
     for ours, theirs in zip(by_torch(images), found, strict=True):
@@ -287,6 +293,9 @@ def test_mistakes_in_exporting_leave_no_file(
         (("--out", "a.pt"), "ends in .onnx"),
         (("--out", "a.onnx", "--format", "tflite"), "known: onnx"),
         (("--out", "a.onnx", "--batch", "0"), "give 1 to 64, or dynamic"),
+        (("--out", "a.onnx", "--int8"), "--int8 needs --calibrate SCENE"),
+        (("--out", "a.onnx", "--calibrate", "a.tif"), "--calibrate goes with --int8"),
+        (("--out", "a.onnx", "--int8", "--calibrate", "a.tif"), "a.tif"),
         (("--out", "a.onnx", "--batch", "many"), "give a number, or dynamic"),
         ((), "nothing to write"),
     ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,11 @@ from torch import Tensor, nn
 from fsod.boxes import Detections
 from fsod.config import EvaluateSettings
 from fsod.errors import UserError
+from fsod.inference import onnx_infer
 from fsod.inference.infer import postprocess, to_batch
 from fsod.inference.onnx_export import write_onnx
 from fsod.inference.onnx_infer import OnnxHeader, load_onnx
+from fsod.inference.openvino_infer import open_openvino
 from fsod.model import turned
 from fsod.model.one_output import OneOutput
 from fsod.model.turned import Turned
@@ -79,6 +82,15 @@ def written(request: pytest.FixtureRequest, dynamic: Path, tmp_path: Path) -> tu
     return path, request.param
 
 
+@pytest.fixture(params=["onnxruntime", "OpenVINO"])
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What computes, with or without the other one installed."""
+    if request.param == "OpenVINO":
+        pytest.importorskip("openvino")
+    monkeypatch.setattr(onnx_infer, "openvino_is_there", lambda: request.param == "OpenVINO")
+    return str(request.param)
+
+
 def by_torch(images: NDArray[np.uint8], floor: float | tuple[float, ...]) -> list[Detections]:
     boxes, scores = NETWORK(to_batch(images, torch.device("cpu")))
     return postprocess(boxes, scores, images.shape[1:3], floor, HEADER.suppression)
@@ -89,12 +101,12 @@ def by_place(found: Detections) -> Detections:
     return found.select(np.lexsort((*found.boxes_xyxy_px.round(2).T, found.class_ids)))
 
 
-def test_any_number_of_windows(written: tuple[Path, int | None]) -> None:
+def test_any_number_of_windows(written: tuple[Path, int | None], engine: str) -> None:
     path, at_once = written
     images = np.random.default_rng(0).integers(0, 255, (3, SIDE_PX, SIDE_PX, 3)).astype(np.uint8)
     for score in (0.005, None):
         detect = load_onnx(path, score)
-        assert detect.at_once == at_once
+        assert (detect.at_once, str(detect)) == (at_once, f"cpu float32, {engine}")
         found = detect(images)
         for ours, theirs in zip(by_torch(images, HEADER.scores if score is None else score), found, strict=True):
             ours, theirs = by_place(ours), by_place(theirs)
@@ -102,6 +114,23 @@ def test_any_number_of_windows(written: tuple[Path, int | None]) -> None:
             np.testing.assert_allclose(theirs.boxes_xyxy_px, ours.boxes_xyxy_px, atol=1e-4)
             np.testing.assert_allclose(theirs.scores, ours.scores, atol=1e-6)
             np.testing.assert_array_equal(theirs.class_ids, ours.class_ids)
+
+
+def test_threads_may_share_it(dynamic: Path, engine: str) -> None:
+    detect = load_onnx(dynamic, 0.005)
+    images = np.random.default_rng(1).integers(0, 255, (8, 1, SIDE_PX, SIDE_PX, 3)).astype(np.uint8)
+    with ThreadPoolExecutor(4) as pool:
+        at_once = list(pool.map(detect, images))
+    for image, (found,) in zip(images, at_once, strict=True):
+        np.testing.assert_array_equal(found.scores, detect(image)[0].scores)
+
+
+def test_what_openvino_cannot_open_is_not_left_to_onnxruntime_unsaid(tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    path = tmp_path / "torn.onnx"
+    path.write_bytes(b"not a network")
+    with pytest.raises(UserError, match=r"torn\.onnx: OpenVINO does not open it .*pip uninstall openvino"):
+        open_openvino(path)
 
 
 def test_a_window_of_another_size_is_refused(dynamic: Path) -> None:
