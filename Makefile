@@ -46,6 +46,9 @@ need = $(foreach v,$(1),$(if $($(v)),,$(error make $@ needs $(v)=..., see `make 
 weights = $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)")
 shots = $(if $(SHOTS),--shots-k $(SHOTS)) $(if $(SEED),--seed $(SEED))
 
+# What is imported is compiled once, not by every process anew: containers often say otherwise.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # `make data meta-train finetune` is a sequence, whatever -j says
@@ -114,7 +117,7 @@ clean: ## caches and build leftovers; .venv, data/ and runs/ stay
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist fsod.egg-info
 	find fsod data_prep tests experiments -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# --no-compile: 20,000 files would be compiled, of which a command imports a few thousand.
+# --no-compile: 20,000 files would be compiled, of which a command imports a few thousand; the first that does compiles them.
 # opencv-python (ultralytics) and opencv-python-headless (albumentations) share one folder: the constraints keep them
 # equal. --no-deps: the index of a torch build carries old copies of what torch needs; the second pip line gets these.
 $(INSTALLED): pyproject.toml $(CONSTRAINTS)
