@@ -76,7 +76,9 @@ def load_searcher(bank: Path, checkpoint: Path | None, plan: PredictSettings) ->
         if checkpoint is not None:
             raise UserError(f"{bank}: an exported bank carries its weights; leave out --checkpoint")
         if plan.precision == "bfloat16":
-            raise UserError(f"{bank}: an exported bank computes in the precision that it was exported in; leave out --precision")
+            raise UserError(
+                f"{bank}: an exported bank computes in the precision that it was exported in; leave out --precision"
+            )
         if plan.turns is not None:
             raise UserError(f"{bank}: turns windows or not as it was exported; leave out --turns and --no-turns")
         exported = load_onnx(bank, plan.score)

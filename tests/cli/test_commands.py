@@ -283,7 +283,10 @@ BAD = [
         ("predict", "nowhere.tif", "--bank", "nowhere.bank", "--out", "a.shp"),
         "known: .geojson, .gpkg, .fgb, .parquet, .json, .csv",
     ),
-    (("predict", "a.tif", "--bank", "b.onnx", "--out", "a.geojson", "--precision", "bfloat16"), "leave out --precision"),
+    (
+        ("predict", "a.tif", "--bank", "b.onnx", "--out", "a.geojson", "--precision", "bfloat16"),
+        "leave out --precision",
+    ),
     (("enroll", "--checkpoint", "a", "--data", "b", "--scene", "c", "--out", "d"), "either --scene and --examples"),
     (("enroll", "--checkpoint", "a", "--data", "b", "--shots", "c", "-k", "3", "--out", "d"), "--class (and -k)"),
 ]
