@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -94,12 +95,12 @@ def drawn_rows(detector: Detector, count: int, machine: Machine) -> ClassRows:
     """Rows of drawn classes, one to three examples each."""
     settings = EpisodeSettings(ways=9, shots=3, queries=1, support_px=SUPPORT_PX, procedural_natural=0.3)
     rows: list[ClassRows] = []
-    for episode in map(ProceduralEpisodes(settings, count, 123).__getitem__, range(count)):
+    episodes = ProceduralEpisodes(settings, count, 123)
+    while sum(map(len, rows)) < count:
+        episode = episodes[len(rows)]
         with torch.no_grad():
             pixels, sides = unit_pixels(episode.supports.to(machine.device)), episode.sides_px.to(machine.device)
             rows.append(detector.predicted_rows(detector.class_vectors(pixels, sides)))
-        if sum(map(len, rows)) >= count:
-            break
     return ClassRows.concatenate(rows).select(list(range(count)))
 
 
@@ -112,8 +113,8 @@ def measure(
     for image in scored.images:
         with torch.no_grad():
             said = detector(to_batch(read_image(image)[None], machine.device), rows)
-        logits = said.own[:, :, said.own[0, : len(names)].amax(0).sigmoid() > FLOOR]
-        boxes = said.boxes_xyxy_px[:, said.own[0, : len(names)].amax(0).sigmoid() > FLOOR]
+        likely = said.own[0, : len(names)].amax(0).sigmoid() > FLOOR
+        logits, boxes = said.own[:, :, likely], said.boxes_xyxy_px[:, likely]
         for (decision, size), of_images in found.items():
             each = (
                 torch.cat([DECISIONS[decision](logits[:, [c]], 1) for c in range(len(names))], 1)
@@ -146,9 +147,7 @@ def _postprocessed(boxes: Tensor, scores: Tensor, image: ImageRecord, *, alone: 
     if not alone:
         return postprocess(boxes, scores, size, FLOOR, settings)[0]
     parts = [postprocess(boxes, scores[:, [c]], size, FLOOR, settings)[0] for c in range(scores.shape[1])]
-    ids = np.concatenate([np.full(len(part), c, np.int64) for c, part in enumerate(parts)])
-    whole = Detections.concatenate(parts)
-    return Detections(whole.boxes_xyxy_px, whole.scores, ids)
+    return Detections.concatenate([replace(part, class_ids=part.class_ids + c) for c, part in enumerate(parts)])
 
 
 def _of_objects(image: ImageRecord, boxes: Tensor, confidence: Tensor, scores: Tensor) -> list[float]:

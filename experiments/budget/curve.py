@@ -4,7 +4,7 @@
     python -m experiments.budget.curve --data runs/nwpu/data --naip NAIP --json experiments/budget/results.json
 
 One full run says what each window finds. Every point looks at the scene, orders the windows and merges what the first of them find,
-as ``predict_scene`` does with a limit. Scenes and answers of the network stay in runs/budget.
+as ``predict_scene`` does with a limit. Scenes and what the full run says stay in runs/budget.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from onnxruntime import InferenceSession, SessionOptions
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 
+from fsod.inference.openvino_infer import PLAIN
 from fsod.model.baked import BakedDetector
 
 Pixels = NDArray[np.float32]
@@ -109,8 +110,7 @@ def by_openvino(file: Path, threads: int) -> Network:
     import openvino
 
     core = openvino.Core()
-    how = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-    compiled = core.compile_model(core.read_model(file), "CPU", how)
+    compiled = core.compile_model(core.read_model(file), "CPU", {**PLAIN, "INFERENCE_NUM_THREADS": threads})
 
     def run(images: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         out = compiled([images])

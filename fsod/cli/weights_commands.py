@@ -11,7 +11,6 @@ from fsod.cli.options import report
 from fsod.cli.outputs import Json, Overwrite, catalogue_item, exported_network, imported_weights, may_write
 from fsod.config import WINDOW_PX
 from fsod.errors import UserError
-from fsod.geo.scene_list import list_scenes
 
 weights_app = typer.Typer(help="Import weights.", no_args_is_help=True)
 
@@ -72,6 +71,7 @@ def export_command(
     pixels, and a score for each class, rescaled so that each class is worth showing from 0.25 on. What the file is stands
     in its metadata.
     """
+    from fsod.geo.scene_list import list_scenes
     from fsod.steps.export_bank import export_files
 
     if form != "onnx":

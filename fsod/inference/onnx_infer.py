@@ -157,6 +157,12 @@ def load_onnx(path: Path, score_floor: float | None) -> OnnxDetector:
     return OnnxDetector(compute, f"{device} {header.precision}, {engine}", header, at_once, floor)
 
 
+def cpu_detector(path: Path, header: OnnxHeader, at_once: int | None) -> OnnxDetector:
+    """A network through onnxruntime on the CPU, whatever its header says, from the proposed scores on."""
+    session = open_session(path, ["CPUExecutionProvider"])
+    return OnnxDetector(partial(_by_onnxruntime, session), "cpu, onnxruntime", header, at_once, header.scores)
+
+
 def _by_onnxruntime(session: InferenceSession, batch: NDArray[np.float32]) -> NDArray[np.float32]:
     (output,) = session.run([OUTPUT], {INPUT: batch})
     return output

@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 
 from fsod.boxes import Detections, iou
 from fsod.files import atomic_write
-from fsod.inference.infer import postprocess
-from fsod.inference.onnx_infer import INPUT, OUTPUT, OnnxHeader, need_extra, open_session
-from fsod.model.one_output import boxes_and_scores
+from fsod.inference.infer import to_batch
+from fsod.inference.onnx_infer import INPUT, OnnxHeader, cpu_detector, need_extra
 
 Pixels = NDArray[np.float32]
 
@@ -31,12 +30,14 @@ COMPARED = 8
 """Windows on which the two networks are compared."""
 
 
-def write_int8(float32: Path, windows: Pixels, header: OnnxHeader, at_once: int | None, out: Path) -> dict[str, float]:
+def write_int8(
+    float32: Path, images: NDArray[np.uint8], header: OnnxHeader, at_once: int | None, out: Path
+) -> dict[str, float]:
     """Writes what ``write_onnx`` wrote in 8-bit integers, under a temporary name; renames it when it is whole.
 
     Args:
         float32: the network as it was exported; its header says ``int8``.
-        windows: (n, 3, S, S) in 0..1, which ranges are taken from.
+        images: (n, S, S, 3) uint8 RGB, windows that ranges are taken from.
         header: of the file.
         at_once: windows that the network takes at once, None for any number.
         out: the file to write.
@@ -48,11 +49,11 @@ def write_int8(float32: Path, windows: Pixels, header: OnnxHeader, at_once: int 
         UserError: the extra ``onnx`` is not installed.
     """
     need_extra("onnx", "onnxruntime")
-    batches = in_batches(windows, at_once or 1)
+    windows = to_batch(images, torch.device("cpu")).numpy()
     with atomic_write(out) as temporary:
-        quantize(float32, batches, temporary)
-        shown = in_batches(windows[:COMPARED], at_once or 1)
-        return {"agreement": agreement(_found(float32, shown, header), _found(temporary, shown, header))}
+        quantize(float32, in_batches(windows, at_once or 1), temporary)
+        ours, theirs = (cpu_detector(path, header, at_once)(images[:COMPARED]) for path in (float32, temporary))
+        return {"agreement": agreement(ours, theirs)}
 
 
 def quantize(float32: Path, batches: Pixels, out: Path) -> None:
@@ -93,17 +94,6 @@ def in_batches(windows: Pixels, at_once: int) -> Pixels:
     """(n, 3, S, S) -> (m, at_once, 3, S, S); the last batch is filled with the first windows."""
     count = -(-len(windows) // at_once) * at_once
     return windows[np.arange(count) % len(windows)].reshape(-1, at_once, *windows.shape[1:])
-
-
-def _found(path: Path, batches: Pixels, header: OnnxHeader) -> list[Detections]:
-    session = open_session(path, ["CPUExecutionProvider"])
-    found = []
-    for batch in batches:
-        (output,) = session.run([OUTPUT], {INPUT: batch})
-        boxes, scores = boxes_and_scores(torch.from_numpy(output), header.scores)
-        size = header.window_px, header.window_px
-        found += postprocess(boxes, scores, size, header.scores, header.suppression)
-    return found
 
 
 def agreement(ours: list[Detections], theirs: list[Detections]) -> float:

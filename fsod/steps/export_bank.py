@@ -7,11 +7,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
-
 from fsod.data.coco_folder import write_json
 from fsod.errors import UserError
-from fsod.inference.infer import to_batch
 from fsod.inference.model_item import ONNX, model_item
 from fsod.inference.onnx_export import describe, write_onnx
 from fsod.inference.onnx_infer import MOST_AT_ONCE, OnnxHeader, load_onnx
@@ -80,8 +77,8 @@ def export_files(
 def _write_int8(
     network: OneOutput, header: OnnxHeader, out: Path, at_once: int | None, scenes: Sequence[str]
 ) -> dict[str, float]:
-    windows = to_batch(calibrating_windows(scenes, header), torch.device("cpu")).numpy()
+    images = calibrating_windows(scenes, header)
     with TemporaryDirectory() as folder:
         float32 = Path(folder) / "float32.onnx"
         write_onnx(network, header, float32, at_once)
-        return {"calibrated_on_windows": len(windows), **write_int8(float32, windows, header, at_once, out)}
+        return {"calibrated_on_windows": len(images), **write_int8(float32, images, header, at_once, out)}

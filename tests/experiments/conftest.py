@@ -21,11 +21,10 @@ OPTIM = {"steps": 2, "warmup_steps": 1, "workers": 0, "precision": "float32"}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def brief() -> Iterator[None]:
-    """Few steps also where the settings of a run do not say how many."""
+def brief(brief: None) -> Iterator[None]:
+    """Few steps in the studies, too, also where the settings of a run do not say how many."""
     with pytest.MonkeyPatch.context() as patch:
-        for where in (finetune, baselines):
-            patch.setattr(where, "REFINING", vars(where)["REFINING"].model_copy(update={"steps": 3, "warmup_steps": 1}))
+        patch.setattr(baselines, "REFINING", vars(finetune)["REFINING"])
         for system, changes in FINETUNED.items():
             patch.setitem(FINETUNED, system, [*changes, "finetune.steps=3"])
         yield

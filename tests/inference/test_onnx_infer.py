@@ -15,27 +15,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fsod.boxes import Detections
-from fsod.config import EvaluateSettings
 from fsod.errors import UserError
 from fsod.inference import onnx_infer
 from fsod.inference.infer import postprocess, to_batch
 from fsod.inference.onnx_export import write_onnx
-from fsod.inference.onnx_infer import OnnxHeader, load_onnx
+from fsod.inference.onnx_infer import load_onnx
 from fsod.inference.openvino_infer import open_openvino
 from fsod.model import turned
 from fsod.model.one_output import OneOutput
 from fsod.model.turned import Turned
+from tests.inference.one_box_a_cell import SIDE_PX, boxes_of, header_of
 
-SIDE_PX = 64
-HEADER = OnnxHeader(
-    class_names=("bright", "dark"),
-    scores=(0.6, 0.3),
-    weights_sha256="w",
-    bank_sha256="b",
-    gsd_m=None,
-    window_px=SIDE_PX,
-    suppression=EvaluateSettings(),
-)
+HEADER = header_of(("bright", "dark"), (0.6, 0.3))
 
 
 class Brightness(nn.Module):
@@ -45,9 +36,7 @@ class Brightness(nn.Module):
         boxes, bright = [], []
         for stride in (8, 16, 32):
             level = nn.functional.avg_pool2d(images.mean(1, keepdim=True), stride).flatten(2)
-            place = torch.arange(SIDE_PX // stride) * float(stride)
-            corner = torch.cartesian_prod(place, place).flip(1)
-            boxes.append(torch.cat([corner, corner + stride], 1)[None] + 0 * level.transpose(1, 2))
+            boxes.append(boxes_of(level.transpose(1, 2), stride))
             bright.append(level)
         return torch.cat(boxes, 1), torch.cat([torch.cat(bright, 2), 1 - torch.cat(bright, 2)], 1)
 

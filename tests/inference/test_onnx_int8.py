@@ -8,28 +8,21 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fsod.boxes import Detections
-from fsod.config import EvaluateSettings
 from fsod.errors import UserError
 from fsod.inference import onnx_infer
 from fsod.inference.onnx_export import write_onnx
-from fsod.inference.onnx_infer import OnnxHeader, load_onnx
+from fsod.inference.onnx_infer import load_onnx
 from fsod.inference.onnx_int8 import agreement, in_batches, write_int8
 from fsod.model.one_output import OneOutput
+from tests.inference.one_box_a_cell import SIDE_PX, boxes_of, header_of
 
-SIDE_PX = 64
-HEADER = OnnxHeader(
-    class_names=("one", "other"),
-    scores=(0.5, 0.5),
-    weights_sha256="w",
-    bank_sha256="b",
-    gsd_m=None,
-    window_px=SIDE_PX,
-    precision="int8",
-    suppression=EvaluateSettings(),
-)
+Images = NDArray[np.uint8]
+
+HEADER = header_of(("one", "other"), (0.5, 0.5), "int8")
 
 
 class Small(nn.Module):
@@ -47,9 +40,7 @@ class Small(nn.Module):
         finest, boxes, cells = self.stage4(self.stem(images)), [], []
         for stride in (8, 16, 32):
             level = nn.functional.avg_pool2d(finest, stride // 8).flatten(2).transpose(1, 2)
-            place = torch.arange(SIDE_PX // stride) * float(stride)
-            corner = torch.cartesian_prod(place, place).flip(1)
-            boxes.append(torch.cat([corner, corner + stride], 1)[None] + 0 * level[:, :, :1])
+            boxes.append(boxes_of(level, stride))
             cells.append(level)
         features = torch.cat(cells, 1)
         centred = features - features.mean(1, keepdim=True)
@@ -57,20 +48,19 @@ class Small(nn.Module):
 
 
 @pytest.fixture(scope="module")
-def windows() -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+def images() -> Images:
     coarse = torch.rand(10, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    return nn.functional.interpolate(coarse, SIDE_PX, mode="bilinear").numpy()
+    windows = nn.functional.interpolate(coarse, SIDE_PX, mode="bilinear").numpy()
+    return (windows.transpose(0, 2, 3, 1) * 255).round().astype(np.uint8)
 
 
 @pytest.fixture(scope="module")
-def written(
-    tmp_path_factory: pytest.TempPathFactory, windows: np.ndarray[tuple[int, ...], np.dtype[np.float32]]
-) -> tuple[Path, Path, float]:
+def written(tmp_path_factory: pytest.TempPathFactory, images: Images) -> tuple[Path, Path, float]:
     """In floats, in integers, and how far they agree."""
     folder = tmp_path_factory.mktemp("int8")
     torch.manual_seed(0)
     write_onnx(OneOutput(Small(), HEADER.scores).eval(), HEADER, folder / "float32.onnx", 4)
-    told = write_int8(folder / "float32.onnx", windows, HEADER, 4, folder / "int8.onnx")
+    told = write_int8(folder / "float32.onnx", images, HEADER, 4, folder / "int8.onnx")
     assert sorted(path.name for path in folder.iterdir()) == ["float32.onnx", "int8.onnx"]
     return folder / "float32.onnx", folder / "int8.onnx", told["agreement"]
 
@@ -88,12 +78,9 @@ def test_what_would_lose_most_stays_in_floats(written: tuple[Path, Path, float])
     assert kinds["network.stage4.2.weight_quantized"] == onnx.TensorProto.INT8
 
 
-def test_openvino_finds_in_integers_what_was_in_floats(
-    written: tuple[Path, Path, float], windows: np.ndarray[tuple[int, ...], np.dtype[np.float32]], tmp_path: Path
-) -> None:
+def test_openvino_finds_in_integers_what_was_in_floats(written: tuple[Path, Path, float], images: Images) -> None:
     pytest.importorskip("openvino")
     float32, int8, _ = written
-    images = (windows.transpose(0, 2, 3, 1) * 255).round().astype(np.uint8)
     by_int8 = load_onnx(int8, None)
     assert str(by_int8) == "cpu int8, OpenVINO"
     found, exact = by_int8(images), load_onnx(float32, None)(images)

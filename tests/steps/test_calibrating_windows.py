@@ -10,7 +10,9 @@ import rasterio
 
 from fsod.errors import UserError
 from fsod.steps.calibrating_windows import WANTED, calibrating_windows
-from tests.inference.test_onnx_int8 import HEADER, SIDE_PX
+from tests.inference.one_box_a_cell import SIDE_PX, header_of
+
+HEADER = header_of(("one", "other"), (0.5, 0.5), "int8")
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
