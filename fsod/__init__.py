@@ -6,6 +6,7 @@ to others.
 """
 
 import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,8 @@ for _key, _value in _OFFLINE.items():
     os.environ.setdefault(_key, _value)
 if not {*_WAITING, "GOMP_SPINCOUNT"} & os.environ.keys():
     os.environ.update(_WAITING)
+# `import openvino` sends an event to a server, and no variable keeps it from that; without this package it does not
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 __all__ = ["Detections", "Detector", "PredictSettings", "UserError", "__version__", "load"]
 """What is public; all else may change with any version."""
