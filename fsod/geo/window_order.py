@@ -96,14 +96,16 @@ def in_order(grid: Grid, numbers: NDArray[np.int64], chances: NDArray[np.float64
         chances: (windows of the grid,), or None.
 
     Returns:
-        (n,) int64. Of any beginning of it, that share or more is spread evenly, and the rest are the likeliest.
+        (n,) int64. Of any beginning of it, ``EVEN`` is spread evenly, to the nearest window, and the rest are the likeliest. So
+        the likeliest come first: where a budget pays for few windows, none of them is taken blindly.
     """
     rows, columns = np.divmod(numbers, len(grid.x.starts_px))
     even = np.argsort((columns * LATTICE[0] + rows * LATTICE[1]) % 1, kind="stable")
     if chances is None:
         return even
     turns = np.empty((2, len(numbers)))
-    turns[0, even] = np.arange(len(numbers)) / EVEN
-    turns[1, np.argsort(-chances[numbers], kind="stable")] = np.arange(len(numbers)) / (1 - EVEN)
+    middles = np.arange(len(numbers)) + 0.5
+    turns[0, even] = middles / EVEN
+    turns[1, np.argsort(-chances[numbers], kind="stable")] = middles / (1 - EVEN)
     # each window comes when the sooner of the two orders has reached it
     return np.argsort(turns.min(axis=0), kind="stable")

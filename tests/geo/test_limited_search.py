@@ -210,6 +210,8 @@ def test_any_beginning_of_the_order_holds_the_likeliest_and_an_even_share() -> N
     first = order[:2000]
     likeliest = set(np.argsort(-chances)[: int((1 - EVEN) * 2000)].tolist())
     assert likeliest <= set(first.tolist())
+    assert order[:9].tolist() == np.argsort(-chances)[:9].tolist(), "few windows are the likeliest, none of them blind"
+    assert int(np.argmin(order)) < 11, "the first of the spread comes soon all the same"
     # what is spread leaves no wide gap: in each block of 14 x 14 windows at least one
     even = in_order(grid, np.arange(len(grid)), None)[:200]
     blocks = {(number // side // 14, number % side // 14) for number in even.tolist()}
