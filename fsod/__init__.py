@@ -2,7 +2,7 @@
 
 Importing the package sets the switches below before any library reads them: nothing is sent or fetched over the
 network unless a download was asked for, ultralytics must not reduce torch to one thread, and threads that wait leave their core
-to others.
+to others (GNU's OpenMP is told while it runs, see ``fsod.compute.waiting_threads``).
 """
 
 import os
@@ -31,18 +31,14 @@ _OFFLINE = {
     # drivers of GDAL that talk to servers or start programs, whatever a file that claims to be a raster or a layer asks for
     "GDAL_SKIP": "ADBC,AmigoCloud,Carto,CSW,EEDA,EEDAI,Elasticsearch,GDALG,GPSBabel,HTTP,NGW,OAPIF,OGCAPI,PLMOSAIC,PLSCENES,"
     "STACIT,STACTA,WCS,WFS,WMS,WMTS",
+    # threads of Intel's and LLVM's OpenMP sleep while they wait
+    "KMP_BLOCKTIME": "0",
     # ultralytics sets this to 1 when it is unset
     "OMP_NUM_THREADS": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1),
 }
-_WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
-"""How OpenMP's threads wait, in GNU's library (torch on Linux) and in Intel's and LLVM's (elsewhere). Left alone they spin. Beside
-a busy process a thread then spins on the core that the thread it waits for needs, and training takes a third of its speed to a
-thirtieth (experiments/contention)."""
 
 for _key, _value in _OFFLINE.items():
     os.environ.setdefault(_key, _value)
-if not {*_WAITING, "GOMP_SPINCOUNT"} & os.environ.keys():
-    os.environ.update(_WAITING)
 # `import openvino` sends an event to a server, and no variable keeps it from that; without this package it does not
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 

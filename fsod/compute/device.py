@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from fsod.compute.distributed import own_gpu, threads
+from fsod.compute.waiting_threads import spin_only_while_idle
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ def choose_machine(precision: str = "auto") -> Machine:
         device, native = torch.device("cpu"), _cpu_multiplies_bfloat16()
     if device.type == "cpu":
         _keep_freed_memory()
+        spin_only_while_idle()
     wanted = native if precision == "auto" else precision == "bfloat16"
     return Machine(device, torch.bfloat16 if wanted else torch.float32)
 

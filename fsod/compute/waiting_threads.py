@@ -1,0 +1,74 @@
+"""How long OpenMP's threads spin while they wait for each other: long on an idle machine, hardly at all on a busy one.
+
+A thread that spins takes up the next piece of work at once, and its core does nothing else until then. On an idle machine there is
+nothing else to do. On a busy one it may be the core that the awaited thread needs: training then keeps a fourth of its speed
+(experiments/contention). GNU's library (torch on Linux) reads once, when it is loaded, how often to spin: 300,000 times. But it
+spins 100 times only while a program has more of its threads than cores, and counts them whenever some come or go (libgomp,
+``env.c`` and ``config/linux/wait.h``). So while other processes are busy, threads that do nothing are kept here.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from functools import cache
+from threading import Event, Thread
+
+import psutil
+import torch
+
+LOOK_S = 0.5
+"""Seconds from one look at other processes to the next."""
+
+FREE = 0.3
+"""Of a core: what others may use before threads that spin are in their way."""
+
+LARGE = 2**20
+"""Numbers that torch divides among its threads."""
+
+
+@cache
+def spin_only_while_idle() -> None:
+    """Starts the thread that looks at other processes, once in a program, unless the user has said how to wait."""
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+        Thread(target=watch, args=(Event(),), name="fsod-waiting", daemon=True).start()
+
+
+def busy_others(since: tuple[float, float, float]) -> float:
+    """How many cores other processes have used in the mean.
+
+    Args:
+        since: what ``cpu_seconds`` said before.
+    """
+    seconds, everyone, own = (now - before for now, before in zip(cpu_seconds(), since, strict=True))
+    return (everyone - own) / seconds
+
+
+def cpu_seconds() -> tuple[float, float, float]:
+    """The time, and the CPU time of all processes and of this one until then, in seconds."""
+    cores = psutil.cpu_times()
+    everyone = sum(getattr(cores, kind, 0.0) for kind in ("user", "nice", "system", "irq", "softirq"))
+    return time.monotonic(), everyone, time.process_time()
+
+
+def watch(end: Event) -> None:
+    """Keeps threads that do nothing while other processes are busy, until the end."""
+    free: Event | None = None
+    since = cpu_seconds()
+    while not end.wait(LOOK_S):
+        in_the_way, since = busy_others(since) > FREE, cpu_seconds()
+        if in_the_way and free is None:
+            free = Event()
+            Thread(target=_do_nothing, args=(free,), name="fsod-idle", daemon=True).start()
+        elif free is not None and not in_the_way:
+            free.set()
+            free = None
+    if free is not None:
+        free.set()
+
+
+def _do_nothing(until: Event) -> None:
+    torch.zeros(LARGE).add_(
+        1
+    )  # the library counts a thread's helpers from the first work that they share until the thread ends
+    until.wait()
