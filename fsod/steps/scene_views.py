@@ -26,7 +26,7 @@ AREA_VIEWS = 48
 OTHER_VIEWS = 12
 """Of the scene where nothing is said, evenly spread."""
 
-SMALL_PX, LARGE_PX = 16.0, 160.0
+SMALL_PX, LARGE_PX = 20.0, 160.0
 """Objects are looked at twice as large where half of them are smaller, and half as large as long as a quarter is larger."""
 
 
