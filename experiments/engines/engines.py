@@ -6,7 +6,7 @@
 Windows of 640 px in batches of four, networks in turn within every round, without suppression. Accuracy is that of the
 detector that was finetuned on ten boxes per class of NWPU VHR-10, on the third of the training images that
 ``nwpu_fewshot.validate`` sets aside or (``--judged test``) on the test images, all gone over by windows; ranges of int8 are
-taken from windows of other images. ``mixed int8`` is what ``fsod export --int8`` writes.
+taken from windows of other images, as ``fsod export --int8`` does.
 Writes results.json beside this file.
 """
 
@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from experiments.engines.networks import Network, by_onnxruntime, by_openvino, by_torch, write_float32, write_int8
+from experiments.engines.networks import Network, by_onnxruntime, by_openvino, by_torch, write_float32
 from experiments.nwpu_fewshot.validate import SAME_GROUND, set_aside
 from fsod.boxes import Detections
 from fsod.compute.device import choose_machine
@@ -100,17 +100,14 @@ def windows_of(folder: CocoFolder) -> NDArray[np.float32]:
 
 def make_engines(network: BakedDetector, windows: NDArray[np.float32], place: Path, threads: int) -> dict[str, Network]:
     """By what they are called."""
-    float32, int8, mixed = place / "float32.onnx", place / "int8.onnx", place / "mixed.onnx"
+    float32, int8 = place / "float32.onnx", place / "int8.onnx"
     write_float32(network, BATCH, SIDE_PX, float32)
-    write_int8(float32, windows, int8)
-    quantize(float32, in_batches(windows, BATCH), mixed)
+    quantize(float32, in_batches(windows, BATCH), int8)
     return {
         "torch float32": by_torch(network),
         "onnxruntime float32": by_onnxruntime(float32, threads),
         "openvino float32": by_openvino(float32, threads),
-        "onnxruntime int8": by_onnxruntime(int8, threads),
         "openvino int8": by_openvino(int8, threads),
-        "openvino mixed int8": by_openvino(mixed, threads),
     }
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
-import onnx
 import torch
 from numpy.typing import NDArray
 from onnxruntime import InferenceSession, SessionOptions
-from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 
 from fsod.inference.openvino_infer import PLAIN
 from fsod.model.baked import BakedDetector
@@ -20,19 +18,6 @@ from fsod.model.baked import BakedDetector
 Pixels = NDArray[np.float32]
 Network = Callable[[Pixels], tuple[NDArray[np.float32], NDArray[np.float32]]]
 """(B, 3, S, S) in 0..1 -> boxes_xyxy_px (B, L, 4) and scores (B, N, L)."""
-
-
-class _Windows(CalibrationDataReader):
-    """Windows that the ranges of 8-bit numbers are taken from."""
-
-    def __init__(self, windows: Pixels) -> None:
-        self._left: Iterator[dict[str, Pixels]] = iter(
-            {"images": windows[i : i + 4]} for i in range(0, len(windows), 4)
-        )
-
-    def get_next(self) -> dict[str, Pixels] | None:
-        """As onnxruntime asks for them."""
-        return next(self._left, None)
 
 
 def write_float32(network: BakedDetector, batch: int, side_px: int, out: Path) -> None:
@@ -50,34 +35,6 @@ def write_float32(network: BakedDetector, batch: int, side_px: int, out: Path) -
         )
     assert program is not None
     program.save(out, external_data=False)
-
-
-def write_int8(float32: Path, windows: Pixels, out: Path) -> None:
-    """The same with convolutions in 8-bit integers, but those of the first layer and those that boxes and scores come out of.
-
-    Weights have a range for each channel, maps one that is taken from the windows.
-    """
-    convolutions = [node for node in onnx.load(float32).graph.node if node.op_type == "Conv"]
-    outputs = [node.name for node in convolutions if _channels_out(float32, node) == 4]
-    logging.getLogger().setLevel(logging.ERROR)
-    quantize_static(
-        float32,
-        out,
-        _Windows(windows),
-        quant_format=QuantFormat.QDQ,
-        op_types_to_quantize=["Conv"],
-        per_channel=True,
-        reduce_range=True,  # without VNNI sums of full 8-bit products overflow
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-        nodes_to_exclude=[convolutions[0].name, *outputs],
-        calibrate_method=CalibrationMethod.MinMax,
-    )
-
-
-def _channels_out(file: Path, node: onnx.NodeProto) -> int:
-    shapes = {tensor.name: tuple(tensor.dims) for tensor in onnx.load(file).graph.initializer}
-    return shapes.get(node.input[1], (0,))[0]
 
 
 def by_torch(network: BakedDetector) -> Network:
@@ -112,8 +69,11 @@ def by_openvino(file: Path, threads: int) -> Network:
     core = openvino.Core()
     compiled = core.compile_model(core.read_model(file), "CPU", {**PLAIN, "INFERENCE_NUM_THREADS": threads})
 
+    one_at_a_time = Lock()
+
     def run(images: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        out = compiled([images])
-        return out[0], out[1]
+        with one_at_a_time:
+            out = compiled([images])
+            return out[0], out[1]
 
     return run
