@@ -94,12 +94,6 @@ class View:
             known=known | self.vouched,
         )
 
-    def in_areas(self) -> NDArray[np.bool_]:
-        """(H, W) bool, where everything is marked: what is vouched for, without the refusals."""
-        areas = self.vouched.copy()
-        _fill(areas, self.refused_xyxy_px, value=False)
-        return areas
-
     def around(self, box_xyxy_px: NDArray[np.float64]) -> NDArray[np.uint8]:
         """What is around a box, (S, S, 3), twice as wide as its longer side."""
         side = max(round(2 * float((box_xyxy_px[2:] - box_xyxy_px[:2]).max())), 32)

@@ -57,14 +57,16 @@ LOOKS = ((0.35, 2), (0.55, 5), (0.75, 10))
 first, as what is learned from a mistake is found again with a better score."""
 
 DOUBTFUL = 0.4
-"""What is found with less than this share of the score that is worth showing is background."""
+"""What is found with less than this share of what is worth taking is background."""
 
 LOOK_FLOOR = 0.01
 """Detections below this are not looked at."""
 
-STEEP, MOST, MOST_WITHOUT_AREAS = 1.35, 0.95, 0.8
-"""See ``worth_showing``. Where no area is vouched for, what is like the marks is found with less than they are. A few refusals do
-not change that."""
+STEEP, MOST = 1.35, 0.95
+"""See ``worth_taking``."""
+
+SHOWN = 0.75
+"""Of the mean score that the marks are found with: from there on detections are worth showing."""
 
 KEPT = 0.3
 """Share of the weights that a training started from, see ``interpolate_weights``: what it knew holds for scenes beyond these."""
@@ -258,19 +260,16 @@ def proposed_scores(learned: Learned, lesson: Lesson) -> list[float]:
     detector = copy.deepcopy(learned.detector).to(lesson.machine.device)
     detect = searching(detector, settings, lesson.machine, LOOK_FLOOR, turned=True)
     found = [detect(view.rgb[None])[0] for view in lesson.views]
-    in_areas = any(view.in_areas().any() for view in lesson.views)
-    marks_found = _mark_scores(lesson.views, found, len(lesson.class_names))
-    shown = worth_showing(marks_found, MOST if in_areas else MOST_WITHOUT_AREAS)
-    return list(shown.clip(LOOK_FLOOR, 1).tolist())
+    return list((SHOWN * _mark_scores(lesson.views, found, len(lesson.class_names))).clip(LOOK_FLOOR, 1).tolist())
 
 
-def worth_showing(mark_scores: NDArray[np.float64], most: float = MOST) -> NDArray[np.float64]:
-    """(classes,) the least score of a detection that is an object rather than not.
+def worth_taking(mark_scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(classes,) the least score of a detection that a look takes for an object.
 
     A part of the mean score that the marks are found with: the larger, the better they are found. A detector that finds them
     with 0.7 has everything of their kind close to that; one that finds them with 0.2 knows them, and little else, by heart.
     """
-    return mark_scores * np.minimum(STEEP * mark_scores, most)
+    return mark_scores * np.minimum(STEEP * mark_scores, MOST)
 
 
 def look(
@@ -296,7 +295,7 @@ def look(
     for view in views:
         beat()
         found.append(detect(view.rgb[None])[0])
-    worth = worth_showing(_mark_scores(views, found, len(detector.learned_bias)))
+    worth = worth_taking(_mark_scores(views, found, len(detector.learned_bias)))
     likely = worth.copy()
     scores, class_ids = (np.concatenate([getattr(own, part) for own in found]) for part in ("scores", "class_ids"))
     marked = np.concatenate([view.class_ids for view in views])

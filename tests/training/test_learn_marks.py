@@ -25,7 +25,7 @@ from fsod.training.learn_marks import (
     mean_of,
     proposed_scores,
     with_predicted_rows,
-    worth_showing,
+    worth_taking,
 )
 
 CPU = Machine(torch.device("cpu"), torch.float32)
@@ -93,8 +93,8 @@ def test_a_look_takes_so_many_objects_for_a_mark_and_no_more(monkeypatch: pytest
         assert len(seen.boxes_xyxy_px) == expected
 
 
-def test_what_is_worth_showing_rises_with_how_well_marks_are_found() -> None:
-    scores = worth_showing(np.array([0.0, 0.2, 0.5, 0.8]))
+def test_what_is_worth_taking_rises_with_how_well_marks_are_found() -> None:
+    scores = worth_taking(np.array([0.0, 0.2, 0.5, 0.8]))
     assert scores.tolist() == pytest.approx([0, 0.054, 0.3375, 0.76])
 
 
@@ -109,13 +109,11 @@ def test_the_mean_of_two_is_between_them_and_a_known_class_starts_from_its_row()
     assert torch.allclose(mean.learned[0], (base.detector.learned[0] + other.learned[0]) / 2)
 
 
-def test_refusals_alone_propose_the_score_that_no_area_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    view = painted(PLACES[:2])
-    found = Detections(view.boxes_xyxy_px, np.array([0.8, 0.8], np.float32), np.zeros(2, np.int64))
+def test_the_proposed_score_is_a_part_of_what_the_marks_are_found_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = painted(PLACES[:3])  # of which the third is not found
+    found = Detections(view.boxes_xyxy_px[:2], np.array([0.8, 0.4], np.float32), np.zeros(2, np.int64))
     monkeypatch.setattr(learning, "searching", lambda *_, **__: lambda images: [found])
-    refused = np.array([[x, y, x + SIDE, y + SIDE] for x, y in BLUE], float)
-    outside, inside = np.zeros((320, 320), bool), np.ones((320, 320), bool)
     learned = learning.Learned(Detector("nano", 1), 1, [[]])
-    for area, expected in (outside, 0.8 * 0.8), (inside, 0.95 * 0.8):
-        judged = make_view(view.rgb, view.boxes_xyxy_px, view.class_ids, refused, area)
-        assert proposed_scores(learned, lesson(tmp_path, [judged])) == pytest.approx([expected])
+    assert proposed_scores(learned, lesson(tmp_path, [view])) == pytest.approx([0.75 * 0.4])
