@@ -20,6 +20,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from fsod.compute.device import choose_machine
+from fsod.config import common_settings
 from fsod.data.leakage import SCENES, hashes_of_scenes
 from fsod.errors import UserError
 from fsod.evidence import origin_of
@@ -34,7 +35,8 @@ from fsod.steps.scene_marks import SceneMarks, added_verdicts, band_rules
 from fsod.steps.scene_views import MarkedViews, read_views, working_enlargement
 from fsod.store.checkpoint import Checkpoint, LearnedFrom, load_checkpoint, save_checkpoint, weights_sha256
 from fsod.store.class_bank import learned_bank
-from fsod.training.learn_marks import Learned, Lesson, learn_marks, proposed_scores
+from fsod.training.learn_marks import Learned, Lesson, learn_marks
+from fsod.training.scene_looks import proposed_scores
 
 LOCK = "lock"
 """In the folder of the state, held by the process that is at work."""
@@ -83,7 +85,7 @@ def finetune_marks(
         with progress_bar("finetune", 0) as bar, _ctrl_c() as asked:
             learned = learn_marks(lesson, 60 * minutes, bar.of, asked)
         stopped = asked()
-        scores = proposed_scores(learned, lesson)
+        scores = proposed_scores(learned.detector, views.views, common_settings(base.settings).evaluate, machine)
         result = _as_file(base, lesson, learned, scores, marks, enlargement)
         save_checkpoint(out, result, torch.float16)
         _write_sheet(sheet, views, names)

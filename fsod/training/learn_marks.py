@@ -23,24 +23,21 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 from torch.nn.functional import normalize
 
-from fsod.boxes import Detections, iou
+from fsod.boxes import iou
 from fsod.compute.device import Machine
 from fsod.compute.side_processes import Tell, train_side_by_side
-from fsod.config import EvaluateSettings, OptimSettings, common_settings
+from fsod.config import OptimSettings, common_settings
 from fsod.data.mark_views import CropSettings, MarkCrops, View
 from fsod.data.support import support_crop
 from fsod.files import write_text
 from fsod.inference.enrollment import Examples, encode_examples
-from fsod.inference.infer import BatchDetector
-from fsod.model.baked import bake
 from fsod.model.detector import Detector
-from fsod.model.turned import Turned
 from fsod.store.checkpoint import Checkpoint
 from fsod.training.episode_loss import marks_loss
 from fsod.training.finetune import interpolate_weights
+from fsod.training.scene_looks import LOOK_FLOOR, look, searching
 from fsod.training.stage import Stage, kept_average, run_stage
 
 LEARNING = OptimSettings(steps=1, lr=1.5e-3, warmup_steps=20, log_every=1, checkpoint_every=20, workers=0)
@@ -55,18 +52,6 @@ LEFT_OUT = 0.1
 LOOKS = ((0.35, 2), (0.55, 5), (0.75, 10))
 """After which shares of its steps a twin looks at the scenes, and how many objects for each mark it may take from them: few at
 first, as what is learned from a mistake is found again with a better score."""
-
-DOUBTFUL = 0.4
-"""What is found with less than this share of what is worth taking is background."""
-
-LOOK_FLOOR = 0.01
-"""Detections below this are not looked at."""
-
-STEEP, MOST = 1.35, 0.95
-"""See ``worth_taking``."""
-
-SHOWN = 0.75
-"""Of the mean score that the marks are found with: from there on detections are worth showing."""
 
 KEPT = 0.3
 """Share of the weights that a training started from, see ``interpolate_weights``: what it knew holds for scenes beyond these."""
@@ -252,80 +237,6 @@ class _Twin:
                     seen.add(mark)
                     crops[names[class_id]].append(support_crop(view.rgb, box, self.settings.episodes.support_px))
         return with_predicted_rows(self.lesson.base, crops, self.lesson.machine)
-
-
-def proposed_scores(learned: Learned, lesson: Lesson) -> list[float]:
-    """From which score on detections of each class are worth showing: a part of the mean that the marks are found with."""
-    settings = common_settings(lesson.base.settings).evaluate
-    detector = copy.deepcopy(learned.detector).to(lesson.machine.device)
-    detect = searching(detector, settings, lesson.machine, LOOK_FLOOR, turned=True)
-    found = [detect(view.rgb[None])[0] for view in lesson.views]
-    return list((SHOWN * _mark_scores(lesson.views, found, len(lesson.class_names))).clip(LOOK_FLOOR, 1).tolist())
-
-
-def worth_taking(mark_scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(classes,) the least score of a detection that a look takes for an object.
-
-    A part of the mean score that the marks are found with: the larger, the better they are found. A detector that finds them
-    with 0.7 has everything of their kind close to that; one that finds them with 0.2 knows them, and little else, by heart.
-    """
-    return mark_scores * np.minimum(STEEP * mark_scores, MOST)
-
-
-def look(
-    detector: Detector,
-    views: Sequence[View],
-    trusted: int,
-    settings: EvaluateSettings,
-    machine: Machine,
-    beat: Callable[[], None],
-) -> list[View]:
-    """The views with what a detector is sure of, one way or the other; see ``View.looked_at``.
-
-    Args:
-        detector: that looks.
-        views: of the scenes, with the marks that it has learned.
-        trusted: objects for each mark that it may add, those with the best scores.
-        settings: of suppression.
-        machine: where to compute.
-        beat: called before each view; may raise to stop.
-    """
-    detect = searching(detector, settings, machine, LOOK_FLOOR)
-    found: list[Detections] = []
-    for view in views:
-        beat()
-        found.append(detect(view.rgb[None])[0])
-    worth = worth_taking(_mark_scores(views, found, len(detector.learned_bias)))
-    likely = worth.copy()
-    scores, class_ids = (np.concatenate([getattr(own, part) for own in found]) for part in ("scores", "class_ids"))
-    marked = np.concatenate([view.class_ids for view in views])
-    for class_id in range(len(likely)):
-        most = (1 + trusted) * int((marked == class_id).sum())
-        best = np.sort(scores[class_ids == class_id])[::-1]
-        likely[class_id] = max([likely[class_id], *np.nextafter(best[most : most + 1], 2)])
-    return [view.looked_at(own, DOUBTFUL * worth, likely) for view, own in zip(views, found, strict=True)]
-
-
-def _mark_scores(views: Sequence[View], found: Sequence[Detections], classes: int) -> NDArray[np.float64]:
-    """(classes,) mean score that the marks of each class are found with."""
-    scores: list[list[float]] = [[] for _ in range(classes)]
-    for view, own in zip(views, found, strict=True):
-        overlap = iou(view.boxes_xyxy_px, own.boxes_xyxy_px) >= 0.5
-        overlap &= view.class_ids[:, None] == own.class_ids[None]
-        for class_id, hits in zip(view.class_ids.tolist(), overlap, strict=True):
-            scores[class_id].append(float(own.scores[hits].max(initial=0)))
-    return np.array([np.mean(of_class) if of_class else 0.0 for of_class in scores])
-
-
-def searching(
-    detector: Detector, settings: EvaluateSettings, machine: Machine, floor: float, *, turned: bool = False
-) -> BatchDetector:
-    """The inference form of a detector for the classes that it has learned, in all quarter turns or as images lie."""
-    plenty = settings.model_copy(update={"max_detections": 3000})
-    network: nn.Module = bake(detector.eval(), detector.learned_rows().detach(), machine.trunk_dtype)
-    if turned:
-        network = Turned(network)
-    return BatchDetector(network, machine, floor, plenty)
 
 
 @torch.no_grad()
