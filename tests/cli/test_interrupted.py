@@ -189,7 +189,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(learning._Twin, "left_out_scores", lambda twin, detector: [(0, 0.6)])
     monkeypatch.setattr(enrolling, "best_enlargement", lambda marked, names, detect: 1.0)
     monkeypatch.setattr(enrolling, "left_out_scores", lambda marked, names, detect: {name: [0.6] for name in names})
-    monkeypatch.setattr(finetuning, "proposed_scores", lambda learned, lesson: [0.5 for _ in lesson.class_names])
+    monkeypatch.setattr(finetuning, "proposed_scores", lambda detector, *_: [0.5] * len(detector.learned_bias))
     monkeypatch.setattr(training, "tracked", lambda *a, **k: nullcontext(Mock()))
     monkeypatch.setattr(torch.onnx, "export", lambda *a, **k: NoNetwork())
     monkeypatch.setattr(exporting, "_prove", lambda network, noise, path: {})

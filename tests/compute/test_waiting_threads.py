@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from threading import Event, Thread
 
 import pytest
@@ -15,11 +13,6 @@ from fsod.compute import waiting_threads
 from fsod.compute.waiting_threads import busy_others, cpu_seconds, spin_only_while_idle, watch
 
 PATIENCE_S = 60.0
-THREADS = Path("/proc/self/task")
-
-
-def names() -> set[str]:
-    return {thread.name for thread in threading.enumerate()}
 
 
 def until(true: Callable[[], bool]) -> None:
@@ -29,36 +22,41 @@ def until(true: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def threads_of_program() -> int:
-    """Those of libraries too, which Python does not know."""
-    return len(list(THREADS.iterdir()))
+def test_an_idle_team_is_kept_while_others_are_busy_and_only_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    others, kept = [0.0], [0]
+    teams: list[int] = []
+    do_nothing = waiting_threads._do_nothing
 
+    def noted(free: Event) -> None:
+        teams.append(torch.get_num_threads())
+        kept[0] += 1
+        do_nothing(free)
+        kept[0] -= 1
 
-@pytest.mark.skipif(not THREADS.is_dir(), reason=f"counts threads in {THREADS}, which this system has not")
-def test_idle_threads_are_kept_while_others_are_busy_and_only_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    others = [0.0]
     monkeypatch.setattr(waiting_threads, "LOOK_S", 0.01)
     monkeypatch.setattr(waiting_threads, "busy_others", lambda since: others[0])
+    monkeypatch.setattr(waiting_threads, "_do_nothing", noted)
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
-    end, before = Event(), threads_of_program()
+    end = Event()
     watching = Thread(target=watch, args=(end,))
     try:
         watching.start()
         time.sleep(0.1)
-        assert "fsod-idle" not in names()
+        assert not teams
+        for times in (1, 2):
+            others[0] = 1.0
+            until(lambda: kept[0] == 1)
+            others[0] = 0.1
+            until(lambda: kept[0] == 0)
+            assert teams == [2] * times, "as many threads as the program's own, or they would not count"
         others[0] = 1.0
-        until(lambda: threads_of_program() >= before + 3)  # the watch, one more, and its helper
-        assert "fsod-idle" in names()
-        others[0] = 0.1
-        until(lambda: "fsod-idle" not in names() and threads_of_program() <= before + 1)
-        others[0] = 1.0
-        until(lambda: "fsod-idle" in names())
+        until(lambda: kept[0] == 1)
     finally:
         end.set()
         watching.join(PATIENCE_S)
         torch.set_num_threads(threads)
-    until(lambda: "fsod-idle" not in names())
+    until(lambda: kept[0] == 0)
 
 
 def test_others_are_all_but_this_program(monkeypatch: pytest.MonkeyPatch) -> None:
