@@ -31,14 +31,15 @@ _OFFLINE = {
     # drivers of GDAL that talk to servers or start programs, whatever a file that claims to be a raster or a layer asks for
     "GDAL_SKIP": "ADBC,AmigoCloud,Carto,CSW,EEDA,EEDAI,Elasticsearch,GDALG,GPSBabel,HTTP,NGW,OAPIF,OGCAPI,PLMOSAIC,PLSCENES,"
     "STACIT,STACTA,WCS,WFS,WMS,WMTS",
-    # threads of Intel's and LLVM's OpenMP sleep while they wait
-    "KMP_BLOCKTIME": "0",
     # ultralytics sets this to 1 when it is unset
     "OMP_NUM_THREADS": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1),
 }
 
 for _key, _value in _OFFLINE.items():
     os.environ.setdefault(_key, _value)
+# threads of Intel's and LLVM's OpenMP sleep while they wait, unless the user has said how to wait
+if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+    os.environ.setdefault("KMP_BLOCKTIME", "0")
 # `import openvino` sends an event to a server, and no variable keeps it from that; without this package it does not
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 

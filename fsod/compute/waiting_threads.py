@@ -2,9 +2,9 @@
 
 A thread that spins takes up the next piece of work at once, and its core does nothing else until then. On an idle machine there is
 nothing else to do. On a busy one it may be the core that the awaited thread needs: training then keeps a fourth of its speed
-(experiments/contention). GNU's library (torch on Linux) reads once, when it is loaded, how often to spin: 300,000 times. But it
-spins 100 times only while a program has more of its threads than cores, and counts them whenever some come or go (libgomp,
-``env.c`` and ``config/linux/wait.h``). So while other processes are busy, threads that do nothing are kept here.
+(experiments/contention). GNU's library (torch on Linux) reads how often to spin once, when it is loaded: 300,000 times. But while a
+program has more of the library's threads than cores, each spins only 100 times, and threads are counted whenever some come or go
+(libgomp, ``env.c`` and ``config/linux/wait.h``). So while other processes are busy, threads that do nothing are kept here.
 """
 
 from __future__ import annotations
@@ -34,13 +34,9 @@ def spin_only_while_idle() -> None:
         Thread(target=watch, args=(Event(),), name="fsod-waiting", daemon=True).start()
 
 
-def busy_others(since: tuple[float, float, float]) -> float:
-    """How many cores other processes have used in the mean.
-
-    Args:
-        since: what ``cpu_seconds`` said before.
-    """
-    seconds, everyone, own = (now - before for now, before in zip(cpu_seconds(), since, strict=True))
+def busy_others(before: tuple[float, float, float], now: tuple[float, float, float]) -> float:
+    """How many cores other processes have used in the mean, between two readings of ``cpu_seconds``."""
+    seconds, everyone, own = (later - earlier for later, earlier in zip(now, before, strict=True))
     return (everyone - own) / seconds
 
 
@@ -54,9 +50,10 @@ def cpu_seconds() -> tuple[float, float, float]:
 def watch(end: Event) -> None:
     """Keeps threads that do nothing while other processes are busy, until the end."""
     free: Event | None = None
-    since = cpu_seconds()
+    before = cpu_seconds()
     while not end.wait(LOOK_S):
-        in_the_way, since = busy_others(since) > FREE, cpu_seconds()
+        now = cpu_seconds()
+        in_the_way, before = busy_others(before, now) > FREE, now
         if in_the_way and free is None:
             free = Event()
             Thread(target=_do_nothing, args=(free,), name="fsod-idle", daemon=True).start()
@@ -68,7 +65,6 @@ def watch(end: Event) -> None:
 
 
 def _do_nothing(until: Event) -> None:
-    torch.zeros(LARGE).add_(
-        1
-    )  # the library counts a thread's helpers from the first work that they share until the thread ends
+    # the library counts a thread's helpers from the first work that they share until the thread ends
+    torch.zeros(LARGE).add_(1)
     until.wait()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from threading import Event, Thread
@@ -34,7 +37,7 @@ def test_an_idle_team_is_kept_while_others_are_busy_and_only_then(monkeypatch: p
         kept[0] -= 1
 
     monkeypatch.setattr(waiting_threads, "LOOK_S", 0.01)
-    monkeypatch.setattr(waiting_threads, "busy_others", lambda since: others[0])
+    monkeypatch.setattr(waiting_threads, "busy_others", lambda before, now: others[0])
     monkeypatch.setattr(waiting_threads, "_do_nothing", noted)
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
@@ -59,9 +62,8 @@ def test_an_idle_team_is_kept_while_others_are_busy_and_only_then(monkeypatch: p
     until(lambda: kept[0] == 0)
 
 
-def test_others_are_all_but_this_program(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting_threads, "cpu_seconds", lambda: (12.0, 107.0, 54.0))
-    assert busy_others((10.0, 100.0, 50.0)) == pytest.approx((7.0 - 4.0) / 2.0)
+def test_others_are_all_but_this_program() -> None:
+    assert busy_others((10.0, 100.0, 50.0), (12.0, 107.0, 54.0)) == pytest.approx((7.0 - 4.0) / 2.0)
 
 
 def test_cpu_seconds_count_this_program_once_in_all() -> None:
@@ -82,3 +84,27 @@ def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch, name: str)
     monkeypatch.setattr(waiting_threads, "Thread", lambda **given: started.append(given))
     spin_only_while_idle.__wrapped__()
     assert not started
+
+
+WAITING = ("OMP_WAIT_POLICY", "KMP_BLOCKTIME", "GOMP_SPINCOUNT")
+
+
+def said_before_torch(module: str, environment: dict[str, str]) -> str:
+    """What is set once a module is imported, and whether torch is, too."""
+    kept = {key: value for key, value in os.environ.items() if key not in WAITING}
+    code = f"import {module}, os, sys; print([os.environ.get(name) for name in {WAITING}], 'torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=kept | environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("module", ["fsod", "experiments"])
+def test_threads_of_other_libraries_sleep_while_they_wait(module: str) -> None:
+    assert said_before_torch(module, {}) == "[None, '0', None] False"
+
+
+@pytest.mark.parametrize(("name", "value"), [("OMP_WAIT_POLICY", "ACTIVE"), ("GOMP_SPINCOUNT", "1000")])
+def test_nothing_is_set_beside_what_the_user_has_set(name: str, value: str) -> None:
+    said = [value if own == name else None for own in WAITING]
+    assert said_before_torch("fsod", {name: value}) == f"{said} False"
