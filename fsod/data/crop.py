@@ -58,6 +58,15 @@ class Square:
         return (boxes_xyxy_px - origin) * (self.out_px / self.side_px)
 
 
+def resized(rgb: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
+    """An image (H, W, 3) that is ``factor`` times as large, to the nearest pixel."""
+    if factor == 1:
+        return rgb
+    height_px, width_px = (max(round(factor * side), 1) for side in rgb.shape[:2])
+    smooth = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(rgb, (width_px, height_px), interpolation=smooth), dtype=np.uint8)
+
+
 def visible(boxes_xyxy_px: NDArray[np.float64], size_px: int, share: float) -> NDArray[np.bool_]:
     """(n,) bool: at least ``share`` of the box's area lies inside a crop of ``size_px``."""
     clipped = np.clip(boxes_xyxy_px, 0, size_px)

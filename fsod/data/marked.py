@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from fsod.data.coco_folder import CocoFolder, read_image
+from fsod.data.crop import resized
 from fsod.data.shots import ShotList, only_shots
 from fsod.data.support import SupportCrop, support_crop
 
@@ -47,9 +47,8 @@ class Marked:
             return self
         images, pixels = [], []
         for record, rgb in zip(self.folder.images, self.pixels, strict=True):
-            width_px, height_px = (max(round(factor * side), 1) for side in (record.width_px, record.height_px))
-            smooth = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
-            pixels.append(np.asarray(cv2.resize(rgb, (width_px, height_px), interpolation=smooth), dtype=np.uint8))
+            pixels.append(resized(rgb, factor))
+            height_px, width_px = pixels[-1].shape[:2]
             by = np.tile([width_px / record.width_px, height_px / record.height_px], 2)
             images.append(
                 replace(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fsod.boxes import Detections
+from fsod.boxes import Detections, nms
 from fsod.data.coco_folder import CocoFolder, ImageRecord, check_size_px, read_image
+from fsod.data.crop import resized
 from fsod.errors import UserError
+from fsod.geo.passes import classes_by_reduction
 from fsod.geo.scene import Scene
 from fsod.geo.scene_opening import open_scene
 from fsod.geo.scene_plan import USUAL_PLAN, ScenePlan
@@ -33,7 +36,7 @@ def detect_folder(
         detect: a batch of images (B, H, W, 3) uint8 RGB to one Detections an image. An image of at most ``WHOLE_PX`` comes
             alone, others in batches of windows.
         on_image: told after each image.
-        windows: how larger images are gone over.
+        windows: how larger images are gone over; smaller ones by its ``reductions`` and ``suppression`` alone.
 
     Raises:
         UserError: an image is missing, damaged, not of 8 bits, or of another size than the annotations say.
@@ -41,12 +44,30 @@ def detect_folder(
     found = {}
     for image in folder.images:
         if max(image.width_px, image.height_px) <= WHOLE_PX:
-            found[image.id] = detect(read_image(image)[None])[0]
+            found[image.id] = _detect_whole(read_image(image), detect, windows)
         else:
             check = partial(_check, image)
             found[image.id] = predict_scene(image.path, detect, windows, on_open=check).detections
         on_image()
     return found
+
+
+def _detect_whole(
+    rgb: NDArray[np.uint8], detect: Callable[[NDArray[np.uint8]], list[Detections]], plan: ScenePlan
+) -> Detections:
+    """What is found in an image that is shown at once, for classes that are seen coarser in a smaller copy of it."""
+    groups = classes_by_reduction(plan.reductions)
+    if not groups:
+        return detect(rgb[None])[0]
+    parts = []
+    for reduction, class_ids in groups.items():
+        seen = resized(rgb, 1 / reduction)
+        found = detect(seen[None])[0]
+        found = found.select(np.isin(found.class_ids, class_ids))
+        to_image = np.tile(np.array(rgb.shape[1::-1]) / seen.shape[1::-1], 2)
+        parts.append(replace(found, boxes_xyxy_px=found.boxes_xyxy_px * to_image))
+    merged = nms(Detections.concatenate(parts), plan.suppression.rival_iou, across_classes=True)
+    return merged.select(np.argsort(-merged.scores, kind="stable")[: plan.suppression.max_detections])
 
 
 def read_small(image: ImageRecord) -> tuple[NDArray[np.uint8], float]:

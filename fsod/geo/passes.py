@@ -1,15 +1,21 @@
-"""Passes over a scene: one at full resolution, and further ones over the reduced scene for objects larger than a window.
+"""Passes over a scene: one at full resolution, and further ones over the reduced scene for large objects.
 
 A pass at full resolution sees every object whole that is no longer than the overlap. A pass over the scene reduced by f sees
 objects up to f overlaps whole, and answers for objects longer than the overlap of the pass before. It also reports boxes a
 little below that limit; merging compares what both passes report.
+
+A class whose examples are large has been learned from reduced pixels. Only the pass that shows them so is asked for it.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
+from fsod.boxes import Detections
 from fsod.errors import UserError
 from fsod.geo.journal import Finished
 from fsod.geo.scene import Scene
@@ -36,6 +42,7 @@ class Pass:
         first: number of its first window, counted over all passes.
         scale: pixels of the first pass's grid per pixel of this one, along x and y.
         least_px: longer side of the smallest boxes that it is asked for, in pixels of the first pass's grid.
+        class_ids: of the classes that it is asked for; of all if None.
     """
 
     scene: Scene
@@ -43,6 +50,13 @@ class Pass:
     first: int
     scale: tuple[float, float]
     least_px: float
+    class_ids: tuple[int, ...] | None = None
+
+    def asked_of(self, detections: Detections) -> Detections:
+        """Those of the classes that the pass is asked for."""
+        return (
+            detections if self.class_ids is None else detections.select(np.isin(detections.class_ids, self.class_ids))
+        )
 
     def window(self, number: int) -> Window:
         """The window of a number that is counted over all passes."""
@@ -62,14 +76,18 @@ class Pass:
         )
 
 
-def make_passes(scene: Scene, window_px: int, overlap_px: int, scales: tuple[float, ...]) -> tuple[Pass, ...]:
-    """The pass at full resolution, and one for each of ``scales`` as long as there is more than a window to see.
+def make_passes(
+    scene: Scene, window_px: int, overlap_px: int, scales: tuple[float, ...], reductions: Sequence[float] = ()
+) -> tuple[Pass, ...]:
+    """The pass at full resolution, one for each of ``scales`` as long as there is more than a window to see, and of ``reductions``.
 
     Args:
         scene: at full resolution.
         window_px: side of a window, in all passes.
         overlap_px: what neighbours share at least, in all passes.
         scales: reductions, ascending: 4 makes one pixel of four by four.
+        reductions: of each class, how many times coarser it is to be seen; all are seen as they are if none is given. Passes
+            for these classes alone come last.
 
     Raises:
         UserError: scales that do not ascend from above 1 to 64; more than ten million windows; see ``window_grid``.
@@ -79,17 +97,42 @@ def make_passes(scene: Scene, window_px: int, overlap_px: int, scales: tuple[flo
             f"scales {', '.join(f'{f:g}' for f in scales)}: give rising numbers above 1, up to {MAX_SCALE:g}"
         )
     passes: list[Pass] = []
-    first, limit_px = 0, 0.0
+    coarse = classes_by_reduction(reductions)
+    usual = coarse.pop(1.0, ()) if coarse else None
+    limit_px = 0.0
     for factor in (1.0, *scales):
-        seen = scene if factor == 1 else scene.reduced(factor)
-        _refuse_too_many(seen, window_px, overlap_px)
-        grid = window_grid(seen.grid_width_px, seen.grid_height_px, window_px, overlap_px)
-        scale = scene.grid_width_px / seen.grid_width_px, scene.grid_height_px / seen.grid_height_px
-        passes.append(Pass(seen, grid, first, scale, JITTER * limit_px))
-        if len(grid) == 1:
+        passes.append(_pass(scene, factor, window_px, overlap_px, passes, JITTER * limit_px, usual))
+        if len(passes[-1].grid) == 1:
             break
-        first, limit_px = first + len(grid), overlap_px * factor
+        limit_px = overlap_px * factor
+    for factor, class_ids in coarse.items():
+        passes.append(_pass(scene, factor, window_px, overlap_px, passes, 0.0, class_ids))
     return tuple(passes)
+
+
+def classes_by_reduction(reductions: Sequence[float]) -> dict[float, tuple[int, ...]]:
+    """Reduction -> ids of the classes that are seen so much coarser, rising; nothing where all are seen as they are."""
+    if not any(reduction > 1 for reduction in reductions):
+        return {}
+    return {r: tuple(i for i, own in enumerate(reductions) if own == r) for r in sorted(set(reductions))}
+
+
+def _pass(
+    scene: Scene,
+    factor: float,
+    window_px: int,
+    overlap_px: int,
+    before: Sequence[Pass],
+    least_px: float,
+    class_ids: tuple[int, ...] | None,
+) -> Pass:
+    """The pass over a scene reduced by ``factor`` that comes after others."""
+    seen = scene if factor == 1 else scene.reduced(factor)
+    _refuse_too_many(seen, window_px, overlap_px)
+    grid = window_grid(seen.grid_width_px, seen.grid_height_px, window_px, overlap_px)
+    scale = scene.grid_width_px / seen.grid_width_px, scene.grid_height_px / seen.grid_height_px
+    first = before[-1].first + len(before[-1].grid) if before else 0
+    return Pass(seen, grid, first, scale, least_px, class_ids)
 
 
 def _refuse_too_many(scene: Scene, window_px: int, overlap_px: int) -> None:

@@ -22,6 +22,7 @@ class ScenePlan:
         overlap_px: what neighbours share at least, a multiple of 32: the size of the largest object that is sure to be
             whole in one window.
         scales: reductions for further passes that look for larger objects, see ``make_passes``.
+        reductions: of each class, how many times coarser than the others it is seen, see ``make_passes``; none: all alike.
         batch: windows per call of the detector.
         gsd_m: ground GSD to resample the scene to, in metres.
         enlargement: see ``open_scene``.
@@ -40,6 +41,7 @@ class ScenePlan:
     window_px: int = WINDOW_PX
     overlap_px: int = _SEARCH.overlap_px
     scales: tuple[float, ...] = _SEARCH.scales
+    reductions: tuple[float, ...] = ()
     batch: int = _SEARCH.batch
     gsd_m: float | None = None
     enlargement: float = 1.0

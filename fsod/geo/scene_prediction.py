@@ -26,7 +26,7 @@ from fsod.geo.area import Area, read_area
 from fsod.geo.georeference import Georeference
 from fsod.geo.glance import Glancer, glance
 from fsod.geo.journal import Glance, Journal, files_fingerprint
-from fsod.geo.passes import make_passes
+from fsod.geo.passes import classes_by_reduction, make_passes
 from fsod.geo.read_ahead import Reading
 from fsod.geo.resume import ResumeFrom
 from fsod.geo.scene import Scene
@@ -137,7 +137,7 @@ def predict_scene(
     """
     clock, now = time.perf_counter(), f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
     with ExitStack() as stack, rasterio.Env(GDAL_CACHEMAX=MAX_CACHE_BYTES), plan.open(path) as scene:
-        passes = make_passes(scene, plan.window_px, plan.overlap_px, plan.scales)
+        passes = make_passes(scene, plan.window_px, plan.overlap_px, plan.scales, plan.reductions)
         area = None if plan.aoi is None else read_area(plan.aoi, scene, plan.aoi_layer)
         todo = np.concatenate(
             [np.ones(len(p.grid), np.bool_) if area is None else area.reached(p.grid, p.scene) for p in passes]
@@ -145,8 +145,9 @@ def predict_scene(
         asked = todo.copy()
         total = int(todo.sum())
         remarks = [] if total or area is None else [f"{scene.name}: lies outside {plan.aoi}{area.doubt}"]
-        if len(passes) <= len(plan.scales):
-            unused = ",".join(f"{factor:g}" for factor in plan.scales[len(passes) - 1 :])
+        scaled = len(passes) - len(classes_by_reduction(plan.reductions).keys() - {1.0}) - 1
+        if scaled < len(plan.scales):
+            unused = ",".join(f"{factor:g}" for factor in plan.scales[scaled:])
             remarks.append(f"{scene.name}: --scales {unused} has no effect, as a single window sees all of it before")
         tally, kept = Tally.at_first(passes, todo), None
         if resume is not None:
@@ -232,6 +233,7 @@ def _what_is_searched(scene: Scene, plan: ScenePlan, area: Area | None) -> dict[
         "window_px": plan.window_px,
         "overlap_px": plan.overlap_px,
         "scales": plan.scales,
+        "reductions": plan.reductions,
         "iou_threshold": plan.suppression.nms_iou,
         "rival_iou": plan.suppression.rival_iou,
         "aoi": None if area is None else area.sha256,

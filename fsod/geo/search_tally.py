@@ -59,7 +59,7 @@ class Tally:
         merger = SeamMerger(iou_threshold, rival_iou)
         for number in sorted(self.found):
             own = self.passes[bisect_right(self.passes, number, key=attrgetter("first")) - 1]
-            merger.add(own.window(number), self.found[number], own.scale, own.least_px)
+            merger.add(own.window(number), own.asked_of(self.found[number]), own.scale, own.least_px)
         return merger.result()
 
     def _note(self, searched: Searched) -> None:

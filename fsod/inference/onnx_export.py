@@ -55,7 +55,7 @@ def describe(bank: Path, weights: Path, window_px: int) -> tuple[OnnxHeader, One
         enlargement=classes.enlargement,
         shown=classes.shown,
         known={
-            name: {key: own[key] for key in ("examples", "trials", "judged", "look") if key in own}
+            name: {key: own[key] for key in ("examples", "trials", "judged", "look", "reduction") if key in own}
             for name, own in reported.origins.items()
         },
         window_px=window_px,

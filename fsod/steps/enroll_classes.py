@@ -18,7 +18,7 @@ from fsod.image_look import origin_of_look
 from fsod.inference.enrollment import enrolled_bank
 from fsod.inference.infer import batch_detector
 from fsod.inference.thresholds import FLOOR, Detect, folds_of, left_out_scores, proposed_of
-from fsod.inference.working_scale import best_enlargement
+from fsod.inference.working_scale import best_enlargement, reductions_of
 from fsod.progress import progress_bar
 from fsod.steps.example_files import ExampleFiles
 from fsod.steps.example_sheet import write_examples
@@ -115,10 +115,26 @@ def _write_bank(
     enlargement = 1.0 if native or not files.scenes else best_enlargement(files.marked, class_names, as_it_lies)
     marked = files.marked.enlarged(enlargement)
     bank = bank_of(loaded, marked, machine)
-    trials = left_out_scores(marked, bank.reported.class_names, detector_of)
+    # what is there to be told apart from the others is seen as they are
+    reductions = dict.fromkeys(class_names, 1.0) if native or files.distractors else reductions_of(marked, class_names)
+    trials: dict[str, list[float]] = {}
+    for reduction in sorted(set(reductions.values())):
+        seen = marked if reduction == 1 else files.marked.enlarged(enlargement / reduction)
+        own = [name for name in class_names if reductions[name] == reduction]
+        if reduction != 1:
+            bank = bank.with_rows(bank_of(loaded, seen, machine).select(own))
+        of_all = left_out_scores(seen, bank.reported.class_names, detector_of)
+        trials |= {name: of_all[name] for name in own}
     proposed = proposed_of(trials)
     look = origin_of_look((rgb, None) for rgb in marked.pixels)
-    known = {name: {**origin_of(trials[name], files.judged.get(name)), **look} for name in trials}
+    known = {
+        name: {
+            **origin_of(trials[name], files.judged.get(name)),
+            **look,
+            **({"reduction": reductions[name]} if reductions[name] != 1 else {}),
+        }
+        for name in trials
+    }
     gsd_m = None if files.gsd_m is None else files.gsd_m / enlargement
     bank = bank.with_scores(proposed).with_origins(known)
     bank = replace(bank, gsd_m=gsd_m, enlargement=enlargement, shown=files.shown)
@@ -131,6 +147,7 @@ def _write_bank(
         "left_out_found": left_out_found(bank),
         "gsd_m": gsd_m,
         "enlargement": enlargement,
+        "reductions": {name: round(reduction, 2) for name, reduction in reductions.items() if reduction != 1},
         "warnings": list(files.warnings),
         "contact_sheet": str(sheet),
         "seconds": time.perf_counter() - started,

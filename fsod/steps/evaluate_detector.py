@@ -70,6 +70,7 @@ def run_evaluate(settings: CommonSettings, what: Evaluation, out: Path) -> dict[
     windows = ScenePlan(
         window_px=plan.window_px or WINDOW_PX,
         overlap_px=plan.overlap_px,
+        reductions=bank.reported.reductions,
         batch=plan.batch,
         suppression=settings.evaluate,
     )

@@ -79,6 +79,7 @@ def scene_plan(searcher: Searcher, plan: PredictSettings, driver: str | None = N
         window_px=searcher.window_px,
         overlap_px=plan.overlap_px,
         scales=plan.scales,
+        reductions=searcher.reductions,
         batch=plan.batch,
         gsd_m=None if plan.native else plan.gsd_m or searcher.gsd_m,
         enlargement=1.0 if plan.native or plan.gsd_m else searcher.enlargement,

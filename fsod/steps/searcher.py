@@ -26,7 +26,7 @@ from fsod.inference.infer import BatchDetector, batch_detector, warm_up
 from fsod.inference.onnx_infer import load_onnx
 from fsod.model.turned import TURNS, Turned
 from fsod.store.checkpoint import load_checkpoint
-from fsod.store.class_bank import checkpoint_of, load_bank
+from fsod.store.class_bank import checkpoint_of, load_bank, reduction_in
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Searcher:
     Attributes:
         scores: the least ones of detections of each class that are written.
         proposed_scores: the least ones that are worth showing, whatever the user asked for.
+        reductions: of each class, how many times coarser than the scene it is seen, see ``ClassBank``.
         marks: what the detector was made from, see ``fsod.steps.kept_marks``.
         shown: which bands the examples were shown in.
         looks: what the examples' scenes look like, one for each class of which that is known.
@@ -55,6 +56,7 @@ class Searcher:
     precision: str
     machine: str
     enlargement: float = 1.0
+    reductions: tuple[float, ...] = ()
     marks: tuple[dict[str, Any], ...] = ()
     shown: tuple[BandRule, ...] = ()
     search: Search = search_windows
@@ -101,6 +103,7 @@ def load_searcher(bank: Path, checkpoint: Path | None, plan: PredictSettings) ->
             known.precision,
             str(exported),
             known.enlargement,
+            reductions=tuple(reduction_in(known.known.get(name, {})) for name in known.class_names),
             shown=known.shown,
             looks=looks_in(known.known),
             known={name: evidence_of(own) for name, own in known.known.items()},
@@ -127,6 +130,7 @@ def load_searcher(bank: Path, checkpoint: Path | None, plan: PredictSettings) ->
         str(machine.trunk_dtype).removeprefix("torch."),
         str(machine),
         classes.enlargement,
+        reported.reductions,
         () if loaded.learned_from is None else tuple(loaded.learned_from.marks),
         classes.shown,
         looks=looks_in(reported.origins),

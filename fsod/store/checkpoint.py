@@ -67,6 +67,7 @@ class Origin(BaseModel, extra="allow"):
     trials: list[Annotated[float, Field(ge=0, le=1)]] | None = None
     judged: Judged | None = None
     look: Look | None = None
+    reduction: Annotated[float, Field(ge=1, le=64)] | None = None
 
 
 class KeptMarks(BaseModel):

@@ -7,6 +7,7 @@ A checkpoint is a bank of the classes that it has learned, with its own weights 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,8 @@ class ClassBank:
         rows: of the meta-detection head, float32, on the CPU.
         weights_sha256: hash of the weights that the rows are for.
         origins: class name -> where its row comes from: learned, predicted or refined, the number of examples, their
-            GSD. These keys have an effect: ``score`` is the least score worth showing. ``reported`` is false for a distractor.
+            GSD. These keys have an effect: ``score`` is the least score worth showing. ``reported`` is false for a distractor. ``reduction``
+            says how many times coarser than the scene a class of large objects is seen.
             ``trials`` and ``judged`` tell how well it is found, see ``fsod.evidence``.
             ``annotations_sha256`` and ``images`` (``ImageRecord.source``) name the images of a prepared folder that the
             examples lie on, ``sources_sha256`` those that it was made from, ``scenes_sha256`` the files of scenes, see
@@ -86,6 +88,20 @@ class ClassBank:
         """From which score on detections of each class are worth showing, in 0..1."""
         return tuple(float(self.origins.get(name, {}).get("score", USUAL_SCORE)) for name in self.class_names)
 
+    @property
+    def reductions(self) -> tuple[float, ...]:
+        """How many times coarser than the scene, at the size that it is searched at, each class is seen: 1 to 64."""
+        return tuple(reduction_in(self.origins.get(name, {})) for name in self.class_names)
+
+    def with_rows(self, other: ClassBank) -> ClassBank:
+        """The same bank with the rows that another one, for the same weights, has for some of its classes."""
+        index = [self.class_names.index(name) for name in other.class_names]
+        kernels, biases = [kernel.clone() for kernel in self.rows.kernels], self.rows.biases.clone()
+        for kernel, own in zip(kernels, other.rows.kernels, strict=True):
+            kernel[index] = own
+        biases[index] = other.rows.biases
+        return replace(self, rows=ClassRows(kernels, biases))
+
     def with_scores(self, scores: dict[str, float]) -> ClassBank:
         """The same bank with other scores for some of its classes."""
         origins = {
@@ -114,6 +130,11 @@ class ClassBank:
         """The same bank with the classes that are keys of ``names`` called otherwise."""
         class_names = tuple(names.get(name, name) for name in self.class_names)
         return replace(self, class_names=class_names, origins={names.get(n, n): o for n, o in self.origins.items()})
+
+
+def reduction_in(origin: Mapping[str, Any]) -> float:
+    """What a bank's words on a class say of its ``reduction``."""
+    return float(origin.get("reduction") or 1.0)
 
 
 class BankHeader(Header):

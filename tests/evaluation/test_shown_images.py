@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fsod.boxes import Detections
+from fsod.config import EvaluateSettings
 from fsod.data.coco_folder import CocoFolder
 from fsod.errors import UserError
 from fsod.evaluation import shown_images
@@ -81,3 +82,38 @@ def test_what_a_whole_image_is_refused_for_a_large_one_is_too(
     ):
         with pytest.raises(UserError, match=reason):
             detect_folder(replace(folder, images=(image,)), RedOnes(), windows=SMALL)
+
+
+class InTwoClasses(RedOnes):
+    """Finds what is red as an object of either class."""
+
+    def _find(self, image: NDArray[np.uint8]) -> Detections:
+        own = super()._find(image)
+        return Detections(
+            np.tile(own.boxes_xyxy_px, (2, 1)), np.tile(own.scores, 2), np.repeat(np.array([0, 1]), len(own))
+        )
+
+
+def test_a_class_of_large_objects_is_found_in_a_smaller_copy(folder: CocoFolder) -> None:
+    detect = InTwoClasses()
+    plan = ScenePlan(reductions=(1.0, 2.0), suppression=EvaluateSettings(rival_iou=1))
+    own, both = RedOnes(), detect_folder(folder, detect, windows=plan)
+    assert detect.shapes == [(1, 300, 300, 3), (1, 150, 150, 3)] * 2
+    for i, expected in detect_folder(folder, own).items():
+        as_it_is, smaller = (both[i].select(both[i].class_ids == c) for c in (0, 1))
+        assert sorted(as_it_is.boxes_xyxy_px.tolist()) == sorted(expected.boxes_xyxy_px.tolist())
+        assert len(smaller) == len(expected)
+        off = np.abs(smaller.boxes_xyxy_px[:, None] - expected.boxes_xyxy_px[None]).max(axis=-1)
+        assert 0 < off.min(axis=0).max() <= 4
+
+
+def test_of_two_classes_in_one_place_the_better_stays_whatever_size_it_was_seen_at(folder: CocoFolder) -> None:
+    class Sure(InTwoClasses):
+        def _find(self, image: NDArray[np.uint8]) -> Detections:
+            own = super()._find(image)
+            return replace(own, scores=np.where(own.class_ids == 1, 0.95, 0.9).astype(np.float32))
+
+    plan = ScenePlan(reductions=(1.0, 2.0), suppression=EvaluateSettings(rival_iou=0.5))
+    for found in detect_folder(folder, Sure(), windows=plan).values():
+        assert len(found)
+        assert set(found.class_ids.tolist()) == {1}

@@ -10,6 +10,7 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from fsod.boxes import Detections, longer_side_px
+from fsod.config import EvaluateSettings
 from fsod.errors import UserError
 from fsod.geo.passes import JITTER, make_passes
 from fsod.geo.resume import ResumeFrom
@@ -115,3 +116,53 @@ def test_a_run_killed_in_any_pass_goes_on(make_raster: MakeRaster, tmp_path: Pat
         np.testing.assert_array_equal(resumed.detections.scores, whole.detections.scores)
     with pytest.raises(UserError, match="another scales"):
         predict_scene(path, bright, ScenePlan(window_px=96, overlap_px=32, scales=(4.0,)), resume=ResumeFrom(journal))
+
+
+SIDE_BY_SIDE = EvaluateSettings(rival_iou=1)  # no class takes the place of another
+
+
+def in_two_classes(images: NDArray[np.uint8]) -> list[Detections]:
+    """Each bright area as an object of either class."""
+    return [
+        Detections(np.tile(own.boxes_xyxy_px, (2, 1)), np.tile(own.scores, 2), np.repeat(np.array([0, 1]), len(own)))
+        for own in bright(images)
+    ]
+
+
+@pytest.mark.parametrize("window_px", [96, 640])
+def test_a_class_of_large_objects_is_found_in_the_pass_that_is_reduced_for_it(
+    make_raster: MakeRaster, window_px: int
+) -> None:
+    """Also where a single window sees the whole scene: there objects are too large for the network, not for the window."""
+    plan = ScenePlan(window_px=window_px, overlap_px=32, reductions=(1.0, 4.0), suppression=SIDE_BY_SIDE)
+    found = predict_scene(scene_of(make_raster), in_two_classes, plan).detections
+    as_it_is, reduced = (found.boxes_xyxy_px[found.class_ids == c] for c in (0, 1))
+    assert len(reduced) == len(BOXES)
+    off = np.abs(reduced[:, None] - BOXES[None]).max(axis=-1).min(axis=0)
+    assert 0 < off.max() <= 4
+    assert (reduced % 4 == 0).all()
+    assert (np.abs(as_it_is[:, None] - BOXES[None]).max(axis=-1).min(axis=0) == 0).sum() >= 2
+
+
+def test_passes_for_some_classes_come_after_those_for_all(make_raster: MakeRaster) -> None:
+    with open_scene(scene_of(make_raster)) as scene:
+        passes = make_passes(scene, 96, 32, (2.0,), (1.0, 8.0, 1.0, 2.0))
+        assert [(p.scale[0], p.class_ids, p.least_px) for p in passes] == [
+            (1, (0, 2), 0),
+            (2, (0, 2), JITTER * 32),
+            (2, (3,), 0),
+            (8, (1,), 0),
+        ]
+        assert [p.first for p in passes] == [0, *np.cumsum([len(p.grid) for p in passes])[:-1].tolist()]
+        assert [p.class_ids for p in make_passes(scene, 96, 32, (2.0,), (1.0, 1.0))] == [None, None]
+
+
+def test_a_search_goes_on_with_the_same_reductions_alone(make_raster: MakeRaster, tmp_path: Path) -> None:
+    path, resume = scene_of(make_raster), ResumeFrom(tmp_path / "run.journal")
+    plan = ScenePlan(window_px=96, overlap_px=32, reductions=(1.0, 4.0))
+    whole = predict_scene(path, in_two_classes, plan, resume=resume)
+    again = predict_scene(path, in_two_classes, plan, resume=resume)
+    assert again.windows_resumed == whole.windows_run + whole.windows_blank
+    np.testing.assert_array_equal(again.detections.boxes_xyxy_px, whole.detections.boxes_xyxy_px)
+    with pytest.raises(UserError, match="another reductions"):
+        predict_scene(path, in_two_classes, ScenePlan(window_px=96, overlap_px=32), resume=resume)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from fsod.boxes import Detections
 from fsod.data.coco_folder import CocoFolder, ImageRecord
 from fsod.data.marked import Marked
 from fsod.inference.thresholds import Detect
-from fsod.inference.working_scale import NOT_FOUND, best_enlargement, mean_log_rank
+from fsod.inference.working_scale import NOT_FOUND, best_enlargement, mean_log_rank, reductions_of
 
 SIDE = 30.0
 
@@ -93,3 +94,15 @@ def test_enlarged_examples_keep_their_places() -> None:
     np.testing.assert_allclose(large.box_xyxy_px(0, 1), np.array([45, 45, 75, 75]) * 1.4)
     assert large.pixels[0][84, 84, 0] == 255
     assert large.pixels[0][40, 40, 0] == 0
+
+
+@pytest.mark.parametrize(
+    ("side", "expected"), [(30, 1.0), (160, 1.0), (170, 2.0), (243, 2**1.5), (400, 4.0), (5000, 64.0), (9000, 64.0)]
+)
+def test_objects_that_are_too_large_are_seen_coarser(side: float, expected: float) -> None:
+    images = replace(marked(3), pixels=[])  # goes by boxes alone
+    large = np.array([[0.0, 0.0, side, side]])
+    records = tuple(replace(record, boxes_xyxy_px=large) for record in images.folder.images)
+    images = replace(images, folder=replace(images.folder, images=records))
+    assert reductions_of(images, ("it",)) == {"it": pytest.approx(expected)}
+    assert side / expected <= 160

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import geopandas
@@ -11,10 +12,11 @@ import pytest
 import rasterio
 import torch
 from PIL import Image
+from pydantic import ValidationError
 from rasterio.transform import from_origin
 
 from fsod.boxes import Detections
-from fsod.config import EpisodeSettings
+from fsod.config import EpisodeSettings, PredictSettings
 from fsod.data.coco_folder import read_ids
 from fsod.data.shots import draw_shots
 from fsod.errors import UserError
@@ -25,10 +27,13 @@ from fsod.model.detector import Detector
 from fsod.steps import enroll_classes as enrolling
 from fsod.steps.enroll_classes import enroll, refine_files
 from fsod.steps.example_files import examples_in_folder, examples_on_scenes
+from fsod.steps.export_bank import export_files
 from fsod.steps.folder_shots import marks_in_folder, shots_in_folder
 from fsod.steps.mark_files import MarkFiles
+from fsod.steps.scene_search import scene_plan
+from fsod.steps.searcher import load_searcher
 from fsod.store.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from fsod.store.class_bank import ClassBank, checkpoint_of, load_bank, read_bank
+from fsod.store.class_bank import ClassBank, checkpoint_of, load_bank, read_bank, save_bank
 from tests.made_folder import make_folder
 from tests.untrained import SETTINGS
 
@@ -211,6 +216,40 @@ def test_scenes_are_searched_at_the_size_that_suits_the_class(
         assert bank.enlargement == enlargement
         assert bank.gsd_m == pytest.approx(GSD_M / enlargement, rel=1e-3)
         assert result["enlargement"] == enlargement
+
+
+def test_a_class_of_large_objects_has_the_rows_of_smaller_ones(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = write_scene(tmp_path / "scene.tif", 0, 320)
+    files = examples_on_scenes([scene], MarkFiles([write_labels(tmp_path / "both.geojson", OBJECTS)]))
+    out, halved, onnx = (tmp_path / name for name in ("both.safetensors", "halved.safetensors", "both.onnx"))
+    monkeypatch.setattr(enrolling, "reductions_of", lambda marked, names: {"red": 1.0, "green": 2.0})
+    monkeypatch.setattr(enrolling, "best_enlargement", lambda marked, names, detect: 1.0)
+    result = enroll(weights, files, out)
+    bank = read_bank(out)
+    assert result["reductions"] == {"green": 2.0}
+    assert bank.reductions == (1.0, 2.0)
+    assert read_bank(out).select(["green"]).reductions == (2.0,)
+    monkeypatch.setattr(enrolling, "reductions_of", lambda marked, names: dict.fromkeys(names, 1.0))
+    enroll(weights, replace(files, marked=files.marked.enlarged(0.5)), halved)
+    assert_same_rows(bank.select(["green"]), read_bank(halved).select(["green"]))
+    plan = PredictSettings()
+    export_files(out, weights, onnx, None, 96, None)
+    for file in (out, onnx):
+        searcher = load_searcher(file, weights if file is out else None, plan)
+        assert scene_plan(searcher, plan).reductions == (1.0, 2.0)
+
+
+@pytest.mark.parametrize("reduction", [0.5, 65, "half", float("nan")])
+def test_a_reduction_that_makes_no_sense_is_refused(weights: Path, tmp_path: Path, reduction: object) -> None:
+    files = examples_on_scenes(
+        [write_scene(tmp_path / "scene.tif", 0, 320)], MarkFiles([write_labels(tmp_path / "m.geojson", OBJECTS)])
+    )
+    out = tmp_path / "bank.safetensors"
+    enroll(weights, files, out, native=True)
+    with pytest.raises(ValidationError, match="reduction"):
+        save_bank(out, read_bank(out).with_origins({"red": {"reduction": reduction}}), weights)
 
 
 def test_rivals_are_told_apart_and_never_reported(weights: Path, tmp_path: Path) -> None:
