@@ -14,9 +14,10 @@ from fsod.inference.onnx_export import describe, write_onnx
 from fsod.inference.onnx_infer import MOST_AT_ONCE, OnnxHeader, load_onnx
 from fsod.inference.onnx_int8 import write_int8
 from fsod.model.one_output import OneOutput
+from fsod.progress import warn
 from fsod.steps.calibrating_windows import calibrating_windows
 from fsod.store.checkpoint import SHIPPED
-from fsod.store.class_bank import checkpoint_of
+from fsod.store.class_bank import checkpoint_of, reduction_in
 
 
 def export_files(
@@ -67,11 +68,23 @@ def export_files(
             else:
                 proof = write_onnx(network, header, out, at_once)
             files.append(out)
+            warn(_seen_coarser(header))
             told = {"onnx": str(out), "batch": at_once or "dynamic", **proof}
     if stac is not None:
         write_json(stac, model_item(header, files, stac.parent, at_once))
         told["stac"] = str(stac)
     return {**told, **header.model_dump(mode="json", exclude={"suppression", "shown", "known"})}
+
+
+def _seen_coarser(header: OnnxHeader) -> list[str]:
+    """What users of the file in other programs should know, one line each."""
+    reductions = {name: reduction_in(own) for name, own in header.known.items()}
+    return [
+        f"{name}: is looked for in pixels {reduction:.3g} times coarser. fsod does so by itself; another program that opens the "
+        "network has to show it such images"
+        for name, reduction in reductions.items()
+        if reduction > 1
+    ]
 
 
 def _write_int8(

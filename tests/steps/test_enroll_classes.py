@@ -219,7 +219,7 @@ def test_scenes_are_searched_at_the_size_that_suits_the_class(
 
 
 def test_a_class_of_large_objects_has_the_rows_of_smaller_ones(
-    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     scene = write_scene(tmp_path / "scene.tif", 0, 320)
     files = examples_on_scenes([scene], MarkFiles([write_labels(tmp_path / "both.geojson", OBJECTS)]))
@@ -236,6 +236,7 @@ def test_a_class_of_large_objects_has_the_rows_of_smaller_ones(
     assert_same_rows(bank.select(["green"]), read_bank(halved).select(["green"]))
     plan = PredictSettings()
     export_files(out, weights, onnx, None, 96, None)
+    assert "green: is looked for in pixels 2 times coarser" in " ".join(capsys.readouterr().err.split())
     for file in (out, onnx):
         searcher = load_searcher(file, weights if file is out else None, plan)
         assert scene_plan(searcher, plan).reductions == (1.0, 2.0)
