@@ -1,0 +1,1 @@
+"""What each ingredient of the pretraining with photographs gives."""
