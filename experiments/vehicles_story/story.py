@@ -1,9 +1,10 @@
-"""Five vehicles marked on one picture: enroll, finetune, judge twenty detections, finetune again; and look for the rest.
+"""Five vehicles marked on one picture: enroll, finetune, with an area too, judge twenty detections, finetune again; look for the rest.
 
     python -m experiments.vehicles_story.story --scene bridge_vehicles_3395.tif --other cars_26913_cog.tif
 
 Every step is a command of its own, as an analyst types it; times are wall times, starting Python included. What is
-found on the parking lot is compared with the vehicles marked there by eye, the five examples left out.
+found on the parking lot is compared with the vehicles marked there by eye, the five examples left out. The verdicts are on what
+the detector of the area finds.
 """
 
 from __future__ import annotations
@@ -27,7 +28,14 @@ from fsod.report.found_layer import read_found
 from fsod.store.checkpoint import SHIPPED
 
 HERE = Path(__file__).parent
-EXAMPLES = HERE / "five_vehicles.geojson"
+SCATTERED, ADJACENT = HERE / "five_vehicles.geojson", HERE / "five_in_area.geojson"
+AREA = ("--area", HERE / "area.geojson")
+WAYS = (
+    ("enroll", "enroll", "enrolled", SCATTERED, ()),
+    ("finetune", "finetune", "finetuned", SCATTERED, ()),
+    ("finetune, area", "finetune", "with_area", ADJACENT, AREA),
+)
+"""What a step is called, its command, its files, its examples and what else it is told."""
 
 
 def main() -> None:
@@ -38,32 +46,32 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, default=SHIPPED)
     parser.add_argument("--out", type=Path, default=Path("runs/vehicles_story"))
     chosen = parser.parse_args()
-    marked = ("--scene", chosen.scene, "--examples", EXAMPLES, "--checkpoint", chosen.checkpoint)
     steps: dict[str, Any] = {}
-    for step, name in (("enroll", "enrolled"), ("finetune", "finetuned")):
+    for step, command, name, examples, more in WAYS:
         bank = chosen.out / f"{name}.safetensors"
-        steps[step] = run(step, *marked, "--out", bank)
-        look(step, name, bank, chosen.scene, chosen.other, chosen.out, steps)
+        marked = ("--scene", chosen.scene, "--examples", examples, *more, "--checkpoint", chosen.checkpoint)
+        steps[step] = run(command, *marked, "--out", bank)
+        look(step, name, bank, examples, chosen, steps)
     judged = chosen.out / "judged.geojson"
     # low enough that there is something to say yes to below the proposed score
     run("predict", chosen.scene, "--bank", bank, "--out", judged, "--aoi", HERE / "lot.geojson", "--score", "0.05")
     answers = judge(judged, chosen.scene)
     again = chosen.out / "again.safetensors"
     steps["finetune, verdicts"] = run("finetune", "--from", bank, "--verdicts", judged, "--out", again) | answers
-    look("finetune, verdicts", "again", again, chosen.scene, chosen.other, chosen.out, steps)
+    look("finetune, verdicts", "again", again, ADJACENT, chosen, steps)
     record = {"checkpoint": chosen.checkpoint.name, "machine": str(choose_machine()), "steps": steps}
     write_json(chosen.out / "story.json", record)
     print(json.dumps({step: {k: v for k, v in said.items() if k in SHOWN} for step, said in steps.items()}, indent=1))
 
 
-def look(step: str, name: str, bank: Path, scene: Path, other: Path, out: Path, steps: dict[str, Any]) -> None:
+def look(step: str, name: str, bank: Path, examples: Path, chosen: argparse.Namespace, steps: dict[str, Any]) -> None:
     """Searches both scenes, and the lot for everything that has any score, and notes what came of it under ``step``."""
-    for searched, where in ((scene, "scene"), (other, "other")):
-        layer = out / f"{name}_{where}.geojson"
+    for searched, where in ((chosen.scene, "scene"), (chosen.other, "other")):
+        layer = chosen.out / f"{name}_{where}.geojson"
         steps[f"predict, {name}, {where}"] = run("predict", searched, "--bank", bank, "--out", layer)
-    lot = out / f"{name}_lot.geojson"
-    run("predict", scene, "--bank", bank, "--out", lot, "--aoi", HERE / "lot.geojson", "--score", "0.005")
-    steps[step]["lot"] = compare(lot, scene, steps[step]["scores"].get("vehicle"))
+    lot = chosen.out / f"{name}_lot.geojson"
+    run("predict", chosen.scene, "--bank", bank, "--out", lot, "--aoi", HERE / "lot.geojson", "--score", "0.005")
+    steps[step]["lot"] = compare(lot, chosen.scene, examples, steps[step]["scores"].get("vehicle"))
 
 
 def judge(layer: Path, scene: Path) -> dict[str, int]:
@@ -98,11 +106,11 @@ def run(*arguments: str | Path) -> dict[str, Any]:
     return {"wall_s": wall_s, **{key: value for key, value in said.items() if key in ("seconds", "scores", "found")}}
 
 
-def compare(layer: Path, scene: Path, proposed: float | None) -> dict[str, Any]:
+def compare(layer: Path, scene: Path, marks: Path, proposed: float | None) -> dict[str, Any]:
     """Precision, recall and F1 at IoU 0.5 on the lot: at the usual score, at the proposed, and at the best there is."""
     with open_scene(scene) as opened:
         truth = read_boxes(HERE / "lot_vehicles.geojson", "class", opened).boxes_xyxy_px
-        examples = read_boxes(EXAMPLES, "class", opened).boxes_xyxy_px
+        examples = read_boxes(marks, "class", opened).boxes_xyxy_px
     found = read_found(layer)
     boxes, scores = found.boxes_xyxy_px, found.scores.astype(np.float32)
     taken = match(truth, np.zeros(len(truth), np.int64), Detections(boxes, scores, np.zeros(len(scores), np.int64)))
