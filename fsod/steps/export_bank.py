@@ -68,7 +68,7 @@ def export_files(
             else:
                 proof = write_onnx(network, header, out, at_once)
             files.append(out)
-            warn(_seen_coarser(header))
+            warn(seen_coarser(header))
             told = {"onnx": str(out), "batch": at_once or "dynamic", **proof}
     if stac is not None:
         write_json(stac, model_item(header, files, stac.parent, at_once))
@@ -76,7 +76,7 @@ def export_files(
     return {**told, **header.model_dump(mode="json", exclude={"suppression", "shown", "known"})}
 
 
-def _seen_coarser(header: OnnxHeader) -> list[str]:
+def seen_coarser(header: OnnxHeader) -> list[str]:
     """What users of the file in other programs should know, one line each."""
     reductions = {name: reduction_in(own) for name, own in header.known.items()}
     return [

@@ -23,11 +23,12 @@ from fsod.errors import UserError
 from fsod.geo.layer_files import write_layer
 from fsod.geo.layer_table import Layer
 from fsod.geo.scene_opening import open_scene
+from fsod.inference.onnx_export import describe
 from fsod.model.detector import Detector
 from fsod.steps import enroll_classes as enrolling
 from fsod.steps.enroll_classes import enroll, refine_files
 from fsod.steps.example_files import examples_in_folder, examples_on_scenes
-from fsod.steps.export_bank import export_files
+from fsod.steps.export_bank import seen_coarser
 from fsod.steps.folder_shots import marks_in_folder, shots_in_folder
 from fsod.steps.mark_files import MarkFiles
 from fsod.steps.scene_search import scene_plan
@@ -35,7 +36,8 @@ from fsod.steps.searcher import load_searcher
 from fsod.store.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from fsod.store.class_bank import ClassBank, checkpoint_of, load_bank, read_bank, save_bank
 from tests.made_folder import make_folder
-from tests.untrained import SETTINGS
+from tests.made_onnx import make_onnx
+from tests.untrained import SETTINGS, make_bank
 
 EAST, NORTH, GSD_M = 500000, 5000000, 0.5
 OBJECTS = {"red": [(40, 40), (120, 40)], "green": [(40, 120), (200, 120), (280, 40)]}
@@ -219,11 +221,11 @@ def test_scenes_are_searched_at_the_size_that_suits_the_class(
 
 
 def test_a_class_of_large_objects_has_the_rows_of_smaller_ones(
-    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene = write_scene(tmp_path / "scene.tif", 0, 320)
     files = examples_on_scenes([scene], MarkFiles([write_labels(tmp_path / "both.geojson", OBJECTS)]))
-    out, halved, onnx = (tmp_path / name for name in ("both.safetensors", "halved.safetensors", "both.onnx"))
+    out, halved = tmp_path / "both.safetensors", tmp_path / "halved.safetensors"
     monkeypatch.setattr(enrolling, "reductions_of", lambda marked, names: {"red": 1.0, "green": 2.0})
     monkeypatch.setattr(enrolling, "best_enlargement", lambda marked, names, detect: 1.0)
     result = enroll(weights, files, out)
@@ -235,22 +237,20 @@ def test_a_class_of_large_objects_has_the_rows_of_smaller_ones(
     enroll(weights, replace(files, marked=files.marked.enlarged(0.5)), halved)
     assert_same_rows(bank.select(["green"]), read_bank(halved).select(["green"]))
     plan = PredictSettings()
-    export_files(out, weights, onnx, None, 96, None)
-    assert "green: is looked for in pixels 2 times coarser" in " ".join(capsys.readouterr().err.split())
-    for file in (out, onnx):
+    header, _ = describe(out, weights, 96)
+    (said,) = seen_coarser(header)
+    assert said.startswith("green: is looked for in pixels 2 times coarser")
+    exported = make_onnx(tmp_path / "both.onnx", class_names=header.class_names, known=header.known)
+    for file in (out, exported):
         searcher = load_searcher(file, weights if file is out else None, plan)
         assert scene_plan(searcher, plan).reductions == (1.0, 2.0)
 
 
 @pytest.mark.parametrize("reduction", [0.5, 65, "half", float("nan")])
-def test_a_reduction_that_makes_no_sense_is_refused(weights: Path, tmp_path: Path, reduction: object) -> None:
-    files = examples_on_scenes(
-        [write_scene(tmp_path / "scene.tif", 0, 320)], MarkFiles([write_labels(tmp_path / "m.geojson", OBJECTS)])
-    )
-    out = tmp_path / "bank.safetensors"
-    enroll(weights, files, out, native=True)
+def test_a_reduction_that_makes_no_sense_is_refused(tmp_path: Path, reduction: object) -> None:
+    bank = read_bank(make_bank(tmp_path, ("red",)))
     with pytest.raises(ValidationError, match="reduction"):
-        save_bank(out, read_bank(out).with_origins({"red": {"reduction": reduction}}), weights)
+        save_bank(tmp_path / "out.safetensors", bank.with_origins({"red": {"reduction": reduction}}), tmp_path / "w")
 
 
 def test_rivals_are_told_apart_and_never_reported(weights: Path, tmp_path: Path) -> None:
