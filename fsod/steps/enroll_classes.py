@@ -115,8 +115,9 @@ def _write_bank(
     enlargement = 1.0 if native or not files.scenes else best_enlargement(files.marked, class_names, as_it_lies)
     marked = files.marked.enlarged(enlargement)
     bank = bank_of(loaded, marked, machine)
-    # what is there to be told apart from the others is seen as they are
-    reductions = dict.fromkeys(class_names, 1.0) if native or files.distractors else reductions_of(marked, class_names)
+    # one class on scenes has a size that suits it, and what is there to be told apart from others is seen as they are
+    alike = native or files.distractors or (files.scenes and len(class_names) == 1)
+    reductions = dict.fromkeys(class_names, 1.0) if alike else reductions_of(marked, class_names)
     trials: dict[str, list[float]] = {}
     for reduction in sorted(set(reductions.values())):
         seen = marked if reduction == 1 else files.marked.enlarged(enlargement / reduction)
