@@ -98,7 +98,7 @@ def test_enlarged_examples_keep_their_places() -> None:
 
 @pytest.mark.parametrize(
     ("side", "expected"),
-    [(30, 1.0), (75, 1.0), (80, 2**0.5), (140, 2.0), (243, 4.0), (400, 2**3), (5000, 64.0), (9000, 64.0)],
+    [(30, 1.0), (160, 1.0), (170, 2.0), (243, 2**1.5), (400, 4.0), (5000, 64.0), (9000, 64.0)],
 )
 def test_objects_that_are_too_large_are_seen_coarser(side: float, expected: float) -> None:
     images = replace(marked(3), pixels=[])  # goes by boxes alone
@@ -106,4 +106,4 @@ def test_objects_that_are_too_large_are_seen_coarser(side: float, expected: floa
     records = tuple(replace(record, boxes_xyxy_px=large) for record in images.folder.images)
     images = replace(images, folder=replace(images.folder, images=records))
     assert reductions_of(images, ("it",)) == {"it": pytest.approx(expected)}
-    assert side / expected <= 150
+    assert side / expected <= 160
