@@ -85,7 +85,10 @@ def finetune_marks(
         with progress_bar("finetune", 0) as bar, _ctrl_c() as asked:
             learned = learn_marks(lesson, 60 * minutes, bar.of, asked)
         stopped = asked()
-        scores = proposed_scores(learned.detector, views.views, common_settings(base.settings).evaluate, machine)
+        counts = [sum(scene.class_names.count(name) for scene in marks) for name in names]
+        scores = proposed_scores(
+            learned.detector, views.views, counts, common_settings(base.settings).evaluate, machine
+        )
         result = _as_file(base, lesson, learned, scores, marks, enlargement)
         save_checkpoint(out, result, torch.float16)
         _write_sheet(sheet, views, names)
@@ -94,7 +97,7 @@ def finetune_marks(
             shutil.rmtree(state)
     return {
         "detector": str(out),
-        "examples": {name: sum(scene.class_names.count(name) for scene in marks) for name in names},
+        "examples": dict(zip(names, counts, strict=True)),
         "scores": {name: round(score, 4) for name, score in zip(names, scores, strict=True)},
         "left_out_found": left_out_found(learned_bank(result)),
         "steps": learned.steps,

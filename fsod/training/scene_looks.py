@@ -27,8 +27,9 @@ LOOK_FLOOR = 0.01
 STEEP, MOST = 1.35, 0.95
 """See ``worth_taking``."""
 
-SHOWN = 0.75
-"""Of the mean score that the marks are found with: from there on detections are worth showing."""
+SHOWN, ENOUGH, LESS = 0.75, 5, 0.1
+"""Of the mean score that the marks are found with: from there on detections are worth showing. For each mark that a class has
+less than five, it is so much less: few marks are known by heart, and others of their kind are not found nearly as well."""
 
 
 def look(
@@ -75,19 +76,21 @@ def worth_taking(mark_scores: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def proposed_scores(
-    detector: Detector, views: Sequence[View], settings: EvaluateSettings, machine: Machine
+    detector: Detector, views: Sequence[View], marks: Sequence[int], settings: EvaluateSettings, machine: Machine
 ) -> list[float]:
     """From which score on detections of each class are worth showing: a part of the mean that the marks are found with.
 
     Args:
         detector: that has learned the marks of ``views``.
         views: of the scenes, with all marks.
+        marks: (classes,) how many each class has.
         settings: of suppression.
         machine: where to compute.
     """
     detect = searching(copy.deepcopy(detector).to(machine.device), settings, machine, LOOK_FLOOR, turned=True)
     found = [detect(view.rgb[None])[0] for view in views]
-    return list((SHOWN * _mark_scores(views, found, len(detector.learned_bias))).clip(LOOK_FLOOR, 1).tolist())
+    shares = SHOWN - LESS * np.maximum(ENOUGH - np.array(marks), 0)
+    return list((shares * _mark_scores(views, found, len(detector.learned_bias))).clip(LOOK_FLOOR, 1).tolist())
 
 
 def _mark_scores(views: Sequence[View], found: Sequence[Detections], classes: int) -> NDArray[np.float64]:

@@ -48,7 +48,7 @@ def test_learning_tells_objects_from_what_looks_like_them(tmp_path: Path, monkey
     assert steps[-1] == (40, 40)
     assert learned.steps == 20
     assert len(learned.left_out_scores[0]) == 2
-    (score,) = proposed_scores(learned.detector, told.views, EvaluateSettings(), CPU)
+    (score,) = proposed_scores(learned.detector, told.views, [len(PLACES)], EvaluateSettings(), CPU)
     found = searching(learned.detector, EvaluateSettings(), CPU, 0.01)(told.views[0].rgb[None])[0]
 
     def best(place: tuple[int, int]) -> float:

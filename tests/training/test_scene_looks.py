@@ -34,8 +34,12 @@ def test_what_is_worth_taking_rises_with_how_well_marks_are_found() -> None:
     assert scores.tolist() == pytest.approx([0, 0.054, 0.3375, 0.76])
 
 
-def test_the_proposed_score_is_a_part_of_what_the_marks_are_found_with(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("marks", "share"), [(1, 0.35), (3, 0.55), (5, 0.75), (40, 0.75)])
+def test_the_proposed_score_is_a_part_of_what_the_marks_are_found_with(
+    monkeypatch: pytest.MonkeyPatch, marks: int, share: float
+) -> None:
     view = painted(PLACES[:3])  # of which the third is not found
     found = Detections(view.boxes_xyxy_px[:2], np.array([0.8, 0.4], np.float32), np.zeros(2, np.int64))
     monkeypatch.setattr(scene_looks, "searching", lambda *_, **__: lambda images: [found])
-    assert proposed_scores(Detector("nano", 1), [view], EvaluateSettings(), CPU) == pytest.approx([0.75 * 0.4])
+    proposed = proposed_scores(Detector("nano", 1), [view], [marks], EvaluateSettings(), CPU)
+    assert proposed == pytest.approx([share * 0.4])
