@@ -36,7 +36,7 @@ from tests.command import fsod
 from tests.made_folder import make_folder
 from tests.untrained import make_bank
 
-MOMENTS = 10
+MOMENTS = 7
 SLOW = {"finetuned": 2, "pretrained": 4, "meta_trained": 4}
 """Moments of commands that take seconds each time; what training itself loses is tested beside it."""
 EVENTS = {"open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.link", "shutil.copyfile", "shutil.rmtree"}
