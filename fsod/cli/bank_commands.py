@@ -157,12 +157,14 @@ def _origin(origin: dict[str, Any]) -> str:
         parts.append(f"shown from score {said.pop('score'):.3g}")
     if "examples" in said:
         parts.append(f"{said.pop('examples')} examples")
-    said.pop("trials", None)
-    said.pop("judged", None)
+    for name in ("trials", "judged", "look"):
+        said.pop(name, None)
     if (recall := known.recall(score)) is not None:
         parts.append(f"left-out examples found in {in_words(recall)}")
     if (precision := known.precision) is not None:
         parts.append(f"{precision.hits} of {precision.count} judged detections right ({precision.percent})")
+    if (reduction := said.pop("reduction", 1.0)) > 1:
+        parts.append(f"looked for in pixels {reduction:.3g} times coarser")
     gsd_m = said.pop("gsd_m", None)
     parts += [f"{key} {value}" for key, value in said.items()]
     return ", ".join(parts if gsd_m is None else [*parts, f"{gsd_m:.3g} m per pixel"])

@@ -17,6 +17,8 @@ from tests import command
 
 fsod = partial(command.fsod, "bank")
 
+LOOK = {"brightness": 100.0, "contrast": 20.0, "sharpness": 0.3}
+
 
 @pytest.fixture(scope="module")
 def detector() -> Detector:
@@ -50,14 +52,19 @@ def test_list_says_where_classes_come_from(place: Path, capsys: pytest.CaptureFi
 def test_scores_and_rivals_stay_with_their_classes(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     mine, hers, out = place / "mine" / "bank.safetensors", place / "hers" / "bank.safetensors", place / "all" / "b"
     bank = read_bank(mine)
-    origins = {"tank": {**bank.origins["tank"], "score": 0.125}, "ship": {**bank.origins["ship"], "reported": False}}
+    origins = {
+        "tank": {**bank.origins["tank"], "score": 0.125, "reduction": 2.0, "look": LOOK},
+        "ship": {**bank.origins["ship"], "reported": False},
+    }
     save_bank(mine, replace(bank, origins=origins), checkpoint_of(mine))
     assert fsod("list", mine) == 0
     shown = capsys.readouterr().out
-    assert "  tank: predicted, shown from score 0.125, 5 examples" in shown
+    tank = "tank: predicted, shown from score 0.125, 5 examples, looked for in pixels 2 times coarser, scene mine.tif, 0.5 m per pixel"
+    assert f"  {tank}\n" in shown
     assert "  ship: never reported, predicted, 5 examples" in shown
     assert fsod("merge", mine, hers, "--out", out, "--rename", "tank=silo") == 0
     merged = read_bank(out)
+    assert merged.reductions[0] == 2.0
     assert merged.reported.class_names == ("tank", "silo", "car")
     assert merged.reported.scores == (0.125, 0.25, 0.25)
     torch.testing.assert_close(merged.distractors.biases, bank.rows.biases[1:])
