@@ -46,7 +46,7 @@ def reductions_of(marked: Marked, class_names: tuple[str, ...]) -> dict[str, flo
 
     Args:
         marked: the examples.
-        class_names: the classes; with an odd size among its examples a class goes by the median.
+        class_names: the classes; each goes by the median size of its examples.
     """
     reductions = {}
     for name in class_names:
