@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -59,10 +60,10 @@ def learn_yolo(views: Sequence[View], classes: int, seconds: float, seed: int, m
             state_path=Path(state) / "trial.pt",
             fingerprint="trial",
         )
-        started = time.perf_counter()
-        run_stage(stage, Yolo(classes, machine.trunk_dtype), machine, lambda *_: None)
-        spent = time.perf_counter() - started
-        steps = max(1, round((seconds - spent) * TRIAL_STEPS / spent))
+        times = [time.perf_counter()]
+        run_stage(stage, Yolo(classes, machine.trunk_dtype), machine, lambda *_: times.append(time.perf_counter()))
+        # the first step of a process is many times as slow as the others
+        steps = max(1, round((seconds - (times[-1] - times[0])) / min(np.diff(times))))
         stage = replace(
             stage,
             episodes=MarkCrops(views, CropSettings(), steps, seed),
