@@ -6,6 +6,7 @@ covers 0..1. So a box's width is ``x2 - x1``, without the "+1" of older benchmar
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,15 @@ class Detections:
         """The detections at ``index``, a boolean mask or integer positions."""
         boxes, scores, class_ids = self.boxes_xyxy_px[index], self.scores[index], self.class_ids[index]
         return Detections(boxes, scores, class_ids, class_names=self.class_names)
+
+    def of_classes(self, class_ids: Sequence[int]) -> Detections:
+        """The detections of these classes."""
+        return self.select(np.isin(self.class_ids, class_ids))
+
+    def scaled(self, x: float, y: float) -> Detections:
+        """The same detections in a frame whose pixels are so many times smaller along each axis."""
+        boxes = self.boxes_xyxy_px * np.array([x, y, x, y], dtype=np.float64)
+        return Detections(boxes, self.scores, self.class_ids, class_names=self.class_names)
 
     def shift(self, dx_px: float, dy_px: float) -> Detections:
         """The same detections in a frame whose origin lies at (-dx_px, -dy_px) of this one."""
@@ -131,6 +141,12 @@ def nms(detections: Detections, iou_threshold: float, *, across_classes: bool = 
     # lists: OpenCV's type information knows sequences only, and it copies arrays into vectors element by element anyway
     keep = cv2.dnn.NMSBoxesBatched(xywh.tolist(), detections.scores.tolist(), classes.tolist(), 0.0, iou_threshold)
     return detections.select(np.asarray(keep, dtype=np.intp).reshape(-1))
+
+
+def best_of_rivals(detections: Detections, iou_threshold: float, most: int) -> Detections:
+    """At most so many detections, best first: where boxes of two classes overlap more than the threshold the better stays."""
+    kept = nms(detections, iou_threshold, across_classes=True)
+    return kept.select(np.argsort(-kept.scores, kind="stable")[:most])
 
 
 def match(

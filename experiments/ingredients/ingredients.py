@@ -11,14 +11,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 
-from experiments.intervals import Interval, interval
+from experiments.intervals import paired
+from experiments.nwpu_fewshot.table import markdown
+from experiments.real_tasks.table import BEST, Choice, bold, by_draw, tasks_of
 from experiments.real_tasks.tool import (
     Found,
+    Marks,
     Task,
     add_line,
     is_recorded,
@@ -30,7 +34,7 @@ from experiments.real_tasks.tool import (
     write_marks,
 )
 from experiments.records import Record, commit
-from fsod.compute.device import Machine, choose_machine
+from fsod.compute.device import choose_machine
 from fsod.config import common_settings
 from fsod.errors import UserError
 from fsod.files import sha256_of
@@ -44,13 +48,14 @@ from fsod.store.class_bank import load_bank
 
 FLOOR = 0.01
 CONFIG = "configs/photographs.yaml"
-FORMS = {
-    "drawn alone": ["episodes.procedural_natural=0"],
-    "families of nature": [],
-    "things cut from photographs": ["episodes.procedural_natural=0", "grounds"],
-    "both": ["grounds"],
+NOT_OF_NATURE = "episodes.procedural_natural=0"
+FORMS: dict[str, tuple[list[str], bool]] = {
+    "drawn alone": ([NOT_OF_NATURE], False),
+    "families of nature": ([], False),
+    "things cut from photographs": ([NOT_OF_NATURE], True),
+    "both": ([], True),
 }
-"""What a training has beside drawn classes; ``grounds`` stands for the photographs."""
+"""Settings of a training, and whether it has photographs."""
 
 START, SHIPPED_ROW = "start", "shipped"
 
@@ -63,81 +68,69 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--steps", type=int, default=500)
     options = parser.parse_args(arguments)
     weights = {START: options.start}
-    for name, changes in FORMS.items():
-        weights[name] = trained(
-            options.out / name.replace(" ", "_"), options.start, options.grounds, options.steps, changes
-        )
+    for name, (settings, photographs) in FORMS.items():
+        grounds = ["--grounds", str(options.grounds)] if photographs else []
+        told = [
+            f"init={options.start}",
+            f"pretrain.steps={options.steps}",
+            f"pretrain.warmup_steps={options.steps // 10}",
+        ]
+        weights[name] = trained(options.out / name.replace(" ", "_"), [*grounds, *told, *settings])
     weights[SHIPPED_ROW] = SHIPPED
     tool, log = load_tool(options.tool), options.out / "results.jsonl"
+    tasks, records = open_tasks(tool, options.tasks, options.only), read_lines(log)
     for name, file in weights.items():
         same = {"weights": sha256_of(file)}
-        for draw in options.draws:
-            for task in open_tasks(tool, options.tasks, options.only):
-                key = {"form": name, "task": task.name, "draw": draw}
-                if not is_recorded(log, read_lines(log), key, same):
-                    marks = write_marks(
-                        tool, task, "scattered", 10, draw, options.out / "marks" / f"{task.name}-{draw}"
-                    )
-                    found, score = searched(file, task, marks.scene, marks.examples, options.out / "bank.safetensors")
-                    shown = {image: (boxes[own >= score], own[own >= score]) for image, (boxes, own) in found.items()}
-                    add_line(log, {**key, **scores_of(tool, task, found, shown), **same, "commit": commit()})
+        for draw, task in product(options.draws, tasks):
+            key = {"form": name, "task": task.name, "draw": draw}
+            if not is_recorded(log, records, key, same):
+                marks = write_marks(tool, task, "scattered", 10, draw, options.out / "marks" / f"{task.name}-{draw}")
+                found, score = searched(file, task, marks, options.out / "bank.safetensors")
+                shown = {image: (boxes[own >= score], own[own >= score]) for image, (boxes, own) in found.items()}
+                add_line(log, {**key, **scores_of(tool, task, found, shown), **same, "commit": commit()})
     print(table(read_lines(log)))
 
 
-def trained(out: Path, start: Path, grounds: Path, steps: int, changes: list[str]) -> Path:
+def trained(out: Path, told: list[str]) -> Path:
     """The weights after a training of its own in ``out``."""
     file = out / "pretrain.safetensors"
     if not file.is_file():
-        told = [change for change in changes if change != "grounds"]
-        photographs = ["--grounds", str(grounds)] if "grounds" in changes else []
-        command = [sys.executable, "-m", "fsod", "pretrain", "--config", CONFIG, *photographs, f"run_dir={out}"]
-        settings = [f"init={start}", f"pretrain.steps={steps}", f"pretrain.warmup_steps={steps // 10}", *told]
-        subprocess.run([*command, *settings], check=True)
+        command = [sys.executable, "-m", "fsod", "pretrain", "--config", CONFIG, f"run_dir={out}"]
+        subprocess.run([*command, *told], check=True)
     return file
 
 
-def searched(weights: Path, task: Task, scene: Path, examples: Path, bank: Path) -> tuple[Found, float]:
-    """What enrolled marks find in a task's test images, and the score that is proposed."""
+def searched(weights: Path, task: Task, marks: Marks, out: Path) -> tuple[Found, float]:
+    """What enrolled marks find in a task's test images, each looked at as a whole, and the score that is proposed."""
+    told = enroll(weights, examples_on_scenes([str(marks.scene)], MarkFiles(labels=[str(marks.examples)])), out)
     machine = choose_machine()
-    told = enroll(weights, examples_on_scenes([str(scene)], MarkFiles(labels=[str(examples)])), bank)
-    found = {name: _whole(weights, task.folder / "images" / name, bank, machine) for name in task.test}
-    return found, next(iter(told["scores"].values()), 1.0)
-
-
-def _whole(weights: Path, image: Path, bank_file: Path, machine: Machine) -> tuple[np.ndarray, np.ndarray]:
     loaded = load_checkpoint(weights, machine.trunk_dtype)
-    bank = load_bank(bank_file, loaded.detector)
+    bank = load_bank(out, loaded.detector)
     detect = batch_detector(loaded, bank, machine, common_settings(loaded.settings).evaluate, FLOOR)
-    with open_scene(image, gsd_m=bank.gsd_m, enlargement=bank.enlargement) as opened:
-        width, height = opened.grid_width_px, opened.grid_height_px
-        rgb, _ = opened.read_rectangle((0, 0, width, height))
-        found = detect(rgb[None])[0]
-        return found.boxes_xyxy_px * np.tile(np.array(opened.grid_to_scene), 2), found.scores.astype(np.float64)
+    found: Found = {}
+    for name in task.test:
+        path = task.folder / "images" / name
+        with open_scene(path, gsd_m=bank.gsd_m, enlargement=bank.enlargement) as scene:
+            rgb, _ = scene.read_rectangle((0, 0, scene.grid_width_px, scene.grid_height_px))
+            own = detect(rgb[None])[0].scaled(*scene.grid_to_scene)
+        found[name] = own.boxes_xyxy_px, own.scores.astype(np.float64)
+    return found, next(iter(told["scores"].values()), 1.0)
 
 
 def table(records: list[Record]) -> str:
     """Best F1 of each form by task, its mean, and what it gains on the start by draw."""
-    forms = list(dict.fromkeys(record["form"] for record in records))
-    tasks = sorted({record["task"] for record in records})
-    rows = [["weights", *tasks, "mean", "less start, by draw"], ["---"] * (len(tasks) + 3)]
-    start = by_draw(records, START)
-    for form in forms:
-        own = by_draw(records, form)
-        of_tasks = [[r["best_f1_0.5"] for r in records if (r["form"], r["task"]) == (form, task)] for task in tasks]
-        both = sorted(own.keys() & start.keys())
-        gain: Interval | str = "" if form == START or not both else interval([own[d] - start[d] for d in both])
-        means = [f"{np.mean(scores):.3f}" if scores else "-" for scores in of_tasks]
-        rows.append([form, *means, f"{np.mean(list(own.values())):.3f}", str(gain)])
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    tasks = tasks_of(records)
+    rows = []
+    for form in dict.fromkeys(record["form"] for record in records):
+        of_tasks = [by_draw(records, BEST, own, _is_form(form)) for own in (*([task] for task in tasks), tasks)]
+        means = [f"{fmean(values.values()):.3f}" if values else "-" for values in of_tasks]
+        gain = None if form == START else paired(of_tasks[-1], by_draw(records, BEST, tasks, _is_form(START)))
+        rows.append([form, *means, bold(gain)])
+    return markdown(["weights", *tasks, "mean", "less start, by draw"], rows)
 
 
-def by_draw(records: list[Record], form: str) -> Mapping[int, float]:
-    """Draw -> mean best F1 over its tasks."""
-    draws = sorted({record["draw"] for record in records if record["form"] == form})
-    return {
-        draw: float(np.mean([r["best_f1_0.5"] for r in records if (r["form"], r["draw"]) == (form, draw)]))
-        for draw in draws
-    }
+def _is_form(form: str) -> Choice:
+    return lambda record: bool(record["form"] == form)
 
 
 if __name__ == "__main__":

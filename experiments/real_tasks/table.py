@@ -122,7 +122,7 @@ def gain_table(records: list[Record]) -> str:
     for order in orders_of(records):
         for name, own in (("all tasks", tasks), (f"{len(low)} tasks that began below {LOW}", low)):
             cells = [
-                _bold(
+                bold(
                     paired(
                         by_draw(records, BEST, own, _is_round(order, number)),
                         by_draw(records, BEST, own, _is_round(START, 0)),
@@ -133,7 +133,7 @@ def gain_table(records: list[Record]) -> str:
             lines.append([f"{order} less before, {name}", *cells])
     for other in (order for order in orders_of(records) if order != "ask"):
         cells = [
-            _bold(
+            bold(
                 paired(
                     by_draw(records, BEST, tasks, _is_round("ask", number)),
                     by_draw(records, BEST, tasks, _is_round(other, number)),
@@ -198,7 +198,7 @@ def _seconds(records: list[Record], kind: Kind) -> str:
 
 
 def _difference(records: list[Record], tasks: list[str], one: Kind, other: Kind) -> str:
-    return _bold(paired(*(by_draw(records, BEST, tasks, _is_kind(kind)) for kind in (one, other))))
+    return bold(paired(*(by_draw(records, BEST, tasks, _is_kind(kind)) for kind in (one, other))))
 
 
 def _mean(values: dict[int, float], *, alone: bool) -> str:
@@ -207,7 +207,8 @@ def _mean(values: dict[int, float], *, alone: bool) -> str:
     return f"{found.mean:.3f}" if alone or found.n == 1 else str(found)
 
 
-def _bold(found: Interval | None) -> str:
+def bold(found: Interval | None) -> str:
+    """A difference, in bold type where its interval leaves zero out; a dash for none."""
     if found is None:
         return "-"
     if found.n == 1:

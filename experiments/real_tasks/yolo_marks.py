@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,7 +16,7 @@ from fsod.compute.device import Machine
 from fsod.data.mark_views import CropBatch, CropSettings, MarkCrops, View
 from fsod.model.detector import unit_pixels
 from fsod.training.episode_loss import targets_of
-from fsod.training.learn_marks import LEARNING, TRIAL_STEPS
+from fsod.training.learn_marks import LEARNING, TRIAL_STEPS, seconds_of_a_step
 from fsod.training.stage import Stage, run_stage
 
 
@@ -60,10 +59,9 @@ def learn_yolo(views: Sequence[View], classes: int, seconds: float, seed: int, m
             state_path=Path(state) / "trial.pt",
             fingerprint="trial",
         )
-        times = [time.perf_counter()]
-        run_stage(stage, Yolo(classes, machine.trunk_dtype), machine, lambda *_: times.append(time.perf_counter()))
-        # the first step of a process is many times as slow as the others
-        steps = max(1, round((seconds - (times[-1] - times[0])) / min(np.diff(times))))
+        started = time.perf_counter()
+        of_a_step = seconds_of_a_step(stage, Yolo(classes, machine.trunk_dtype), machine, lambda: None)
+        steps = max(1, round((seconds - (time.perf_counter() - started)) / of_a_step))
         stage = replace(
             stage,
             episodes=MarkCrops(views, CropSettings(), steps, seed),

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fsod.boxes import Detections, nms
+from fsod.boxes import Detections, best_of_rivals
 from fsod.data.coco_folder import CocoFolder, ImageRecord, check_size_px, read_image
 from fsod.data.crop import resized
 from fsod.errors import UserError
@@ -62,12 +61,10 @@ def _detect_whole(
     parts = []
     for reduction, class_ids in groups.items():
         seen = resized(rgb, 1 / reduction)
-        found = detect(seen[None])[0]
-        found = found.select(np.isin(found.class_ids, class_ids))
-        to_image = np.tile(np.array(rgb.shape[1::-1]) / seen.shape[1::-1], 2)
-        parts.append(replace(found, boxes_xyxy_px=found.boxes_xyxy_px * to_image))
-    merged = nms(Detections.concatenate(parts), plan.suppression.rival_iou, across_classes=True)
-    return merged.select(np.argsort(-merged.scores, kind="stable")[: plan.suppression.max_detections])
+        found = detect(seen[None])[0].of_classes(class_ids)
+        parts.append(found.scaled(rgb.shape[1] / seen.shape[1], rgb.shape[0] / seen.shape[0]))
+    rules = plan.suppression
+    return best_of_rivals(Detections.concatenate(parts), rules.rival_iou, rules.max_detections)
 
 
 def read_small(image: ImageRecord) -> tuple[NDArray[np.uint8], float]:

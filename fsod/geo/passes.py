@@ -13,8 +13,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from fsod.boxes import Detections
 from fsod.errors import UserError
 from fsod.geo.journal import Finished
@@ -54,9 +52,7 @@ class Pass:
 
     def asked_of(self, detections: Detections) -> Detections:
         """Those of the classes that the pass is asked for."""
-        return (
-            detections if self.class_ids is None else detections.select(np.isin(detections.class_ids, self.class_ids))
-        )
+        return detections if self.class_ids is None else detections.of_classes(self.class_ids)
 
     def window(self, number: int) -> Window:
         """The window of a number that is counted over all passes."""

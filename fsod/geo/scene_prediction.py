@@ -26,7 +26,7 @@ from fsod.geo.area import Area, read_area
 from fsod.geo.georeference import Georeference
 from fsod.geo.glance import Glancer, glance
 from fsod.geo.journal import Glance, Journal, files_fingerprint
-from fsod.geo.passes import classes_by_reduction, make_passes
+from fsod.geo.passes import make_passes
 from fsod.geo.read_ahead import Reading
 from fsod.geo.resume import ResumeFrom
 from fsod.geo.scene import Scene
@@ -145,9 +145,9 @@ def predict_scene(
         asked = todo.copy()
         total = int(todo.sum())
         remarks = [] if total or area is None else [f"{scene.name}: lies outside {plan.aoi}{area.doubt}"]
-        scaled = len(passes) - len(classes_by_reduction(plan.reductions).keys() - {1.0}) - 1
-        if scaled < len(plan.scales):
-            unused = ",".join(f"{factor:g}" for factor in plan.scales[scaled:])
+        made = sum(one.class_ids == passes[0].class_ids for one in passes[1:])  # others are for some classes alone
+        if made < len(plan.scales):
+            unused = ",".join(f"{factor:g}" for factor in plan.scales[made:])
             remarks.append(f"{scene.name}: --scales {unused} has no effect, as a single window sees all of it before")
         tally, kept = Tally.at_first(passes, todo), None
         if resume is not None:
@@ -184,7 +184,8 @@ def predict_scene(
                         on_progress(tally.done, total)
         if limit is not None and seen is None and tally.done < total and todo.any():
             remarks.append(f"{scene.name}: {NO_GLANCE}")
-        detections = _to_scene(tally.merged(plan.suppression.nms_iou, plan.suppression.rival_iou), scene.grid_to_scene)
+        merged = tally.merged(plan.suppression.nms_iou, plan.suppression.rival_iou)
+        detections = merged.scaled(*scene.grid_to_scene)
         if area is not None:
             detections = detections.select(area.holds(detections, scene))
         return SceneResult(
@@ -248,11 +249,6 @@ def _first_look(kept: Journal | None, look: Callable[[], Glance | None]) -> Glan
         kept.append_glance(seen)
         kept.glance = seen
     return kept.glance
-
-
-def _to_scene(detections: Detections, grid_to_scene: tuple[float, float]) -> Detections:
-    scale = np.tile(np.array(grid_to_scene, dtype=np.float64), 2)
-    return Detections(detections.boxes_xyxy_px * scale, detections.scores, detections.class_ids)
 
 
 def _in_file(detections: Detections, scene: Scene) -> Detections:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from fsod.boxes import Detections, nms
+from fsod.boxes import Detections, best_of_rivals, nms
 from fsod.compute.device import Machine
 from fsod.compute.side_by_side import side_by_side
 from fsod.config import EvaluateSettings
@@ -115,9 +115,7 @@ def _postprocess_image(boxes: Tensor, scores: Tensor, floor: Tensor, settings: E
     )
     found = nms(found, settings.nms_iou)
     # meta-cross category decision: where boxes of two classes overlap almost wholly, the better supported stays
-    found = nms(found, settings.rival_iou, across_classes=True)
-    order = np.argsort(-found.scores, kind="stable")[: settings.max_detections]
-    return found.select(order)
+    return best_of_rivals(found, settings.rival_iou, settings.max_detections)
 
 
 def batch_detector(

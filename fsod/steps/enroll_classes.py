@@ -128,16 +128,11 @@ def _write_bank(
         trials |= {name: of_all[name] for name in own}
     proposed = proposed_of(trials)
     look = origin_of_look((rgb, None) for rgb in marked.pixels)
-    known = {
-        name: {
-            **origin_of(trials[name], files.judged.get(name)),
-            **look,
-            **({"reduction": reductions[name]} if reductions[name] != 1 else {}),
-        }
-        for name in trials
-    }
+    known = {name: {**origin_of(trials[name], files.judged.get(name)), **look} for name in trials}
+    coarser = {name: reduction for name, reduction in reductions.items() if reduction != 1}
     gsd_m = None if files.gsd_m is None else files.gsd_m / enlargement
     bank = bank.with_scores(proposed).with_origins(known)
+    bank = bank.with_origins({name: {"reduction": reduction} for name, reduction in coarser.items()})
     bank = replace(bank, gsd_m=gsd_m, enlargement=enlargement, shown=files.shown)
     save_bank(out, bank, checkpoint)
     write_examples(sheet, files.marked.crops(settings.episodes.support_px))
@@ -148,7 +143,7 @@ def _write_bank(
         "left_out_found": left_out_found(bank),
         "gsd_m": gsd_m,
         "enlargement": enlargement,
-        "reductions": {name: round(reduction, 2) for name, reduction in reductions.items() if reduction != 1},
+        "reductions": {name: round(reduction, 2) for name, reduction in coarser.items()},
         "warnings": list(files.warnings),
         "contact_sheet": str(sheet),
         "seconds": time.perf_counter() - started,

@@ -8,6 +8,7 @@ import shutil
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -73,7 +74,8 @@ def finetune_marks(
     base = load_checkpoint(checkpoint, machine.trunk_dtype)
     earlier = [] if base.learned_from is None else marks_kept(base.learned_from.marks, checkpoint)
     marks = joined_marks(earlier, marks)
-    names = tuple(dict.fromkeys(chain.from_iterable(scene.class_names for scene in marks)))
+    examples = _examples(marks)
+    names = tuple(examples)
     if not names:
         raise UserError("no mark to learn from; give some with --examples, or verdicts that say yes")
     enlargement = working_enlargement(marks) if base.learned_from is None else base.learned_from.enlargement
@@ -85,10 +87,8 @@ def finetune_marks(
         with progress_bar("finetune", 0) as bar, _ctrl_c() as asked:
             learned = learn_marks(lesson, 60 * minutes, bar.of, asked)
         stopped = asked()
-        counts = [sum(scene.class_names.count(name) for scene in marks) for name in names]
-        scores = proposed_scores(
-            learned.detector, views.views, counts, common_settings(base.settings).evaluate, machine
-        )
+        settings = common_settings(base.settings).evaluate
+        scores = proposed_scores(learned.detector, views.views, list(examples.values()), settings, machine)
         result = _as_file(base, lesson, learned, scores, marks, enlargement)
         save_checkpoint(out, result, torch.float16)
         _write_sheet(sheet, views, names)
@@ -97,7 +97,7 @@ def finetune_marks(
             shutil.rmtree(state)
     return {
         "detector": str(out),
-        "examples": dict(zip(names, counts, strict=True)),
+        "examples": dict(examples),
         "scores": {name: round(score, 4) for name, score in zip(names, scores, strict=True)},
         "left_out_found": left_out_found(learned_bank(result)),
         "steps": learned.steps,
@@ -122,12 +122,13 @@ def _as_file(
     gsds_m = [scene.gsd_m for scene in marks if scene.gsd_m is not None]
     gsd_m = float(np.median(gsds_m)) / enlargement if gsds_m else None
     judged = added_verdicts(scene.judged for scene in marks)
+    examples = _examples(marks)
     scenes_sha256 = hashes_of_scenes(scene.scene for scene in marks)
     look = origin_of_look((view.rgb, None) for view in lesson.views)
     origins = {
         name: {
             "row": "finetuned",
-            "examples": sum(scene.class_names.count(name) for scene in marks),
+            "examples": examples[name],
             "scene": ", ".join(scene.name for scene in marks),
             SCENES: scenes_sha256,
             "gsd_m": gsd_m,
@@ -149,6 +150,11 @@ def _as_file(
     )
     detector = learned.detector.half().float()
     return Checkpoint(detector, base.size, lesson.class_names, "finetune", base.settings, known)
+
+
+def _examples(marks: Sequence[SceneMarks]) -> Counter[str]:
+    """How many marks each class has; classes in the order in which they come."""
+    return Counter(chain.from_iterable(scene.class_names for scene in marks))
 
 
 def _fingerprint(base: Checkpoint, marks: Sequence[SceneMarks], minutes: float) -> str:

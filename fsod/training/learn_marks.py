@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 from torch.nn.functional import normalize
 
 from fsod.boxes import iou
@@ -174,19 +175,10 @@ class _Twin:
         """As many as fit into the time; measured once, as a run that goes on keeps its schedule."""
         if (known := self.plan()) is not None:
             return known
-        times = [time.perf_counter()]
-
-        def note(done: int, _: object) -> None:
-            times.append(time.perf_counter())
-            tell(0, 0)
-
-        unkept = self.lesson.state / f"trial{self.number}.pt"
         stage = self._stage(self.views, TRIAL_STEPS, TRIAL_STEPS)
-        try:
-            run_stage(replace(stage, state_path=unkept), self._start(), self.lesson.machine, note)
-        finally:
-            unkept.unlink(missing_ok=True)
-        steps = round(min(max(seconds / min(np.diff(times)), LEAST_STEPS), MOST_STEPS))
+        trial = replace(stage, state_path=self.lesson.state / f"trial{self.number}.pt")
+        of_a_step = seconds_of_a_step(trial, self._start(), self.lesson.machine, lambda: tell(0, 0))
+        steps = round(min(max(seconds / of_a_step, LEAST_STEPS), MOST_STEPS))
         write_text(self.lesson.state / f"plan{self.number}.json", json.dumps({"steps": steps}))
         return steps
 
@@ -237,6 +229,28 @@ class _Twin:
                     seen.add(mark)
                     crops[names[class_id]].append(support_crop(view.rgb, box, self.settings.episodes.support_px))
         return with_predicted_rows(self.lesson.base, crops, self.lesson.machine)
+
+
+def seconds_of_a_step(trial: Stage, start: nn.Module, machine: Machine, beat: Callable[[], None]) -> float:
+    """What a step takes: the quickest of a stage, as the first of a process is many times as slow.
+
+    Args:
+        trial: a stage of a few steps, each of which is logged; its state is removed.
+        start: is trained.
+        machine: where to train.
+        beat: called after each step; may raise to stop.
+    """
+    times = [time.perf_counter()]
+
+    def note(done: int, _: object) -> None:
+        times.append(time.perf_counter())
+        beat()
+
+    try:
+        run_stage(trial, start, machine, note)
+    finally:
+        trial.state_path.unlink(missing_ok=True)
+    return float(min(np.diff(times)))
 
 
 @torch.no_grad()
