@@ -49,9 +49,8 @@ class ClassBank:
         rows: of the meta-detection head, float32, on the CPU.
         weights_sha256: hash of the weights that the rows are for.
         origins: class name -> where its row comes from: learned, predicted or refined, the number of examples, their
-            GSD. These keys have an effect: ``score`` is the least score worth showing. ``reported`` is false for a distractor. ``reduction``
-            says how many times coarser than the scene a class of large objects is seen.
-            ``trials`` and ``judged`` tell how well it is found, see ``fsod.evidence``.
+            GSD. These keys have an effect: ``score`` is the least score worth showing. ``reported`` is false for a distractor.
+            ``reduction`` says how many times coarser than the scene a class of large objects is seen. ``trials`` and ``judged`` tell how well it is found, see ``fsod.evidence``.
             ``annotations_sha256`` and ``images`` (``ImageRecord.source``) name the images of a prepared folder that the
             examples lie on, ``sources_sha256`` those that it was made from, ``scenes_sha256`` the files of scenes, see
             ``fsod.data.leakage``.
