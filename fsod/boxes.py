@@ -7,7 +7,7 @@ covers 0..1. So a box's width is ``x2 - x1``, without the "+1" of older benchmar
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import cv2
@@ -60,8 +60,7 @@ class Detections:
 
     def scaled(self, x: float, y: float) -> Detections:
         """The same detections in a frame whose pixels are so many times smaller along each axis."""
-        boxes = self.boxes_xyxy_px * np.array([x, y, x, y], dtype=np.float64)
-        return Detections(boxes, self.scores, self.class_ids, class_names=self.class_names)
+        return replace(self, boxes_xyxy_px=self.boxes_xyxy_px * np.array([x, y, x, y], dtype=np.float64))
 
     def shift(self, dx_px: float, dy_px: float) -> Detections:
         """The same detections in a frame whose origin lies at (-dx_px, -dy_px) of this one."""

@@ -65,7 +65,7 @@ def predict_command(
         typer.Option(
             "--turns/--no-turns",
             help="Look at each window in all four quarter turns, or only as it lies. The latter is four times as fast and finds "
-            "less. By default the bank decides: turned if it was made from your own marks.",
+            "less. By default the bank decides: turned, and at three sizes, if it was made from your own marks.",
         ),
     ] = None,
     bands: Annotated[

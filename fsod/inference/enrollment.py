@@ -109,4 +109,4 @@ def enrolled_bank(
         for name, crops in examples.items()
     }
     names = (*bank.class_names, *examples)
-    return ClassBank(names, rows, bank.weights_sha256, {**bank.origins, **origins}, gsd_m, turned=True)
+    return ClassBank(names, rows, bank.weights_sha256, {**bank.origins, **origins}, gsd_m, turned=True, sized=True)

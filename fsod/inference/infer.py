@@ -16,6 +16,7 @@ from fsod.compute.device import Machine
 from fsod.compute.side_by_side import side_by_side
 from fsod.config import EvaluateSettings
 from fsod.errors import UserError
+from fsod.inference.several_looks import look_around
 from fsod.model.baked import bake
 from fsod.model.turned import Turned
 from fsod.store.checkpoint import Checkpoint
@@ -35,21 +36,28 @@ class BatchDetector:
         machine: device and precision.
         score_floor: detections below this are dropped; one number, or one per class.
         settings: suppression thresholds and the most detections per image.
+        around: look at each image several times, turned and at several sizes, see ``fsod.inference.several_looks``.
     """
 
     network: nn.Module
     machine: Machine
     score_floor: float | tuple[float, ...]
     settings: EvaluateSettings
+    around: bool = False
 
     def __call__(self, images: NDArray[np.uint8]) -> list[Detections]:
         """(B, H, W, 3) uint8 RGB of any size -> one Detections an image, in its pixel frame, best first."""
         return side_by_side(self._detect, images) if self.machine.device.type == "cpu" else self._detect(images)
 
-    @torch.inference_mode()
     def _detect(self, images: NDArray[np.uint8]) -> list[Detections]:
+        if self.around:
+            return look_around(self._look, images, self.score_floor, self.settings)
+        return self._look(images, self.score_floor)
+
+    @torch.inference_mode()
+    def _look(self, images: NDArray[np.uint8], score_floor: float | tuple[float, ...]) -> list[Detections]:
         boxes, scores = self.network(to_batch(images, self.machine.device, self.machine.trunk_dtype))
-        return postprocess(boxes, scores, images.shape[1:3], self.score_floor, self.settings)
+        return postprocess(boxes, scores, images.shape[1:3], score_floor, self.settings)
 
 
 def warm_up(detect: Callable[[NDArray[np.uint8]], list[Detections]], batch: int, window_px: int) -> None:
@@ -126,8 +134,10 @@ def batch_detector(
     A detection's class id is a position among the classes that the bank reports; without ``score_floor`` the bank's own
     scores apply.
     """
-    network = bank_network(checkpoint, bank, machine)
-    return BatchDetector(network, machine, bank.reported.scores if score_floor is None else score_floor, settings)
+    around = bank.turned and bank.sized
+    network = bank_network(checkpoint, replace(bank, turned=bank.turned and not around), machine)
+    floor = bank.reported.scores if score_floor is None else score_floor
+    return BatchDetector(network, machine, floor, settings, around)
 
 
 def bank_network(checkpoint: Checkpoint, bank: ClassBank, machine: Machine) -> nn.Module:

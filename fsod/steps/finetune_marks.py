@@ -145,6 +145,7 @@ def _as_file(
         gsd_m=gsd_m,
         enlargement=enlargement,
         turned=True,
+        sized=True,
         marks=lasting,
         shown=band_rules(marks),
     )

@@ -24,6 +24,7 @@ from fsod.geo.search import Detect, Search, search_windows
 from fsod.image_look import Look, looks_in
 from fsod.inference.infer import BatchDetector, batch_detector, warm_up
 from fsod.inference.onnx_infer import load_onnx
+from fsod.inference.several_looks import COST
 from fsod.model.turned import TURNS, Turned
 from fsod.store.checkpoint import load_checkpoint
 from fsod.store.class_bank import checkpoint_of, load_bank, reduction_in
@@ -140,11 +141,11 @@ def load_searcher(bank: Path, checkpoint: Path | None, plan: PredictSettings) ->
 
 
 def _glancer(detect: BatchDetector) -> Glancer:
-    """The detector for a first look: one turn of its windows is enough for that."""
-    network, cost = detect.network, 1.0
+    """The detector for a first look: of several looks at a window one is enough for that."""
+    network, cost = detect.network, 1 / COST if detect.around else 1.0
     if isinstance(network, Turned):
         network, cost = network.network, 1 / TURNS
-    return Glancer(replace(detect, network=network, score_floor=LEAST_SCORE), cost)
+    return Glancer(replace(detect, network=network, score_floor=LEAST_SCORE, around=False), cost)
 
 
 def to_take_along(

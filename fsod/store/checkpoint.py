@@ -114,6 +114,7 @@ class LearnedFrom(BaseModel):
         gsd_m: see ``ClassBank``.
         enlargement: see ``ClassBank``.
         turned: see ``ClassBank``.
+        sized: see ``ClassBank``.
         marks: what the analyst marked on each scene, see ``fsod.steps.scene_marks``; a later training goes on from it.
         shown: see ``ClassBank``.
     """
@@ -122,6 +123,7 @@ class LearnedFrom(BaseModel):
     gsd_m: Metres | None = None
     enlargement: Enlargement = 1.0
     turned: bool = False
+    sized: bool = False
     marks: list[Annotated[dict[str, Any], _checked(KeptMarks)]] = []
     shown: tuple[BandRule, ...] = ()
 

@@ -57,6 +57,7 @@ class ClassBank:
         gsd_m: ground size of a pixel that scenes are searched at, None when unknown.
         enlargement: how many times as large as it is a scene of unknown GSD is searched.
         turned: whether windows are looked at in all four quarter turns, see ``fsod.model.turned``.
+        sized: whether these looks are at several sizes, see ``fsod.inference.several_looks``.
         checkpoint: the file of these weights as seen from the bank's folder, or "shipped"; only the hash decides
             whether they fit.
         shown: which bands the examples were shown in, each rule once; nothing where they come from plain pictures.
@@ -69,6 +70,7 @@ class ClassBank:
     gsd_m: float | None = None
     enlargement: float = 1.0
     turned: bool = False
+    sized: bool = False
     checkpoint: str | None = None
     shown: tuple[BandRule, ...] = ()
 
@@ -147,6 +149,7 @@ class BankHeader(Header):
     gsd_m: Metres | None
     enlargement: Enlargement = 1.0
     turned: bool = False
+    sized: bool = False
     checkpoint: str | None = None
     shown: tuple[BandRule, ...] = ()
 
@@ -162,6 +165,7 @@ def save_bank(path: Path, bank: ClassBank, checkpoint: Path) -> None:
         gsd_m=bank.gsd_m,
         enlargement=bank.enlargement,
         turned=bank.turned,
+        sized=bank.sized,
         checkpoint="shipped" if checkpoint == SHIPPED else os.path.relpath(checkpoint, path.parent),
         shown=bank.shown,
     )
@@ -187,6 +191,7 @@ def learned_bank(checkpoint: Checkpoint, gsd_m: float | None = None) -> ClassBan
         known.gsd_m,
         known.enlargement,
         known.turned,
+        known.sized,
         shown=known.shown,
     )
 

@@ -184,7 +184,7 @@ class _Twin:
 
     def left_out_scores(self, detector: Detector) -> list[tuple[int, float]]:
         """Class and score of each mark that was left out, as the detector finds it."""
-        detect = searching(detector, self.settings.evaluate, self.lesson.machine, LOOK_FLOOR, turned=True)
+        detect = searching(detector, self.settings.evaluate, self.lesson.machine, LOOK_FLOOR, around=True)
         best: dict[int, tuple[int, float]] = {}
         for view, ids in zip(self.lesson.views, self.lesson.mark_ids, strict=True):
             if not np.isin(ids, self.out).any():

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
 from fsod.boxes import Detections, iou
 from fsod.compute.device import Machine
@@ -16,7 +15,6 @@ from fsod.data.mark_views import View
 from fsod.inference.infer import BatchDetector
 from fsod.model.baked import bake
 from fsod.model.detector import Detector
-from fsod.model.turned import Turned
 
 DOUBTFUL = 0.4
 """What is found with less than this share of what is worth taking is background."""
@@ -87,7 +85,7 @@ def proposed_scores(
         settings: of suppression.
         machine: where to compute.
     """
-    detect = searching(copy.deepcopy(detector).to(machine.device), settings, machine, LOOK_FLOOR, turned=True)
+    detect = searching(copy.deepcopy(detector).to(machine.device), settings, machine, LOOK_FLOOR, around=True)
     found = [detect(view.rgb[None])[0] for view in views]
     shares = SHOWN - LESS * np.maximum(ENOUGH - np.array(marks), 0)
     return list((shares * _mark_scores(views, found, len(detector.learned_bias))).clip(LOOK_FLOOR, 1).tolist())
@@ -105,11 +103,9 @@ def _mark_scores(views: Sequence[View], found: Sequence[Detections], classes: in
 
 
 def searching(
-    detector: Detector, settings: EvaluateSettings, machine: Machine, floor: float, *, turned: bool = False
+    detector: Detector, settings: EvaluateSettings, machine: Machine, floor: float, *, around: bool = False
 ) -> BatchDetector:
-    """The inference form of a detector for the classes that it has learned, in all quarter turns or as images lie."""
+    """The inference form of a detector for the classes that it has learned; it looks at images once, or all ``around``."""
     plenty = settings.model_copy(update={"max_detections": 3000})
-    network: nn.Module = bake(detector.eval(), detector.learned_rows().detach(), machine.trunk_dtype)
-    if turned:
-        network = Turned(network)
-    return BatchDetector(network, machine, floor, plenty)
+    network = bake(detector.eval(), detector.learned_rows().detach(), machine.trunk_dtype)
+    return BatchDetector(network, machine, floor, plenty, around)

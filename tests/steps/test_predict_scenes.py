@@ -54,9 +54,12 @@ def test_a_scene_is_seen_at_the_size_of_the_examples(
     assert list(tmp_path.glob("*.journal")) == []
 
 
-def test_windows_are_turned_where_the_bank_or_the_user_says(bank: Path, tmp_path: Path) -> None:
+def test_windows_are_looked_at_as_the_bank_or_the_user_says(bank: Path, tmp_path: Path) -> None:
     scene, turned = make_scene(tmp_path / "s.tif", size=192), tmp_path / "turned.safetensors"
-    save_bank(turned, replace(read_bank(bank), turned=True), bank.parent / "weights.safetensors")
+    sized, weights = tmp_path / "sized.safetensors", bank.parent / "weights.safetensors"
+    as_enrolled = read_bank(bank)
+    save_bank(turned, replace(as_enrolled, turned=True, sized=False), weights)
+    save_bank(sized, replace(as_enrolled, turned=True, sized=True), weights)
 
     def scores(of: Path, *option: str) -> list[float]:
         out = tmp_path / f"{of.stem}{''.join(option)}.geojson"
@@ -65,7 +68,8 @@ def test_windows_are_turned_where_the_bank_or_the_user_says(bank: Path, tmp_path
 
     as_it_lies = scores(bank)
     assert scores(turned) == scores(bank, "--turns") != as_it_lies
-    assert scores(turned, "--no-turns") == as_it_lies
+    assert scores(turned) != scores(sized) == scores(sized, "--turns") != as_it_lies
+    assert scores(turned, "--no-turns") == scores(sized, "--no-turns") == as_it_lies
 
 
 def test_bands_and_area(bank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
