@@ -106,6 +106,7 @@ def searching(
     detector: Detector, settings: EvaluateSettings, machine: Machine, floor: float, *, around: bool = False
 ) -> BatchDetector:
     """The inference form of a detector for the classes that it has learned; it looks at images once, or all ``around``."""
-    plenty = settings.model_copy(update={"max_detections": 3000})
+    # what several looks find is compared box by box, so memory grows with the square
+    plenty = settings.model_copy(update={"max_detections": 1000 if around else 3000})
     network = bake(detector.eval(), detector.learned_rows().detach(), machine.trunk_dtype)
     return BatchDetector(network, machine, floor, plenty, around)

@@ -105,11 +105,11 @@ def test_rows_of_a_bank_lie_together_wherever_they_were_made(learned: bool, monk
         monkeypatch.setattr(Detector, "predicted_rows", lambda *_: of_gpu)
         base = Checkpoint(detector, "nano", ("a",), "meta-train")
         crops: Examples = {"b": [], "c": []}
+        monkeypatch.setattr(detector, "to", lambda _: detector)  # tensors of a fake GPU cannot be moved in place
         for _ in range(2):
             bank = enrolled_bank(base, crops, Machine(torch.device("cpu"), torch.float32), {}, None, learned=learned)
             assert {part.device.type for part in (*bank.rows.kernels, bank.rows.biases)} == {"cpu"}
             assert len(bank.rows) == 2 + learned
-            monkeypatch.setattr(detector, "to", lambda _: detector)  # as if moved before, and staying there
             move(detector, to_gpu)
 
 
