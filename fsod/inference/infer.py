@@ -135,7 +135,7 @@ def batch_detector(
     scores apply.
     """
     around = bank.turned and bank.sized
-    network = bank_network(checkpoint, replace(bank, turned=bank.turned and not around), machine)
+    network = bank_network(checkpoint, replace(bank, turned=False) if around else bank, machine)
     floor = bank.reported.scores if score_floor is None else score_floor
     return BatchDetector(network, machine, floor, settings, around)
 
