@@ -24,6 +24,9 @@ ENLARGEMENTS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
 SMALLEST_PX, LARGEST_PX = 24.0, 200.0
 """Sides down to which the median example is shrunk, and up to which it is enlarged."""
 
+IOUS = (0.5, 0.6, 0.7)
+"""Ranks are taken for each: of boxes that overlap the example at least so much. Where boxes fit closely the size is right."""
+
 NOT_FOUND = 5000
 """The rank of a left-out example that is not found at all."""
 
@@ -60,7 +63,8 @@ def best_enlargement(marked: Marked, class_names: tuple[str, ...], detector_of: 
     """How many times as large as it is a scene should be searched for the classes of some examples.
 
     The measure is the mean logarithm of the rank of each left-out example, by score, among all detections of its class
-    around the left-out examples. Objects that nobody has marked are among them, but at every scale alike.
+    around the left-out examples, averaged over ``IOUS``. Objects that nobody has marked are among them, but at every scale
+    alike. On tasks made of NWPU images and on real ones it chooses better than ranks at 0.5 alone (experiments/real_tasks).
 
     Args:
         marked: the examples; with one example of each reported class there is nothing to leave out, and the answer is 1.
@@ -88,8 +92,8 @@ def mean_log_rank(marked: Marked, class_names: tuple[str, ...], detector_of: Cal
             for image, box_id in out.get(name, []):
                 found = detect(marked.pixels[image][None])[0]
                 own = found.select(found.class_ids == class_id)
-                hit = iou(marked.box_xyxy_px(image, box_id)[None], own.boxes_xyxy_px)[0] >= 0.5
-                of_examples[name].append(float(own.scores[hit].max(initial=0)))
+                overlaps = iou(marked.box_xyxy_px(image, box_id)[None], own.boxes_xyxy_px)[0]
+                of_examples[name] += [float(own.scores[overlaps >= least].max(initial=0)) for least in IOUS]
                 of_all[name].append(own.scores)
     ranks = [
         (np.concatenate(of_all[name]) >= score).sum() if score > 0 else NOT_FOUND
