@@ -15,8 +15,6 @@ from itertools import product
 from pathlib import Path
 from statistics import fmean
 
-import numpy as np
-
 from experiments.intervals import paired
 from experiments.nwpu_fewshot.table import markdown
 from experiments.real_tasks.table import BEST, Choice, bold, by_draw, tasks_of
@@ -25,6 +23,7 @@ from experiments.real_tasks.tool import (
     Marks,
     Task,
     add_line,
+    found_in_wholes,
     is_recorded,
     load_tool,
     open_tasks,
@@ -38,7 +37,6 @@ from fsod.compute.device import choose_machine
 from fsod.config import common_settings
 from fsod.errors import UserError
 from fsod.files import sha256_of
-from fsod.geo.scene_opening import open_scene
 from fsod.inference.infer import batch_detector
 from fsod.steps.enroll_classes import enroll
 from fsod.steps.example_files import examples_on_scenes
@@ -107,13 +105,7 @@ def searched(weights: Path, task: Task, marks: Marks, out: Path) -> tuple[Found,
     loaded = load_checkpoint(weights, machine.trunk_dtype)
     bank = load_bank(out, loaded.detector)
     detect = batch_detector(loaded, bank, machine, common_settings(loaded.settings).evaluate, FLOOR)
-    found: Found = {}
-    for name in task.test:
-        path = task.folder / "images" / name
-        with open_scene(path, gsd_m=bank.gsd_m, enlargement=bank.enlargement) as scene:
-            rgb, _ = scene.read_rectangle((0, 0, scene.grid_width_px, scene.grid_height_px))
-            own = detect(rgb[None])[0].scaled(*scene.grid_to_scene)
-        found[name] = own.boxes_xyxy_px, own.scores.astype(np.float64)
+    found = found_in_wholes(task, detect, gsd_m=bank.gsd_m, enlargement=bank.enlargement)
     return found, next(iter(told["scores"].values()), 1.0)
 
 

@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from experiments.records import Record
 from fsod.errors import UserError
 from fsod.files import write_text
+from fsod.geo.scene_opening import open_scene
+from fsod.inference.infer import BatchDetector
 
 Found = dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
 """Of each test image: boxes (n, 4) as x1, y1, x2, y2 in pixels, and scores (n,)."""
@@ -104,6 +106,17 @@ def write_marks(tool: ModuleType, task: Task, marks: str, k: int, draw: int, wor
     examples = tool.polygons(work / "examples.geojson", scene, rings, {"class": task.meta["class_name"]})
     where = None if area is None else tool.polygons(work / "area.geojson", scene, [tuple(area.tolist())], {})
     return Marks(scene, examples, where, corners, area)
+
+
+def found_in_wholes(task: Task, detect: BatchDetector, *, gsd_m: float | None, enlargement: float) -> Found:
+    """What is found in a task's test images, each looked at as a whole at one size, see ``open_scene``."""
+    found: Found = {}
+    for name in task.test:
+        with open_scene(task.folder / "images" / name, gsd_m=gsd_m, enlargement=enlargement) as scene:
+            rgb, _ = scene.read_rectangle((0, 0, scene.grid_width_px, scene.grid_height_px))
+            own = detect(rgb[None])[0].scaled(*scene.grid_to_scene)
+        found[name] = own.boxes_xyxy_px, own.scores.astype(np.float64)
+    return found
 
 
 def corners_of(boxes_xywh_px: NDArray[np.float64]) -> NDArray[np.float64]:

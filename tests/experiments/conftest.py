@@ -15,6 +15,7 @@ from fsod.data.coco_folder import write_json
 from fsod.model.detector import Detector
 from fsod.store.checkpoint import Checkpoint, save_checkpoint
 from fsod.training import finetune
+from tests.experiments.made_task import MadeTask
 from tests.made_folder import make_folder
 
 OPTIM = {"steps": 2, "warmup_steps": 1, "workers": 0, "precision": "float32"}
@@ -28,6 +29,11 @@ def brief(brief: None) -> Iterator[None]:
         for system, changes in FINETUNED.items():
             patch.setitem(FINETUNED, system, [*changes, "finetune.steps=3"])
         yield
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> MadeTask:
+    return MadeTask(tmp_path / "tasks" / "darts")
 
 
 @pytest.fixture(scope="session")

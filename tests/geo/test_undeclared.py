@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fsod.geo.scene_opening import open_scene
-from tests.geo.test_foreign_scenes import UTM, MakeRaster, all_pixels, noise
+from tests.geo.rasters import UTM, MakeRaster, all_pixels, noise
 
 
 @pytest.mark.parametrize(
