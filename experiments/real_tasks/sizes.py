@@ -2,9 +2,9 @@
 
     .venv/bin/python -m experiments.real_tasks.sizes --draws 0 1 2
 
-The scenes are searched as a whole at each of ``SIZES``, as ``fsod predict`` would look at their windows; `fsod enroll` would choose one
-of them (``fsod/inference/working_scale.py``). A record a draw, a task and a size goes to OUT/sizes.jsonl; what is there is not measured
-again.
+The scenes are searched as a whole at each of ``SIZES``, as ``fsod predict`` would look at their windows; `fsod enroll` would
+choose one of them (``fsod/inference/working_scale.py``). A record a draw, a task and a size goes to OUT/sizes.jsonl; what is
+there is not measured again.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from experiments.real_tasks.tool import (
     write_marks,
 )
 from experiments.records import Record, commit
+from fsod.boxes import area_px
 from fsod.compute.device import choose_machine
 from fsod.config import common_settings
 from fsod.data.marked import Marked
@@ -78,8 +79,8 @@ def measured(tool: ModuleType, task: Task, marks: Marks) -> list[Record]:
         return batch_detector(loaded, replace(bank, turned=turned), machine, settings.evaluate, FLOOR)
 
     chosen = best_enlargement(files.marked, (task.meta["class_name"],), partial(detector_of, turned=False))
-    sides_px = np.sqrt((marks.boxes_xyxy_px[:, 2:] - marks.boxes_xyxy_px[:, :2]).prod(axis=1))
-    tried = [size for size in SIZES if SMALLEST_PX <= size * np.median(sides_px) <= LARGEST_PX and size != chosen]
+    side_px = float(np.median(np.sqrt(area_px(marks.boxes_xyxy_px))))
+    tried = [size for size in SIZES if SMALLEST_PX <= size * side_px <= LARGEST_PX and size != chosen]
     records = []
     for size in (*tried, chosen):
         detect = detector_of(files.marked.enlarged(size), turned=True)

@@ -24,7 +24,7 @@ from fsod.inference.onnx_infer import INPUT, METADATA_KEY, OUTPUT, OnnxHeader, n
 from fsod.model.one_output import SHOWN_FROM, OneOutput
 from fsod.model.yolov7 import STRIDES
 from fsod.store.checkpoint import load_checkpoint
-from fsod.store.class_bank import load_bank
+from fsod.store.class_bank import ClassBank, load_bank
 
 SCORE_TOLERANCE = 1e-3
 BOX_TOLERANCE = 1e-3  # in pixels and as a share of the coordinate
@@ -32,8 +32,8 @@ IR_VERSION, OPSET = 9, 18
 """Of ONNX: the newest that Deepness's onnxruntime, at most 1.17, reads."""
 
 
-def describe(bank: Path, weights: Path, window_px: int) -> tuple[OnnxHeader, OneOutput]:
-    """What an exported bank will say of itself, and its network: float32, on the CPU.
+def describe(bank: Path, weights: Path, window_px: int) -> tuple[OnnxHeader, OneOutput, ClassBank]:
+    """What an exported bank will say of itself, its network (float32, on the CPU), and the bank.
 
     Args:
         bank: enrolled or finetuned.
@@ -62,7 +62,7 @@ def describe(bank: Path, weights: Path, window_px: int) -> tuple[OnnxHeader, One
         suppression=common_settings(loaded.settings).evaluate,
     )
     network = bank_network(loaded, classes, Machine(torch.device("cpu"), torch.float32))
-    return header, OneOutput(network, reported.scores).eval()
+    return header, OneOutput(network, reported.scores).eval(), classes
 
 
 def write_onnx(network: OneOutput, header: OnnxHeader, out: Path, at_once: int | None) -> dict[str, float]:

@@ -1,8 +1,8 @@
 """Several looks at an image, turned and at several sizes, and what they agree on.
 
 A detector that a few marks have made knows its class the way the marks lay, at the size that they had. So each look is a
-quarter turn on from the one before, and two of four are at other sizes. Means of test-time views are usual (``augment=True`` of YOLOv5: three sizes,
-one of them mirrored). Each box has the mean of the scores that all looks give it (experiments/real_tasks).
+quarter turn on from the one before, and two of four are at other sizes. Means of test-time views are usual (``augment=True`` of
+YOLOv5: three sizes, one of them mirrored). Each box has the mean of the scores that all looks give it (experiments/real_tasks).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def look_around(
     floors = np.asarray(score_floor)
     faint = min(FAINT, float(floors.min()))
     looks = [_look_once(look, images, turn, size, faint) for turn, size in LOOKS]
-    return [_from(agreed(of_image, settings), floors) for of_image in zip(*looks, strict=True)]
+    return [_worth_showing(agreed(of_image, settings), floors) for of_image in zip(*looks, strict=True)]
 
 
 def agreed(looks: Sequence[Detections], settings: EvaluateSettings) -> Detections:
@@ -99,7 +99,7 @@ def _seen_again(found: Detections, look: Detections) -> tuple[NDArray[np.float64
     return look.boxes_xyxy_px[best], scores[np.arange(len(best)), best]
 
 
-def _from(found: Detections, floors: NDArray[np.float64]) -> Detections:
+def _worth_showing(found: Detections, floors: NDArray[np.float64]) -> Detections:
     """Detections that reach their floor, (classes,) or one for all; where none does, what was missed."""
     if not len(found):
         return found

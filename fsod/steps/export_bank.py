@@ -17,7 +17,7 @@ from fsod.model.one_output import OneOutput
 from fsod.progress import warn
 from fsod.steps.calibrating_windows import calibrating_windows
 from fsod.store.checkpoint import SHIPPED
-from fsod.store.class_bank import checkpoint_of, read_bank, reduction_in
+from fsod.store.class_bank import checkpoint_of, reduction_in
 
 ONE_SIZE = (
     "the exported network looks at windows in four quarter turns, all at one size; fsod with the bank itself looks at three sizes "
@@ -64,7 +64,7 @@ def export_files(
         header, files, at_once = exported.header, [bank], exported.at_once
     else:
         weights = checkpoint or checkpoint_of(bank)
-        header, network = describe(bank, weights, window_px)
+        header, network, classes = describe(bank, weights, window_px)
         files = [file for file in dict.fromkeys((bank, weights)) if file != SHIPPED]
         if out is not None:
             if calibrate:
@@ -73,7 +73,7 @@ def export_files(
             else:
                 proof = write_onnx(network, header, out, at_once)
             files.append(out)
-            warn([*seen_coarser(header), *([ONE_SIZE] if read_bank(bank).sized else [])])
+            warn([*seen_coarser(header), *([ONE_SIZE] if classes.sized else [])])
             told = {"onnx": str(out), "batch": at_once or "dynamic", **proof}
     if stac is not None:
         write_json(stac, model_item(header, files, stac.parent, at_once))

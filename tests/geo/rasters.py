@@ -11,7 +11,8 @@ from affine import Affine
 from fsod.geo.scene import Scene
 
 MakeRaster = Callable[..., Path]
-UTM = {"crs": "EPSG:32633", "transform": Affine(1, 0, 500_000, 0, -1, 5_000_000)}
+METRES = Affine(1, 0, 500_000, 0, -1, 5_000_000)
+UTM = {"crs": "EPSG:32633", "transform": METRES}
 
 
 def noise(bands: int, kind: type = np.uint8, high: int = 255, size: tuple[int, int] = (80, 120)) -> np.ndarray:

@@ -10,7 +10,7 @@ from fsod.boxes import Detections
 from fsod.geo.scene_opening import open_scene
 from fsod.geo.scene_plan import ScenePlan
 from fsod.geo.scene_prediction import predict_scene
-from tests.geo.rasters import UTM, MakeRaster, all_pixels, noise
+from tests.geo.rasters import METRES, MakeRaster, all_pixels, noise
 
 ORIENTATIONS = {
     "south up": lambda p: p[:, ::-1],
@@ -30,7 +30,7 @@ def laid(pixels: np.ndarray, how: str) -> tuple[np.ndarray, Affine]:
     (x0, y0), across, down = stored[:, 0, 0], stored[:, 0, 1] - stored[:, 0, 0], stored[:, 1, 0] - stored[:, 0, 0]
     x0, y0 = (x0, y0) - (across + down) / 2
     moved = Affine(across[0], down[0], x0, across[1], down[1], y0)
-    return np.ascontiguousarray(ORIENTATIONS[how](pixels)), Affine(*UTM["transform"][:6]) @ moved  # type: ignore[index]
+    return np.ascontiguousarray(ORIENTATIONS[how](pixels)), METRES @ moved
 
 
 @pytest.mark.parametrize("how", list(ORIENTATIONS))
@@ -41,7 +41,7 @@ def test_north_is_up(make_raster: MakeRaster, how: str) -> None:
     with open_scene(path) as scene:
         rgb, _ = all_pixels(scene)
         part, _ = scene.read_rectangle((10, 20, 50, 80))
-        assert np.array(scene.georeference.transform) == pytest.approx(np.array(UTM["transform"]))
+        assert np.array(scene.georeference.transform) == pytest.approx(np.array(METRES))
     assert (rgb == pixels.transpose(1, 2, 0)).all()
     assert (part == rgb[20:80, 10:50]).all()
     with open_scene(path, north_up=False) as scene:

@@ -237,7 +237,7 @@ def test_a_class_of_large_objects_has_the_rows_of_smaller_ones(
     enroll(weights, replace(files, marked=files.marked.enlarged(0.5)), halved)
     assert_same_rows(bank.select(["green"]), read_bank(halved).select(["green"]))
     plan = PredictSettings()
-    header, _ = describe(out, weights, 96)
+    header, *_ = describe(out, weights, 96)
     (said,) = seen_coarser(header)
     assert said.startswith("green: is looked for in pixels 2 times coarser")
     exported = make_onnx(tmp_path / "both.onnx", class_names=header.class_names, known=header.known)
