@@ -100,6 +100,15 @@ def test_close_boxes_count_more_than_loose_ones() -> None:
     assert loose == pytest.approx((np.log(5) + 2 * np.log(NOT_FOUND)) / 3)
 
 
+@pytest.mark.parametrize(("alarms", "expected"), [(12, 1.0), (14, 2.0)])
+def test_another_size_has_to_be_worth_it(alarms: int, expected: float) -> None:
+    def detector_of(some: Marked) -> Detect:
+        twice_as_large = some.folder.images[0].width_px == 240
+        return sees_from(1, false_alarms=11 if twice_as_large else alarms)(some)
+
+    assert best_enlargement(marked(5), ("it",), detector_of) == expected
+
+
 def test_enlarged_examples_keep_their_places() -> None:
     large = marked(2).enlarged(1.4)
     assert large.pixels[0].shape == (168, 168, 3)
