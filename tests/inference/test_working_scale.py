@@ -101,7 +101,7 @@ def test_close_boxes_count_more_than_loose_ones() -> None:
 
 
 @pytest.mark.parametrize(("alarms", "expected"), [(12, 1.0), (14, 2.0)])
-def test_another_size_has_to_be_worth_it(alarms: int, expected: float) -> None:
+def test_a_larger_size_has_to_be_worth_its_time(alarms: int, expected: float) -> None:
     def detector_of(some: Marked) -> Detect:
         twice_as_large = some.folder.images[0].width_px == 240
         return sees_from(1, false_alarms=11 if twice_as_large else alarms)(some)
