@@ -156,7 +156,8 @@ def _origin(origin: dict[str, Any]) -> str:
     if "score" in said:
         parts.append(f"shown from score {said.pop('score'):.3g}")
     if "examples" in said:
-        parts.append(f"{said.pop('examples')} examples")
+        examples = said.pop("examples")
+        parts.append(f"{examples} example{'' if examples == 1 else 's'}")
     for name in ("trials", "judged", "look"):
         said.pop(name, None)
     if (recall := known.recall(score)) is not None:

@@ -43,6 +43,11 @@ class SearchedArea:
     size_px: tuple[int, int]
     resampled_from_m: float | None = None
 
+    @property
+    def any_searched(self) -> bool:
+        """Whether the network has seen any of it."""
+        return SEARCHED in self.parts_px
+
     def share(self, status: str) -> float:
         """Of the scene's pixels, 0..1."""
         part = self.parts_px.get(status)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -19,9 +20,10 @@ from fsod.data.leakage import SCENES, SOURCES, hashes_of_scenes, lineage
 from fsod.data.marked import Marked, marked_shots
 from fsod.errors import UserError
 from fsod.geo.scene import Scene
+from fsod.progress import warn
 from fsod.steps.folder_shots import FolderShots
 from fsod.steps.mark_files import AS_THEY_ARE, MarkFiles, Scenery, Seen, marks_on_open, open_marked
-from fsod.steps.scene_marks import SceneMarks, added_verdicts, band_rules
+from fsod.steps.scene_marks import SceneMarks, added_verdicts, band_rules, misspelt
 
 VIEW_PX = 640
 """Side of what is read around an example on a scene; more around a large object."""
@@ -88,6 +90,7 @@ def examples_among(found: Sequence[SceneMarks], rasters: Sequence[Scene]) -> Exa
         for lists in ([one.class_names for one in found], [one.refused_names for one in found])
     )
     marked = _views(found, rasters, (*names, *taken_for))
+    warn(unsure := misspelt(Counter(name for one in found for name in one.class_names)))
     gsd_m = found[0].gsd_m
     scenes_sha256 = hashes_of_scenes(one.scene for one in found)
     origin = {"scene": ", ".join(one.name for one in found), "gsd_m": gsd_m, SCENES: scenes_sha256}
@@ -98,7 +101,7 @@ def examples_among(found: Sequence[SceneMarks], rasters: Sequence[Scene]) -> Exa
         gsd_m,
         tuple(one.scene for one in found),
         band_rules(found),
-        tuple(chain.from_iterable(scene.warnings for scene in rasters)),
+        (*chain.from_iterable(scene.warnings for scene in rasters), *unsure),
         added_verdicts(one.judged for one in found),
     )
 

@@ -28,11 +28,11 @@ from fsod.evidence import origin_of
 from fsod.files import write_text
 from fsod.geo.raster_in_memory import is_in_memory
 from fsod.image_look import origin_of_look
-from fsod.progress import console, progress_bar
+from fsod.progress import console, progress_bar, warn
 from fsod.steps.enroll_classes import left_out_found, sheet_beside
 from fsod.steps.example_sheet import write_sheet
 from fsod.steps.kept_marks import joined_marks, kept_marks, marks_kept
-from fsod.steps.scene_marks import SceneMarks, added_verdicts, band_rules
+from fsod.steps.scene_marks import SceneMarks, added_verdicts, band_rules, misspelt
 from fsod.steps.scene_views import MarkedViews, read_views, working_enlargement
 from fsod.store.checkpoint import Checkpoint, LearnedFrom, load_checkpoint, save_checkpoint, weights_sha256
 from fsod.store.class_bank import learned_bank
@@ -78,6 +78,7 @@ def finetune_marks(
     names = tuple(examples)
     if not names:
         raise UserError("no mark to learn from; give some with --examples, or verdicts that say yes")
+    warn(unsure := misspelt(examples))
     enlargement = working_enlargement(marks) if base.learned_from is None else base.learned_from.enlargement
     state = out.with_name(out.name + ".unfinished")
     with _alone(state):
@@ -102,7 +103,7 @@ def finetune_marks(
         "left_out_found": left_out_found(learned_bank(result)),
         "steps": learned.steps,
         "enlargement": enlargement,
-        "warnings": views.warnings,
+        "warnings": [*unsure, *views.warnings],
         "contact_sheet": str(sheet),
         "seconds": time.perf_counter() - started,
         "machine": str(machine),

@@ -15,7 +15,9 @@ from fsod.band_rule import BandRule
 from fsod.errors import UserError
 from fsod.geo.scene_list import is_gone, kept_name, short_name
 from fsod.steps.scene_marks import SceneMarks, added_verdicts, is_there, one_multipolygon
+from fsod.store.any_header import read_any_header
 from fsod.store.checkpoint import CheckpointHeader, read_header
+from fsod.store.class_bank import BankHeader
 
 RULES = ("shown", "cut_from")
 """Band rules of ``SceneMarks``."""
@@ -72,6 +74,11 @@ def earlier_marks(detector: Path | None) -> list[SceneMarks]:
     """What a detector of ``fsod finetune`` was made from; UserError for other weights."""
     if detector is None:
         return []
+    if read_any_header(detector).get("format") == BankHeader.FORMAT:
+        raise UserError(
+            f"{detector}: a class bank, whose weights are not its own, so --from cannot go on from it; leave --from out, "
+            "and give --scene and --examples"
+        )
     known = read_header(detector, CheckpointHeader).learned_from
     if known is None or not known.marks:
         raise UserError(f"{detector}: was not made from marks, so --from cannot go on from it; name it as --checkpoint")

@@ -103,6 +103,10 @@ def predict_all(
             limit = Limit(ends=turns.next())
         try:
             result = search_in_the_open(scene, searcher, plan, journal_path(layers[scene]), limit)
+            looked_for = result.windows_run + result.windows_blank + result.windows_left + len(result.damaged)
+            if len(layers) == 1 and plan.aoi is not None and not looked_for:
+                journal_path(layers[scene]).unlink(missing_ok=True)
+                raise UserError(f"{'; '.join(result.warnings)}; nothing was searched or written")
             if not plan.together:
                 return write_alone(result, searcher, layers[scene], plan, sources.get(scene))
             if result.georeference.crs is None:

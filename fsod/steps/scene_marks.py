@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,9 @@ LEAST_PX = 1.0
 
 SAME_OBJECT_IOU = 0.5
 """Boxes of one class that overlap more mark one object."""
+
+ALMOST_ALIKE, MORE_FREQUENT = 0.85, 3
+"""A name may be misspelt where it is so much like one that has at least three times as many marks."""
 
 NO_BOXES = np.zeros((0, 4))
 
@@ -106,6 +110,22 @@ def check_distractors(names: Sequence[str], distractors: Sequence[str]) -> None:
     both = [name for name in distractors if name in names]
     if both:
         raise UserError(f"--not: {both[0]!r} is one of the classes; a class cannot be its own distractor")
+
+
+def misspelt(counts: Mapping[str, int]) -> list[str]:
+    """What a user should know of class names that are almost those of far more marks.
+
+    Args:
+        counts: name of a class -> its marks.
+    """
+    said = []
+    for name, count in counts.items():
+        frequent = [other for other, many in counts.items() if many >= MORE_FREQUENT * count]
+        said += [
+            f"class {name!r} ({count} of the marks) is almost called {other!r} ({counts[other]}); if it is that, mend the name"
+            for other in get_close_matches(name, frequent, 1, ALMOST_ALIKE)
+        ]
+    return said
 
 
 def added_verdicts(counts: Iterable[Mapping[str, tuple[int, int]]]) -> dict[str, tuple[int, int]]:

@@ -40,15 +40,22 @@ def how_far(result: SceneResult) -> str:
     )
 
 
-def what_was_missed(searched: str, searcher: Searcher, counts: dict[str, int]) -> dict[str, str]:
-    """What was searched and found, and what would have been missed: in words, and as JSON for programs."""
-    known = {name: searcher.known.get(name, Evidence()) for name in searcher.class_names}
+def what_was_missed(searched: str, searcher: Searcher, counts: dict[str, int], *, any_searched: bool) -> dict[str, str]:
+    """What was searched and found, and what would have been missed: in words, and as JSON for programs.
+
+    Where nothing was searched, everything would have been.
+    """
+    known = {
+        name: searcher.known.get(name, Evidence()) if any_searched else Evidence() for name in searcher.class_names
+    }
     scores = dict(zip(searcher.class_names, searcher.scores, strict=True))
     numbers = {name: {"found": counts[name], **own.numbers(scores[name])} for name, own in known.items()}
     words = [
         f"{f'{name}: ' if len(known) > 1 else ''}{counts[name]} found; {own.said(scores[name])}"
         for name, own in known.items()
     ]
+    if not any_searched:
+        words = ["so whatever is there was missed"]
     return {"summary": "; ".join([searched, *words]), "classes": json.dumps(numbers, ensure_ascii=False)}
 
 

@@ -14,7 +14,7 @@ from fsod.errors import UserError
 def read_any_header(path: Path, what: str = "weights") -> dict[str, Any]:
     """What fsod wrote beside a file's tensors, nothing if somebody else wrote it; UserError if it is not ``what``."""
     if not path.is_file():
-        raise UserError(f"{path}: no such file; expected {what}")
+        raise UserError(f"{path}: {'a folder' if path.is_dir() else 'no such file'}; expected {what}")
     try:
         with safe_open(path, "np") as file:
             header = json.loads((file.metadata() or {}).get("fsod", "{}"))

@@ -231,7 +231,10 @@ def write_safetensors(path: Path, tensors: dict[str, torch.Tensor], header: Head
     content = {"format": header.FORMAT, **header.model_dump(mode="json")}
     contiguous = {name: value.contiguous() for name, value in tensors.items()}
     with atomic_write(path) as temporary:
+        temporary.touch()
+        mode = temporary.stat().st_mode
         save_file(contiguous, temporary, metadata={"fsod": json.dumps(content)})
+        temporary.chmod(mode)  # safetensors writes a file that its owner alone may read
 
 
 def read_safetensors(path: Path, kind: type[H]) -> tuple[dict[str, torch.Tensor], H]:

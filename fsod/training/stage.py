@@ -241,7 +241,10 @@ def _save(stage: Stage, done: int, detector: nn.Module, average: nn.Module, opti
         "optimizer": optimizer.state_dict(),
     }
     with atomic_write(stage.state_path) as temporary:
-        torch.save(state, temporary)
+        try:
+            torch.save(state, temporary)
+        except RuntimeError as error:  # what torch's archive makes of a full disk
+            raise UserError(f"{stage.state_path}: cannot be written ({one_line(error)}): is the disk full?") from error
 
 
 def _resume(stage: Stage, detector: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> int:

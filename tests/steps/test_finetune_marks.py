@@ -256,6 +256,15 @@ def test_bad_marks_are_one_line_and_leave_nothing(
     assert {path.name for path in tmp_path.iterdir()} == before
 
 
+def test_going_on_from_a_bank_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scene, examples = write_scene(tmp_path / "s.png"), write_labels(tmp_path / "e.geojson", list(PLACES))
+    bank = tmp_path / "bank.safetensors"
+    assert fsod("enroll", "--scene", scene, "--examples", examples, "--out", bank) == 0
+    marks = "--scene", scene, "--examples", examples
+    assert fsod("finetune", "--from", bank, *marks, "--out", tmp_path / "D.safetensors") == 2
+    assert "a class bank, whose weights are not its own" in capsys.readouterr().err
+
+
 def test_a_damaged_scene_is_one_line_and_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     scene, out = write_scene(tmp_path / "s.png"), tmp_path / "D.safetensors"
     scene.write_bytes(scene.read_bytes()[:20000])

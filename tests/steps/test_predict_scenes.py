@@ -135,6 +135,26 @@ def test_nothing_found_says_how_much_was_missing(bank: Path, tmp_path: Path) -> 
     assert predict(bank, out, empty)["warnings"] == [f"{empty}: nothing found, as all of its 25 windows are empty"]
 
 
+def test_an_area_of_interest_on_no_scene_is_refused_and_nothing_written(
+    bank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene, aoi = make_scene(tmp_path / "s.tif"), tmp_path / "far.geojson"
+    geopandas.GeoSeries([shapely.box(0, 0, 1, 1)], crs=4326).to_file(aoi)
+    before = sorted(tmp_path.iterdir())
+    assert fsod("predict", scene, "--bank", bank, "--out", tmp_path / "o.gpkg", *SMALL, "--aoi", aoi) == 2
+    assert "s.tif: lies outside" in capsys.readouterr().err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_of_a_scene_beside_the_area_of_interest_nothing_is_claimed(bank: Path, tmp_path: Path) -> None:
+    scenes = [make_scene(tmp_path / "s.tif"), make_scene(tmp_path / "t.tif")]
+    aoi = tmp_path / "far.geojson"
+    geopandas.GeoSeries([shapely.box(0, 0, 1, 1)], crs=4326).to_file(aoi)
+    assert fsod("predict", *scenes, "--bank", bank, "--out", tmp_path / "out", *SMALL, "--aoi", aoi) == 0
+    parts = geopandas.read_file(tmp_path / "out" / "s.searched.geojson")
+    assert "; so whatever is there was missed" in parts["summary"][0]
+
+
 def test_what_would_have_been_missed_is_said_by_the_score_in_use(bank: Path, tmp_path: Path) -> None:
     scene, out, told = make_scene(tmp_path / "s.tif", size=96), tmp_path / "o.geojson", tmp_path / "told.safetensors"
     weights = checkpoint_of(bank)

@@ -17,7 +17,7 @@ from fsod.geo.layer_files import write_layer
 from fsod.geo.layer_table import Layer
 from fsod.geo.scene_opening import open_scene
 from fsod.steps.mark_files import MarkFiles, marks_on_scenes
-from fsod.steps.scene_marks import SceneMarks
+from fsod.steps.scene_marks import SceneMarks, misspelt
 from tests.labelled_scene import BOXES, make_scene, save_labels
 
 OTHER = np.array([[5, 70, 25, 85], [100, 10, 110, 20.0]])
@@ -173,3 +173,10 @@ def test_one_name_of_a_layer_for_all_files_that_have_several(tmp_path: Path) -> 
     (one,) = marks_on_scenes([scene], MarkFiles([labels], distractors=[distractors], layer="second"))
     assert one.class_names == ("car",)
     assert one.refused_names == ("shed", "shed")
+
+
+def test_a_name_that_is_almost_that_of_many_marks_may_be_misspelt() -> None:
+    (said,) = misspelt({"ship": 5, "shipp": 1, "tank": 4})
+    assert said == "class 'shipp' (1 of the marks) is almost called 'ship' (5); if it is that, mend the name"
+    assert not misspelt({"ship": 5, "shipp": 4})  # two classes
+    assert not misspelt({"type_a": 9, "type_b": 1})

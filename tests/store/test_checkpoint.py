@@ -47,6 +47,12 @@ def test_a_checkpoint_comes_back_as_it_was(saved: Path) -> None:
     assert not one.detector.training
 
 
+def test_whoever_may_read_other_files_may_read_a_checkpoint(saved: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.touch()
+    assert saved.stat().st_mode == other.stat().st_mode
+
+
 def test_another_size_is_refused(saved: Path) -> None:
     with pytest.raises(UserError, match="size 'nano', but yolov7-tiny is needed"):
         load_checkpoint(saved, size="yolov7-tiny")

@@ -108,6 +108,19 @@ def test_a_training_that_is_stopped_keeps_each_step(folder: CocoFolder, tmp_path
         assert torch.equal(a, b)
 
 
+def test_a_full_disk_is_one_line_and_leaves_nothing(
+    folder: CocoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(state: object, path: Path) -> None:
+        path.write_bytes(b"half of it")
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(UserError, match=r"a.pt: cannot be written \(.*\): is the disk full\?"):
+        run_stage(stage(folder, tmp_path / "a.pt", steps=1), new_detector(), CPU, ignore)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_stage_stops_where_it_is_told_and_another_goes_on(folder: CocoFolder, tmp_path: Path) -> None:
     undisturbed = run_stage(stage(folder, tmp_path / "a.pt"), new_detector(), CPU, ignore)
     seen: list[int] = []
