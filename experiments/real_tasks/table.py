@@ -2,7 +2,7 @@
 
     .venv/bin/python -m experiments.real_tasks.table [results.jsonl baselines.jsonl analyst.jsonl]
 
-Records are the tool's (results.jsonl), those of baselines.py and of analyst.py; without arguments, the ones beside this
+Records are the tool's (results.jsonl), those of baselines.py and of analyst.py; without arguments, these three beside this
 file. Means over tasks count each task alike. Intervals are 95 % by Student's t, over draws of marks; differences are taken
 draw by draw, and are bold where the interval leaves zero out.
 """
@@ -22,6 +22,7 @@ from experiments.records import Record
 from fsod.errors import UserError
 
 HERE = Path(__file__).parent
+RECORDS = ("results", "baselines", "analyst")
 BEST, SHOWN = "best_f1_0.5", "shown_f1_0.5"
 METHODS = {"enroll": "enroll", "finetune": "finetune", "template": "template matching", "yolo": "YOLO from scratch"}
 MARKS = ("scattered", "area")
@@ -218,6 +219,6 @@ def bold(found: Interval | None) -> str:
 
 if __name__ == "__main__":
     try:
-        main([Path(name) for name in sys.argv[1:]] or sorted(HERE.glob("*.jsonl")))
+        main([Path(name) for name in sys.argv[1:]] or [HERE / f"{name}.jsonl" for name in RECORDS])
     except UserError as error:
         sys.exit(f"real_tasks: {error}")
