@@ -117,14 +117,13 @@ def held(lock: Path, out: Path) -> Iterator[None]:
         out: what is written, for the message.
 
     Raises:
-        UserError: another run is at it; names its process.
+        UserError: another run is at it; names its process. Nothing can be written there.
     """
     if sys.platform == "win32":
         yield
         return
     made = [folder for folder in lock.parents if not folder.exists()]
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    while (file := _hold(lock)) is None:
+    while (file := _lock(lock, out)) is None:
         with suppress(FileNotFoundError):  # the other run has just ended
             who = lock.read_bytes()[:_SHOWN].decode("ascii", "replace")
             raise UserError(f"{out}: another run is writing it ({who or lock}); wait for it or end it")
@@ -139,6 +138,15 @@ def held(lock: Path, out: Path) -> Iterator[None]:
         with suppress(OSError):  # something has been written there
             for folder in made:
                 folder.rmdir()
+
+
+def _lock(lock: Path, out: Path) -> int | None:
+    """``_hold`` in a folder that is made if missing."""
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        return _hold(lock)
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written ({error.strerror or error})") from error
 
 
 def lock_beside(out: Path) -> Path:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from fsod.files import atomic_write, decoded, sha256_of, write_text
+from fsod.errors import UserError
+from fsod.files import atomic_write, decoded, held, lock_beside, sha256_of, write_text
 
 
 def test_a_text_comes_back_in_a_folder_that_was_not_there(tmp_path: Path) -> None:
@@ -94,3 +95,13 @@ def test_the_hash_is_that_of_all_bytes(tmp_path: Path) -> None:
     path = tmp_path / "large"
     path.write_bytes(b"fsod" * 100_000)
     assert sha256_of(path) == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_where_nothing_can_be_written_the_result_is_named_and_not_the_lock(tmp_path: Path) -> None:
+    (tmp_path / "scene.tif").touch()
+    out = tmp_path / "scene.tif" / "bank.safetensors"
+    with (
+        pytest.raises(UserError, match=r"^.*bank\.safetensors: cannot be written \(.+\)$"),
+        held(lock_beside(out), out),
+    ):
+        pass
