@@ -233,7 +233,10 @@ def write_safetensors(path: Path, tensors: dict[str, torch.Tensor], header: Head
     with atomic_write(path) as temporary:
         temporary.touch()
         mode = temporary.stat().st_mode
-        save_file(contiguous, temporary, metadata={"fsod": json.dumps(content)})
+        try:
+            save_file(contiguous, temporary, metadata={"fsod": json.dumps(content)})
+        except SafetensorError as error:  # what safetensors makes of a full disk
+            raise UserError(f"{path}: cannot be written ({first_line(error)})") from error
         temporary.chmod(mode)  # safetensors writes a file that its owner alone may read
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from fsod.config import common_settings
@@ -51,6 +51,18 @@ def test_whoever_may_read_other_files_may_read_a_checkpoint(saved: Path, tmp_pat
     other = tmp_path / "other"
     other.touch()
     assert saved.stat().st_mode == other.stat().st_mode
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(tensors: object, path: Path, metadata: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("fsod.store.checkpoint.save_file", full)
+    with pytest.raises(UserError, match=r"c.safetensors: cannot be written \(.*No space left on device"):
+        save_checkpoint(tmp_path / "c.safetensors", load_checkpoint(saved), torch.float16)
+    assert not list(tmp_path.iterdir())
 
 
 def test_another_size_is_refused(saved: Path) -> None:
