@@ -29,8 +29,8 @@ EDGES = 0.99
 LOOK = "look"
 """Key of an origin of examples."""
 
-MOST_WINDOWS = 64
-"""Of the examples' scenes; more say no more."""
+LEAST_WINDOWS, MOST_WINDOWS = 3, 64
+"""Of the examples' scenes. Fewer do not tell how sharp the rest is: a single mark may lie on nothing but lawn. More say no more."""
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -41,20 +41,21 @@ class Look(BaseModel):
     Attributes:
         brightness: mean luminance, 0 to 255.
         contrast: standard deviation of the luminance in one window, mean over windows.
-        sharpness: how much of the change over ``WIDE_PX`` is change over ``STEEP_PX``, on the strongest edges.
+        sharpness: how much of the change over ``WIDE_PX`` is change over ``STEEP_PX``, on the strongest edges; None: of
+            examples in too few windows to tell.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     brightness: Positive
     contrast: Positive
-    sharpness: Positive
+    sharpness: Positive | None
 
     def unlike(self, shown: Look) -> list[str]:
         """How this differs from what a detector was shown, one phrase each; nothing where it hardly matters."""
         brighter = self.brightness / shown.brightness
         flatter = shown.contrast / self.contrast
-        sharper = self.sharpness / shown.sharpness
+        sharper = self.sharpness / shown.sharpness if self.sharpness and shown.sharpness else 1.0
         said: list[str] = []
         if brighter > FAR:
             said.append(f"it is {brighter:.1f} times as bright as the examples")
@@ -104,8 +105,11 @@ def _steepness(luminance: NDArray[np.int16], known: NDArray[np.bool_], apart_px:
 
 def origin_of_look(windows: Iterable[tuple[NDArray[np.uint8], NDArray[np.bool_] | None]]) -> dict[str, Any]:
     """What a file is to say of the look of a class's examples."""
-    look = look_of(islice(windows, MOST_WINDOWS))
-    return {} if look is None else {LOOK: look.model_dump()}
+    looked_at = list(islice(windows, MOST_WINDOWS))
+    look = look_of(looked_at)
+    if look is None:
+        return {}
+    return {LOOK: look.model_dump() | ({"sharpness": None} if len(looked_at) < LEAST_WINDOWS else {})}
 
 
 def looks_in(origins: Mapping[str, Mapping[str, Any]]) -> tuple[Look, ...]:

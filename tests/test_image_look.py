@@ -85,3 +85,12 @@ def test_looks_are_kept_once() -> None:
     own = origin_of_look([(blobs(), None)])
     (look,) = looks_in({"a": own, "b": own, "c": {}})
     assert look == Look.model_validate(own["look"])
+
+
+def test_a_single_mark_does_not_tell_how_sharp_a_scene_is() -> None:
+    soft = np.asarray(cv2.GaussianBlur(blobs(), (0, 0), 4), np.uint8)
+    sharp = look_of([(blobs(), None)])
+    assert sharp is not None
+    (one,), (three,) = (looks_in({"a": origin_of_look([(soft, None)] * marks)}) for marks in (1, 3))
+    assert sharp.unlike(one) == []
+    assert [line.split(" times")[1] for line in sharp.unlike(three)] == [" as steep (noise, or sharpened)"]
