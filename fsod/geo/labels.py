@@ -215,7 +215,7 @@ def labels_of(
     """The same of features that have been read."""
     if not len(frame):
         raise UserError(f"{path}: holds no features; mark at least one example")
-    column = frame[attribute_in(path, frame, class_attribute)]
+    column = frame[attribute_in(path, frame, class_attribute, "; name the one of the classes with --attribute")]
     names = ["" if missing else _class_name(value) for value, missing in zip(column, column.isna(), strict=True)]
     geometries = np.asarray(frame.geometry)
     kinds = shapely.get_type_id(geometries)
@@ -253,13 +253,13 @@ def labels_of(
     )
 
 
-def attribute_in(path: VectorFile, frame: GeoDataFrame, attribute: str) -> str:
-    """The attribute itself; UserError where the features have none of this name."""
+def attribute_in(path: VectorFile, frame: GeoDataFrame, attribute: str, advice: str = "") -> str:
+    """The attribute itself; UserError, which ends in ``advice``, where the features have none of this name."""
     attributes = [str(column) for column in frame.columns if column != frame.geometry.name]
     if attribute not in attributes:
         raise UserError(
             f"{path}: no attribute {attribute!r}{nearest(attribute, attributes)}; "
-            f"it has {', '.join(attributes) or 'none'}"
+            f"it has {', '.join(attributes) or 'none'}{advice if attributes else ''}"
         )
     return attribute
 

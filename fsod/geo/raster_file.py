@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from fsod.errors import UserError
 from fsod.files import refuse_pipe
 from fsod.geo.network import gdal_for, safe_drivers, why_closed
 from fsod.geo.nodata import with_nodata
+from fsod.geo.stac_scenes import RASTERS
 from fsod.geo.tile_mosaic import TILES, TileMosaic
 from fsod.geo.tile_names import tiles_named, zoom_of_mbtiles
 
@@ -58,7 +60,7 @@ def open_dataset(name: str, driver: str | None = None, nodata: float | None = No
                 with dataset:
                     return with_nodata(dataset, nodata)
     except (RasterioError, CPLE_BaseError, OSError, ValueError) as error:
-        hint = f"; name its rasters: '{name}/*.tif'" if Path(name).is_dir() else ""
+        hint = _of_folder(Path(name)) if Path(name).is_dir() else ""
         raise UserError(f"{name}: cannot be opened as a raster ({gdals_reason(name, error)}){hint}") from error
     if not dataset.count or not dataset.width * dataset.height:
         parts = dataset.subdatasets
@@ -75,6 +77,12 @@ def open_dataset(name: str, driver: str | None = None, nodata: float | None = No
             "any place of it; store it in tiles (gdal_translate -co TILED=YES)"
         )
     return dataset
+
+
+def _of_folder(folder: Path) -> str:
+    """What to name instead of a folder: its rasters, of the kind that most of them are of."""
+    kinds = Counter(path.suffix for path in folder.iterdir() if path.suffix.lower() in RASTERS)
+    return f"; name its rasters: '{folder}/*{kinds.most_common(1)[0][0]}'" if kinds else "; it holds no rasters"
 
 
 def gdals_reason(name: str, error: Exception) -> str:

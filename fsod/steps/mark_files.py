@@ -207,6 +207,8 @@ def _large_enough(path: VectorFile, boxes: LabelledBoxes, scene: Scene) -> Label
     sides = boxes.boxes_xyxy_px[:, 2:] - boxes.boxes_xyxy_px[:, :2]
     small = np.flatnonzero(sides.min(axis=1, initial=np.inf) < LEAST_PX)
     why = "{:.2g} x {:.2g} px on " + scene.name + ": smaller than a pixel; mark the whole object"
+    if scene.georeference.crs is None:
+        why += " (the scene has no CRS, so coordinates are taken as pixels)"
     raise_refused(path, {int(boxes.features[i]): why.format(*sides[i]) for i in small})
     return boxes
 

@@ -18,7 +18,9 @@ def read_any_header(path: Path, what: str = "weights") -> dict[str, Any]:
     try:
         with safe_open(path, "np") as file:
             header = json.loads((file.metadata() or {}).get("fsod", "{}"))
-    except (SafetensorError, OSError, ValueError, RecursionError) as error:  # JSON, or a number of too many digits
+    except SafetensorError as error:
+        raise UserError(f"{path}: not {what}: no file that fsod wrote, or cut short ({first_line(error)})") from error
+    except (OSError, ValueError, RecursionError) as error:  # JSON, or a number of too many digits
         raise UserError(f"{path}: not {what}: {first_line(error)}") from error
     if not isinstance(header, dict):
         raise UserError(f"{path}: not {what}: its header is not a JSON object")

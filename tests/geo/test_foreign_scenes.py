@@ -246,7 +246,11 @@ def test_an_hdf5_of_one_raster_is_opened_again(tmp_path: Path) -> None:
 
 
 def test_a_folder_says_how_to_name_its_rasters(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"name its rasters: '.*/\*\.tif'"):
+    with pytest.raises(UserError, match=r"; it holds no rasters$"):
+        open_scene(tmp_path)
+    for name in ("a.PNG", "b.PNG", "c.tif", "a.pgw", "b.pgw", "c.txt"):
+        (tmp_path / name).touch()
+    with pytest.raises(UserError, match=r"name its rasters: '.*/\*\.PNG'"):
         open_scene(tmp_path)
 
 

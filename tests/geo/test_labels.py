@@ -95,7 +95,7 @@ def test_bad_input_is_named(make_raster: MakeRaster, tmp_path: Path) -> None:
 
         good = save(tmp_path / "good.gpkg", scene)
         refused(tmp_path / "missing.gpkg", "no such vector file")
-        refused(good, r"no attribute 'kinds' \(did you mean 'kind'\?\); it has kind", attribute="kinds")
+        refused(good, r"no attribute 'kinds' \(did you mean 'kind'\?\); it has kind; .*--attribute", attribute="kinds")
         refused(good, "no layer 'other'; it has good", layer="other")
         (tmp_path / "text.geojson").write_text("{not json")
         refused(tmp_path / "text.geojson", "cannot be read as a vector file")

@@ -151,7 +151,9 @@ def test_marks_that_show_nothing_are_refused(tmp_path: Path) -> None:
     scene = picture(tmp_path / "s.png")
     thin = save(tmp_path / "e.gpkg", np.array([[10, 10, 30, 30], [5, 5, 5.02, 9], [199.5, 9, 220, 29]]))
     for given in ({"labels": [thin]}, {"distractors": [thin]}):
-        with pytest.raises(UserError, match=r"e.gpkg: feature 2: 0.02 x 4 px on .*s.png: smaller than a pixel; mark"):
+        with pytest.raises(
+            UserError, match=r"e.gpkg: feature 2: 0.02 x 4 px on .*s.png: smaller than a pixel; mark .* taken as pixels"
+        ):
             marks([scene], **given)
     verdicts = judged(tmp_path / "v.gpkg", scene, np.array([[5, 5, 5.1, 9.0]]), ["no"])
     with pytest.raises(UserError, match=r"feature 1: 0\.1 x 4 px"):
