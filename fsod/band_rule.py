@@ -1,4 +1,4 @@
-"""Which bands of a raster examples were shown in, so that scenes are searched in the same.
+"""Which bands of a raster examples were shown in, and how, so that scenes are searched in the same.
 
 A detector that has learned ships in false colours does not find them in true ones. So what is made of examples says how
 their bands were chosen, and a scene is seen in the same where it can be.
@@ -31,6 +31,7 @@ class BandRule(BaseModel):
         chosen: how.
         names: what the raster calls each of these bands; empty for one that has no name.
         nodata: value that the user said stands for nothing; NaN: none that the file does not declare. None: not said.
+        toned: whether it was shown in the tone that the network is used to, see ``fsod.geo.tone``.
     """
 
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
@@ -40,6 +41,7 @@ class BandRule(BaseModel):
     chosen: Chosen
     names: tuple[Name, ...] = ()
     nodata: float | None = None
+    toned: bool = False
 
     @property
     def shows(self) -> str:

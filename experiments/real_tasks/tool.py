@@ -112,8 +112,8 @@ def found_in_wholes(task: Task, detect: BatchDetector, *, gsd_m: float | None, e
     """What is found in a task's test images, each looked at as a whole at one size, see ``open_scene``."""
     found: Found = {}
     for name in task.test:
-        with open_scene(task.folder / "images" / name, gsd_m=gsd_m, enlargement=enlargement) as scene:
-            rgb, _ = scene.read_rectangle((0, 0, scene.grid_width_px, scene.grid_height_px))
+        with open_scene(task.folder / "images" / name, gsd_m=gsd_m, enlargement=enlargement, toned=True) as scene:
+            rgb, _ = scene.read_seen((0, 0, scene.grid_width_px, scene.grid_height_px))
             own = detect(rgb[None])[0].scaled(*scene.grid_to_scene)
         found[name] = own.boxes_xyxy_px, own.scores.astype(np.float64)
     return found

@@ -20,6 +20,7 @@ from fsod.geo.network import gdal_for
 from fsod.geo.nodata import can_hold
 from fsod.geo.pixels import PixelRule
 from fsod.geo.raster_file import gdals_reason, open_dataset
+from fsod.geo.tone import Tone
 from fsod.geo.upright import Upright
 from fsod.geo.windows import Window
 
@@ -55,6 +56,7 @@ class Scene:
         warnings: what a user should know, one line each.
         nodata: value that stands for nothing, where the file does not say so.
         alpha: number of the band that says what is transparent, from 1.
+        tone: what a network is to see it in; None: as people do.
         overview: (h, w, 3) uint8, the file as it is stored made small, its longer side at most ``OVERVIEW_PX``; None where
             opening did not take a look at all of it.
     """
@@ -74,6 +76,7 @@ class Scene:
     warnings: tuple[str, ...]
     nodata: float | None
     alpha: int | None
+    tone: Tone | None
     overview: NDArray[np.uint8] | None
     _dataset: DatasetReader
 
@@ -122,18 +125,31 @@ class Scene:
         bytes_read = rows_px * width_px * sum(np.dtype(kind).itemsize for kind in self._dataset.dtypes)
         return int(bytes_read * CACHE_SLACK)
 
-    def read_window(self, window: Window) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """Pixels of a window of the grid: (h, w, 3) uint8 RGB, 0 where not valid, and validity (h, w).
+    @property
+    def pixels(self) -> str:
+        """How raw pixels become what a network sees, in words."""
+        return str(self.rule) if self.tone is None else f"{self.rule}, {self.tone}"
 
-        Raises:
-            UserError: the pixels cannot be read; names the scene and the window in scene pixels.
-        """
-        return self.read_rectangle(window.xyxy_px)
+    def read_window(self, window: Window) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """Pixels of a window of the grid as a network is to see them, see ``read_seen``."""
+        return self.read_seen(window.xyxy_px)
+
+    def read_seen(self, xyxy_px: tuple[int, int, int, int]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """The same as ``read_rectangle``, in the scene's ``tone``."""
+        rgb, valid = self.read_rectangle(xyxy_px)
+        return rgb if self.tone is None else self.tone.of(rgb, valid), valid
 
     def read_rectangle(
         self, xyxy_px: tuple[int, int, int, int], shape_hw: tuple[int, int] | None = None
     ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """Pixels of any rectangle inside the grid (left, top, right, bottom), as ``read_window``; resampled to ``shape_hw``."""
+        """Pixels of a rectangle inside the grid (left, top, right, bottom) as people see them.
+
+        Returns:
+            (h, w, 3) uint8 RGB, 0 where not valid, and validity (h, w); resampled to ``shape_hw`` if that is given.
+
+        Raises:
+            UserError: the pixels cannot be read; names the scene and the rectangle in scene pixels.
+        """
         left, top, right, bottom = xyxy_px
         raw, valid = self.read_raw(xyxy_px, shape_hw or (bottom - top, right - left))
         return self.rule.to_rgb(raw, valid), valid

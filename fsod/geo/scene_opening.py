@@ -18,7 +18,9 @@ from fsod.geo.georeference import Georeference, read_georeference
 from fsod.geo.network import gdal_for
 from fsod.geo.pixels import PixelRule, alpha_band, choose_bands, fewer_bits, read_palette
 from fsod.geo.raster_file import open_dataset
+from fsod.geo.sampled_squares import sampled_squares
 from fsod.geo.scene import Scene
+from fsod.geo.tone import tone_of
 from fsod.geo.upright import as_stored, make_upright
 
 SAME_GSD = 1.05
@@ -40,6 +42,7 @@ def open_scene(
     bands: tuple[int, ...] | None = None,
     nodata: float | None = None,
     like: Sequence[BandRule] = (),
+    toned: bool = False,
     north_up: bool = True,
     skip_damaged: bool = False,
 ) -> Scene:
@@ -57,7 +60,8 @@ def open_scene(
             ``undeclared``; NaN: what the file declares, and nothing else. One that no pixel can hold is as None, with a
             warning.
         like: what examples were shown in. Their bands are followed where the raster has them, else a warning says so; their
-            nodata value where the file declares none and can hold it.
+            nodata value where the file declares none and can hold it. Whether they were toned says so of the scene, too.
+        toned: show it to the network in the tone that it is used to, see ``fsod.geo.tone``, where ``like`` does not say.
         north_up: see it with north up and pixels square on the ground; else as it is stored.
         skip_damaged: where pixels cannot be read, scale by the others.
 
@@ -99,6 +103,7 @@ def open_scene(
             warnings=remarks + more + doubts + chosen.doubts + _oddities(dataset, name, rule),
             nodata=None,
             alpha=alpha,
+            tone=None,
             overview=None,
             _dataset=dataset,
         )
@@ -111,10 +116,19 @@ def open_scene(
             scene = scene.with_nodata(nodata)
         if rule.palette is None and set(kinds) != {"uint8"}:
             scene = scaled(scene, skip_damaged, recognise=not only_declared)
+        if like[0].toned if like else toned:
+            scene = _toned(scene)
     except BaseException:
         dataset.close()
         raise
     return scene
+
+
+def _toned(scene: Scene) -> Scene:
+    """The scene in a tone that does not depend on its grid; it says so where it is remembered."""
+    whole = replace(scene, grid_width_px=scene.width_px, grid_height_px=scene.height_px)
+    shown = scene.shown.model_copy(update={"toned": True})
+    return replace(scene, tone=tone_of(sampled_squares(whole)), shown=shown)
 
 
 def _alpha(dataset: DatasetReader, name: str, asked: tuple[int, ...] | None) -> tuple[int | None, tuple[str, ...]]:

@@ -9,7 +9,7 @@ That is one scale for all classes. Those whose objects are too large for it are 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +27,8 @@ SMALLEST_PX, LARGEST_PX = 24.0, 200.0
 IOUS = (0.5, 0.6, 0.7)
 """Ranks are taken for each: of boxes that overlap the example at least so much. Where boxes fit closely the size is right."""
 
-RELUCTANCE = 0.1
-"""What an octave beyond the scene's own size has to gain in mean log rank, as it takes four times as long to search."""
+RELUCTANCE = 0.5
+"""So many standard errors another size has to be better than the scene's own: of a few marks a mean is uncertain."""
 
 NOT_FOUND = 5000
 """The rank of a left-out example that is not found at all."""
@@ -68,7 +68,7 @@ def best_enlargement(marked: Marked, class_names: tuple[str, ...], detector_of: 
     The measure is the mean logarithm of the rank of each left-out example, by score, among all detections of its class
     around the left-out examples, averaged over ``IOUS``. Objects that nobody has marked are among them, but at every scale
     alike. On tasks made of NWPU images and on real ones it chooses better than ranks at 0.5 alone (experiments/real_tasks).
-    A larger size than the scene's own has to be better by ``RELUCTANCE``.
+    Another size than the scene's own has to be better by ``RELUCTANCE`` standard errors of the difference.
 
     Args:
         marked: the examples; with one example of each reported class there is nothing to leave out, and the answer is 1.
@@ -84,15 +84,28 @@ def best_enlargement(marked: Marked, class_names: tuple[str, ...], detector_of: 
     if len(tried) == 1:
         return tried[0]
 
-    def cost(e: float) -> float:
-        return mean_log_rank(marked.enlarged(e), class_names, detector_of) + RELUCTANCE * max(float(np.log2(e)), 0)
-
-    return min(sorted(tried, key=lambda e: abs(np.log(e))), key=cost)  # of equals that which changes least
+    return best_of({e: log_ranks(marked.enlarged(e), class_names, detector_of) for e in tried})
 
 
-def mean_log_rank(marked: Marked, class_names: tuple[str, ...], detector_of: Callable[[Marked], Detect]) -> float:
-    """The measure of ``best_enlargement``: the less, the better the examples are told from the rest."""
-    of_examples: dict[str, list[float]] = {name: [] for name in class_names}
+def best_of(ranks: Mapping[float, NDArray[np.float64]]) -> float:
+    """The enlargement with the least mean, which has to be better than 1 by more than chance may make it.
+
+    Args:
+        ranks: enlargement -> (n,) ``log_ranks``; n at least 2.
+    """
+    best = min(sorted(ranks, key=lambda e: abs(np.log(e))), key=lambda e: ranks[e].mean())  # of equals the nearest to 1
+    if 1.0 not in ranks:
+        return best
+    gains = ranks[1.0] - ranks[best]
+    error = gains.std(ddof=1) / np.sqrt(len(gains))
+    return best if gains.mean() > RELUCTANCE * error else 1.0
+
+
+def log_ranks(
+    marked: Marked, class_names: tuple[str, ...], detector_of: Callable[[Marked], Detect]
+) -> NDArray[np.float64]:
+    """(n,) of each example that is left out: the less, the better it is told from the rest. The order does not depend on sizes."""
+    of_examples: dict[str, list[list[float]]] = {name: [] for name in class_names}
     of_all: dict[str, list[NDArray[np.float32]]] = {name: [] for name in class_names}
     for out, detect in folds(marked, detector_of, MOST_EXAMPLES):
         for class_id, name in enumerate(class_names):
@@ -100,14 +113,14 @@ def mean_log_rank(marked: Marked, class_names: tuple[str, ...], detector_of: Cal
                 found = detect(marked.pixels[image][None])[0]
                 own = found.select(found.class_ids == class_id)
                 overlaps = iou(marked.box_xyxy_px(image, box_id)[None], own.boxes_xyxy_px)[0]
-                of_examples[name] += [float(own.scores[overlaps >= least].max(initial=0)) for least in IOUS]
+                of_examples[name].append([float(own.scores[overlaps >= least].max(initial=0)) for least in IOUS])
                 of_all[name].append(own.scores)
     ranks = [
-        (np.concatenate(of_all[name]) >= score).sum() if score > 0 else NOT_FOUND
-        for name, scores in of_examples.items()
-        for score in scores
+        [(np.concatenate(of_all[name]) >= score).sum() if score > 0 else NOT_FOUND for score in scores]
+        for name, examples in of_examples.items()
+        for scores in examples
     ]
-    return float(np.log(ranks).mean())
+    return np.asarray(np.log(ranks).mean(axis=1), np.float64)
 
 
 def _boxes(marked: Marked, name: str) -> NDArray[np.float64]:

@@ -144,7 +144,7 @@ def _views(marks: Sequence[SceneMarks], scenes: Sequence[Scene], class_names: tu
             places[name].append((len(records), box_id))
             frame = _frame(box, whole)
             records.append(_cut(whole, frame, len(records) + 1))
-            pixels.append(scene.read_rectangle(frame)[0])
+            pixels.append(scene.read_seen(frame)[0])
     return Marked(CocoFolder(Path(marks[0].scene).parent, class_names, tuple(records), ""), pixels, places)
 
 

@@ -40,7 +40,7 @@ def examples_of(scene: Any, examples: Any, attribute: str, stack: ExitStack) -> 
     names, given = _names(scene, stack), _listed(examples)
     if _are_files(given):
         return examples_on_scenes(names, MarkFiles(given, attribute=attribute))
-    opened = [stack.enter_context(open_scene(name)) for name in names]
+    opened = [stack.enter_context(open_scene(name, toned=True)) for name in names]
     pairs = zip(opened, _for_each(given, names), strict=True)
     return examples_among([marks_given(*pair) for pair in pairs], opened)
 
@@ -51,7 +51,7 @@ def marks_of(scene: Any, examples: Any, area: Any, attribute: str, stack: ExitSt
     areas = [] if area is None else _listed(area)
     if _are_files([*given, *areas]):
         return marks_on_scenes(names, MarkFiles(given, areas=areas, attribute=attribute))
-    opened = [stack.enter_context(open_scene(name)) for name in names]
+    opened = [stack.enter_context(open_scene(name, toned=True)) for name in names]
     shapes = _for_each(areas or [None] * len(names), names)
     return [marks_given(*of_one) for of_one in zip(opened, _for_each(given, names), shapes, strict=True)]
 

@@ -81,7 +81,8 @@ AS_THEY_ARE = Seen()
 def open_marked(scenes: Sequence[Scenery], seen: Seen, stack: ExitStack) -> list[Scene]:
     """The scenes, open until the stack ends; what a user should know of them is printed."""
     opened = [
-        stack.enter_context(open_scene(scene, bands=seen.bands, nodata=seen.nodata, like=seen.like)) for scene in scenes
+        stack.enter_context(open_scene(scene, bands=seen.bands, nodata=seen.nodata, like=seen.like, toned=True))
+        for scene in scenes
     ]
     for scene in opened:
         warn(scene.warnings)

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from itertools import product
-
-import numpy as np
-import rasterio.errors
-from numpy.typing import NDArray
+from collections.abc import Sequence
 
 from fsod.band_rule import BandRule
-from fsod.errors import UserError
+from fsod.geo.sampled_squares import sampled_squares
 from fsod.geo.scene import Scene
 from fsod.image_look import Look, look_of
 
 OTHER_GSD = 1.5
 """Pixels that are this many times as large show another amount of detail."""
-
-
-ACROSS, LOOK_PX = 3, 256
-"""A scene's look is taken from so many squares across and down, evenly spread, of this side."""
 
 
 def misfit(
@@ -64,16 +54,5 @@ def _of_bands(scene: Scene, shown: Sequence[BandRule]) -> list[str]:
 
 
 def _of_look(scene: Scene, looks: Sequence[Look]) -> list[str]:
-    own = look_of(_squares(scene)) if looks else None
+    own = look_of(sampled_squares(scene)) if looks else None
     return [] if own is None else min((own.unlike(shown) for shown in looks), key=len)
-
-
-def _squares(scene: Scene) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.bool_]]]:
-    width, height = scene.grid_width_px, scene.grid_height_px
-    lefts, tops = (
-        sorted({round(i * max(side - LOOK_PX, 0) / (ACROSS - 1)) for i in range(ACROSS)}) for side in (width, height)
-    )
-    for top, left in product(tops, lefts):
-        # what cannot be read is named by the search
-        with suppress(UserError, rasterio.errors.RasterioError):
-            yield scene.read_rectangle((left, top, min(left + LOOK_PX, width), min(top + LOOK_PX, height)))

@@ -94,10 +94,11 @@ class SceneMarks:
         )
 
     def open(self, **how: Any) -> Scene:  # noqa: ANN401, they are those of ``open_scene``
-        """The scene, with the bands and the nodata value that it was marked in; ``how`` goes to ``open_scene``."""
+        """The scene, with the bands, the nodata value and the tone that it was marked in; ``how`` goes to ``open_scene``."""
         if self.shown is None:
             return open_scene(self.scene, **how)
-        return open_scene(self.scene, bands=self.shown.bands, nodata=self.shown.nodata, **how)
+        seen = self.shown
+        return open_scene(self.scene, bands=seen.bands, nodata=seen.nodata, toned=seen.toned, **how)
 
 
 def band_rules(marks: Iterable[SceneMarks]) -> tuple[BandRule, ...]:

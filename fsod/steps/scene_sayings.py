@@ -25,7 +25,7 @@ def announce(scene: Scene, resumed: int, windows: int) -> None:
         parts.append(f"of {own_m:.3g} m resampled to {gsd_m:.3g} m" if resampled else f"of {own_m:.3g} m")
     elif resampled:
         parts.append(f"seen {scene.grid_width_px / scene.width_px:.3g} times as large")
-    parts.append(str(scene.rule))
+    parts.append(scene.pixels)
     parts.append(f"goes on after {resumed} of {windows} windows" if resumed else f"{windows} windows")
     console.print(f"{scene.name}: {', '.join(parts)}")
 

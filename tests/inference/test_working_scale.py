@@ -14,7 +14,7 @@ from fsod.boxes import Detections
 from fsod.data.coco_folder import CocoFolder, ImageRecord
 from fsod.data.marked import Marked
 from fsod.inference.thresholds import Detect
-from fsod.inference.working_scale import NOT_FOUND, best_enlargement, mean_log_rank, reductions_of
+from fsod.inference.working_scale import NOT_FOUND, best_enlargement, best_of, log_ranks, reductions_of
 
 SIDE = 30.0
 
@@ -88,25 +88,34 @@ def test_one_example_says_nothing() -> None:
 
 def test_the_rank_is_that_among_all_that_is_found() -> None:
     examples = marked(5)
-    assert mean_log_rank(examples, ("it",), sees_from(1)) == pytest.approx(np.log(5))
-    with_alarms = mean_log_rank(examples, ("it",), sees_from(1, false_alarms=2))
-    assert with_alarms == pytest.approx(np.log(15))
-    assert mean_log_rank(examples, ("it",), sees_from(50)) == pytest.approx(np.log(NOT_FOUND))
+    assert log_ranks(examples, ("it",), sees_from(1)) == pytest.approx(np.log([5] * 5))
+    with_alarms = log_ranks(examples, ("it",), sees_from(1, false_alarms=2))
+    assert with_alarms == pytest.approx(np.log([15] * 5))
+    assert log_ranks(examples, ("it",), sees_from(50)) == pytest.approx(np.log([NOT_FOUND] * 5))
 
 
 def test_close_boxes_count_more_than_loose_ones() -> None:
     assert best_enlargement(marked(5), ("it",), sees_from(1, close_from_px=50)) == 2.0
-    loose = mean_log_rank(marked(5), ("it",), sees_from(1, close_from_px=50))
-    assert loose == pytest.approx((np.log(5) + 2 * np.log(NOT_FOUND)) / 3)
+    loose = log_ranks(marked(5), ("it",), sees_from(1, close_from_px=50))
+    assert loose == pytest.approx([(np.log(5) + 2 * np.log(NOT_FOUND)) / 3] * 5)
 
 
-@pytest.mark.parametrize(("alarms", "expected"), [(12, 1.0), (14, 2.0)])
-def test_a_larger_size_has_to_be_worth_its_time(alarms: int, expected: float) -> None:
-    def detector_of(some: Marked) -> Detect:
-        twice_as_large = some.folder.images[0].width_px == 240
-        return sees_from(1, false_alarms=11 if twice_as_large else alarms)(some)
+@pytest.mark.parametrize(
+    ("twice", "expected"),
+    [
+        ([3.9, 4.9, 5.9, 6.9], 2.0),  # a little better for each
+        ([0.0, 9.0, 1.0, 11.0], 1.0),  # by 0.75 in the mean, of which the standard error is 2.2
+        ([0.0, 9.0, 1.0, 3.0], 2.0),  # by 2.75, of which it is 2.3
+        ([4.0, 5.0, 6.0, 7.0], 1.0),
+    ],
+)
+def test_another_size_has_to_be_better_than_by_chance(twice: list[float], expected: float) -> None:
+    own = np.array([4.0, 5.0, 6.0, 9.0] if twice[0] == 0 else [4.0, 5.0, 6.0, 7.0])
+    assert best_of({1.4: own + 1, 1.0: own, 2.0: np.array(twice)}) == expected
 
-    assert best_enlargement(marked(5), ("it",), detector_of) == expected
+
+def test_without_the_own_size_the_best_of_the_others_is_taken() -> None:
+    assert best_of({0.25: np.array([2.0, 5.0]), 0.35: np.array([1.0, 5.0])}) == 0.35
 
 
 def test_enlarged_examples_keep_their_places() -> None:

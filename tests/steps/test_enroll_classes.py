@@ -15,6 +15,7 @@ from PIL import Image
 from pydantic import ValidationError
 from rasterio.transform import from_origin
 
+from fsod.band_rule import BandRule
 from fsod.boxes import Detections
 from fsod.config import EpisodeSettings, PredictSettings
 from fsod.data.coco_folder import read_ids
@@ -30,7 +31,7 @@ from fsod.steps.enroll_classes import enroll, refine_files
 from fsod.steps.example_files import examples_in_folder, examples_on_scenes
 from fsod.steps.export_bank import seen_coarser
 from fsod.steps.folder_shots import marks_in_folder, shots_in_folder
-from fsod.steps.mark_files import MarkFiles
+from fsod.steps.mark_files import MarkFiles, Seen
 from fsod.steps.scene_search import scene_plan
 from fsod.steps.searcher import load_searcher
 from fsod.store.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -88,14 +89,19 @@ def assert_same_rows(one: ClassBank, two: ClassBank) -> None:
 
 
 def test_scenes_in_parts_and_labels_in_files_give_the_rows_of_the_whole(weights: Path, tmp_path: Path) -> None:
-    """The second object of red lies on both parts, and counts once."""
+    """The second object of red lies on both parts, and counts once. The tone is left alone: each part has its own."""
+    untoned = Seen(like=(BandRule(bands=(1, 2, 3), count=3, chosen="tags"),))
     whole = write_scene(tmp_path / "whole.tif", 0, 320)
     every = write_labels(tmp_path / "every.geojson", OBJECTS)
-    result = enroll(weights, examples_on_scenes([whole], MarkFiles([every])), tmp_path / "one.safetensors", native=True)
+    result = enroll(
+        weights, examples_on_scenes([whole], MarkFiles([every]), untoned), tmp_path / "one.safetensors", native=True
+    )
     assert result["examples"] == {"red": 2, "green": 3}
     parts = [write_scene(tmp_path / "west.tif", 0, 180), write_scene(tmp_path / "east.tif", 80, 320)]
     files = [write_labels(tmp_path / f"{name}.geojson", {name: places}) for name, places in OBJECTS.items()]
-    result = enroll(weights, examples_on_scenes(parts, MarkFiles(files)), tmp_path / "two.safetensors", native=True)
+    result = enroll(
+        weights, examples_on_scenes(parts, MarkFiles(files), untoned), tmp_path / "two.safetensors", native=True
+    )
     assert result["examples"] == {"red": 2, "green": 3}
     assert result["gsd_m"] == pytest.approx(GSD_M, rel=0.01)
     one, two = read_bank(tmp_path / "one.safetensors"), read_bank(tmp_path / "two.safetensors")

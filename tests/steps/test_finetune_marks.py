@@ -108,7 +108,8 @@ def test_one_file_holds_weights_rows_scores_and_what_it_was_made_from(made: Made
     assert bank.class_names == ("roof",)
     assert bank.scores[0] == pytest.approx(bank.origins["roof"]["score"])
     assert len(bank.origins["roof"]["trials"]) == 2  # one by each twin
-    assert 70 < bank.origins["roof"]["look"]["brightness"] < 110  # as the scene's
+    assert 110 < bank.origins["roof"]["look"]["brightness"] < 145  # as the network saw the scene
+    assert [rule.toned for rule in bank.shown] == [True]
     assert made.result["left_out_found"]["roof"] in (
         "0 of 2 trials (0 to 85 %)",
         "1 of 2 trials (1 to 99 %)",

@@ -40,6 +40,12 @@ UTM = Affine(1, 0, 500_000, 0, -1, 5_000_000)
 RED, GROUND = (200, 60, 20), (90, 100, 110)
 
 
+@pytest.fixture(autouse=True)
+def no_tone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Colours are compared as they are; tests/geo/test_tone.py tells of the tone."""
+    monkeypatch.setattr("fsod.geo.scene_opening.tone_of", lambda squares: None)
+
+
 def pixels() -> np.ndarray:
     """Red, green, blue and infrared of a scene of 160 x 120 px with two red ships."""
     rgbi = np.tile(np.array([*GROUND, 150], np.uint8)[:, None, None], (1, 120, 160))

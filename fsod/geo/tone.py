@@ -1,0 +1,60 @@
+"""The tone that a network sees a scene in: as bright, and at least as rich in contrast, as what it has learned from.
+
+A hazy scene, a dark one or one of pale sand shows the same objects in a fraction of the range that 8 bits have. So a
+scene's luminance is brought to one mean, and its contrast is raised where it is low, never lowered. All bands get the
+same, so colours stay what they are. All windows get the same, so they stay comparable (experiments/real_tasks, "Tone").
+Pictures for people keep the scene's own tone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fsod.image_look import LUMINANCE
+
+MIDDLE, CONTRAST = 127.0, 50.0
+"""Mean and least standard deviation of the luminance of what a network sees, in 8-bit values."""
+
+STRONGEST = 4.0
+"""Contrast is raised up to so many times; what is flatter still is hardly more than noise."""
+
+
+@dataclass(frozen=True)
+class Tone:
+    """How 8-bit values change: ``MIDDLE + gain (value - mean)``.
+
+    Attributes:
+        mean: of the scene's luminance, 0 to 255.
+        gain: of its contrast, 1 to ``STRONGEST``.
+    """
+
+    mean: float
+    gain: float
+
+    def __str__(self) -> str:
+        return f"brightness {self.mean:.0f} seen as {MIDDLE:.0f}" + (f", contrast x {self.gain:.3g}" * (self.gain > 1))
+
+    def of(self, rgb: NDArray[np.uint8], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
+        """Pixels (h, w, 3) in this tone; those that are not valid, (h, w), stay 0."""
+        table = np.clip(np.rint(MIDDLE + self.gain * (np.arange(256) - self.mean)), 0, 255).astype(np.uint8)
+        toned = np.take(table, rgb)
+        toned[~valid] = 0
+        return toned
+
+
+def tone_of(squares: Iterable[tuple[NDArray[np.uint8], NDArray[np.bool_]]]) -> Tone | None:
+    """The tone that a scene is to be seen in, by squares of it: (h, w, 3) uint8 RGB and validity (h, w).
+
+    Black and white pixels do not count: they are what a scene is filled up with where no tag says so. None where nothing
+    else is there.
+    """
+    seen = [rgb[valid & (rgb != 0).any(2) & (rgb != 255).any(2)] @ LUMINANCE for rgb, valid in squares]
+    luminance = np.concatenate(seen) if seen else np.zeros(0, np.float32)
+    if not len(luminance):
+        return None
+    deviation = max(float(luminance.std()), CONTRAST / STRONGEST)
+    return Tone(round(float(luminance.mean()), 2), round(max(CONTRAST / deviation, 1.0), 4))
