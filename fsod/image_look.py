@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 FAR = 3.0
-"""So many times as bright, or so much less contrast, is another kind of picture: from there on detectors of ten examples
-found much less (measured: ``experiments/real_tasks``, "Scenes unlike the examples")."""
+"""So many times as bright, or so much less contrast, is another kind of picture, where a scene's tone has not mended it: from
+there on detectors of ten examples find much less (measured: ``experiments/real_tasks``, "Tone")."""
 
 BLURRED, GRAINY = 0.55, 1.8
 """Edges that are half as steep are blurred; steeper ones than any in the photographs of the same kind are noise."""
