@@ -134,8 +134,8 @@ class ExampleOptions:
             return self.checkpoint
         return SHIPPED if self.config is None else RunPaths(load_settings(self.config).run_dir).meta_checkpoint
 
-    def read(self) -> ExampleFiles:
-        """The examples; UserError unless they are those of one of the two ways."""
+    def read(self, like: tuple[BandRule, ...] = (), *, toned: bool = True) -> ExampleFiles:
+        """The examples; UserError unless they are those of one of the two ways. For ``like`` and ``toned`` see ``Seen``."""
         from fsod.steps.example_files import examples_in_folder, examples_on_scenes
 
         if self.data is not None:
@@ -143,7 +143,7 @@ class ExampleOptions:
             if not (any(self.of_scenes.values()) or (self.shots and self.shots_k)):
                 return examples_in_folder(self.folder_shots(self.data))
         elif self.scene and (self.examples or self.verdicts) and not any(self.of_folder.values()):
-            return examples_on_scenes(self.scene, self.mark_files(), self.seen())
+            return examples_on_scenes(self.scene, self.mark_files(), self.seen(like, toned=toned))
         raise UserError(
             "examples are either --scene and --examples or --verdicts, or --data with --class (and -k) or --shots, and --ids"
         )
@@ -172,11 +172,11 @@ class ExampleOptions:
             None if unsized else PointSize(self.size_m, self.size_px),
         )
 
-    def seen(self, like: tuple[BandRule, ...] = ()) -> Seen:
+    def seen(self, like: tuple[BandRule, ...] = (), *, toned: bool = True) -> Seen:
         """How scenes are to be seen, where it is not as earlier examples were."""
         from fsod.steps.mark_files import Seen
 
-        return Seen(bands_in(self.bands), self.nodata, like)
+        return Seen(bands_in(self.bands), self.nodata, like, toned)
 
     def refuse_looks(self) -> None:
         """UserError for options that are about scenes, where there are none."""

@@ -17,6 +17,7 @@ from fsod.geo.scene import Scene
 from fsod.geo.scene_opening import open_scene
 from fsod.geo.scene_plan import USUAL_PLAN, ScenePlan
 from fsod.geo.scene_prediction import predict_scene
+from fsod.geo.tone import tone_of
 
 WHOLE_PX = 2048
 """Longest side of an image that is shown whole; at 4,000 px that takes a gigabyte, at 20,000 px it would take 24."""
@@ -35,7 +36,8 @@ def detect_folder(
         detect: a batch of images (B, H, W, 3) uint8 RGB to one Detections an image. An image of at most ``WHOLE_PX`` comes
             alone, others in batches of windows.
         on_image: told after each image.
-        windows: how larger images are gone over; smaller ones by its ``reductions`` and ``suppression`` alone.
+        windows: how larger images are gone over; smaller ones by its ``reductions``, ``toned`` and
+            ``suppression`` alone.
 
     Raises:
         UserError: an image is missing, damaged, not of 8 bits, or of another size than the annotations say.
@@ -55,6 +57,9 @@ def _detect_whole(
     rgb: NDArray[np.uint8], detect: Callable[[NDArray[np.uint8]], list[Detections]], plan: ScenePlan
 ) -> Detections:
     """What is found in an image that is shown at once, for classes that are seen coarser in a smaller copy of it."""
+    everywhere = np.ones(rgb.shape[:2], np.bool_)
+    if plan.toned and (tone := tone_of([(rgb, everywhere)])) is not None:
+        rgb = tone.of(rgb, everywhere)
     groups = classes_by_reduction(plan.reductions)
     if not groups:
         return detect(rgb[None])[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -81,7 +82,9 @@ def open_dataset(name: str, driver: str | None = None, nodata: float | None = No
 
 def _of_folder(folder: Path) -> str:
     """What to name instead of a folder: its rasters, of the kind that most of them are of."""
-    kinds = Counter(path.suffix for path in folder.iterdir() if path.suffix.lower() in RASTERS)
+    kinds: Counter[str] = Counter()
+    with suppress(OSError):
+        kinds.update(path.suffix for path in folder.iterdir() if path.suffix.lower() in RASTERS)
     return f"; name its rasters: '{folder}/*{kinds.most_common(1)[0][0]}'" if kinds else "; it holds no rasters"
 
 

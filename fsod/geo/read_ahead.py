@@ -105,7 +105,7 @@ def _batches(reading: Reading) -> Iterator[Batch]:
         if not len(read) and reading.is_over:
             return
         try:
-            rgb, valid = reading.scene.read_window(reading.grid[index])
+            rgb, valid = reading.scene.read_rectangle(reading.grid[index].xyxy_px)
         except UserError as error:
             if not reading.skip_damaged:
                 raise
@@ -118,7 +118,7 @@ def _batches(reading: Reading) -> Iterator[Batch]:
                     read.nodata.append(index)
                     gaps = b""
             else:
-                read.images[len(read.valid), : rgb.shape[0], : rgb.shape[1]] = rgb
+                read.images[len(read.valid), : rgb.shape[0], : rgb.shape[1]] = reading.scene.in_tone(rgb, valid)
                 read.valid[index] = valid
             if gaps:
                 read.gaps[index] = gaps

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fsod.errors import UserError
 from fsod.geo.scene import Scene
 
-ACROSS, SQUARE_PX = 3, 256
+ACROSS, SQUARE_PX = 4, 192
 """So many squares across and down, of this side."""
 
 

@@ -128,7 +128,7 @@ class Scene:
     @property
     def pixels(self) -> str:
         """How raw pixels become what a network sees, in words."""
-        return str(self.rule) if self.tone is None else f"{self.rule}, {self.tone}"
+        return str(self.rule) if self.tone is None else f"{str(self.rule).removesuffix(' as they are')}, {self.tone}"
 
     def read_window(self, window: Window) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """Pixels of a window of the grid as a network is to see them, see ``read_seen``."""
@@ -137,7 +137,11 @@ class Scene:
     def read_seen(self, xyxy_px: tuple[int, int, int, int]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """The same as ``read_rectangle``, in the scene's ``tone``."""
         rgb, valid = self.read_rectangle(xyxy_px)
-        return rgb if self.tone is None else self.tone.of(rgb, valid), valid
+        return self.in_tone(rgb, valid), valid
+
+    def in_tone(self, rgb: NDArray[np.uint8], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
+        """Pixels of ``read_rectangle`` as a network is to see them."""
+        return rgb if self.tone is None else self.tone.of(rgb, valid)
 
     def read_rectangle(
         self, xyxy_px: tuple[int, int, int, int], shape_hw: tuple[int, int] | None = None

@@ -42,7 +42,7 @@ def open_scene(
     bands: tuple[int, ...] | None = None,
     nodata: float | None = None,
     like: Sequence[BandRule] = (),
-    toned: bool = False,
+    toned: bool | None = None,
     north_up: bool = True,
     skip_damaged: bool = False,
 ) -> Scene:
@@ -61,7 +61,8 @@ def open_scene(
             warning.
         like: what examples were shown in. Their bands are followed where the raster has them, else a warning says so; their
             nodata value where the file declares none and can hold it. Whether they were toned says so of the scene, too.
-        toned: show it to the network in the tone that it is used to, see ``fsod.geo.tone``, where ``like`` does not say.
+        toned: show it to the network in the tone that it is used to, see ``fsod.geo.tone``. True: if ``like`` does not say
+            otherwise; False: never, as for pictures; None: as ``like`` says.
         north_up: see it with north up and pixels square on the ground; else as it is stored.
         skip_damaged: where pixels cannot be read, scale by the others.
 
@@ -116,7 +117,7 @@ def open_scene(
             scene = scene.with_nodata(nodata)
         if rule.palette is None and set(kinds) != {"uint8"}:
             scene = scaled(scene, skip_damaged, recognise=not only_declared)
-        if like[0].toned if like else toned:
+        if toned is not False and (like[0].toned if like else toned):
             scene = _toned(scene)
     except BaseException:
         dataset.close()

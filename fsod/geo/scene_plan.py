@@ -29,6 +29,7 @@ class ScenePlan:
         bands: band numbers to show as RGB, from 1.
         nodata: value that stands for nothing, see ``open_scene``.
         like: what examples were shown in, see ``open_scene``.
+        toned: see ``open_scene``.
         suppression: from which overlap on boxes from two windows are one object.
         aoi: vector file of the area of interest; windows outside it are never run, detections whose centre lies outside
             are left out.
@@ -48,6 +49,7 @@ class ScenePlan:
     bands: tuple[int, ...] | None = None
     nodata: float | None = None
     like: tuple[BandRule, ...] = ()
+    toned: bool | None = None
     suppression: EvaluateSettings = _SUPPRESSION
     aoi: Path | None = None
     aoi_layer: str | None = None
@@ -64,6 +66,7 @@ class ScenePlan:
             bands=self.bands,
             nodata=self.nodata,
             like=self.like,
+            toned=self.toned,
             skip_damaged=self.skip_damaged,
         )
 

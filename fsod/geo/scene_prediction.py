@@ -63,7 +63,7 @@ class SceneResult:
         georeference: where these pixels lie.
         upright: the way to these pixels from those of the scene as it was seen.
         gsd_m: ground size of the pixels that the network saw, None when unknown.
-        pixels: how raw pixels became RGB, in words.
+        pixels: how raw pixels became what the network saw, in words.
         windows_run: windows the network saw.
         windows_blank: windows skipped because they show nothing.
         windows_outside: windows skipped because they lie outside the area of interest.
@@ -229,7 +229,7 @@ def _what_is_searched(scene: Scene, plan: ScenePlan, area: Area | None) -> dict[
         "scene": files_fingerprint(scene.files),
         "gsd_m": scene.grid_gsd_m,
         "grid_px": [scene.grid_width_px, scene.grid_height_px],
-        "pixels": scene.pixels,
+        "pixels": str(scene.rule),
         "nodata": scene.nodata,
         "window_px": plan.window_px,
         "overlap_px": plan.overlap_px,

@@ -3,7 +3,7 @@
 A hazy scene, a dark one or one of pale sand shows the same objects in a fraction of the range that 8 bits have. So a
 scene's luminance is brought to one mean, and its contrast is raised where it is low, never lowered. All bands get the
 same, so colours stay what they are. All windows get the same, so they stay comparable (experiments/real_tasks, "Tone").
-Pictures for people keep the scene's own tone.
+Pictures of what was found keep the scene's own tone.
 """
 
 from __future__ import annotations
@@ -22,10 +22,19 @@ MIDDLE, CONTRAST = 127.0, 50.0
 STRONGEST = 4.0
 """Contrast is raised up to so many times; what is flatter still is hardly more than noise."""
 
+RANGE = (0.5, 99.5)
+"""Percentiles of the luminance. Contrast is raised as long as what lies between them stays between black and white."""
+
+SHOULDER = 16
+"""The last values at either end, which all share that would lie beyond it: what differs goes on to differ."""
+
+FILL = 3
+"""So near to black, or to white, a pixel may be what a scene is filled up with, where no tag says so."""
+
 
 @dataclass(frozen=True)
 class Tone:
-    """How 8-bit values change: ``MIDDLE + gain (value - mean)``.
+    """How 8-bit values change: ``MIDDLE + gain (value - mean)``, and less at both ends.
 
     Attributes:
         mean: of the scene's luminance, 0 to 255.
@@ -38,10 +47,23 @@ class Tone:
     def __str__(self) -> str:
         return f"brightness {self.mean:.0f} seen as {MIDDLE:.0f}" + (f", contrast x {self.gain:.3g}" * (self.gain > 1))
 
+    @property
+    def table(self) -> NDArray[np.uint8]:
+        """What each value becomes, (256,)."""
+        dark, bright = (self.mean + (end - MIDDLE) / self.gain for end in (SHOULDER, 255 - SHOULDER))
+        black, white = (MIDDLE + self.gain * (end - self.mean) for end in (0, 255))
+        ends = max(black, 0), min(white, 255)
+        become = [ends[0], SHOULDER, 255 - SHOULDER, ends[1]]
+        values = [0, max(dark, 0), min(bright, 255), 255]
+        if dark <= 0:
+            become[1] = ends[0]
+        if bright >= 255:
+            become[2] = ends[1]
+        return np.rint(np.interp(np.arange(256), values, become)).astype(np.uint8)
+
     def of(self, rgb: NDArray[np.uint8], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
         """Pixels (h, w, 3) in this tone; those that are not valid, (h, w), stay 0."""
-        table = np.clip(np.rint(MIDDLE + self.gain * (np.arange(256) - self.mean)), 0, 255).astype(np.uint8)
-        toned = np.take(table, rgb)
+        toned = np.take(self.table, rgb)
         toned[~valid] = 0
         return toned
 
@@ -49,12 +71,15 @@ class Tone:
 def tone_of(squares: Iterable[tuple[NDArray[np.uint8], NDArray[np.bool_]]]) -> Tone | None:
     """The tone that a scene is to be seen in, by squares of it: (h, w, 3) uint8 RGB and validity (h, w).
 
-    Black and white pixels do not count: they are what a scene is filled up with where no tag says so. None where nothing
-    else is there.
+    None where no pixel is valid and neither black nor white.
     """
-    seen = [rgb[valid & (rgb != 0).any(2) & (rgb != 255).any(2)] @ LUMINANCE for rgb, valid in squares]
+    seen = [
+        rgb[valid & (rgb > FILL).any(axis=2) & (rgb < 255 - FILL).any(axis=2)] @ LUMINANCE for rgb, valid in squares
+    ]
     luminance = np.concatenate(seen) if seen else np.zeros(0, np.float32)
     if not len(luminance):
         return None
-    deviation = max(float(luminance.std()), CONTRAST / STRONGEST)
-    return Tone(round(float(luminance.mean()), 2), round(max(CONTRAST / deviation, 1.0), 4))
+    mean, (least, most) = float(luminance.mean()), np.percentile(luminance, RANGE).tolist()
+    of_contrast = CONTRAST / max(float(luminance.std()), CONTRAST / STRONGEST)
+    of_range = min(MIDDLE, 255 - MIDDLE) / max(most - mean, mean - least, 1.0)
+    return Tone(round(mean, 2), round(max(min(of_contrast, of_range), 1.0), 4))

@@ -75,7 +75,7 @@ class Session:
         name = scene or find_scene(path, run.get("scene", ""), header)
         self._seeing = [*(["--bands", ",".join(map(str, bands))] if bands else [])]
         self._seeing += [] if nodata is None else ["--nodata", str(nodata)]
-        opened = open_scene(name, bands=bands, nodata=nodata, like=_shown(header), north_up=False)
+        opened = open_scene(name, bands=bands, nodata=nodata, like=_shown(header), toned=False, north_up=False)
         self.lock = threading.RLock()
         self.learning = Learning()
         self.news = ""

@@ -72,6 +72,7 @@ def run_evaluate(settings: CommonSettings, what: Evaluation, out: Path) -> dict[
         overlap_px=plan.overlap_px,
         reductions=bank.reported.reductions,
         batch=plan.batch,
+        toned=any(rule.toned for rule in bank.shown),
         suppression=settings.evaluate,
     )
     started = time.perf_counter()

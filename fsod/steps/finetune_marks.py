@@ -32,7 +32,7 @@ from fsod.progress import console, progress_bar, warn
 from fsod.steps.enroll_classes import left_out_found, sheet_beside
 from fsod.steps.example_sheet import write_sheet
 from fsod.steps.kept_marks import joined_marks, kept_marks, marks_kept
-from fsod.steps.scene_marks import SceneMarks, added_verdicts, band_rules, misspelt
+from fsod.steps.scene_marks import SceneMarks, added_verdicts, band_rules, in_one_tone, misspelt
 from fsod.steps.scene_views import MarkedViews, read_views, working_enlargement
 from fsod.store.checkpoint import Checkpoint, LearnedFrom, load_checkpoint, save_checkpoint, weights_sha256
 from fsod.store.class_bank import learned_bank
@@ -73,7 +73,7 @@ def finetune_marks(
     machine = choose_machine()
     base = load_checkpoint(checkpoint, machine.trunk_dtype)
     earlier = [] if base.learned_from is None else marks_kept(base.learned_from.marks, checkpoint)
-    marks = joined_marks(earlier, marks)
+    marks = in_one_tone(joined_marks(earlier, marks))
     examples = _examples(marks)
     names = tuple(examples)
     if not names:

@@ -67,21 +67,23 @@ class Seen:
         bands: one or three band numbers, from 1; by their own words if None.
         nodata: value that stands for nothing, see ``open_scene``.
         like: what earlier examples were shown in, which is followed where a scene has it.
+        toned: show them to the network in the tone that it is used to, where ``like`` does not say.
     """
 
     bands: tuple[int, ...] | None = None
     nodata: float | None = None
     like: tuple[BandRule, ...] = ()
+    toned: bool = True
 
 
 AS_THEY_ARE = Seen()
-"""By their own words."""
+"""By their own words, and in the tone that a network is used to."""
 
 
 def open_marked(scenes: Sequence[Scenery], seen: Seen, stack: ExitStack) -> list[Scene]:
     """The scenes, open until the stack ends; what a user should know of them is printed."""
     opened = [
-        stack.enter_context(open_scene(scene, bands=seen.bands, nodata=seen.nodata, like=seen.like, toned=True))
+        stack.enter_context(open_scene(scene, bands=seen.bands, nodata=seen.nodata, like=seen.like, toned=seen.toned))
         for scene in scenes
     ]
     for scene in opened:

@@ -124,5 +124,7 @@ def _write_preview(
 
 def _made_small(name: str, plan: PredictSettings, searcher: Searcher) -> NDArray[np.uint8]:
     """The file as it is stored made small."""
-    with open_scene(name, bands=plan.bands, nodata=plan.nodata, like=searcher.shown, north_up=False) as scene:
+    with open_scene(
+        name, bands=plan.bands, nodata=plan.nodata, like=searcher.shown, toned=False, north_up=False
+    ) as scene:
         return scene.read_reduced(OVERVIEW_PX)[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -99,6 +99,16 @@ class SceneMarks:
             return open_scene(self.scene, **how)
         seen = self.shown
         return open_scene(self.scene, bands=seen.bands, nodata=seen.nodata, toned=seen.toned, **how)
+
+
+def in_one_tone(marks: Sequence[SceneMarks]) -> list[SceneMarks]:
+    """The same marks, all on scenes as they are if one of these is: plain pictures, and what an earlier version was shown."""
+    if all(one.shown is not None and one.shown.toned for one in marks):
+        return list(marks)
+    return [
+        replace(one, shown=None if one.shown is None else one.shown.model_copy(update={"toned": False}))
+        for one in marks
+    ]
 
 
 def band_rules(marks: Iterable[SceneMarks]) -> tuple[BandRule, ...]:

@@ -117,3 +117,26 @@ def test_of_two_classes_in_one_place_the_better_stays_whatever_size_it_was_seen_
     for found in detect_folder(folder, Sure(), windows=plan).values():
         assert len(found)
         assert set(found.class_ids.tolist()) == {1}
+
+
+def test_images_are_toned_whole_or_not_as_what_is_evaluated_was(
+    folder: CocoFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tone of a whole image and that of its windows are one."""
+    means: list[float] = []
+
+    def remember(images: NDArray[np.uint8]) -> list[Detections]:
+        means.extend(float(image[image.any(axis=2)].mean()) for image in images if image.any())
+        return [Detections(np.zeros((0, 4)), np.zeros(0, np.float32), np.zeros(0, np.int64))] * len(images)
+
+    of_image = []
+    for toned in (None, True):
+        means.clear()
+        detect_folder(folder, remember, windows=replace(SMALL, toned=toned))
+        of_image.append(np.mean(means))
+    assert abs(of_image[1] - 127) < abs(of_image[0] - 127)
+    assert abs(of_image[1] - 127) < 5
+    monkeypatch.setattr(shown_images, "WHOLE_PX", 299)
+    means.clear()
+    detect_folder(folder, remember, windows=replace(SMALL, toned=True))
+    assert np.mean(means) == pytest.approx(of_image[1], abs=5)

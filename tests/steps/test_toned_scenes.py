@@ -14,10 +14,14 @@ from numpy.typing import NDArray
 
 from fsod.config import PredictSettings
 from fsod.steps.mark_files import MarkFiles, Seen, marks_on_scenes
+from fsod.steps.scene_marks import in_one_tone
 from fsod.steps.scene_search import scene_plan
 from fsod.steps.scene_views import read_views
 from fsod.steps.searcher import Searcher, load_searcher
+from fsod.store.checkpoint import SHIPPED
+from fsod.store.class_bank import read_bank, save_bank
 from tests.command import fsod
+from tests.untrained import make_bank
 
 PLACES = [(40, 40), (200, 60), (120, 220)]
 
@@ -79,3 +83,35 @@ def test_training_sees_the_marked_scene_like_that(marked: Path) -> None:
         # what goes on from a detector of an earlier version sees scenes as that did
         plain = tuple(rule.model_copy(update={"toned": False}) for rule in searcher.shown)
         assert (seen(Seen(like=plain)) == scene.read_rectangle((0, 0, 320, 320))[0]).all()
+
+
+def test_what_is_learned_together_is_seen_in_one_tone(marked: Path) -> None:
+    files = [marked / "scene.tif"], MarkFiles([marked / "marks.gpkg"])
+    (toned,), (plain,) = marks_on_scenes(*files), marks_on_scenes(*files, Seen(toned=False))
+    (picture,) = [replace(plain, shown=None)]
+    for marks in ([toned, toned], [plain], [picture]):
+        assert [one.shown for one in in_one_tone(marks)] == [one.shown for one in marks]
+    for other in (plain, picture):
+        assert [one.shown for one in in_one_tone([toned, other])] == [plain.shown, other.shown]
+
+
+def test_beside_learned_classes_scenes_are_seen_as_they_are(marked: Path, tmp_path: Path) -> None:
+    make_bank(tmp_path, ("boat",))
+    out, weights = tmp_path / "both.safetensors", tmp_path / "weights.safetensors"
+    marks = ("--scene", marked / "scene.tif", "--examples", marked / "marks.gpkg")
+    assert fsod("enroll", *marks, "--checkpoint", weights, "--learned", "--out", out) == 0
+    assert [rule.toned for rule in read_bank(out).shown] == [False]
+
+
+def test_banks_of_two_tones_are_merged_with_a_word(
+    marked: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bank = read_bank(marked / "bank.safetensors")
+    earlier = tuple(rule.model_copy(update={"toned": False}) for rule in bank.shown)
+    save_bank(tmp_path / "a.safetensors", bank, SHIPPED)
+    save_bank(tmp_path / "b.safetensors", replace(bank.rename({"roof": "hut"}), shown=earlier), SHIPPED)
+    both = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    assert fsod("bank", "merge", *both, "--out", tmp_path / "c.safetensors") == 0
+    assert "seen in one tone, those of others as they are; enroll them again" in " ".join(
+        capsys.readouterr().err.split()
+    )
