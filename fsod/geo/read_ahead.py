@@ -105,7 +105,7 @@ def _batches(reading: Reading) -> Iterator[Batch]:
         if not len(read) and reading.is_over:
             return
         try:
-            rgb, valid = reading.scene.read_rectangle(reading.grid[index].xyxy_px)
+            rgb, valid = reading.scene.read_window(reading.grid[index])
         except UserError as error:
             if not reading.skip_damaged:
                 raise

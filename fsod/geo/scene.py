@@ -131,8 +131,8 @@ class Scene:
         return str(self.rule) if self.tone is None else f"{str(self.rule).removesuffix(' as they are')}, {self.tone}"
 
     def read_window(self, window: Window) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """Pixels of a window of the grid as a network is to see them, see ``read_seen``."""
-        return self.read_seen(window.xyxy_px)
+        """Pixels of a window of the grid, see ``read_rectangle``."""
+        return self.read_rectangle(window.xyxy_px)
 
     def read_seen(self, xyxy_px: tuple[int, int, int, int]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """The same as ``read_rectangle``, in the scene's ``tone``."""

@@ -83,6 +83,7 @@ def read_views(marks: Sequence[SceneMarks], class_names: Sequence[str], enlargem
                 shown, no = _shown(boxes, window), _shown(refused, window)
                 if is_blank(rgb, valid) and not shown.any():
                     continue
+                rgb = scene.in_tone(rgb, valid)
                 corner = np.array([window.left_px, window.top_px] * 2)
                 frame = np.array(window.xyxy_px) / to_grid
                 areas = inside(of_scene.areas, frame.tolist(), rgb.shape[:2])
