@@ -77,6 +77,11 @@ class BandRule(BaseModel):
         return f"{seen} ({numbers})" if seen else numbers
 
 
+def are_toned(rules: Sequence[BandRule]) -> bool:
+    """Whether scenes are toned for what was shown so: as the first rule says."""
+    return bool(rules) and rules[0].toned
+
+
 def each_once(rules: Iterable[BandRule]) -> tuple[BandRule, ...]:
     """The rules without those that are there already."""
     return tuple({repr(rule): rule for rule in rules}.values())  # by their texts: a nodata value of NaN equals nothing

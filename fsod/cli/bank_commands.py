@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fsod.band_rule import are_toned
 from fsod.cli.options import report
 from fsod.cli.outputs import Json, Overwrite, may_write, merged_bank, write_result
 from fsod.errors import UserError, is_printable
@@ -131,7 +132,7 @@ def _merge(banks: list[BankFile], out: Path, rename: list[str] | None, gsd_m: fl
     if len({rule.shows or str(rule) for rule in merged.shown}) > 1:
         seen = "; ".join(str(rule) for rule in merged.shown)
         warn([f"{out}: examples were shown in {seen}; a scene is searched in the first that it has"])
-    if len({any(rule.toned for rule in bank.shown) for _, bank in banks}) > 1:
+    if len({are_toned(bank.shown) for _, bank in banks}) > 1:
         warn([f"{out}: examples of some banks were seen in one tone, those of others as they are; enroll them again"])
     report({"bank": str(out), "classes": list(merged.class_names), "gsd_m": merged.gsd_m}, json)
 

@@ -43,7 +43,7 @@ def enroll_command(
     """Add classes in seconds, without training, from boxes on scenes or in a prepared folder (--data)."""
     may_write(json, overwrite, *bank_files(out))
     # the classes that the weights have learned were seen as these say; they are searched for together
-    files = given.read(shown_to(given.weights), toned=False) if learned else given.read()
+    files = given.read(shown_to(given.weights), toned=None) if learned else given.read()
     from fsod.steps.enroll_classes import enroll
 
     result = enroll(given.weights, files, out, learned=learned, native=native)

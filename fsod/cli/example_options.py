@@ -134,7 +134,7 @@ class ExampleOptions:
             return self.checkpoint
         return SHIPPED if self.config is None else RunPaths(load_settings(self.config).run_dir).meta_checkpoint
 
-    def read(self, like: tuple[BandRule, ...] = (), *, toned: bool = True) -> ExampleFiles:
+    def read(self, like: tuple[BandRule, ...] = (), *, toned: bool | None = True) -> ExampleFiles:
         """The examples; UserError unless they are those of one of the two ways. For ``like`` and ``toned`` see ``Seen``."""
         from fsod.steps.example_files import examples_in_folder, examples_on_scenes
 
@@ -172,7 +172,7 @@ class ExampleOptions:
             None if unsized else PointSize(self.size_m, self.size_px),
         )
 
-    def seen(self, like: tuple[BandRule, ...] = (), *, toned: bool = True) -> Seen:
+    def seen(self, like: tuple[BandRule, ...] = (), *, toned: bool | None = True) -> Seen:
         """How scenes are to be seen, where it is not as earlier examples were."""
         from fsod.steps.mark_files import Seen
 

@@ -11,7 +11,7 @@ from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
-from fsod.band_rule import BandRule
+from fsod.band_rule import BandRule, are_toned
 from fsod.errors import UserError
 from fsod.geo.brightness import scaled
 from fsod.geo.georeference import Georeference, read_georeference
@@ -117,7 +117,7 @@ def open_scene(
             scene = scene.with_nodata(nodata)
         if rule.palette is None and set(kinds) != {"uint8"}:
             scene = scaled(scene, skip_damaged, recognise=not only_declared)
-        if toned is not False and (like[0].toned if like else toned):
+        if toned is not False and (are_toned(like) if like else toned):
             scene = _toned(scene)
     except BaseException:
         dataset.close()

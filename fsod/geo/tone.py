@@ -51,15 +51,9 @@ class Tone:
     def table(self) -> NDArray[np.uint8]:
         """What each value becomes, (256,)."""
         dark, bright = (self.mean + (end - MIDDLE) / self.gain for end in (SHOULDER, 255 - SHOULDER))
-        black, white = (MIDDLE + self.gain * (end - self.mean) for end in (0, 255))
-        ends = max(black, 0), min(white, 255)
-        become = [ends[0], SHOULDER, 255 - SHOULDER, ends[1]]
-        values = [0, max(dark, 0), min(bright, 255), 255]
-        if dark <= 0:
-            become[1] = ends[0]
-        if bright >= 255:
-            become[2] = ends[1]
-        return np.rint(np.interp(np.arange(256), values, become)).astype(np.uint8)
+        knots = np.array([0, max(dark, 0), min(bright, 255), 255])
+        become = np.clip(MIDDLE + self.gain * (knots - self.mean), 0, 255)
+        return np.rint(np.interp(np.arange(256), knots, become)).astype(np.uint8)
 
     def of(self, rgb: NDArray[np.uint8], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
         """Pixels (h, w, 3) in this tone; those that are not valid, (h, w), stay 0."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from fsod.band_rule import are_toned
 from fsod.compute.device import choose_machine
 from fsod.config import WINDOW_PX, CommonSettings, PretrainSettings, RunSettings, override_settings
 from fsod.data.coco_folder import CocoFolder, load_folder, read_ids, write_json
@@ -72,7 +73,7 @@ def run_evaluate(settings: CommonSettings, what: Evaluation, out: Path) -> dict[
         overlap_px=plan.overlap_px,
         reductions=bank.reported.reductions,
         batch=plan.batch,
-        toned=any(rule.toned for rule in bank.shown),
+        toned=are_toned(bank.shown),
         suppression=settings.evaluate,
     )
     started = time.perf_counter()

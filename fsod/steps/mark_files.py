@@ -67,13 +67,13 @@ class Seen:
         bands: one or three band numbers, from 1; by their own words if None.
         nodata: value that stands for nothing, see ``open_scene``.
         like: what earlier examples were shown in, which is followed where a scene has it.
-        toned: show them to the network in the tone that it is used to, where ``like`` does not say.
+        toned: whether the network is shown them in the tone that it is used to, see ``open_scene``.
     """
 
     bands: tuple[int, ...] | None = None
     nodata: float | None = None
     like: tuple[BandRule, ...] = ()
-    toned: bool = True
+    toned: bool | None = True
 
 
 AS_THEY_ARE = Seen()

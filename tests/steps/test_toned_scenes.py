@@ -18,7 +18,7 @@ from fsod.steps.scene_marks import in_one_tone
 from fsod.steps.scene_search import scene_plan
 from fsod.steps.scene_views import read_views
 from fsod.steps.searcher import Searcher, load_searcher
-from fsod.store.checkpoint import SHIPPED
+from fsod.store.checkpoint import SHIPPED, LearnedFrom, load_checkpoint, save_checkpoint
 from fsod.store.class_bank import read_bank, save_bank
 from tests.command import fsod
 from tests.untrained import make_bank
@@ -101,6 +101,11 @@ def test_beside_learned_classes_scenes_are_seen_as_they_are(marked: Path, tmp_pa
     marks = ("--scene", marked / "scene.tif", "--examples", marked / "marks.gpkg")
     assert fsod("enroll", *marks, "--checkpoint", weights, "--learned", "--out", out) == 0
     assert [rule.toned for rule in read_bank(out).shown] == [False]
+    # unless these were learned from scenes in the tone
+    loaded, shown = load_checkpoint(weights), read_bank(marked / "bank.safetensors").shown
+    save_checkpoint(weights, replace(loaded, learned_from=LearnedFrom(origins={}, shown=shown)))
+    assert fsod("enroll", *marks, "--checkpoint", weights, "--learned", "--overwrite", "--out", out) == 0
+    assert [rule.toned for rule in read_bank(out).shown] == [True]
 
 
 def test_banks_of_two_tones_are_merged_with_a_word(
