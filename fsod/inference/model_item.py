@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from fsod.band_rule import are_toned
 from fsod.files import sha256_of
 from fsod.inference.onnx_infer import OUTPUT, OnnxHeader, expected_shape
 
@@ -38,6 +39,7 @@ def model_item(header: OnnxHeader, files: Sequence[Path], folder: Path, at_once:
     exported = any(_is_onnx(file) for file in files)
     name, side = _plain(files[0].stem), header.window_px
     seen = "; ".join(str(rule) for rule in header.shown)
+    toned = ", in the tone of fsod.geo.tone (one for all windows of a scene)" if are_toned(header.shown) else ""
     left, bottom, right, top = WORLD
     ring = [[left, bottom], [right, bottom], [right, top], [left, top], [left, bottom]]
     return {
@@ -61,7 +63,7 @@ def model_item(header: OnnxHeader, files: Sequence[Path], folder: Path, at_once:
             "mlm:input": [
                 {
                     "name": "windows",
-                    "description": f"8-bit windows of a scene{f', the examples were shown in {seen}' if seen else ''}",
+                    "description": f"8-bit windows of a scene{toned}{f', the examples were shown in {seen}' if seen else ''}",
                     "bands": [band["name"] for band in BANDS],
                     "input": {
                         "shape": [_size(at_once), 3, side, side],

@@ -42,9 +42,9 @@ def item_of(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text())
 
 
-def of_a_network(folder: Path) -> dict[str, Any]:
+def of_a_network(folder: Path, header: OnnxHeader = HEADER) -> dict[str, Any]:
     (folder / "7 ünits.onnx").write_bytes(b"any")
-    return model_item(HEADER, [folder / "7 ünits.onnx"], folder, 1)
+    return model_item(header, [folder / "7 ünits.onnx"], folder, 1)
 
 
 def test_an_item_names_its_files_as_seen_from_its_folder(made: Path) -> None:
@@ -78,6 +78,12 @@ def test_a_network_is_described_as_it_is(tmp_path: Path) -> None:
     assert "gsd" not in item["properties"]
     assert item["id"] == f"7-nits-{'b' * 12}"
     assert item["assets"]["7 ünits.onnx"]["href"] == "7%20%C3%BCnits.onnx"
+
+
+def test_whoever_runs_a_network_is_told_of_the_tone(tmp_path: Path) -> None:
+    toned = HEADER.model_copy(update={"shown": tuple(rule.model_copy(update={"toned": True}) for rule in HEADER.shown)})
+    said = [of_a_network(tmp_path, one)["properties"]["mlm:input"][0]["description"] for one in (HEADER, toned)]
+    assert ["in the tone of fsod.geo.tone" in one for one in said] == [False, True]
 
 
 @pytest.mark.parametrize("of", ["bank", "network"])
