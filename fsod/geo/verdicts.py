@@ -142,7 +142,7 @@ def _place_by_name(labels: LabelLayer, scenes: Sequence[Scene], made_on: NDArray
     on = made_on[labels.features - 1]
     if len(scenes) == 1:
         on = np.where(on == "", names[0], on)
-    why = {f: f"is a verdict on {name or 'no scene'}, not on {', '.join(names)}"
+    why = {f: f"is a verdict on {name or 'no scene'}, not on {', '.join(names)}; name its own scene with --scene"
            for f, name in zip(labels.features.tolist(), on, strict=True) if name not in names}  # fmt: skip
     raise_refused(labels.path, why)
     return [

@@ -151,7 +151,7 @@ def test_what_is_no_verdict_is_one_line(make_raster: MakeRaster, tmp_path: Path)
         table = write(tmp_path / "found.csv", scene)
         refused(judge(table, ["yes", "", "no", ""]), other, "feature 1, 3: is a verdict on a.tif, not on b.tif")
         pixels = judge(write(tmp_path / "found.fgb", picture), ["no"] * 4)
-        refused(pixels, other_picture, r"feature 1, 2, 3 and 1 more: is a verdict on c.png, not on d.png")
+        refused(pixels, other_picture, r"1, 2, 3 and 1 more: is a verdict on c.png, not on d.png; name its own scene")
 
         plain = geopandas.read_file(path)
         plain.drop(columns="verdict").to_file(tmp_path / "plain.gpkg")
