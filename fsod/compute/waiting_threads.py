@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from threading import Event, Thread
 
@@ -31,7 +32,7 @@ LARGE = 2**20
 def spin_only_while_idle() -> None:
     """Starts the thread that looks at other processes, once in a program, unless the user has said how to wait."""
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
-        Thread(target=watch, args=(Event(),), name="fsod-waiting", daemon=True).start()
+        Thread(target=watch, args=(readings(),), name="fsod-waiting", daemon=True).start()
 
 
 def busy_others(before: tuple[float, float, float], now: tuple[float, float, float]) -> float:
@@ -47,24 +48,31 @@ def cpu_seconds() -> tuple[float, float, float]:
     return time.monotonic(), everyone, time.process_time()
 
 
-def watch(end: Event) -> None:
-    """Keeps threads that do nothing while other processes are busy, until the end."""
-    free: Event | None = None
+def readings() -> Iterator[float]:
+    """How many cores other processes use, every ``LOOK_S`` seconds for as long as the program lives."""
     before = cpu_seconds()
-    while not end.wait(LOOK_S):
+    while True:
+        time.sleep(LOOK_S)
         now = cpu_seconds()
-        in_the_way, before = busy_others(before, now) > FREE, now
-        if in_the_way and free is None:
+        yield busy_others(before, now)
+        before = now
+
+
+def do_nothing(until: Event) -> None:
+    """Has the library's threads and then waits: the library counts them from the first work they share until this thread ends."""
+    torch.zeros(LARGE).add_(1)
+    until.wait()
+
+
+def watch(busy_cores: Iterable[float], keep: Callable[[Event], None] = do_nothing) -> None:
+    """Keeps threads that do nothing while other processes are busy, until the readings end."""
+    free: Event | None = None
+    for busy in busy_cores:
+        if busy > FREE and free is None:
             free = Event()
-            Thread(target=_do_nothing, args=(free,), name="fsod-idle", daemon=True).start()
-        elif free is not None and not in_the_way:
+            Thread(target=keep, args=(free,), name="fsod-idle", daemon=True).start()
+        elif free is not None and busy <= FREE:
             free.set()
             free = None
     if free is not None:
         free.set()
-
-
-def _do_nothing(until: Event) -> None:
-    # the library counts a thread's helpers from the first work that they share until the thread ends
-    torch.zeros(LARGE).add_(1)
-    until.wait()

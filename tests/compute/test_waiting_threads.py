@@ -6,14 +6,16 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from threading import Event, Thread
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from fsod.compute import waiting_threads
-from fsod.compute.waiting_threads import busy_others, cpu_seconds, spin_only_while_idle, watch
+from fsod.compute.waiting_threads import busy_others, cpu_seconds, do_nothing, readings, spin_only_while_idle, watch
 
 PATIENCE_S = 60.0
 
@@ -25,24 +27,25 @@ def until(true: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_an_idle_team_is_kept_while_others_are_busy_and_only_then(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_idle_team_is_kept_while_others_are_busy_and_only_then() -> None:
+    # all of this test's own: the program's watcher runs in this process once another test has asked for a device
     others, kept = [0.0], [0]
     teams: list[int] = []
-    do_nothing = waiting_threads._do_nothing
+    end = Event()
 
-    def noted(free: Event) -> None:
+    def readings() -> Iterator[float]:
+        while not end.wait(0.01):
+            yield others[0]
+
+    def keep(free: Event) -> None:
         teams.append(torch.get_num_threads())
         kept[0] += 1
         do_nothing(free)
         kept[0] -= 1
 
-    monkeypatch.setattr(waiting_threads, "LOOK_S", 0.01)
-    monkeypatch.setattr(waiting_threads, "busy_others", lambda before, now: others[0])
-    monkeypatch.setattr(waiting_threads, "_do_nothing", noted)
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
-    end = Event()
-    watching = Thread(target=watch, args=(end,))
+    watching = Thread(target=watch, args=(readings(), keep))
     try:
         watching.start()
         time.sleep(0.1)
@@ -60,6 +63,13 @@ def test_an_idle_team_is_kept_while_others_are_busy_and_only_then(monkeypatch: p
         watching.join(PATIENCE_S)
         torch.set_num_threads(threads)
     until(lambda: kept[0] == 0)
+
+
+def test_readings_are_what_others_use_between_one_look_and_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = iter([(0.0, 0.0, 0.0), (1.0, 2.0, 0.5), (3.0, 3.0, 1.5)])
+    monkeypatch.setattr(waiting_threads, "time", SimpleNamespace(sleep=lambda seconds: None))
+    monkeypatch.setattr(waiting_threads, "cpu_seconds", lambda: next(looks))
+    assert list(islice(readings(), 2)) == [1.5, 0.0]
 
 
 def test_others_are_all_but_this_program() -> None:
