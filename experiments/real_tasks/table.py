@@ -24,6 +24,7 @@ from fsod.errors import UserError
 HERE = Path(__file__).parent
 RECORDS = ("results", "baselines", "analyst")
 BEST, SHOWN = "best_f1_0.5", "shown_f1_0.5"
+REST, REST_BEFORE = "rest_best_f1", "rest_before_best_f1"
 METHODS = {"enroll": "enroll", "finetune": "finetune", "template": "template matching", "yolo": "YOLO from scratch"}
 MARKS = ("scattered", "area")
 OTHER_SCENES = ("cars_kit", "craters_mars", "ships_sentinel2")
@@ -119,30 +120,30 @@ def gain_table(records: list[Record]) -> str:
     tasks, rounds = tasks_of(records), rounds_of(records)
     before = {task: by_draw(records, BEST, [task], _is_round(START, 0)) for task in tasks}
     low = [task for task, values in before.items() if values and fmean(values.values()) < LOW]
-    lines = []
-    for order in orders_of(records):
-        for name, own in (("all tasks", tasks), (f"{len(low)} tasks that began below {LOW}", low)):
-            cells = [
-                bold(
-                    paired(
-                        by_draw(records, BEST, own, _is_round(order, number)),
-                        by_draw(records, BEST, own, _is_round(START, 0)),
-                    )
-                )
-                for number in rounds
-            ]
-            lines.append([f"{order} less before, {name}", *cells])
-    for other in (order for order in orders_of(records) if order != "ask"):
-        cells = [
+    groups = ("all tasks", tasks), (f"{len(low)} tasks that began below {LOW}", low)
+
+    def gained(own: list[str], metric: str, order: str, less: str, other: str | None) -> list[str]:
+        """``metric`` of an order less ``less`` of another one, or of what was before."""
+        return [
             bold(
                 paired(
-                    by_draw(records, BEST, tasks, _is_round("ask", number)),
-                    by_draw(records, BEST, tasks, _is_round(other, number)),
+                    by_draw(records, metric, own, _is_round(order, number)),
+                    by_draw(records, less, own, _is_round(START, 0) if other is None else _is_round(other, number)),
                 )
             )
             for number in rounds
         ]
-        lines.append([f"ask less {other}, all tasks", *cells])
+
+    lines = []
+    for order in orders_of(records):
+        for name, own in groups:
+            lines.append([f"{order} less before, {name}", *gained(own, BEST, order, BEST, None)])
+            lines.append([f"the same of what has no verdict, {name}", *gained(own, REST, order, REST_BEFORE, order)])
+    lines += [
+        [f"ask less {other}, all tasks", *gained(tasks, BEST, "ask", BEST, other)]
+        for other in orders_of(records)
+        if other != "ask"
+    ]
     return markdown(["comparison", *(f"round {number}" for number in rounds)], lines)
 
 

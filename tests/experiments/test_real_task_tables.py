@@ -56,13 +56,16 @@ def test_the_table_of_verdicts_says_what_an_order_is_worth(tmp_path: Path, capsy
         for draw in (0, 1):
             for order, number, f1 in (("start", 0, 0.0), ("ask", 1, 0.1), ("random", 1, 0.04)):
                 key = {"task": name, "marks": "scattered", "k": 10, "draw": draw, "order": order, "round": number}
-                add_line(file, {**key, "best_f1_0.5": begin + f1 + draw / 50, "shown_f1_0.5": begin, "told_before": 3})
+                rest = {"rest_best_f1": begin + f1 / 2, "rest_before_best_f1": begin} if number else {}
+                scores = {"best_f1_0.5": begin + f1 + draw / 50, "shown_f1_0.5": begin}
+                add_line(file, {**key, **scores, **rest, "told_before": 3})
     capsys.readouterr()
     table.main([file])
     text = capsys.readouterr().out
     assert "| task | before | ask, round 1 | random, round 1 |" in text
     assert "| a | 0.410 / 0.400 | 0.510 / 0.400 | 0.450 / 0.400 |" in text
     assert "| ask less before, 1 tasks that began below 0.7 | **0.100 ± 0.000** |" in text
+    assert "| the same of what has no verdict, 1 tasks that began below 0.7 | **0.050 ± 0.000** |" in text
     assert "| ask less random, all tasks | **0.060 ± 0.000** |" in text
     assert "| told before, a round | - | 3.0 | 3.0 |" in text
 
