@@ -80,7 +80,8 @@ def read_verdicts(path: VectorFile, scenes: Sequence[Scene], *, layer: str | Non
         placed = _place_by_name(labels, scenes, made_on)
     else:
         names = sorted(set(made_on[labels.features - 1]) - {""})
-        placed = labels.place_on(scenes, f"; these are verdicts on {', '.join(names[:3])}" if names else "")
+        hint = f"; these are verdicts on {', '.join(names[:3])}; name their own scene with --scene" if names else ""
+        placed = labels.place_on(scenes, hint)
     said_yes = [answers[boxes.features - 1] == YES for boxes in placed]
     found = _found(frame)
     return [

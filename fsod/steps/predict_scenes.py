@@ -109,8 +109,6 @@ def predict_all(
                 raise UserError(f"{'; '.join(result.warnings)}; nothing was searched or written")
             if not plan.together:
                 return write_alone(result, searcher, layers[scene], plan, sources.get(scene))
-            if result.georeference.crs is None:
-                raise UserError(f"{scene}: has no coordinate system, so it cannot be searched --together with others")
             return result
         except (UserError, OSError) as error:
             return error

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fsod.config import PredictSettings
+from fsod.errors import UserError
 from fsod.geo.resume import ResumeFrom
 from fsod.geo.scene import Scene
 from fsod.geo.scene_plan import ScenePlan
@@ -64,12 +65,25 @@ def search_scene(
 def search_in_the_open(
     scene: str, searcher: Searcher, plan: PredictSettings, journal: Path, limit: Limit | None
 ) -> SceneResult:
-    """``search_scene`` with a progress bar, which first says how the scene is read, and how it differs from the examples."""
+    """``search_scene`` with a progress bar, which first says how the scene is read, and how it differs from the examples.
+
+    Raises:
+        UserError: besides, a scene without a CRS that is to be searched together with others; before any window is.
+    """
+
+    def opened(own: Scene, resumed: int, windows: int) -> None:
+        if plan.together and own.georeference.crs is None:
+            raise UserError(
+                f"{scene}: has no coordinate system, so it cannot be searched --together with others; without it each "
+                "scene has a layer of its own"
+            )
+        announce(own, resumed, windows)
+
     if plan.restart:
         journal.unlink(missing_ok=True)
     with progress_bar(f"{Path(scene).name}: windows", 0) as bar:
         return search_scene(
-            scene, searcher, plan, journal=journal, on_open=announce, on_progress=bar.of, on_misfit=warn, limit=limit
+            scene, searcher, plan, journal=journal, on_open=opened, on_progress=bar.of, on_misfit=warn, limit=limit
         )
 
 
