@@ -172,6 +172,8 @@ def test_demo_info_and_export_run_outside_the_checkout_and_untracked_without_mlf
     told = run(installed, ["mlflow"], DEMO_INFO_AND_EXPORT, *TINY_DEMO)
     summary = json.loads((installed.work / "runs/demo/summary.json").read_text())
     assert (installed.work / summary["geojson"]).is_file()
+    marks = json.loads((installed.work / summary["marks"]).read_text())["features"]
+    assert {tuple(mark["properties"].items()) for mark in marks} == {(("class", "wind_turbine"),)}
     assert "not tracked, as MLflow is not installed: pip install 'fsod[track]'" in told
     assert "needed: complete" in told
     assert "extra track: complete" in told

@@ -21,6 +21,7 @@ from fsod.tracking.run_paths import RunPaths
 CONFIG = Path(__file__).with_name("demo.yaml")
 """Beside the step, so that it is in a wheel; ``configs/demo.yaml`` of a checkout is a link to it."""
 SHOTS = 10
+MARKS = 5
 
 
 def demo(overrides: list[str]) -> dict[str, Any]:
@@ -39,6 +40,9 @@ def demo(overrides: list[str]) -> dict[str, Any]:
     console.rule("5/5 find everything in a large scene")
     folder = load_folder(paths.data)
     scene = folder.select(read_ids(paths.id_list("scene"))).images[0].path
+    marks = _write_marks(
+        paths.data / f"{scene.stem}.geojson", settings.data.novel[-1], settings.run_dir / "marks.geojson"
+    )
     layer = predict_files([str(scene)], None, Path(tuned["bank"]), settings.run_dir / "scene.geojson", settings.predict)
     summary = {
         "base_map50": scores["base_map50"],
@@ -47,6 +51,7 @@ def demo(overrides: list[str]) -> dict[str, Any]:
         "bank": tuned["bank"],
         "geojson": layer["layer"],
         "preview": layer["preview"],
+        "marks": str(marks),
         "checkpoint": tuned["checkpoint"],
         "mlflow_database": str(paths.database),
         "per_class_ap50": scores["per_class_ap50"],
@@ -55,10 +60,14 @@ def demo(overrides: list[str]) -> dict[str, Any]:
     }
     write_json(settings.run_dir / "summary.json", summary)
     console.print(_table(scores["per_class_ap50"], settings.data.novel, summary))
-    for key in ("bank", "geojson", "preview", "checkpoint", "mlflow_database"):
+    for key in ("bank", "geojson", "preview", "checkpoint", "mlflow_database", "marks"):
         console.print(f"{key:>16}: {summary[key]}")
     console.print(f"         summary: {settings.run_dir / 'summary.json'}")
     console.print(f"look at all runs with: fsod dashboard --database {paths.database}")
+    tuned_file = settings.run_dir / "tuned.safetensors"
+    console.print(
+        f"learn from {MARKS} marks: fsod finetune --scene {scene} --examples {marks} --out {tuned_file}", soft_wrap=True
+    )
     return summary
 
 
@@ -67,6 +76,17 @@ def scenes_outside_a_checkout() -> list[str]:
     if (named := load_settings(CONFIG).data.scenes) is None or named.is_file():
         return []
     return [f"data.scenes={json.dumps(str(Path(data_prep.__file__).parent / 'scenes' / named.name))}"]
+
+
+def _write_marks(labels: Path, class_name: str, out: Path) -> Path:
+    """Writes the first few objects of a class as an analyst would mark them, unless marks are there: they may be the user's."""
+    if out.exists():
+        return out
+    layer = json.loads(labels.read_text(encoding="utf-8"))
+    objects = [feature for feature in layer["features"] if feature["properties"]["class"] == class_name]
+    layer["features"] = [{**feature, "properties": {"class": class_name}} for feature in objects[:MARKS]]
+    write_json(out, layer)
+    return out
 
 
 def _table(per_class: dict[str, float | None], novel: tuple[str, ...], summary: dict[str, Any]) -> Table:
