@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -142,11 +143,28 @@ class ExampleOptions:
             self.refuse_looks()
             if not (any(self.of_scenes.values()) or (self.shots and self.shots_k)):
                 return examples_in_folder(self.folder_shots(self.data))
-        elif self.scene and (self.examples or self.verdicts) and not any(self.of_folder.values()):
-            return examples_on_scenes(self.scene, self.mark_files(), self.seen(like, toned=toned))
+        elif (self.examples or self.verdicts) and not any(self.of_folder.values()):
+            if scenes := self.scenes():
+                return examples_on_scenes(scenes, self.mark_files(), self.seen(like, toned=toned))
+            if self.verdicts and not self.examples:
+                raise UserError(
+                    f"{self.verdicts[0]}: its scene is neither beside it nor in this folder; name the raster with --scene"
+                )
         raise UserError(
             "examples are either --scene and --examples or --verdicts, or --data with --class (and -k) or --shots, and --ids"
         )
+
+    def scenes(self, before: Sequence[str] = ()) -> list[str]:
+        """The scenes that the options name; else those of earlier marks, and those that verdicts are on."""
+        from fsod.geo.layer_scene import scenes_judged
+        from fsod.progress import console
+
+        if self.scene:
+            return self.scene
+        judged = scenes_judged(self.verdicts or [], self.layer, before)
+        for scene in judged:
+            console.print(f"verdicts on {scene}", soft_wrap=True)
+        return [*before, *judged]
 
     def folder_shots(self, data: Path) -> FolderShots:
         """The examples of a prepared folder."""

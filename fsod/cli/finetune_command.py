@@ -120,7 +120,7 @@ def _marks(given: ExampleOptions, area: list[str] | None, earlier: Path | None) 
             "there is nothing to learn from; give --examples, --verdicts, or --data with --class or --shots"
         )
     before = earlier_marks(earlier)
-    scenes = given.scene or [one.scene for one in before]
+    scenes = given.scenes([one.scene for one in before])
     if not scenes:
         raise UserError("--scene: name the scene that shows the marks")
     return marks_on_scenes(scenes, given.mark_files(area), given.seen(band_rules(before)))

@@ -63,20 +63,13 @@ def read_verdicts(path: VectorFile, scenes: Sequence[Scene], *, layer: str | Non
         UserError: not a layer that ``fsod predict`` wrote; a verdict that is none, or none at all; a judged feature without
             a class, that is no polygon, or on none of the scenes. Features are counted from 1.
     """
-    csv = Path(path).suffix.lower() == ".csv"
-    frame = _read_csv(path) if csv else read_frame(path, layer, usual=NAME)
-    if VERDICT not in frame or "class" not in frame:
-        missing = VERDICT if VERDICT not in frame else "class"
-        raise UserError(f"{path}: has no attribute {missing!r}, so it is not a layer that `fsod predict` wrote")
-    answers = _answers(path, frame[VERDICT])
+    frame, answers = _read_judged(path, layer)
     judged = answers != NOT_JUDGED
-    if not judged.any():
-        raise UserError(f"{path}: no verdict given; set {VERDICT} to yes or no in one feature at least")
     labels = labels_of(path, frame, "class")
     raise_refused(path, {i: why for i, why in labels.refused.items() if judged[i - 1]})
     labels = labels.select(judged[labels.features - 1])
     made_on = _made_on(frame)
-    if csv or all(scene.georeference.crs is None for scene in scenes):
+    if _is_csv(path) or all(scene.georeference.crs is None for scene in scenes):
         placed = _place_by_name(labels, scenes, made_on)
     else:
         names = sorted(set(made_on[labels.features - 1]) - {""})
@@ -88,6 +81,32 @@ def read_verdicts(path: VectorFile, scenes: Sequence[Scene], *, layer: str | Non
         Verdicts(boxes.select(yes), boxes.select(~yes), _counted(boxes, yes, found))
         for boxes, yes in zip(placed, said_yes, strict=True)
     ]
+
+
+def judged_scenes(path: VectorFile, *, layer: str | None = None) -> list[str]:
+    """The names of the scenes that verdicts in a layer are on; what was drawn in by hand names none.
+
+    Raises:
+        UserError: not a layer that ``fsod predict`` wrote; a verdict that is none, or none at all.
+    """
+    frame, answers = _read_judged(path, layer)
+    return sorted(set(_made_on(frame)[answers != NOT_JUDGED]) - {""})
+
+
+def _read_judged(path: VectorFile, layer: str | None) -> tuple[GeoDataFrame, NDArray[np.int64]]:
+    """The features of a layer, and for each YES, NO or NOT_JUDGED; UserError without a verdict."""
+    frame = _read_csv(path) if _is_csv(path) else read_frame(path, layer, usual=NAME)
+    if VERDICT not in frame or "class" not in frame:
+        missing = VERDICT if VERDICT not in frame else "class"
+        raise UserError(f"{path}: has no attribute {missing!r}, so it is not a layer that `fsod predict` wrote")
+    answers = _answers(path, frame[VERDICT])
+    if not (answers != NOT_JUDGED).any():
+        raise UserError(f"{path}: no verdict given; set {VERDICT} to yes or no in one feature at least")
+    return frame, answers
+
+
+def _is_csv(path: VectorFile) -> bool:
+    return Path(path).suffix.lower() == ".csv"
 
 
 def _found(frame: GeoDataFrame) -> NDArray[np.bool_]:

@@ -16,6 +16,7 @@ from fsod.band_rule import BandRule
 from fsod.boxes import iou
 from fsod.errors import UserError
 from fsod.files import sha256_of
+from fsod.geo.layer_scene import scene_of_layer
 from fsod.geo.scene import Scene
 from fsod.geo.scene_list import short_name
 from fsod.geo.scene_opening import open_scene
@@ -208,20 +209,17 @@ class Session:
 
 
 def find_scene(layer: Path, name: str, header: dict[str, Any]) -> str:
-    """The raster that a layer was made of: of its name, beside the layer, in the working folder, or where a bank's marks lie.
+    """The raster that a layer was made of, see ``scene_of_layer``.
 
     Raises:
-        UserError: the layer does not name it, or it is in none of these places.
+        UserError: the layer does not name it, or it is not found.
     """
     if not name:
         raise UserError(f"{layer}: no feature in it says which scene it is of; name the raster with --scene")
-    marked = [Path(one["scene"]) for one in (header.get("learned_from") or {}).get("marks", [])]
-    name = Path(name).name
-    places = [layer.parent / name, Path(name), *(path for path in marked if path.name == name)]
-    there = next((path for path in places if path.is_file()), None)
-    if there is None:
+    marked = [one["scene"] for one in (header.get("learned_from") or {}).get("marks", [])]
+    if (there := scene_of_layer(layer, name, marked)) is None:
         raise UserError(
-            f"{layer}: its scene {name} is neither beside it nor in this folder; name the raster with --scene"
+            f"{layer}: its scene {Path(name).name} is neither beside it nor in this folder; name the raster with --scene"
         )
     return str(there)
 

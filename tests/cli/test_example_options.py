@@ -46,6 +46,10 @@ def test_what_was_found_is_judged_and_enrolled(bank: Path, tmp_path: Path) -> No
     ]
     weights = ("--checkpoint", checkpoint_of(bank))
     assert fsod("enroll", *pairs, *weights, "--native", "--out", out, "--json", tmp_path / "enrolled.json") == 0
+    alone = tmp_path / "alone.safetensors"
+    judgements = [part for layer in layers for part in ("--verdicts", layer)]
+    assert fsod("enroll", *judgements, *weights, "--native", "--out", alone) == 0
+    assert read_bank(alone).origins == read_bank(out).origins, "layers beside their scenes need no --scene"
     names = set(read_bank(bank).reported.class_names)
     judged = read_bank(out)
     assert set(judged.reported.class_names) <= names

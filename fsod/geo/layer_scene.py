@@ -1,0 +1,50 @@
+"""Which raster a layer of detections was made of. The layer knows its name; where it lies has to be found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from fsod.geo.features import VectorFile, layer_in
+from fsod.geo.scene_list import short_name
+from fsod.geo.verdicts import judged_scenes
+
+
+def scene_of_layer(layer: VectorFile, name: str, marked: Sequence[str] = ()) -> Path | None:
+    """The raster of a name: beside its layer, in the working folder, where scenes with marks lie, or beside these.
+
+    A layer may come from anyone, so its name leads into no other folder.
+
+    Args:
+        layer: the file.
+        name: of the scene, as the layer has it.
+        marked: scenes with the marks that the layer's bank was made from.
+    """
+    name, scenes = Path(name).name, [Path(scene) for scene in marked]
+    places = [
+        Path(layer).parent / name,
+        Path(name),
+        *(scene for scene in scenes if scene.name == name),
+        *(scene.parent / name for scene in scenes),
+    ]
+    return next((place for place in places if name and place.is_file()), None)
+
+
+def scenes_judged(layers: Sequence[VectorFile], layer: str | None, marked: Sequence[str]) -> list[str]:
+    """The rasters that verdicts are on, beyond those marked; those that are not found are left out.
+
+    Args:
+        layers: judged layers of ``fsod predict``.
+        layer: which layer to read of those files that have several.
+        marked: scenes that are known already.
+
+    Raises:
+        UserError: as of ``judged_scenes``.
+    """
+    known = {short_name(scene) for scene in marked}
+    found: dict[str, None] = {}
+    for path in layers:
+        for name in judged_scenes(path, layer=layer_in(path, layer)):
+            if name not in known and (scene := scene_of_layer(path, name, marked)) is not None:
+                found[str(scene)] = None
+    return list(found)
