@@ -44,7 +44,7 @@ Verdicts = Annotated[
     typer.Option(
         "--verdicts",
         help="A layer of `fsod predict` with yes or no in its attribute verdict. Yes becomes an example, no a look-alike. "
-        "Repeat it for several.",
+        "Its scene is looked for beside it and beside the marked ones, if there is no --scene. Repeat it for several.",
     ),
 ]
 Areas = Annotated[
