@@ -198,6 +198,8 @@ class Analyst:
         images = {name: self.task.folder / "images" / name for name in self.task.test}
         layers = {name: folder / f"{image.stem}.gpkg" for name, image in images.items()}
         out = folder / "{scene}.gpkg" if len(images) > 1 else layers[self.task.test[0]]
+        for layer in layers.values():
+            layer.unlink(missing_ok=True)  # of an earlier try; `fsod predict` keeps what others have changed
         search = self._run("predict", *images.values(), "--bank", bank, "--out", out)
         truth = {name: corners_of(self.task.boxes(name)) for name in images}
         rng = np.random.default_rng([self.key["draw"], number])

@@ -114,7 +114,9 @@ class StandIn(ModuleType):
         out = Path(words[words.index("--out") + 1])
         if words[0] == "predict":
             for image in map(Path, words[1 : words.index("--bank")]):
-                a_layer(Path(str(out).format(scene=image.stem)), image.name)
+                layer = Path(str(out).format(scene=image.stem))
+                assert not layer.exists(), "a judged layer is not replaced"
+                a_layer(layer, image.name)
         else:
             out.write_text("weights")
         return {"wall": 1.0, "cpu": 1.0}
