@@ -53,7 +53,6 @@ START = "start"
 
 TRUE_IOU = 0.5
 
-
 Judged = dict[str, tuple[NDArray[np.float64], NDArray[np.bool_]]]
 """Of each image with verdicts: boxes (n, 4) as x1, y1, x2, y2 in pixels, and whether they are right, (n,)."""
 
@@ -204,7 +203,8 @@ class Analyst:
         truth = {name: corners_of(self.task.boxes(name)) for name in images}
         rng = np.random.default_rng([self.key["draw"], number])
         said = judge_layers(layers, truth, order, self.same["verdicts"], rng)
-        told_before = [covered(boxes, Rest(self.task, judged).told(name)) for name, (boxes, _) in said.items()]
+        known = Rest(self.task, judged)
+        told_before = sum(int(covered(boxes, known.told(name)).sum()) for name, (boxes, _) in said.items())
         judged.append(said)
         if recorded and better.is_file():
             return better
@@ -217,8 +217,7 @@ class Analyst:
         if not recorded:
             found, search_again = self._found(better)
             yes = np.concatenate([np.zeros(0, np.bool_), *(right for _, right in said.values())])
-            answers = {"yes": int(yes.sum()), "no": int((~yes).sum())}
-            answers["told_before"] = int(sum(told.sum() for told in told_before))
+            answers = {"yes": int(yes.sum()), "no": int((~yes).sum()), "told_before": told_before}
             scores = scores_of(self.tool, self.task, *found) | self._of_rest(judged, "rest", found)
             scores |= self._of_rest(judged, "rest_before", before)
             spent = {"learn_s": took, "judge_search_s": search, "search_s": search_again}

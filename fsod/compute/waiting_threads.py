@@ -48,12 +48,12 @@ def cpu_seconds() -> tuple[float, float, float]:
     return time.monotonic(), everyone, time.process_time()
 
 
-def readings() -> Iterator[float]:
-    """How many cores other processes use, every ``LOOK_S`` seconds for as long as the program lives."""
-    before = cpu_seconds()
+def readings(look: Callable[[], tuple[float, float, float]] = cpu_seconds, look_s: float = LOOK_S) -> Iterator[float]:
+    """How many cores other processes use, from one look to the next, for as long as the program lives."""
+    before = look()
     while True:
-        time.sleep(LOOK_S)
-        now = cpu_seconds()
+        time.sleep(look_s)
+        now = look()
         yield busy_others(before, now)
         before = now
 
