@@ -47,4 +47,4 @@ def enroll_command(
     from fsod.steps.enroll_classes import enroll
 
     result = enroll(given.weights, files, out, learned=learned, native=native)
-    report(result, json, "predict", given.first_scene, "--bank", out, "--out", "found.geojson")
+    report(result, json, "predict", given.next_scene(), "--bank", out, "--out", "found.geojson")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fsod.steps.example_files import ExampleFiles
     from fsod.steps.folder_shots import FolderShots
     from fsod.steps.mark_files import MarkFiles, Seen
+    from fsod.steps.scene_marks import SceneMarks
 
 ExampleScenes = Annotated[
     list[str] | None,
@@ -120,10 +121,9 @@ class ExampleOptions:
         sizes = {"--size-m": self.size_m is not None, "--size-px": self.size_px is not None}
         return {"--bands": self.bands, "--nodata": self.nodata is not None, **sizes}
 
-    @property
-    def first_scene(self) -> str:
-        """For the next command to type."""
-        return self.scene[0] if self.scene else "SCENE.tif"
+    def next_scene(self, marks: Sequence[SceneMarks] = ()) -> str:
+        """For the next command to type: the first of --scene, or what verdicts are on."""
+        return (self.scene or [one.scene for one in marks if one.judged] or ["SCENE.tif"])[0]
 
     @property
     def weights(self) -> Path:

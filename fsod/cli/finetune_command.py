@@ -82,7 +82,7 @@ def finetune_command(
             "has no effect on --part rows; leave one of them out",
         )
         may_write(json, overwrite, *bank_files(out))
-        files = given.read()
+        files, marks = given.read(), []
         from fsod.steps.enroll_classes import refine_files
 
         result = refine_files(given.weights, files, out, steps)
@@ -98,7 +98,7 @@ def finetune_command(
         may_write(json, overwrite, *detector_files(out))
         marks = _marks(given, area, earlier)
         result = finetune_marks(earlier or given.weights, marks, out, minutes=minutes or MINUTES, restart=restart)
-    report(result, json, "predict", given.first_scene, "--bank", out, "--out", "found.geojson")
+    report(result, json, "predict", given.next_scene(marks), "--bank", out, "--out", "found.geojson")
     if "stopped" in result:
         raise typer.Exit(130)
 

@@ -160,8 +160,8 @@ def _place_by_name(labels: LabelLayer, scenes: Sequence[Scene], made_on: NDArray
     """Boxes in pixels, which would fit on any scene, on the one that they were found on."""
     names = [short_name(scene.name) for scene in scenes]
     on = made_on[labels.features - 1]
-    if len(scenes) == 1:
-        on = np.where(on == "", names[0], on)
+    if len(sole := names if len(scenes) == 1 else sorted(set(made_on) - {""})) == 1:
+        on = np.where(on == "", sole[0], on)  # drawn in by hand
     why = {f: f"is a verdict on {name or 'no scene'}, not on {', '.join(names)}; name its own scene with --scene"
            for f, name in zip(labels.features.tolist(), on, strict=True) if name not in names}  # fmt: skip
     raise_refused(labels.path, why)

@@ -20,6 +20,7 @@ from fsod.geo.labels import LabelledBoxes, assumed_encoding, read_layer
 from fsod.geo.mark_shapes import PointSize, hull_notes
 from fsod.geo.marked_areas import read_marked_areas
 from fsod.geo.scene import Scene
+from fsod.geo.scene_list import short_name
 from fsod.geo.scene_opening import open_scene
 from fsod.geo.verdicts import Verdicts, read_verdicts
 from fsod.progress import warn
@@ -95,8 +96,8 @@ def marks_on_scenes(scenes: Sequence[Scenery], files: MarkFiles, seen: Seen = AS
     """Reads all that vector files say of scenes, and of the scenes no more than opening them takes.
 
     Where scenes have a CRS, each file may be about any of them. Of several without one each has its own file of a kind, in
-    the order of the scenes; those that verdicts tell of need no other. Verdicts name their scene: as many
-    files as scenes are taken in order, any other number goes by name. A scene may be without a mark, and an area too.
+    the order of the scenes; those that verdicts tell of need no other. Verdicts name their scene, and go in order only where
+    scenes share a name. A scene may be without a mark, and an area too.
 
     Args:
         scenes: rasters of one GSD, all with a CRS or none.
@@ -170,19 +171,19 @@ def _of_each(
         option: that the files were given by.
         read: a file and the scenes that it may be about -> what it says of each of them.
         done: positions of scenes that need no file, because a verdict tells of them.
-        named: a file says by itself which scene it is about, if there is not one for each.
+        named: a file says by itself which scene it is about.
     """
     everyone = list(range(len(scenes)))
-    if scenes[0].georeference.crs is None and len(scenes) > 1 and files:
+    told_apart = named and len({short_name(scene.name) for scene in scenes}) == len(scenes)
+    if scenes[0].georeference.crs is None and len(scenes) > 1 and files and not told_apart:
         for own in (everyone, [i for i in everyone if i not in done]):
             if len(own) == len(files):
                 file_of = dict(zip(own, files, strict=True))
                 return [read(file_of[i], [scenes[i]]) if i in file_of else [] for i in everyone]
-        if not named:
-            raise UserError(
-                f"{option}: {len(files)} given for {len(scenes)} scenes without a CRS; give one for each scene, in the "
-                "order of the scenes"
-            )
+        raise UserError(
+            f"{option}: {len(files)} given for {len(scenes)} scenes without a CRS; give one for each scene, in the "
+            "order of the scenes"
+        )
     by_file = [read(file, scenes) for file in files]
     return [[of_file[i] for of_file in by_file] for i in everyone]
 

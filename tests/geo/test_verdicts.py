@@ -127,6 +127,20 @@ def test_each_scene_gets_its_own(make_raster: MakeRaster, tmp_path: Path) -> Non
     np.testing.assert_allclose(second.no.boxes_xyxy_px, BOXES[[2]], atol=1e-6)
 
 
+def test_what_is_drawn_in_by_hand_is_on_the_one_picture_of_its_layer(make_raster: MakeRaster, tmp_path: Path) -> None:
+    with open_made(make_raster, "a.tif") as one, open_made(make_raster, "b.tif") as other:
+        path = judge(write(tmp_path / "found.gpkg", other), [None, None, None, None])
+        frame = geopandas.read_file(path)
+        frame.loc[4, ["class", "verdict", "geometry"]] = ["car", "yes", shapely.box(30, 70, 40, 80)]
+        save(frame, path)
+        first, second = read_verdicts(path, [one, other])
+        assert not len(first.yes.features)
+        assert second.yes.boxes_xyxy_px.tolist() == [[30, 70, 40, 80]]
+        frame.loc[0, "scene"] = "a.tif"
+        with pytest.raises(UserError, match=r"feature 5: is a verdict on no scene, not on a.tif, b.tif"):
+            read_verdicts(save(frame, path), [one, other])
+
+
 def test_what_is_no_verdict_is_one_line(make_raster: MakeRaster, tmp_path: Path) -> None:
     with (
         open_made(make_raster, "a.tif", **UTM) as scene,

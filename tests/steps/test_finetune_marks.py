@@ -228,7 +228,9 @@ def test_the_road_as_typed(made: Made, tmp_path: Path, capsys: pytest.CaptureFix
     assert "rows of different weights cannot share a bank" in capsys.readouterr().err
 
 
-def test_verdicts_on_another_scene_need_no_scene(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verdicts_on_another_scene_need_no_scene(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     two, found = write_scene(tmp_path / "two.png"), tmp_path / "found.geojson"
     assert fsod("predict", two, "--bank", made.detector, "--out", found, "--score", 0.005) == 0
     layer = json.loads(found.read_text())
@@ -243,6 +245,7 @@ def test_verdicts_on_another_scene_need_no_scene(made: Made, tmp_path: Path, mon
     monkeypatch.setattr("fsod.steps.finetune_marks.finetune_marks", instead)
     assert fsod("finetune", "--from", made.detector, "--verdicts", found, "--out", tmp_path / "D2.safetensors") == 0
     assert [(one.name, len(one.boxes_xyxy_px)) for one in learned] == [("s.png", 0), ("two.png", 1)]
+    assert f"next: fsod predict {two} --bank" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

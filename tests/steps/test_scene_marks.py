@@ -109,8 +109,15 @@ def test_pictures_go_with_files_in_their_order(tmp_path: Path) -> None:
         marks(scenes, labels[:1])
     with pytest.raises(UserError, match="--area: 1 given for 2 scenes"):
         marks(scenes, labels, areas=areas[:1])
+    one, two = marks(scenes, labels, verdicts=verdicts[:1])
+    assert (len(one.refused_names), len(two.refused_names)) == (len(OTHER), 0)
+    assert [m.refused_xyxy_px.tolist() for m in marks(scenes, labels, verdicts=verdicts[::-1])] == [OTHER.tolist()] * 2
+    (tmp_path / "other").mkdir()
+    alike = [scenes[0], picture(tmp_path / "other" / "a.png")]
     with pytest.raises(UserError, match=r"bv.gpkg: feature 1, 2: is a verdict on b.png, not on a.png"):
-        marks(scenes, labels, verdicts=verdicts[::-1])
+        marks(alike, labels, verdicts=verdicts)
+    with pytest.raises(UserError, match="--verdicts: 1 given for 2 scenes"):
+        marks(alike, labels, verdicts=verdicts[:1])
     with_crs = make_scene(tmp_path / "s.tif")
     with pytest.raises(UserError, match=r"a.png: has no usable CRS, but .*s.tif has one; give each its own bank"):
         marks([with_crs, scenes[0]], labels)
