@@ -182,16 +182,16 @@ class JudgedLayer:
 
     def draw_area(self, ring_px: NDArray[np.float64]) -> None:
         """Adds an area, a ring (vertices, 2) in the scene's pixels, in which every object is marked."""
-        before = self.areas.rings_px
+        before = self.areas.polygons_px
         self.areas.write([*before, *self.areas.parts(ring_px)])
         self._note("drawn area", None, lambda: self.areas.write(before))
 
     def erase_area(self, position: int) -> None:
-        """Removes an area by its position among ``areas.rings_px``."""
-        before = self.areas.rings_px
+        """Removes an area by its position among ``areas.polygons_px``."""
+        before = self.areas.polygons_px
         if not 0 <= position < len(before):
             raise UserError("this area is not there any more; reload the page")
-        self.areas.write([ring for i, ring in enumerate(before) if i != position])
+        self.areas.write([one for i, one in enumerate(before) if i != position])
         self._note("removed area", None, lambda: self.areas.write(before))
 
     def undo(self) -> Undone | None:

@@ -41,7 +41,7 @@ class Round:
         bank: what the layer was found with.
         verdicts: layers that hold verdicts.
         layer: name of their layer inside the file, where a file has several.
-        area: file of the areas in which everything is marked, None where there is none.
+        areas: files of areas in which everything is marked.
         minutes: for the training.
         seeing: ``--bands`` and ``--nodata`` of both commands.
         detector: file to write.
@@ -52,7 +52,7 @@ class Round:
     bank: Path
     verdicts: Sequence[Path]
     layer: str | None
-    area: Path | None
+    areas: Sequence[Path]
     minutes: float
     seeing: Sequence[str]
     detector: Path
@@ -62,7 +62,7 @@ class Round:
         """What is run, in order: name of the step -> arguments of ``fsod``."""
         known = [option for path in self.verdicts for option in ("--verdicts", str(path))]
         known += ["--layer", self.layer] if self.layer and known else []
-        known += ["--area", str(self.area)] if self.area else []
+        known += [option for path in self.areas for option in ("--area", str(path))]
         learn = [*start_from(self.bank), "--scene", self.scene, *known, *self.seeing]
         written = ["--minutes", f"{self.minutes:g}", "--out", str(self.detector), "--restart"]
         find = [self.scene, "--bank", str(self.detector), *self.seeing, "--out", str(self.found)]
@@ -104,8 +104,12 @@ def check_weights(bank: Path) -> None:
 
 
 def next_files(layer: Path) -> tuple[Path, Path]:
-    """Names beside a layer for the next detector and the next layer, the first that nothing has: found-2, found-3, ..."""
+    """Names beside a layer for the next detector and the next layer, the first that nothing has: found-2, found-3, ...
+
+    A number at the end is that of a round only where the layer without it is there.
+    """
     stem = re.sub(r"-\d+$", "", layer.stem)
+    stem = stem if layer.with_name(stem + layer.suffix).exists() else layer.stem
     number = next(n for n in itertools.count(2) if not list(_files_of(layer.parent, f"{stem}-{n}")))
     name = f"{stem}-{number}"
     return layer.with_name(f"{name}.detector.safetensors"), layer.with_name(name + layer.suffix)
@@ -166,9 +170,11 @@ class Learning:
                 self._say(arguments)
                 if self._stopping:
                     break
-            if not self._stopping:
+            if self._stopping:
+                self.state = "stopped"
+            else:
                 then(this)
-            self.state = "stopped" if self._stopping else "done"
+                self.state = "done"  # whoever stops it meanwhile comes too late
         except (UserError, OSError) as error:
             self.error = str(error)
             self.state = "stopped" if self._stopping else "failed"

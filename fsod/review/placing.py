@@ -48,22 +48,30 @@ class Placing:
         xy_px, _ = vertices_px(self.path, GeoSeries(shapes, crs=self.crs), np.arange(1, len(shapes) + 1), self.scene)
         return np.asarray(shapely.bounds(shapely.set_coordinates(shapes, xy_px)), np.float64)
 
-    def rings_px(self, geometry: GeoSeries) -> list[NDArray[np.float64]]:
-        """The outlines of all parts of polygons, each (vertices, 2) in the scene's pixels."""
+    def polygons_px(self, geometry: GeoSeries) -> list[shapely.Polygon]:
+        """All parts of polygons in the scene's pixels; lines and points are left out."""
         parts = shapely.get_parts(np.asarray(geometry))
-        xy_px, owner = vertices_px(self.path, GeoSeries(parts, crs=self.crs), np.arange(1, len(parts) + 1), self.scene)
-        return [xy_px[owner == i] for i in range(len(parts))]
+        parts = parts[shapely.get_type_id(parts) == shapely.GeometryType.POLYGON]
+        xy_px, _ = vertices_px(self.path, GeoSeries(parts, crs=self.crs), np.arange(1, len(parts) + 1), self.scene)
+        return list(shapely.set_coordinates(parts, xy_px))
 
     def box(self, box_xyxy_px: NDArray[np.float64]) -> BaseGeometry:
         """A box (4,) of the scene's pixels as the file holds it."""
-        return self.polygon(corners_px(box_xyxy_px[None])[0])
+        return self._ring(corners_px(box_xyxy_px[None])[0])
 
-    def polygon(self, ring_px: NDArray[np.float64]) -> BaseGeometry:
-        """A closed ring (vertices + 1, 2) of the scene's pixels as the file holds it.
+    def polygon(self, polygon_px: shapely.Polygon) -> BaseGeometry:
+        """A polygon of the scene's pixels as the file holds it.
 
         Raises:
             UserError: it has no place in the file's CRS.
         """
+        outer, *holes = (
+            self._ring(shapely.get_coordinates(ring)) for ring in (polygon_px.exterior, *polygon_px.interiors)
+        )
+        return shapely.difference(outer, shapely.union_all(holes)) if holes else outer
+
+    def _ring(self, ring_px: NDArray[np.float64]) -> BaseGeometry:
+        """What a closed ring (vertices + 1, 2) holds."""
         own = self.scene.georeference
         if own.crs is None:
             return shapely.Polygon(ring_px * [1, self.y_factor])

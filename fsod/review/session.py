@@ -81,6 +81,7 @@ class Session:
         self.learning = Learning()
         self.news = ""
         self._later: list[Path] = []
+        self._later_areas: list[Path] = []
         self._open(path, layer, opened)
 
     def _open(self, path: Path, layer: str | None, scene: Scene) -> None:
@@ -110,8 +111,9 @@ class Session:
             }
 
     def areas(self) -> list[list[list[float]]]:
-        """Outlines of the areas as lists of x and y in the scene's pixels."""
-        return [ring.round(2).tolist() for ring in self.layer.areas.rings_px]
+        """Outlines of the areas as lists of x and y in the scene's pixels; of those with holes the outer ones."""
+        rings = [np.asarray(one.exterior.coords) for one in self.layer.areas.polygons_px]
+        return [ring[:, :2].round(2).tolist() for ring in rings]
 
     def warnings(self) -> list[str]:
         """What the user should know before the first verdict."""
@@ -147,9 +149,8 @@ class Session:
             if why := self.why_not_learn():
                 raise UserError(why)
             assert self.bank is not None
-            judged = [self.layer.path] if any(one.verdict for one in self.layer.found.values()) else []
-            areas = self.layer.areas
-            if not (judged or areas.rings_px):
+            judged, areas = _with_verdicts(self.layer), _with_areas(self.layer)
+            if not (judged or areas or self._later or self._later_areas):
                 raise UserError("nothing is judged yet; say yes or no to a few first")
             detector, found = next_files(self.layer.path)
             this = Round(
@@ -157,7 +158,7 @@ class Session:
                 bank=self.bank,
                 verdicts=[*self._later, *judged],
                 layer=self.layer.rows.layer,
-                area=areas.path if areas.rings_px else None,
+                areas=[*self._later_areas, *areas],
                 minutes=minutes,
                 seeing=self._seeing,
                 detector=detector,
@@ -200,12 +201,23 @@ class Session:
             self.news = _news(old.found.values(), self.layer.found.values())
             pictures.close()
             together = old.rows.layer == self.layer.rows.layer  # `fsod finetune` takes one --layer for all
-            self._later = [old.path] if meanwhile and together else []
-            if meanwhile and not together:
+            self._later = _with_verdicts(old) if meanwhile and together else []
+            self._later_areas = _with_areas(old) if meanwhile else []
+            if meanwhile and not together and _with_verdicts(old):
                 self.news += f"; what you judged in {old.path.name} while it ran was not learned"
 
     def _used_classes(self) -> set[str]:
         return {one.class_name for one in self.layer.found.values()}
+
+
+def _with_verdicts(layer: JudgedLayer) -> list[Path]:
+    """The layer, if anything in it is judged."""
+    return [layer.path] if any(one.verdict for one in layer.found.values()) else []
+
+
+def _with_areas(layer: JudgedLayer) -> list[Path]:
+    """Its file of areas, if there is any."""
+    return [layer.areas.path] if layer.areas.polygons_px else []
 
 
 def find_scene(layer: Path, name: str, header: dict[str, Any]) -> str:

@@ -183,8 +183,8 @@ def test_areas_are_those_that_finetune_reads(tmp_path: Path, crs: str | None) ->
     found = read_marked_areas(areas, [scene_of(path)])[0]
     assert found.area == pytest.approx(190 * 90 + 0.5 * 100 * 100, rel=0.01)
     assert found.bounds[2:] == pytest.approx(SIZE_PX, abs=0.01)
-    again = opened(path).areas.rings_px
-    assert [shapely.Polygon(r).area for r in again] == pytest.approx([190 * 90, 5000], rel=0.01)
+    again = opened(path).areas.polygons_px
+    assert [one.area for one in again] == pytest.approx([190 * 90, 5000], rel=0.01)
     layer.erase_area(0)
     assert layer.undo()
     layer.undo()
@@ -192,6 +192,20 @@ def test_areas_are_those_that_finetune_reads(tmp_path: Path, crs: str | None) ->
     assert not areas.exists()
     with pytest.raises(UserError, match="holds no pixel"):
         layer.draw_area(np.array([[-50.0, -50], [-10, -50], [-10, -10]]))
+
+
+@pytest.mark.parametrize("crs", PLACES)
+def test_areas_keep_their_holes_and_their_parts(tmp_path: Path, crs: str | None) -> None:
+    path = make_layer(tmp_path / "found.gpkg", 3, crs)
+    layer = opened(path)
+    holes = [shapely.box(20, 20, 60, 60), shapely.box(100, 20, 160, 60)]
+    drawn = shapely.Polygon(shapely.box(10, 10, 200, 100).exterior, [hole.exterior for hole in holes])
+    layer.areas.write([drawn])
+    layer = opened(path)
+    layer.draw_area(np.array([[300.0, 200], [500, 200], [500, 400]]))
+    found = read_marked_areas(tmp_path / "found.areas.geojson", [scene_of(path)])[0]
+    assert found.area == pytest.approx(drawn.area + 5000, rel=0.01)
+    assert [one.area for one in opened(path).areas.polygons_px] == pytest.approx([drawn.area, 5000], rel=0.01)
 
 
 def test_what_cannot_be_judged_says_what_to_do(tmp_path: Path) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 import torch
@@ -24,7 +27,7 @@ from tests.untrained import make_bank
 def a_round(folder: Path, bank: Path, scene: str, minutes: float = 10.0) -> Round:
     examples = folder / "found.gpkg"
     detector, found = next_files(examples)
-    return Round(scene, bank, [examples], "detections", None, minutes, [], detector, found)
+    return Round(scene, bank, [examples], "detections", [], minutes, [], detector, found)
 
 
 def wait(learning: Learning, seconds: float = 240) -> None:
@@ -70,13 +73,16 @@ def test_names_of_a_round_are_nobody_elses(tmp_path: Path) -> None:
     assert (detector.name, found.name) == ("found.v1-4.detector.safetensors", "found.v1-4.gpkg")
     found.touch()
     assert next_files(found)[1].name == "found.v1-5.gpkg"
+    date = tmp_path / "port-2024-05-01.gpkg"  # no round but a date: there is no port-2024-05.gpkg
+    date.touch()
+    assert next_files(date)[1].name == "port-2024-05-01-2.gpkg"
 
 
 def test_commands_name_all_that_was_said(tmp_path: Path) -> None:
     bank = make_bank(tmp_path)
     area, layers = tmp_path / "a.geojson", [tmp_path / "one.gpkg", tmp_path / "two.gpkg"]
     this = Round(
-        "s.tif", bank, layers, "d", area, 0.5, ["--bands", "3,2,1"], tmp_path / "D.safetensors", tmp_path / "o.gpkg"
+        "s.tif", bank, layers, "d", [area], 0.5, ["--bands", "3,2,1"], tmp_path / "D.safetensors", tmp_path / "o.gpkg"
     )
     finetune, predict = this.commands().values()
     for option, value in {"--verdicts": layers[1], "--layer": "d", "--area": area, "--bands": "3,2,1"}.items():
@@ -129,6 +135,48 @@ def test_a_round_that_is_stopped_ends_at_once_and_leaves_nothing(tmp_path: Path)
     assert session.learning.state == "stopped"
     assert process.poll() is not None
     assert sorted(tmp_path.iterdir()) == before
+    session.close()
+
+
+def test_who_stops_a_round_that_is_being_taken_over_comes_too_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_layer(tmp_path / "found.gpkg", 2)
+    this, learning = a_round(tmp_path, make_bank(tmp_path), str(tmp_path / "scene.tif")), Learning()
+    monkeypatch.setattr(Round, "commands", lambda _: {"predict": ["--help"]})
+
+    def taken_over(done: Round) -> None:
+        done.found.touch()
+        stopper.start()
+        while not learning._stopping:
+            time.sleep(0.01)
+
+    stopper = threading.Thread(target=learning.stop)
+    learning.start(this, taken_over)
+    wait(learning)
+    stopper.join()
+    assert learning.state == "done"
+    assert this.found.exists()
+
+
+def test_what_is_drawn_while_a_round_runs_is_learned_in_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds: list[tuple[Round, Callable[[Round], None]]] = []
+    monkeypatch.setattr(Learning, "start", lambda _, this, then: rounds.append((this, then)))
+    session = Session(make_layer(tmp_path / "found.gpkg", 3), None, bank := make_bank(tmp_path))
+    session.layer.draw_area(np.array([[10.0, 10], [200, 10], [200, 100]]))
+    session.learn(1, LAYER)
+    first, then = rounds[0]
+    areas = tmp_path / "found.areas.geojson"
+    assert (list(first.verdicts), list(first.areas)) == ([], [areas])
+    session.layer.draw_area(np.array([[300.0, 200], [500, 200], [500, 400]]))
+    make_layer(first.found, 3)
+    then(first)
+    session.bank = bank  # instead of the detector that was not made
+    session.layer.judge(1, "yes")
+    session.learn(1, first.found.name)
+    assert (list(rounds[1][0].verdicts), list(rounds[1][0].areas)) == ([first.found], [areas])
     session.close()
 
 
