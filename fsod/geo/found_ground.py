@@ -21,6 +21,7 @@ from fsod.geo.layer_files import NAME, ON_A_MAP
 from fsod.geo.layer_table import VERDICT
 from fsod.geo.searched_area import SEARCHED
 from fsod.geo.searched_layer import searched_path
+from fsod.geo.verdicts import judged_wrong
 
 CLASS = "class"
 
@@ -70,6 +71,8 @@ def read_found_ground(path: Path, layer: str | None = None) -> FoundGround:
     if path.suffix.lower() not in (*ON_A_MAP, ".shp"):
         raise UserError(f"{path}: not a layer of polygons; known: {', '.join(ON_A_MAP)}, .shp")
     frame = read_frame(path, layer, NAME)
+    if not len(frame) and CLASS not in frame:
+        frame[CLASS] = np.array([], dtype=object)  # a GeoJSON without features has no attributes either
     attribute_in(path, frame, CLASS)
     if frame.crs is None or _counts_in_pixels(path):
         raise UserError(f"{path}: has no coordinate system, so nothing in it has a place on the ground")
@@ -77,8 +80,7 @@ def read_found_ground(path: Path, layer: str | None = None) -> FoundGround:
     broken = shapely.is_missing(shapes) | shapely.is_empty(shapes) | not_finite(shapes)
     if broken.any():
         raise UserError(f"{path}: feature {int(np.flatnonzero(broken)[0]) + 1} has no place; remove it")
-    judged = frame[VERDICT].fillna("").astype(str).str.lower() if VERDICT in frame else None
-    right = np.ones(len(frame), np.bool_) if judged is None else (judged != "no").to_numpy()
+    right = ~judged_wrong(frame[VERDICT]) if VERDICT in frame else np.ones(len(frame), np.bool_)
     own = frame[right].reset_index(drop=True)
     own[CLASS] = [str(name) for name in own[CLASS]]
     searched, known = _searched(path)
@@ -102,7 +104,8 @@ def _searched(path: Path) -> tuple[GeoSeries | None, Mapping[str, Mapping[str, A
     if not there or not beside.is_file():
         return None, None
     frame = read_frame(beside, SEARCHED_LAYER if beside == path else None)
-    if not {"status", "area_km2"} <= set(frame.columns) or frame.crs is None:
+    # one without a row is what a run that was killed while it wrote has left
+    if not len(frame) or not {"status", "area_km2"} <= set(frame.columns) or frame.crs is None:
         return None, None
     seen = frame[(frame["status"] == SEARCHED).to_numpy() & ~shapely.is_missing(np.asarray(frame.geometry))]
     try:

@@ -8,6 +8,7 @@ import shapely
 from geopandas import GeoSeries
 from numpy.typing import NDArray
 
+from fsod.geo.antimeridian import lonlat_shape
 from fsod.geo.georeference import WGS84
 
 PIECES = 64
@@ -28,6 +29,14 @@ def plane_around(places: GeoSeries) -> pyproj.CRS:
     return pyproj.CRS.from_dict(
         {"proj": "laea", "lat_0": round(middle[0], 3), "lon_0": round(middle[1], 3), "datum": "WGS84", "units": "m"}
     )
+
+
+def moved_to(shapes: GeoSeries, crs: pyproj.CRS) -> GeoSeries:
+    """Polygons in another coordinate system; on the way into degrees they are cut at 180, not laid around the globe."""
+    moved = shapes.to_crs(crs)
+    if shapes.crs is None or shapes.crs.is_geographic or not pyproj.CRS(crs).is_geographic:
+        return moved
+    return GeoSeries([lonlat_shape(shape) for shape in moved], index=shapes.index, crs=crs)
 
 
 def laid_out(shapes: GeoSeries, plane: pyproj.CRS) -> NDArray[np.object_]:

@@ -170,9 +170,15 @@ def _selects(path: Path, query: str) -> bool:
 
 
 def _into_geopackage(path: Path, layer: Framed) -> None:
-    """Puts the layer into a GeoPackage in place of an earlier one of its name."""
+    """Puts the layer into a GeoPackage in place of an earlier one of its name, and empties what was searched for that one."""
     run = {key: str(value) for key, value in layer.run.items() if value is not None}
-    into_geopackage(path, layer.frame(lonlat=False), NAME, "Polygon", run)
+    into_geopackage(path, layer.frame(lonlat=False), NAME, "Polygon", run, _empty_searched)
+
+
+def _empty_searched(path: Path) -> None:
+    if SEARCHED in pyogrio.list_layers(path)[:, 0]:
+        nothing = pyogrio.read_dataframe(path, layer=SEARCHED)[:0]
+        pyogrio.write_dataframe(nothing, path, driver="GPKG", layer=SEARCHED, geometry_type="MultiPolygon")
 
 
 def into_geopackage(
@@ -267,6 +273,11 @@ FORMULA_STARTS = (*"=+-@\t\r\n", *"\uff1d\uff0b\uff0d\uff20")
 def _no_formula(cell: object) -> object:
     """A text that spreadsheets would calculate, with the apostrophe that tells them not to; see OWASP on CSV injection."""
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_STARTS) else cell
+
+
+def without_apostrophe(cell: str) -> str:
+    """A text as it was before ``csv_bytes`` made it safe."""
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULA_STARTS) else cell
 
 
 def _coco(layer: Layer) -> bytes:

@@ -20,7 +20,7 @@ from fsod.errors import UserError, one_line
 from fsod.geo.features import VectorFile, raise_refused, read_frame
 from fsod.geo.georeference import Georeference
 from fsod.geo.labels import LabelLayer, LabelledBoxes, labels_of
-from fsod.geo.layer_files import NAME
+from fsod.geo.layer_files import NAME, without_apostrophe
 from fsod.geo.layer_table import BOX_COLUMNS, VERDICT
 from fsod.geo.scene import Scene
 from fsod.geo.scene_list import short_name
@@ -136,16 +136,25 @@ def _read_csv(path: VectorFile) -> GeoDataFrame:
     except (ValueError, LookupError, OverflowError, OSError) as error:
         reason = one_line(error)
         raise UserError(f"{path}: not a layer that `fsod predict` wrote: {reason}") from error
-    return GeoDataFrame(table, geometry=shapely.box(*boxes.T))
+    return GeoDataFrame(table.map(without_apostrophe), geometry=shapely.box(*boxes.T))
 
 
 def _answers(path: VectorFile, column: pd.Series) -> NDArray[np.int64]:
     """YES, NO or NOT_JUDGED for each feature."""
-    said = ["" if missing else str(value).strip() for value, missing in zip(column, column.isna(), strict=True)]
+    said = _said(column)
     unknown = {i: text for i, text in enumerate(said, 1) if text.lower() not in _ANSWERS}
     what = "is neither yes nor no; leave it empty where you have not judged"
     raise_refused(path, {i: f"{VERDICT} {text[:40]!r} {what}" for i, text in unknown.items()})
     return np.array([_ANSWERS[text.lower()] for text in said], dtype=np.int64)
+
+
+def _said(column: pd.Series) -> list[str]:
+    return ["" if missing else str(value).strip() for value, missing in zip(column, column.isna(), strict=True)]
+
+
+def judged_wrong(column: pd.Series) -> NDArray[np.bool_]:
+    """Which of n verdicts, as they stand in a layer, are no; what is no verdict at all is not."""
+    return np.array([_ANSWERS.get(text.lower()) == NO for text in _said(column)], np.bool_)
 
 
 def _made_on(frame: GeoDataFrame) -> NDArray[np.object_]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fsod.errors import UserError, one_line
 from fsod.geo.features import UNREADABLE, read_frame
 from fsod.geo.georeference import WGS84
-from fsod.geo.layer_files import NAME, geojson_crs
+from fsod.geo.layer_files import NAME, geojson_crs, without_apostrophe
 from fsod.geo.layer_table import BOX_COLUMNS, VERDICT
 
 ROUNDED_PX = 0.02
@@ -85,10 +85,10 @@ def read_found(path: Path, layer: str | None = None) -> FoundLayer:
 
 
 def _without_drawn(table: pd.DataFrame) -> pd.DataFrame:
-    """The detections alone: an object that somebody has drawn in has the verdict yes, and no score."""
+    """The detections alone: an object that somebody has drawn in has no score, in a GeoJSON of such objects not even a column."""
     if VERDICT not in table:
         return table
-    return table[~((table[VERDICT] == "yes") & table["score"].isna())]
+    return table[table["score"].notna()] if "score" in table else table[:0]
 
 
 def _lonlat(table: pd.DataFrame) -> NDArray[np.float64] | None:
@@ -139,8 +139,11 @@ def _parquet(path: Path) -> tuple[pd.DataFrame, str]:
 
 
 def _csv(path: Path) -> tuple[pd.DataFrame, str]:
-    # a class may be called "NA"
-    return pd.read_csv(path, keep_default_na=False, na_values={"score": [""], "lon": [""], "lat": [""]}), ""
+    # a class may be called "NA", or 007
+    empty = {"score": [""], "lon": [""], "lat": [""]}
+    table = pd.read_csv(path, keep_default_na=False, na_values=empty, dtype={"class": str, "scene": str})
+    texts = [name for name in ("class", "scene") if name in table]
+    return table.assign(**{name: table[name].map(without_apostrophe) for name in texts}), ""
 
 
 def _coco(path: Path) -> tuple[pd.DataFrame, str]:

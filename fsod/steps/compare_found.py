@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fsod.errors import UserError
 from fsod.evidence import evidence_in, in_words
 from fsod.geo.found_ground import CLASS, FoundGround, read_found_ground
-from fsod.geo.ground_frame import laid_out, middles, plane_around
+from fsod.geo.ground_frame import laid_out, middles, moved_to, plane_around
 from fsod.geo.outcome_layer import Outcome
 from fsod.geo.qgis_style import polygon_style
 from fsod.geo.same_objects import same_objects
@@ -165,8 +165,9 @@ def _frame(
         "score_before": np.concatenate([score_before, nothing if scores[0] is None else scores[0][first]]),
         "score_after": np.concatenate([np.full(len(after), np.nan) if scores[1] is None else scores[1], nothing]),
     }
-    shapes = [*after.geometry, *before.geometry.iloc[first].to_crs(crs)]
-    many = [shape if shape.geom_type == "MultiPolygon" else shapely.MultiPolygon([shape]) for shape in shapes]
+    shapes = [*after.geometry, *moved_to(before.geometry.iloc[first], crs)]
+    parts = [shapely.get_parts(shape) for shape in shapes]
+    many = [shapely.MultiPolygon(own[shapely.get_dimensions(own) == 2].tolist()) for own in parts]
     columns |= {key: np.array(columns[key], dtype=object) for key in (CLASS, "change")}
     return GeoDataFrame(columns, geometry=many, crs=crs)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from fsod.errors import UserError, one_line
 from fsod.evidence import Trials, evidence_in, in_words
+from fsod.geo.antimeridian import within_180
 from fsod.geo.features import read_frame, read_polygons
 from fsod.geo.found_ground import CLASS, FoundGround, read_found_ground
 from fsod.geo.ground_frame import laid_out, middles, plane_around
@@ -149,6 +151,8 @@ def _districts(by: Path, layer: str | None, name: str | None) -> Districts:
     shapes = read_polygons(by, layer)
     if shapes.crs is None:
         raise UserError(f"{by}: has no coordinate system, so its districts have no place on the ground")
+    if shapes.crs.is_geographic:
+        shapes = GeoSeries([within_180(shape) for shape in shapes], crs=shapes.crs)
     frame = read_frame(by, layer)
     attributes = [column for column in frame.columns if column != frame.geometry.name]
     if name is not None:
@@ -285,14 +289,25 @@ def _frame(
             dtype=object,
         ),
     }
+    taken = {"fid", "geom", "geometry", *columns}
     for one in classes:
         own = table[table["class"] == one]
-        columns[one if one not in columns else f"{one}_count"] = own["count"].to_numpy()
+        columns[_column(one, one, taken)] = own["count"].to_numpy()
         for end in ("low", "high", "recall_hits", "recall_trials"):
-            columns[f"{one}_{end}"] = own[end].astype("float64").to_numpy()
+            columns[_column(f"{one}_{end}", one, taken)] = own[end].astype("float64").to_numpy()
     parts = [shapely.get_parts(shape) for shape in np.asarray(districts.shapes)]
     shapes = [shapely.MultiPolygon(own[shapely.get_dimensions(own) == 2].tolist()) for own in parts]
     return GeoDataFrame(columns, geometry=shapes, crs=districts.shapes.crs)
+
+
+def _column(name: str, of: str, taken: set[str]) -> str:
+    """A name for a column that no other one has; GeoPackage and QGIS tell no capitals apart."""
+    tries = itertools.chain(
+        [name, f"{name}_count"] if name == of else [name], (f"{name}_{n}" for n in itertools.count(2))
+    )
+    name = next(one for one in tries if one.lower() not in taken)
+    taken.add(name.lower())
+    return name
 
 
 def _said(rows: pd.DataFrame, coverage: str) -> str:

@@ -141,6 +141,16 @@ def test_what_is_drawn_in_by_hand_is_on_the_one_picture_of_its_layer(make_raster
             read_verdicts(save(frame, path), [one, other])
 
 
+def test_a_table_is_read_without_what_made_it_safe(make_raster: MakeRaster, tmp_path: Path) -> None:
+    with open_made(make_raster, "-v.tif", **UTM) as scene:
+        found = Detections(BOXES[:1], np.array([0.9], np.float32), np.array([0]))
+        path = tmp_path / "found.csv"
+        write_layer(path, Layer(found, ["-crane"], scene.georeference, "-v.tif", (120, 90), {}, np.array([1])))
+        assert "'-crane" in path.read_text()
+        (verdicts,) = read_verdicts(judge(path, ["yes"]), [scene])
+    assert verdicts.yes.class_names == ("-crane",)
+
+
 def test_what_is_no_verdict_is_one_line(make_raster: MakeRaster, tmp_path: Path) -> None:
     with (
         open_made(make_raster, "a.tif", **UTM) as scene,

@@ -135,3 +135,31 @@ def test_the_layer_that_predict_writes_is_read_of_several(tmp_path: Path) -> Non
         read_found(path, "b")
     with pytest.raises(UserError, match=r"--layer b: .*found.csv has no layers"):
         read_found(written(tmp_path / "found.csv", FOUND, UTM), "b")
+
+
+@pytest.mark.parametrize("suffix", [".gpkg", ".geojson"])
+@pytest.mark.parametrize("verdict", ["yes", "Yes", "no", ""])
+def test_what_was_drawn_by_hand_is_no_detection(tmp_path: Path, suffix: str, verdict: str) -> None:
+    path = written(tmp_path / f"found{suffix}", FOUND, UTM)
+    frame = geopandas.read_file(path)
+    frame.loc[2, ["class", "verdict", "geometry"]] = ["NA", verdict, frame.geometry[0]]
+    frame["verdict"] = frame["verdict"].fillna("")
+    path.unlink()
+    frame.to_file(path, **({"layer": "detections"} if suffix == ".gpkg" else {}))
+    assert len(read_found(path).scores) == 2
+
+
+def test_an_object_drawn_where_nothing_was_found(tmp_path: Path) -> None:
+    path = written(tmp_path / "found.geojson", Detections.empty(), UTM)
+    content = json.loads(path.read_text())
+    shape = {"type": "Polygon", "coordinates": [[[15, 45], [15.1, 45], [15.1, 45.1], [15, 45]]]}
+    content["features"] = [{"type": "Feature", "geometry": shape, "properties": {"class": "NA", "verdict": "yes"}}]
+    path.write_text(json.dumps(content))
+    assert len(read_found(path).scores) == 0
+
+
+def test_a_class_in_a_table_is_called_what_it_was(tmp_path: Path) -> None:
+    names, path = ("007", "-crane"), tmp_path / "found.csv"
+    write_layer(path, Layer(FOUND, names, UTM, "-v.tif", (100, 80), {}))
+    assert read_found(path).class_names.tolist() == ["007", "-crane"]
+    assert read_found(path).scene == "-v.tif"

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import geopandas
 import numpy as np
+import pyproj
 import pytest
 import shapely
+from affine import Affine
 
+from fsod.geo.georeference import Georeference
 from fsod.geo.same_objects import same_objects
 from fsod.steps.compare_found import compare_files
 from tests.command import fsod
@@ -40,6 +43,27 @@ def test_what_became_of_each_object(tmp_path: Path) -> None:
     tight = compare_files(before, after, tmp_path / "c.gpkg", 2)
     assert tight["changes"]["ship"]["still there"] == 0
     assert compare_files(before, after, tmp_path / "c.gpkg", None)["tolerance_m"] == pytest.approx(5, rel=1e-2)
+
+
+def test_what_is_gone_at_180_degrees_is_not_laid_around_the_globe(tmp_path: Path) -> None:
+    fiji = Georeference(pyproj.CRS("EPSG:3832"), Affine(0.5, 0, 3_338_900, 0, -0.5, -1_900_000), None)
+    x = float(pyproj.Transformer.from_crs(4326, 3832, always_xy=True).transform(180, -16)[0]) - 3_338_900
+    before = write_found(tmp_path / "a.gpkg", [(x, 100)], place=fiji)
+    after = write_found(tmp_path / "b.geojson", [], place=fiji)
+    told = compare_files(before, after, tmp_path / "c.gpkg", None)
+    assert told["changes"]["ship"]["gone"] == 1
+    (shape,) = geopandas.read_file(tmp_path / "c.gpkg").geometry
+    assert shape.area == pytest.approx(1e-4**2 * 0.8, rel=0.3)
+    assert shape.bounds[0] == pytest.approx(-180)
+
+
+def test_a_line_among_the_objects_has_no_outline(tmp_path: Path) -> None:
+    before = write_found(tmp_path / "a.gpkg", [(100, 100)])
+    rows = geopandas.read_file(before, layer="detections")
+    rows.geometry = rows.geometry.boundary
+    rows.to_file(before, layer="detections")
+    told = compare_files(before, write_found(tmp_path / "b.gpkg", []), tmp_path / "c.gpkg", 4)
+    assert told["changes"]["ship"]["gone"] == 1
 
 
 def test_a_row_of_cars_is_paired_as_a_whole() -> None:

@@ -7,8 +7,10 @@ from pathlib import Path
 import geopandas
 import pandas as pd
 import pyogrio
+import pyproj
 import pytest
 import shapely
+from affine import Affine
 
 from fsod.errors import UserError
 from fsod.evidence import Evidence, Trials
@@ -72,7 +74,7 @@ def test_a_grid_is_round_and_covers_what_was_searched(tmp_path: Path) -> None:
 def test_what_is_judged_wrong_does_not_count_and_overlaps_are_said_once(tmp_path: Path) -> None:
     found = write_found(tmp_path / "f.gpkg", PLACES)
     rows = geopandas.read_file(found, layer="detections")
-    rows.loc[0, "verdict"] = "no"
+    rows.loc[:, "verdict"] = [" N ", "true", "no?", ""]  # the third is no verdict
     rows.to_file(found, layer="detections")
     by = districts(tmp_path / "d.gpkg", {"a": (0, 0, 600, 1000), "b": (300, 0, 900, 800), "c": (0, 0, 100, 100)})
     told = count_files(found, tmp_path / "c.parquet", by, None)
@@ -103,6 +105,49 @@ def test_nothing_found_says_how_many_there_may_be(tmp_path: Path) -> None:
     assert (ship["count"], ship["low"], ship["class"]) == (0, 0, "ship")
     assert 0 < ship["high"] < 40
     assert (car["count"], car["low"], car["high"], car["recall_trials"]) == (0, None, None, None)
+
+
+@pytest.mark.parametrize("suffix", [".gpkg", ".geojson", ".parquet"])
+def test_layers_in_which_nothing_was_found_count_in_every_format(tmp_path: Path, suffix: str) -> None:
+    found = write_found(tmp_path / f"f{suffix}", [])
+    told = count_files(found, tmp_path / "c.gpkg", districts(tmp_path / "d.geojson", {"a": (0, 0, 500, 500)}), None)
+    assert [(row["class"], row["count"], row["searched_share"]) for row in told["rows"]] == [("ship", 0, 1.0)]
+
+
+def test_columns_of_classes_never_share_a_name(tmp_path: Path) -> None:
+    classes = ["ship", "Ship", "fid", "geometry", "said", "ship_low"]
+    found = write_found(
+        tmp_path / "f.gpkg", [(50 + 90 * i, 100) for i in range(6)], known=dict.fromkeys(classes, SHIP), classes=classes
+    )
+    by = districts(tmp_path / "d.geojson", {"a": (0, 0, 1000, 1000)})
+    for suffix in (".gpkg", ".geojson", ".parquet"):
+        out = tmp_path / f"c{suffix}"
+        count_files(found, out, by, None)
+        layer = geopandas.read_parquet(out) if suffix == ".parquet" else geopandas.read_file(out)
+        names = ["ship", "Ship_count", "fid_count", "geometry_count", "said_count", "ship_low_count"]
+        assert layer[names].iloc[0].tolist() == [1] * 6
+        assert len({name.lower() for name in layer.columns}) == len(layer.columns)
+
+
+def test_districts_beyond_180_degrees_hold_what_lies_there(tmp_path: Path) -> None:
+    at_180 = Georeference(pyproj.CRS("EPSG:4326"), Affine(1e-5, 0, 179.99, 0, -1e-5, 10), (1.1, 1.1))
+    found = write_found(tmp_path / "f.geojson", [(100, 100), (700, 100)], place=at_180)  # at 179.992 and -179.996
+    by = tmp_path / "d.geojson"
+    shapes = [shapely.box(179, 9, 180, 11), shapely.box(180, 9, 181, 11)]
+    geopandas.GeoDataFrame({"name": ["west", "east"]}, geometry=shapes, crs=4326).to_file(by, RFC7946="NO")
+    told = count_files(found, tmp_path / "c.gpkg", by, None)
+    assert [row["count"] for row in told["rows"]] == [1, 1]
+
+
+def test_a_run_that_is_killed_between_its_layers_leaves_no_share_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = write_found(tmp_path / "f.gpkg", PLACES)
+    monkeypatch.setattr("tests.found_layers.write_searched", lambda *_: None)
+    write_found(found, PLACES[:1])
+    told = count_files(found, tmp_path / "c.gpkg", districts(tmp_path / "d.geojson", {"a": (0, 0, 500, 500)}), None)
+    assert told["rows"][0]["count"] == 1
+    assert "does not say what was searched" in told["warnings"][0]
 
 
 def test_bad_input_is_one_line_with_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
