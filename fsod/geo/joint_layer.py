@@ -73,6 +73,9 @@ def _in_first(layer: Layer, first: Layer) -> NDArray[np.float64]:
     if own.crs != other.crs:
         there = pyproj.Transformer.from_crs(own.crs, other.crs, always_xy=True).transform(xy[:, 0], xy[:, 1])
         xy = np.stack(there, axis=1)
+    if other.crs is not None and other.crs.is_geographic:
+        middle_deg = other.to_crs(np.array([first.size_px]) / 2)[0, 0]
+        xy[:, 0] += 360 * np.round((middle_deg - xy[:, 0]) / 360)
     corners = other.to_pixels(xy).reshape(-1, 4, 2)
     return np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
 
@@ -104,7 +107,15 @@ class JointLayer:
     def frame(self, *, lonlat: bool) -> GeoDataFrame:
         """A row a row of each part, see there."""
         frames = [part.frame(lonlat=lonlat) for part in self.parts]
-        return GeoDataFrame(pd.concat([frame.to_crs(frames[0].crs) for frame in frames], ignore_index=True))
+        frame = GeoDataFrame(pd.concat([frame.to_crs(frames[0].crs) for frame in frames], ignore_index=True))
+        if lonlat or not frames[0].crs.is_geographic:
+            return frame
+        # in one piece, and where the first scene is: at 180 degrees places come with longitudes of either sign
+        shapes = np.asarray(frame.geometry)
+        xy = shapely.get_coordinates(shapes)
+        middle_deg = self.parts[0].georeference.to_crs(np.zeros((1, 2)))[0, 0]
+        xy[:, 0] += 360 * np.round((middle_deg - xy[:, 0]) / 360)
+        return frame.set_geometry(GeoSeries(shapely.set_coordinates(shapes.copy(), xy), crs=frame.crs))
 
 
 def joint_km2(parts: Sequence[SearchedLayer]) -> tuple[float, float]:

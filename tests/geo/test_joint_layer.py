@@ -85,3 +85,24 @@ def test_one_layer_keeps_the_scene_of_each(tmp_path: Path, suffix: str) -> None:
     # 400 m and 200 m wide, of which 100 m are shared for 200 m
     assert searched_km2 == pytest.approx((0.16 + 0.04 - 0.02) / 0.9996**2, rel=1e-4)
     assert total_km2 == pytest.approx(searched_km2)
+
+
+AT_180 = Georeference(pyproj.CRS("EPSG:4326"), Affine(LONLAT_DEG, 0, 179.998, 0, -LONLAT_DEG, 10), (1.1, 1.1))
+
+
+def test_scenes_at_180_degrees_are_joined_whatever_they_call_it(tmp_path: Path) -> None:
+    turned = Georeference(AT_180.crs, Affine.translation(-360, 0) @ AT_180.transform, (1.1, 1.1))
+    first, again = (scene(n, place, [(190, 10, 220, 40)], [0.9], [0]) for n, place in (("a", AT_180), ("b", turned)))
+    assert [kept.tolist() for kept in each_object_once([first, again], 0.5, 0.9)] == [[True], [False]]
+    # a scene in metres that reaches across is in one piece, not laid around the globe
+    x, y = pyproj.Transformer.from_crs(4326, 3832, always_xy=True).transform(180, 10)
+    metres = Georeference(pyproj.CRS("EPSG:3832"), Affine(1, 0, x - 200, 0, -1, y), (1.0, 1.0))
+    across = scene("m", metres, [(190, 10, 210, 40)], [0.9], [0])
+    for path in (tmp_path / "f.fgb", tmp_path / "f.gpkg"):
+        write_layer(path, JointLayer([first, across], {"weights": "a"}))
+        boxes = read_frame(path, None, "detections").sort_values("scene").geometry
+        assert boxes.iloc[1].area == pytest.approx(20 * 30 * LONLAT_DEG**2 * 0.8, rel=0.1)
+        assert boxes.total_bounds[2] < 180.01
+    whole = SearchedArea({SEARCHED: shapely.box(0, 0, *SIZE_PX)}, SIZE_PX)
+    write_searched(path, JointLayer([SearchedLayer(whole, place, "s", {}) for place in (AT_180, metres)], {}))
+    assert read_frame(path, "searched").geometry.area.sum() < 1e-4
