@@ -39,12 +39,14 @@ class Finished:
         blank: windows of one colour, or without a valid pixel.
         nodata: the windows of ``blank`` without a valid pixel.
         gaps: window -> its parts without a valid pixel, see ``blank.gaps_in``. Windows of ``nodata`` are left out.
+        missed: ``Detections.missed`` of the best window among those in which nothing was found.
     """
 
     found: dict[int, Detections]
     blank: list[int]
     nodata: list[int] = field(default_factory=list)
     gaps: dict[int, bytes] = field(default_factory=dict)
+    missed: tuple[float, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,7 @@ class Journal:
                 "blank": finished.blank,
                 "nodata": finished.nodata,
                 "gaps": [[i, gaps.hex()] for i, gaps in finished.gaps.items()],
+                "missed": finished.missed,
             }
         )
 
@@ -236,7 +239,8 @@ def _finished(entry: dict[str, Any]) -> Finished:
     gaps = {_number(index): bytes.fromhex(cells) for index, cells in entry["gaps"]}
     if not (set(nodata) <= set(blank) and set(gaps) <= {*found, *blank} - set(nodata)):
         raise ValueError("a window without pixels that was not looked at")
-    return Finished(found, blank, nodata, gaps)
+    missed = entry.get("missed")  # journals of earlier versions do not have it
+    return Finished(found, blank, nodata, gaps, None if missed is None else (float(missed[0]), _number(missed[1])))
 
 
 def _glance(entry: dict[str, Any]) -> Glance:

@@ -66,6 +66,7 @@ class Pass:
             [self.first + i for i in own.blank],
             [self.first + i for i in own.nodata],
             {self.first + i: gaps for i, gaps in own.gaps.items()},
+            own.missed,
         )
         return replace(
             searched, finished=finished, damaged={self.first + i: why for i, why in searched.damaged.items()}

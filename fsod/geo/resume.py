@@ -26,18 +26,22 @@ class ResumeFrom:
         detector: what decides what the detector finds (weights, classes, thresholds), as JSON values. A journal of another
             one is refused.
         classes: how many the detector knows, where that is known: a journal with others is damaged.
+        restart: begin anew, whatever the journal says.
     """
 
     journal: Path
     detector: Mapping[str, Any] = field(default_factory=dict)
     classes: int | None = None
+    restart: bool = False
 
     def take_up(self, kept: Journal, passes: Sequence[Pass], tally: Tally, todo: NDArray[np.bool_]) -> None:
-        """Counts what the journal says is finished, and strikes it from ``todo`` (windows of all passes,).
+        """Counts what a journal that is held says is finished, and strikes it from ``todo`` (windows of all passes,).
 
         Raises:
             UserError: the journal is damaged.
         """
+        if self.restart:
+            kept.path.unlink(missing_ok=True)
         for finished in kept.read():
             numbers = [*finished.found, *finished.blank]
             if not all(number < len(todo) and todo[number] for number in numbers):

@@ -39,13 +39,11 @@ class Searched:
         finished: windows that were searched, and blank ones.
         damaged: window -> why it could not be read.
         seconds_detecting: wall time spent waiting for the detector.
-        missed: ``Detections.missed`` of the best window among those in which nothing was found.
     """
 
     finished: Finished
     damaged: dict[int, str] = field(default_factory=dict)
     seconds_detecting: float = 0.0
-    missed: tuple[float, int] | None = None
 
     def __len__(self) -> int:
         return len(self.finished.found) + len(self.finished.blank) + len(self.damaged)
@@ -91,7 +89,7 @@ def _searched(read: Batch, detections: Future[list[Detections]] | None) -> Searc
         for (index, valid), image, own in zip(read.valid.items(), read.images, found, strict=False)
     }
     missed = max((own.missed for own in found[: len(kept)] if own.missed), default=None)
-    return Searched(Finished(kept, read.blank, read.nodata, read.gaps), read.damaged, seconds, missed)
+    return Searched(Finished(kept, read.blank, read.nodata, read.gaps, missed), read.damaged, seconds)
 
 
 def _visible(detections: Detections, rgb: NDArray[np.uint8], valid: NDArray[np.bool_]) -> Detections:

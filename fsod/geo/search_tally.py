@@ -52,7 +52,7 @@ class Tally:
         self.windows_blank += len(searched.finished.blank)
         self.damaged += searched.damaged.values()
         self.seconds_detecting += searched.seconds_detecting
-        self.missed = max((best for best in (self.missed, searched.missed) if best), default=None)
+        self.missed = max((best for best in (self.missed, searched.finished.missed) if best), default=None)
 
     def merged(self, iou_threshold: float, rival_iou: float) -> Detections:
         """The detections of the scene in the first pass's grid, each object once; see ``SeamMerger``."""

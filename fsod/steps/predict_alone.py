@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fsod.config import PredictSettings
 from fsod.draw import hatched, scene_preview, write_png
 from fsod.errors import UserError
-from fsod.geo.label_item import write_label_item
+from fsod.geo.label_item import label_item_path, write_label_item
 from fsod.geo.layer_files import ON_A_MAP, write_layer
 from fsod.geo.pixels import OVERVIEW_PX
 from fsod.geo.qgis_style import write_style
@@ -24,7 +24,7 @@ from fsod.geo.stac_scenes import StacScene
 from fsod.marks import class_colour
 from fsod.progress import console, warn
 from fsod.report.scene_report import overview_path, write_overview
-from fsod.steps.predict_outputs import PICTURE_MARK, picture_path
+from fsod.steps.predict_outputs import PICTURE_MARK, picture_path, remove_own
 from fsod.steps.predict_together import layer_of
 from fsod.steps.scene_sayings import how_far, nothing_found, what_was_missed
 from fsod.steps.searcher import Searcher
@@ -53,6 +53,8 @@ def write_alone(
             write_label_item(out, layer, kept_name(result.scene), None)
         else:
             write_label_item(out, layer, source.item, source.asset)
+    else:
+        remove_own([label_item_path(out)])
     found = [names[c] for c in result.detections.class_ids]
     counts = {name: found.count(name) for name in names}
     searched = SearchedLayer(result.area, result.georeference, layer.scene, layer.attributes)
@@ -60,12 +62,11 @@ def write_alone(
     write_searched(out, searched)
     if out.suffix.lower() in ON_A_MAP:
         write_style(out.with_suffix(".qml"), {name: class_colour(i) for i, name in enumerate(names)})
+    picture, unseen = None, list[str]()
     if plan.pictures:
         picture, unseen = _write_preview(result, plan, searcher, out, searched)
-    else:
-        picture, unseen = None, list[str]()
-        for earlier in (picture_path(out), overview_path(out)):  # of another layer than the one just written
-            earlier.unlink(missing_ok=True)
+    if picture is None:
+        remove_own([picture_path(out), overview_path(out)])
     warnings = [*result.warnings, *nothing_found(result, searcher), *unseen]
     warn([warning for warning in warnings if warning not in result.unlike])
     if result.windows_left:

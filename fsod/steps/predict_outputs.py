@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import pandas as pd
 import pyogrio
 from PIL import Image
 
@@ -27,7 +28,11 @@ PICTURE_MARK = "fsod predict"
 RUN = frozenset(("weights", "bank"))
 """Attributes of every layer that ``fsod predict`` writes."""
 
+WORK = (VERDICT, "score")
+"""Attributes by which what people have done to a layer is known."""
+
 _HEAD_BYTES = 2**16
+"""The beginning of a GeoJSON that is read at once."""
 
 
 def picture_path(layer: Path) -> Path:
@@ -99,6 +104,13 @@ def check_together(
     check_takes_layer(out)
 
 
+def remove_own(paths: Iterable[Path]) -> None:
+    """Removes what an earlier run wrote for a layer and this one does not write: it would tell of another layer."""
+    for path in paths:
+        if path.is_file() and not _why_not(path):
+            path.unlink()
+
+
 def _beside(layer: Path, stac: bool) -> Iterator[Path]:
     """All that is written for a layer."""
     journal = journal_path(layer)
@@ -116,7 +128,7 @@ def _beside(layer: Path, stac: bool) -> Iterator[Path]:
 
 
 def _why_not(path: Path) -> str:
-    """Why a file is not to be replaced; empty where fsod wrote it and nobody has worked on it since."""
+    """Why a file is not to be replaced; empty where fsod wrote it, and nobody has judged or drawn in it since."""
     judged = False
 
     def is_own(path: Path) -> bool:
@@ -124,15 +136,27 @@ def _why_not(path: Path) -> str:
         own, judged = _READERS[path.suffix.lower()](path)
         return own
 
-    return not_by("predict", is_own)(path) or ("holds verdicts" if judged else "")
+    return not_by("predict", is_own)(path) or ("holds verdicts, or objects drawn by hand" if judged else "")
 
 
 def _geojson(path: Path) -> tuple[bool, bool]:
+    return set(_run_of_geojson(path)) >= RUN, _is_judged(path, None)
+
+
+def _run_of_geojson(path: Path) -> dict[str, object]:
+    """What a collection says it was made by; it says so first, and names all scenes, so that may be long."""
     with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES).decode(errors="replace")
-    found = head.find('"run"')
-    run = json.JSONDecoder().raw_decode(head[head.index("{", found) :])[0] if found >= 0 else {}
-    return set(run) >= RUN, _is_judged(path, None)
+        head = b""
+        while part := file.read(_HEAD_BYTES):
+            head += part
+            text = head.decode(errors="replace")
+            if (found := text.find('"run"')) < 0:
+                break
+            try:
+                return dict(json.JSONDecoder().raw_decode(text[text.index("{", found) :])[0])
+            except ValueError:  # it ends further on
+                continue
+    return {}
 
 
 def _geopackage(path: Path) -> tuple[bool, bool]:
@@ -148,16 +172,20 @@ def _parquet(path: Path) -> tuple[bool, bool]:
     from pyarrow import parquet
 
     names = set(parquet.read_schema(path).names)
-    judged = VERDICT in names and any(parquet.read_table(path, columns=[VERDICT])[VERDICT].to_pylist())
-    return names >= RUN, judged
+    own = [name for name in WORK if name in names]
+    return names >= RUN, _holds_work(parquet.read_table(path, columns=own).to_pandas())
 
 
 def _is_judged(path: Path, layer: str | None) -> bool:
     options = {} if layer is None else {"layer": layer}
-    if VERDICT not in pyogrio.read_info(path, **options)["fields"]:
-        return False
-    table = pyogrio.read_dataframe(path, columns=[VERDICT], read_geometry=False, **options)
-    return bool(table[VERDICT].fillna("").astype(bool).any())
+    own = [name for name in WORK if name in pyogrio.read_info(path, **options)["fields"]]
+    return bool(own) and _holds_work(pyogrio.read_dataframe(path, columns=own, read_geometry=False, **options))
+
+
+def _holds_work(table: pd.DataFrame) -> bool:
+    """Whether anything is judged, or without a score, which is drawn by hand."""
+    judged = VERDICT in table and bool(table[VERDICT].fillna("").astype(bool).any())
+    return judged or ("score" in table and bool(table["score"].isin(["", None]).any() or table["score"].isna().any()))
 
 
 def _csv(path: Path) -> tuple[bool, bool]:

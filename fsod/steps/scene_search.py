@@ -52,7 +52,9 @@ def search_scene(
         scene,
         searcher.detect,
         scene_plan(searcher, plan, driver),
-        resume=None if journal is None else ResumeFrom(journal, _identity(searcher, plan), len(searcher.class_names)),
+        resume=None
+        if journal is None
+        else ResumeFrom(journal, _identity(searcher, plan), len(searcher.class_names), plan.restart),
         on_open=opened,
         on_progress=on_progress,
         search=searcher.search,
@@ -79,8 +81,6 @@ def search_in_the_open(
             )
         announce(own, resumed, windows)
 
-    if plan.restart:
-        journal.unlink(missing_ok=True)
     with progress_bar(f"{Path(scene).name}: windows", 0) as bar:
         return search_scene(
             scene, searcher, plan, journal=journal, on_open=opened, on_progress=bar.of, on_misfit=warn, limit=limit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,8 @@ import shapely
 from PIL import Image
 from rasterio.transform import from_origin
 
+from fsod.errors import UserError
+from fsod.steps.predict_outputs import check_layers
 from tests.command import fsod
 from tests.untrained import make_bank
 
@@ -155,6 +158,33 @@ def test_verdicts_are_never_lost(bank: Path, tmp_path: Path, name: str, capsys: 
         extra = {"layer_metadata": info} if info else {}
         pyogrio.write_dataframe(table, out, **layer, **extra)
     assert "holds verdicts" in refused(bank, tmp_path, capsys, out, scene)
+
+
+def test_what_was_drawn_by_hand_is_never_lost(bank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scene, out = make_scene(tmp_path / "scene.tif"), tmp_path / "f.geojson"
+    assert predict(bank, out, scene) == 0
+    content = json.loads(out.read_text())
+    content["features"].append({**content["features"][0], "properties": {"class": "ship"}})
+    out.write_text(json.dumps(content))
+    assert "drawn by hand" in refused(bank, tmp_path, capsys, out, scene)
+
+
+def test_a_layer_of_thousands_of_scenes_knows_its_own(tmp_path: Path) -> None:
+    out = tmp_path / "f.geojson"
+    run = {"scene": ", ".join(f"tile-{i:06d}.tif" for i in range(20_000)), "weights": "a", "bank": "b"}
+    out.write_text(json.dumps({"type": "FeatureCollection", "run": run, "features": []}))
+    check_layers({"s.tif": out}, [], overwrite=False)
+    out.write_text(json.dumps({"type": "FeatureCollection", "run": {**run, "bank": "x"}, "features": []})[:200_000])
+    with pytest.raises(UserError, match="was not written by"):
+        check_layers({"s.tif": out}, [], overwrite=False)
+
+
+def test_a_picture_and_an_item_of_an_earlier_layer_go(bank: Path, tmp_path: Path) -> None:
+    scene, out = make_scene(tmp_path / "scene.tif"), tmp_path / "f.geojson"
+    assert predict(bank, out, scene, "--stac") == 0
+    assert {"f.png", "f.overview.jpg", "f.stac.json"} <= set(contents(tmp_path))
+    assert predict(bank, out, scene, "--no-pictures") == 0
+    assert set(contents(tmp_path)) == {"scene.tif", "f.geojson", "f.qml", "f.searched.geojson", "f.searched.qml"}
 
 
 def test_other_layers_of_a_geopackage_stay(bank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
