@@ -15,14 +15,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import pyproj
 import shapely
 from geopandas import GeoDataFrame, GeoSeries
 from numpy.typing import NDArray
 
 from fsod.boxes import area_px
+from fsod.geo.boxes_elsewhere import boxes_elsewhere
 from fsod.geo.ground_frame import laid_out, plane_around
-from fsod.geo.layer_table import Layer, Value, corners_px
+from fsod.geo.layer_table import Layer, Value
 from fsod.geo.scene_nms import nms_scene, touching_pairs
 from fsod.geo.searched_area import SEARCHED
 from fsod.geo.searched_layer import SearchedLayer
@@ -66,18 +66,10 @@ def each_object_once(layers: Sequence[Layer], iou_threshold: float, rival_iou: f
 
 def _in_first(layer: Layer, first: Layer) -> NDArray[np.float64]:
     """Boxes (n, 4) of a scene in the pixels of another one."""
-    boxes, own, other = layer.detections.boxes_xyxy_px, layer.georeference, first.georeference
+    boxes = layer.detections.boxes_xyxy_px
     if layer is first or not len(boxes):
         return boxes
-    xy = own.to_crs(corners_px(boxes)[:, :4].reshape(-1, 2))
-    if own.crs != other.crs:
-        there = pyproj.Transformer.from_crs(own.crs, other.crs, always_xy=True).transform(xy[:, 0], xy[:, 1])
-        xy = np.stack(there, axis=1)
-    if other.crs is not None and other.crs.is_geographic:
-        middle_deg = other.to_crs(np.array([first.size_px]) / 2)[0, 0]
-        xy[:, 0] += 360 * np.round((middle_deg - xy[:, 0]) / 360)
-    corners = other.to_pixels(xy).reshape(-1, 4, 2)
-    return np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
+    return boxes_elsewhere(boxes, layer.georeference, first.georeference, first.size_px)
 
 
 def _is_cut(layer: Layer) -> NDArray[np.bool_]:

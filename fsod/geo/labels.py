@@ -109,21 +109,25 @@ class LabelLayer:
         there = self.select(on)
         return LabelledBoxes(inside[on], there.class_names, there.features, there.numbers, visible, kinds[on])
 
-    def place_on(self, scenes: Sequence[Scene], hint: str = "") -> list[LabelledBoxes]:
+    def place_on(
+        self, scenes: Sequence[Scene], hint: str = "", may_be_on: NDArray[np.bool_] | None = None
+    ) -> list[LabelledBoxes]:
         """The same for several scenes; where they share ground, a label is on the one that shows most of it, once.
 
         Args:
             scenes: at least one.
             hint: to be said of labels that lie on none of them.
+            may_be_on: (n, scenes) which of them each label may be on; any of them if None.
 
         Raises:
             UserError: besides, a label that lies on none of them.
         """
         placed = [self.place(scene) for scene in scenes]
         best = {int(n): (0.0, -1) for n in self.numbers}
+        row = {int(n): k for k, n in enumerate(self.numbers)}
         for i, boxes in enumerate(placed):
             for number, share in zip(boxes.numbers.tolist(), boxes.visible.tolist(), strict=True):
-                if share > best[number][0] + 1e-6:
+                if share > best[number][0] + 1e-6 and (may_be_on is None or may_be_on[row[number], i]):
                     best[number] = share, i
         why = outside(scenes[0]) if len(scenes) == 1 else "lies on none of the scenes"
         why += next(filter(None, (why_misplaced(self.geometry, scene) for scene in scenes)), "")

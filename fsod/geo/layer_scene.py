@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fsod.geo.features import VectorFile, layer_in
-from fsod.geo.scene_list import short_name
+from fsod.geo.scene_list import kept_name
 from fsod.geo.verdicts import judged_scenes
 
 
@@ -41,10 +41,11 @@ def scenes_judged(layers: Sequence[VectorFile], layer: str | None, marked: Seque
     Raises:
         UserError: as of ``judged_scenes``.
     """
-    known = {short_name(scene) for scene in marked}
+    known = {kept_name(scene) for scene in marked}
     found: dict[str, None] = {}
     for path in layers:
         for name in judged_scenes(path, layer=layer_in(path, layer)):
-            if name not in known and (scene := scene_of_layer(path, name, marked)) is not None:
+            scene = scene_of_layer(path, name, marked)
+            if scene is not None and kept_name(str(scene)) not in known:
                 found[str(scene)] = None
     return list(found)

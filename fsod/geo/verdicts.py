@@ -26,6 +26,9 @@ from fsod.geo.scene import Scene
 from fsod.geo.scene_list import short_name
 
 YES, NO, NOT_JUDGED = 1, 0, -1
+SEARCH = ("bank", "time")
+"""Attributes that tell one run of ``fsod predict`` from another."""
+
 _ANSWERS = {"": NOT_JUDGED, "yes": YES, "y": YES, "true": YES, "no": NO, "n": NO, "false": NO}
 _PICTURE = Georeference(None, Affine.identity(), None)
 
@@ -38,11 +41,13 @@ class Verdicts:
         yes: what is of its class, with the outline that it has now.
         no: what is not.
         judged: class name -> how many of its detections are right and how many are not; what was drawn in by hand is none.
+        search: names the run of ``fsod predict`` that found them, as far as the layer says.
     """
 
     yes: LabelledBoxes
     no: LabelledBoxes
     judged: dict[str, tuple[int, int]] = field(default_factory=dict)
+    search: str = ""
 
 
 def read_verdicts(path: VectorFile, scenes: Sequence[Scene], *, layer: str | None = None) -> list[Verdicts]:
@@ -53,7 +58,8 @@ def read_verdicts(path: VectorFile, scenes: Sequence[Scene], *, layer: str | Non
 
     Args:
         path: the layer, in any format that ``fsod predict`` writes but COCO, or saved again in another that GDAL reads.
-        scenes: that it may lie on. One without a CRS is told by its name, where the features have one.
+        scenes: that it may lie on. Features that name one of them are on that one, of several of its name on the one in the
+            layer's folder. Others are told by the ground that they lie on, where scenes have a CRS.
         layer: which layer of the file, where it has several.
 
     Returns:
@@ -69,16 +75,19 @@ def read_verdicts(path: VectorFile, scenes: Sequence[Scene], *, layer: str | Non
     raise_refused(path, {i: why for i, why in labels.refused.items() if judged[i - 1]})
     labels = labels.select(judged[labels.features - 1])
     made_on = _made_on(frame)
+    named = _named(path, made_on[labels.features - 1], scenes)
     if _is_csv(path) or all(scene.georeference.crs is None for scene in scenes):
-        placed = _place_by_name(labels, scenes, made_on)
+        placed = _place_by_name(labels, scenes, made_on, named)
     else:
         names = sorted(set(made_on[labels.features - 1]) - {""})
         hint = f"; these are verdicts on {', '.join(names[:3])}; name their own scene with --scene" if names else ""
-        placed = labels.place_on(scenes, hint)
+        placed = labels.place_on(scenes, hint, named | ~named.any(axis=1, keepdims=True))
     said_yes = [answers[boxes.features - 1] == YES for boxes in placed]
     found = _found(frame)
+    search = " ".join(str(next(iter(frame[key].dropna()), "")) for key in SEARCH if key in frame)
+    search = search.strip() or Path(path).name
     return [
-        Verdicts(boxes.select(yes), boxes.select(~yes), _counted(boxes, yes, found))
+        Verdicts(boxes.select(yes), boxes.select(~yes), _counted(boxes, yes, found), search)
         for boxes, yes in zip(placed, said_yes, strict=True)
     ]
 
@@ -165,18 +174,38 @@ def _made_on(frame: GeoDataFrame) -> NDArray[np.object_]:
                      zip(frame["scene"], frame["scene"].isna(), strict=True)], dtype=object)  # fmt: skip
 
 
-def _place_by_name(labels: LabelLayer, scenes: Sequence[Scene], made_on: NDArray[np.object_]) -> list[LabelledBoxes]:
+def _named(path: VectorFile, made_on: NDArray[np.object_], scenes: Sequence[Scene]) -> NDArray[np.bool_]:
+    """Which scenes (m,) each of n names may mean: (n, m); of several of one name the one in the layer's folder, if it is there."""
+    names = np.array([short_name(scene.name) for scene in scenes], dtype=object)
+    same = made_on[:, None] == names[None]
+    folder = Path(path).parent.resolve()
+    beside = same & np.array([Path(scene.name).parent.resolve() == folder for scene in scenes])
+    return np.where(beside.any(axis=1, keepdims=True), beside, same)
+
+
+def _place_by_name(
+    labels: LabelLayer, scenes: Sequence[Scene], made_on: NDArray[np.object_], named: NDArray[np.bool_]
+) -> list[LabelledBoxes]:
     """Boxes in pixels, which would fit on any scene, on the one that they were found on."""
     names = [short_name(scene.name) for scene in scenes]
     on = made_on[labels.features - 1]
-    if len(sole := names if len(scenes) == 1 else sorted(set(made_on) - {""})) == 1:
-        on = np.where(on == "", sole[0], on)  # drawn in by hand
+    # what was drawn in by hand is on the one scene that there is, or that the layer is of
+    known = (
+        np.ones((1, 1), np.bool_)
+        if len(scenes) == 1
+        else _named(labels.path, np.unique(made_on[made_on != ""]), scenes)
+    )
+    if len(known) == 1:
+        named = np.where((on == "")[:, None], known, named)
+    mean = named.sum(axis=1)
     why = {f: f"is a verdict on {name or 'no scene'}, not on {', '.join(names)}; name its own scene with --scene"
-           for f, name in zip(labels.features.tolist(), on, strict=True) if name not in names}  # fmt: skip
+           for f, name in zip(labels.features[mean == 0].tolist(), on[mean == 0], strict=True)}  # fmt: skip
+    why |= {f: f"is a verdict on {name}, and several scenes are called so; put the layer into the folder of its own one"
+            for f, name in zip(labels.features[mean > 1].tolist(), on[mean > 1], strict=True)}  # fmt: skip
     raise_refused(labels.path, why)
     return [
-        _as_seen(labels.select(on == name), scene).place_on([replace(scene, georeference=_PICTURE)])[0]
-        for name, scene in zip(names, scenes, strict=True)
+        _as_seen(labels.select(own), scene).place_on([replace(scene, georeference=_PICTURE)])[0]
+        for own, scene in zip(named.T, scenes, strict=True)
     ]
 
 

@@ -102,7 +102,7 @@ def examples_among(found: Sequence[SceneMarks], rasters: Sequence[Scene]) -> Exa
         tuple(one.scene for one in found),
         band_rules(found),
         (*chain.from_iterable(scene.warnings for scene in rasters), *unsure),
-        added_verdicts(one.judged for one in found),
+        added_verdicts(counts for one in found for counts in one.judged.values()),
     )
 
 

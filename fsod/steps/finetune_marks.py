@@ -32,7 +32,7 @@ from fsod.progress import console, progress_bar, warn
 from fsod.steps.enroll_classes import left_out_found, sheet_beside
 from fsod.steps.example_sheet import write_sheet
 from fsod.steps.kept_marks import joined_marks, kept_marks, marks_kept
-from fsod.steps.scene_marks import SceneMarks, added_verdicts, band_rules, in_one_tone, misspelt
+from fsod.steps.scene_marks import SceneMarks, added_verdicts, band_rules, check_alike, in_one_tone, misspelt
 from fsod.steps.scene_views import MarkedViews, read_views, working_enlargement
 from fsod.store.checkpoint import Checkpoint, LearnedFrom, load_checkpoint, save_checkpoint, weights_sha256
 from fsod.store.class_bank import learned_bank
@@ -74,6 +74,7 @@ def finetune_marks(
     base = load_checkpoint(checkpoint, machine.trunk_dtype)
     earlier = [] if base.learned_from is None else marks_kept(base.learned_from.marks, checkpoint)
     marks = in_one_tone(joined_marks(earlier, marks))
+    check_alike([(one.name, one.gsd_m) for one in marks])
     examples = _examples(marks)
     names = tuple(examples)
     if not names:
@@ -122,7 +123,7 @@ def _as_file(
     """What is to be written, rounded as it will be read again: banks go by the hash of the weights."""
     gsds_m = [scene.gsd_m for scene in marks if scene.gsd_m is not None]
     gsd_m = float(np.median(gsds_m)) / enlargement if gsds_m else None
-    judged = added_verdicts(scene.judged for scene in marks)
+    judged = added_verdicts(counts for scene in marks for counts in scene.judged.values())
     examples = _examples(marks)
     scenes_sha256 = hashes_of_scenes(scene.scene for scene in marks)
     look = origin_of_look((view.rgb, None) for view in lesson.views)

@@ -14,7 +14,7 @@ import shapely
 from fsod.band_rule import BandRule
 from fsod.errors import UserError
 from fsod.geo.scene_list import is_gone, kept_name, short_name
-from fsod.steps.scene_marks import SceneMarks, added_verdicts, is_there, one_multipolygon
+from fsod.steps.scene_marks import SceneMarks, is_there, one_multipolygon
 from fsod.store.any_header import read_any_header
 from fsod.store.checkpoint import CheckpointHeader, read_header
 from fsod.store.class_bank import BankHeader
@@ -36,7 +36,7 @@ def kept_marks(marks: Sequence[SceneMarks]) -> list[dict[str, Any]]:
             "refused_names": list(one.refused_names),
             "areas": one.areas.wkt,
             **{name: rule.model_dump(mode="json") for name in RULES if (rule := getattr(one, name)) is not None},
-            "judged": {name: list(counts) for name, counts in one.judged.items()},
+            "judged_in": {search: {k: list(v) for k, v in counts.items()} for search, counts in one.judged.items()},
         }
         for one in marks
     ]
@@ -58,9 +58,12 @@ def marks_kept(kept: Sequence[dict[str, Any]], file: Path) -> list[SceneMarks]:
                 refused_names=tuple(one["refused_names"]),
                 areas=one_multipolygon([shapely.from_wkt(one["areas"])]),
                 **{name: BandRule.model_validate(one[name]) for name in RULES if one.get(name) is not None},
-                judged={name: (yes, no) for name, (yes, no) in one.get("judged", {}).items()},
+                judged={
+                    search: {name: (yes, no) for name, (yes, no) in counts.items()}
+                    for search, counts in one.get("judged_in", {}).items()
+                },
             )
-            for one in kept
+            for one in map(_with_searches, kept)
         ]
     except (KeyError, TypeError, ValueError, IndexError, shapely.errors.ShapelyError) as error:
         raise UserError(f"{file}: its record of marks is damaged ({error}); finetune on all marks anew") from error
@@ -68,6 +71,11 @@ def marks_kept(kept: Sequence[dict[str, Any]], file: Path) -> list[SceneMarks]:
         if is_gone(one.scene):
             raise UserError(f"{file}: was made from {one.scene}, which is not there; put it back, or finetune anew")
     return found
+
+
+def _with_searches(kept: dict[str, Any]) -> dict[str, Any]:
+    """What an earlier version kept, which did not tell by which search the judged ones were found."""
+    return {"judged_in": {"": kept["judged"]}, **kept} if kept.get("judged") else kept
 
 
 def earlier_marks(detector: Path | None) -> list[SceneMarks]:
@@ -117,5 +125,5 @@ def _joined_on_scene(old: SceneMarks, new: SceneMarks) -> SceneMarks:
         refused_xyxy_px=np.concatenate([old.refused_xyxy_px[np.array(refused, bool)], new.refused_xyxy_px]),
         refused_names=(*compress(old.refused_names, refused), *new.refused_names),
         areas=one_multipolygon([old.areas, new.areas]),
-        judged=added_verdicts([old.judged, new.judged]),
+        judged={**old.judged, **new.judged},  # a layer that was judged further says what it said before as well
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,22 +15,24 @@ from numpy.typing import NDArray
 from fsod.band_rule import BandRule
 from fsod.config import CLASS_ATTRIBUTE
 from fsod.errors import UserError
+from fsod.geo.boxes_elsewhere import boxes_elsewhere
 from fsod.geo.features import VectorFile, layer_in, raise_refused
 from fsod.geo.labels import LabelledBoxes, assumed_encoding, read_layer
 from fsod.geo.mark_shapes import PointSize, hull_notes
 from fsod.geo.marked_areas import read_marked_areas
 from fsod.geo.scene import Scene
-from fsod.geo.scene_list import short_name
 from fsod.geo.scene_opening import open_scene
 from fsod.geo.verdicts import Verdicts, read_verdicts
 from fsod.progress import warn
 from fsod.steps.scene_marks import (
     LEAST_PX,
     SceneMarks,
+    added_verdicts,
+    check_alike,
     check_distractors,
     is_there,
+    one_multipolygon,
 )
-from fsod.store.bank_merge import SAME_GSD
 
 Content = TypeVar("Content")
 Scenery = str | Path
@@ -96,8 +98,8 @@ def marks_on_scenes(scenes: Sequence[Scenery], files: MarkFiles, seen: Seen = AS
     """Reads all that vector files say of scenes, and of the scenes no more than opening them takes.
 
     Where scenes have a CRS, each file may be about any of them. Of several without one each has its own file of a kind, in
-    the order of the scenes; those that verdicts tell of need no other. Verdicts name their scene, and go in order only where
-    scenes share a name. A scene may be without a mark, and an area too.
+    the order of the scenes; those that verdicts tell of need no other. Verdicts name their scene. A scene may be without a
+    mark, and an area too.
 
     Args:
         scenes: rasters of one GSD, all with a CRS or none.
@@ -118,10 +120,9 @@ def marks_on_scenes(scenes: Sequence[Scenery], files: MarkFiles, seen: Seen = AS
 
 def marks_on_open(scenes: Sequence[Scene], files: MarkFiles) -> list[SceneMarks]:
     """The same of scenes that are open."""
-    _check_alike(scenes)
-    judged = _of_each(
-        scenes, files.verdicts, "--verdicts", lambda file, on: _verdicts(file, on, files.layer), named=True
-    )
+    check_alike([(scene.name, scene.georeference.gsd_m) for scene in scenes])
+    by_layer = [_verdicts(file, scenes, files.layer) for file in files.verdicts]
+    judged = [[of_layer[i] for of_layer in by_layer] for i in range(len(scenes))]
     done = {i for i, of_scene in enumerate(judged) if any(len(v.yes.features) or len(v.no.features) for v in of_scene)}
 
     def read(file: VectorFile, on: Sequence[Scene]) -> list[LabelledBoxes]:
@@ -134,24 +135,11 @@ def marks_on_open(scenes: Sequence[Scene], files: MarkFiles) -> list[SceneMarks]
     taken_for = _of_each(scenes, files.distractors, "--not", read, done)
     known = _of_each(scenes, files.areas, "--area", read_areas, done)
     found = [_scene_marks(*of_scene) for of_scene in zip(scenes, marked, taken_for, judged, known, strict=True)]
+    found = _without_what_others_show(found, scenes)
     check_distractors(
         [name for one in found for name in one.class_names], [name for one in found for name in one.refused_names]
     )
     return found
-
-
-def _check_alike(scenes: Sequence[Scene]) -> None:
-    """UserError for scenes that cannot be searched at one GSD."""
-    first = scenes[0]
-    for scene in scenes[1:]:
-        gsd_m, other_m = first.georeference.gsd_m, scene.georeference.gsd_m
-        if (gsd_m is None) != (other_m is None):
-            with_crs, without = (scene, first) if gsd_m is None else (first, scene)
-            raise UserError(f"{without.name}: has no usable CRS, but {with_crs.name} has one; give each its own bank")
-        if gsd_m is not None and other_m is not None and max(gsd_m / other_m, other_m / gsd_m) > SAME_GSD:
-            raise UserError(
-                f"{scene.name}: {other_m:.3g} m per pixel, but {first.name} has {gsd_m:.3g} m; give each its own bank"
-            )
 
 
 def _of_each(
@@ -160,8 +148,6 @@ def _of_each(
     option: str,
     read: Callable[[VectorFile, Sequence[Scene]], list[Content]],
     done: Collection[int] = (),
-    *,
-    named: bool = False,
 ) -> list[list[Content]]:
     """What files say of each scene: a list for each scene, of what was read for it.
 
@@ -171,11 +157,9 @@ def _of_each(
         option: that the files were given by.
         read: a file and the scenes that it may be about -> what it says of each of them.
         done: positions of scenes that need no file, because a verdict tells of them.
-        named: a file says by itself which scene it is about.
     """
     everyone = list(range(len(scenes)))
-    told_apart = named and len({short_name(scene.name) for scene in scenes}) == len(scenes)
-    if scenes[0].georeference.crs is None and len(scenes) > 1 and files and not told_apart:
+    if scenes[0].georeference.crs is None and len(scenes) > 1 and files:
         for own in (everyone, [i for i in everyone if i not in done]):
             if len(own) == len(files):
                 file_of = dict(zip(own, files, strict=True))
@@ -234,9 +218,28 @@ def _scene_marks(
     for box, name in zip(no, no_names, strict=True):
         if not is_there(box, name, boxes, names) and not is_there(box, f"not {name}", refused, refused_names):
             refused, refused_names = np.vstack([refused, box]), [*refused_names, f"not {name}"]
-    return SceneMarks.on(
-        scene, boxes, names, refused, refused_names, areas, judged=(verdicts.judged for verdicts in judged)
-    )
+    searches = dict.fromkeys(verdicts.search for verdicts in judged if verdicts.judged)
+    counts = {
+        search: added_verdicts(verdicts.judged for verdicts in judged if verdicts.search == search)
+        for search in searches
+    }
+    return SceneMarks.on(scene, boxes, names, refused, refused_names, areas, counts)
+
+
+def _without_what_others_show(marks: Sequence[SceneMarks], scenes: Sequence[Scene]) -> list[SceneMarks]:
+    """Areas without the places of marks on other scenes of the same ground: an object is there, whose mark is elsewhere."""
+    if scenes[0].georeference.crs is None:
+        return list(marks)
+    left = []
+    for own, scene in zip(marks, scenes, strict=True):
+        size_px = (scene.width_px, scene.height_px)
+        for other, there in zip(marks, scenes, strict=True):
+            if other is not own and not own.areas.is_empty:
+                boxes = boxes_elsewhere(other.boxes_xyxy_px, there.georeference, scene.georeference, size_px)
+                places = shapely.union_all(shapely.box(*boxes[np.isfinite(boxes).all(axis=1)].T))
+                own = replace(own, areas=one_multipolygon([shapely.difference(own.areas, places)]))
+        left.append(own)
+    return left
 
 
 def _joined(parts: Sequence[LabelledBoxes]) -> tuple[NDArray[np.float64], list[str]]:

@@ -147,7 +147,7 @@ def _run_of_geojson(path: Path) -> dict[str, object]:
     """What a collection says it was made by; it says so first, and names all scenes, so that may be long."""
     with path.open("rb") as file:
         head = b""
-        while part := file.read(_HEAD_BYTES):
+        while part := file.read(max(_HEAD_BYTES, len(head))):
             head += part
             text = head.decode(errors="replace")
             if (found := text.find('"run"')) < 0:

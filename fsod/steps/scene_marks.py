@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
 
 from fsod.band_rule import BandRule, each_once
 from fsod.boxes import iou
@@ -17,6 +18,7 @@ from fsod.errors import UserError
 from fsod.geo.scene import Scene
 from fsod.geo.scene_list import short_name
 from fsod.geo.scene_opening import open_scene
+from fsod.store.bank_merge import SAME_GSD
 
 LEAST_PX = 1.0
 """A mark whose sides are shorter shows nothing."""
@@ -49,7 +51,7 @@ class SceneMarks:
         areas: in the scene's pixels, inside it; whatever is not marked there is background. Empty if none is given.
         shown: which bands of it are seen; None: by its own words.
         cut_from: which bands of another raster its pixels are, where it is an image of a prepared folder.
-        judged: class name -> detections that were judged right, and wrong.
+        judged: run that found them -> class name -> detections that were judged right, and wrong.
     """
 
     scene: str
@@ -64,7 +66,7 @@ class SceneMarks:
     areas: shapely.MultiPolygon
     shown: BandRule | None = None
     cut_from: BandRule | None = None
-    judged: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    judged: Mapping[str, Mapping[str, tuple[int, int]]] = field(default_factory=dict)
 
     @classmethod
     def on(
@@ -75,7 +77,7 @@ class SceneMarks:
         refused_xyxy_px: NDArray[np.float64] = NO_BOXES,
         refused_names: Sequence[str] = (),
         areas: Sequence[shapely.MultiPolygon] = (),
-        judged: Iterable[Mapping[str, tuple[int, int]]] = (),
+        judged: Mapping[str, Mapping[str, tuple[int, int]]] | None = None,
     ) -> SceneMarks:
         """What is known of an open scene, which is to be seen as it is now."""
         return cls(
@@ -90,7 +92,7 @@ class SceneMarks:
             refused_names=tuple(refused_names),
             areas=one_multipolygon(areas),
             shown=scene.shown,
-            judged=added_verdicts(judged),
+            judged=judged or {},
         )
 
     def open(self, **how: Any) -> Scene:  # noqa: ANN401, they are those of ``open_scene``
@@ -114,6 +116,19 @@ def in_one_tone(marks: Sequence[SceneMarks]) -> list[SceneMarks]:
 def band_rules(marks: Iterable[SceneMarks]) -> tuple[BandRule, ...]:
     """What scenes are seen in, each rule once."""
     return each_once(rule for one in marks if (rule := one.cut_from or one.shown) is not None)
+
+
+def check_alike(gsds_m: Sequence[tuple[str, float | None]]) -> None:
+    """UserError for scenes, each a name and its GSD, that cannot be searched at one."""
+    first_name, first_m = gsds_m[0]
+    for name, gsd_m in gsds_m[1:]:
+        if (first_m is None) != (gsd_m is None):
+            with_crs, without = (name, first_name) if first_m is None else (first_name, name)
+            raise UserError(f"{without}: has no usable CRS, but {with_crs} has one; give each its own bank")
+        if first_m is not None and gsd_m is not None and max(first_m / gsd_m, gsd_m / first_m) > SAME_GSD:
+            raise UserError(
+                f"{name}: {gsd_m:.3g} m per pixel, but {first_name} has {first_m:.3g} m; give each its own bank"
+            )
 
 
 def check_distractors(names: Sequence[str], distractors: Sequence[str]) -> None:
@@ -155,7 +170,7 @@ def is_there(box: NDArray[np.float64], name: str, boxes: NDArray[np.float64], na
     return bool((iou(box[None], own) > SAME_OBJECT_IOU).any())
 
 
-def one_multipolygon(areas: Sequence[shapely.MultiPolygon]) -> shapely.MultiPolygon:
+def one_multipolygon(areas: Sequence[BaseGeometry]) -> shapely.MultiPolygon:
     """All areas as one, without overlaps."""
-    union = shapely.union_all(np.array(areas, dtype=object))
-    return union if isinstance(union, shapely.MultiPolygon) else shapely.MultiPolygon(shapely.get_parts(union).tolist())
+    parts = shapely.get_parts(shapely.union_all(np.array(areas, dtype=object)))
+    return shapely.MultiPolygon([part for part in parts if isinstance(part, shapely.Polygon)])

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fsod.boxes import area_px, intersection_px
 from fsod.data.mark_views import View, make_view
 from fsod.data.real_episodes import MIN_VISIBLE
+from fsod.errors import UserError
 from fsod.geo.blank import is_blank
 from fsod.geo.marked_areas import inside
 from fsod.geo.scene import Scene
@@ -63,7 +64,7 @@ def read_views(marks: Sequence[SceneMarks], class_names: Sequence[str], enlargem
         enlargement: of the scenes.
 
     Raises:
-        UserError: pixels cannot be read.
+        UserError: pixels cannot be read; a scene has another size than when it was marked.
     """
     views: list[View] = []
     mark_ids: list[NDArray[np.int64]] = []
@@ -75,6 +76,11 @@ def read_views(marks: Sequence[SceneMarks], class_names: Sequence[str], enlargem
         class_ids = np.array([class_names.index(name) for name in of_scene.class_names], np.int64)
         gsd_m = None if of_scene.gsd_m is None else of_scene.gsd_m / enlargement
         with of_scene.open(gsd_m=gsd_m, enlargement=enlargement) as scene:
+            if (scene.width_px, scene.height_px) != (of_scene.width_px, of_scene.height_px):
+                raise UserError(
+                    f"{scene.name}: has {scene.width_px}x{scene.height_px} px, but had "
+                    f"{of_scene.width_px}x{of_scene.height_px} when it was marked; put that one back, or finetune anew"
+                )
             warnings += scene.warnings
             to_grid = 1 / np.tile(np.array(scene.grid_to_scene), 2)
             boxes, refused = of_scene.boxes_xyxy_px * to_grid, of_scene.refused_xyxy_px * to_grid

@@ -59,3 +59,11 @@ def test_scenes_with_verdicts_are_found_once_beyond_those_marked(tmp_path: Path)
     assert scenes_judged([layers[1], layers[1]], None, marked) == [str(pictures[1])]
     pictures[1].unlink()
     assert scenes_judged(layers[1:], None, marked) == [str(pictures[2])]
+
+
+def test_a_scene_beside_its_layer_is_another_one_than_a_marked_one_of_its_name(tmp_path: Path) -> None:
+    marked, picture = (write_picture(tmp_path / folder / "001.png") for folder in ("a", "b"))
+    layer = write_judged(tmp_path / "b" / "found.gpkg", picture, ["yes", ""])
+    assert scenes_judged([layer], None, [str(marked)]) == [str(picture)]
+    away = write_judged(tmp_path / "c" / "found.gpkg", picture, ["yes", ""])
+    assert scenes_judged([away], None, [str(marked)]) == []

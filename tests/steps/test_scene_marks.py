@@ -9,6 +9,7 @@ import geopandas
 import numpy as np
 import pytest
 import shapely
+from affine import Affine
 from PIL import Image
 
 from fsod.boxes import Detections
@@ -18,7 +19,7 @@ from fsod.geo.layer_table import Layer
 from fsod.geo.scene_opening import open_scene
 from fsod.steps.mark_files import MarkFiles, marks_on_scenes
 from fsod.steps.scene_marks import SceneMarks, misspelt
-from tests.labelled_scene import BOXES, make_scene, save_labels
+from tests.labelled_scene import BOXES, STRAIGHT, make_scene, save_labels
 
 OTHER = np.array([[5, 70, 25, 85], [100, 10, 110, 20.0]])
 
@@ -116,8 +117,13 @@ def test_pictures_go_with_files_in_their_order(tmp_path: Path) -> None:
     alike = [scenes[0], picture(tmp_path / "other" / "a.png")]
     with pytest.raises(UserError, match=r"bv.gpkg: feature 1, 2: is a verdict on b.png, not on a.png"):
         marks(alike, labels, verdicts=verdicts)
-    with pytest.raises(UserError, match="--verdicts: 1 given for 2 scenes"):
-        marks(alike, labels, verdicts=verdicts[:1])
+    # of two pictures of one name the one beside the layer is meant
+    assert [len(one.refused_names) for one in marks(alike, labels, verdicts=verdicts[:1])] == [len(OTHER), 0]
+    (tmp_path / "out").mkdir()
+    away = verdicts[0].rename(tmp_path / "out" / "av.gpkg")
+    with pytest.raises(UserError, match=r"feature 1, 2: is a verdict on a.png, and several scenes are called so"):
+        marks(alike, labels, verdicts=[away])
+    away.rename(verdicts[0])
     with_crs = make_scene(tmp_path / "s.tif")
     with pytest.raises(UserError, match=r"a.png: has no usable CRS, but .*s.tif has one; give each its own bank"):
         marks([with_crs, scenes[0]], labels)
@@ -144,6 +150,27 @@ def test_scenes_with_a_crs_share_files(tmp_path: Path) -> None:
     assert len(one.class_names) == 3
     assert two.class_names == ()
     assert two.areas.is_empty
+
+
+def test_verdicts_are_on_the_scene_of_their_date(tmp_path: Path) -> None:
+    scenes = [make_scene(tmp_path / f"y{year}.tif") for year in (2020, 2021)]
+    layer = judged(tmp_path / "v.gpkg", scenes[1], OTHER, ["yes", "no"])
+    before, after = marks(scenes, verdicts=[layer])
+    assert (before.class_names, before.refused_names) == ((), ())
+    assert (after.class_names, after.refused_names) == (("car",), ("not car",))
+
+
+def test_what_is_marked_on_one_scene_is_no_background_on_another(tmp_path: Path) -> None:
+    west = make_scene(tmp_path / "w.tif")
+    east = make_scene(tmp_path / "e.tif", transform=STRAIGHT @ Affine.translation(60, 0))
+    labels = save_labels(tmp_path / "m.gpkg", west)
+    area = save_labels(tmp_path / "a.gpkg", west, np.array([[0, 0, 190, 100.0]]), names=["all"])
+    one, two = marks([west, east], [labels], areas=[area])
+    assert len(one.class_names) == 3
+    assert two.class_names == ()
+    assert one.areas.area == pytest.approx(130 * 100, rel=1e-3)
+    assert two.areas.area == pytest.approx(130 * 100 - 20 * 20 - 20 * 20, rel=1e-3)
+    assert not two.areas.contains(shapely.Point(20, 15))
 
 
 def test_an_area_without_a_mark_is_fine(tmp_path: Path) -> None:
