@@ -42,6 +42,8 @@ class View:
         rgb: (H, W, 3) uint8.
         boxes_xyxy_px: (n, 4) float64, what is to be found.
         class_ids: (n,) int64.
+        mark_ids: (n,) int64, numbers of the boxes among the marks of all views, several of which may show one; -1 for what a
+            detector has added.
         known: (H, W) bool, where whatever has no box is background.
         vouched: (H, W) bool, of it what the analyst has said: areas and refusals.
         refused_xyxy_px: (m, 4) float64, background that was taken for an object.
@@ -50,17 +52,24 @@ class View:
     rgb: NDArray[np.uint8]
     boxes_xyxy_px: NDArray[np.float64]
     class_ids: NDArray[np.int64]
+    mark_ids: NDArray[np.int64]
     known: NDArray[np.bool_]
     vouched: NDArray[np.bool_]
     refused_xyxy_px: NDArray[np.float64]
 
-    def without(self, out: NDArray[np.bool_]) -> View:
-        """The view as if the boxes where ``out``, (n,), had not been marked: what is there is unknown."""
+    def without(self, marks: NDArray[np.int64]) -> View:
+        """The view as if these had not been marked: what is there is unknown."""
+        out = np.isin(self.mark_ids, marks)
         known, vouched = self.known.copy(), self.vouched.copy()
         for mask in (known, vouched):
             _fill(mask, self.boxes_xyxy_px[out], value=False)
         return replace(
-            self, boxes_xyxy_px=self.boxes_xyxy_px[~out], class_ids=self.class_ids[~out], known=known, vouched=vouched
+            self,
+            boxes_xyxy_px=self.boxes_xyxy_px[~out],
+            class_ids=self.class_ids[~out],
+            mark_ids=self.mark_ids[~out],
+            known=known,
+            vouched=vouched,
         )
 
     def looked_at(self, found: Detections, doubtful: NDArray[np.float64], likely: NDArray[np.float64]) -> View:
@@ -91,8 +100,14 @@ class View:
             self,
             boxes_xyxy_px=np.concatenate([self.boxes_xyxy_px, doubt.boxes_xyxy_px[sure]]),
             class_ids=np.concatenate([self.class_ids, doubt.class_ids[sure]]),
+            mark_ids=np.concatenate([self.mark_ids, np.full(int(sure.sum()), -1)]),
             known=known | self.vouched,
         )
+
+    @property
+    def shown_xyxy_px(self) -> NDArray[np.float64]:
+        """(n, 4) what of the boxes the view shows, as a detector would find them."""
+        return np.clip(self.boxes_xyxy_px, 0, np.tile(self.rgb.shape[1::-1], 2))
 
     def around(self, box_xyxy_px: NDArray[np.float64]) -> NDArray[np.uint8]:
         """What is around a box, (S, S, 3), twice as wide as its longer side."""
@@ -100,10 +115,22 @@ class View:
         return Square.around((box_xyxy_px[:2] + box_xyxy_px[2:]) / 2, side, side).pixels(self.rgb)
 
 
+def best_seen(views: Sequence[View]) -> dict[int, tuple[int, int]]:
+    """Of each mark, in order, the view that shows most of it, and its position there."""
+    best: dict[int, tuple[float, tuple[int, int]]] = {}
+    for v, view in enumerate(views):
+        for i, (mark, box) in enumerate(zip(view.mark_ids.tolist(), view.shown_xyxy_px, strict=True)):
+            shown = float((box[2:] - box[:2]).prod())
+            if mark >= 0 and (mark not in best or shown > best[mark][0]):
+                best[mark] = shown, (v, i)
+    return {mark: best[mark][1] for mark in sorted(best)}
+
+
 def make_view(
     rgb: NDArray[np.uint8],
     boxes_xyxy_px: NDArray[np.float64],
     class_ids: NDArray[np.int64],
+    mark_ids: NDArray[np.int64],
     refused_xyxy_px: NDArray[np.float64],
     inside: NDArray[np.bool_],
 ) -> View:
@@ -113,6 +140,7 @@ def make_view(
         rgb: (H, W, 3) uint8.
         boxes_xyxy_px: (n, 4) of marks, in pixels of the view; they may reach beyond it.
         class_ids: (n,) of them.
+        mark_ids: (n,) of them, see ``View``.
         refused_xyxy_px: (m, 4) of what is none.
         inside: (H, W) bool, in areas in which everything is marked.
     """
@@ -120,7 +148,7 @@ def make_view(
     _fill(vouched, refused_xyxy_px, value=True)
     known = vouched.copy()
     _fill(known, _grown(boxes_xyxy_px, NEAR_MARKS), value=True)
-    return View(rgb, boxes_xyxy_px, class_ids, known, vouched, refused_xyxy_px)
+    return View(rgb, boxes_xyxy_px, class_ids, mark_ids, known, vouched, refused_xyxy_px)
 
 
 def _grown(boxes_xyxy_px: NDArray[np.float64], share: float) -> NDArray[np.float64]:

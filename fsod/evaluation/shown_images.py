@@ -36,7 +36,7 @@ def detect_folder(
         detect: a batch of images (B, H, W, 3) uint8 RGB to one Detections an image. An image of at most ``WHOLE_PX`` comes
             alone, others in batches of windows.
         on_image: told after each image.
-        windows: how larger images are gone over; smaller ones by its ``reductions``, ``toned`` and
+        windows: how larger images are gone over; smaller ones by its ``enlargement``, ``reductions``, ``toned`` and
             ``suppression`` alone.
 
     Raises:
@@ -44,7 +44,7 @@ def detect_folder(
     """
     found = {}
     for image in folder.images:
-        if max(image.width_px, image.height_px) <= WHOLE_PX:
+        if max(image.width_px, image.height_px) * max(windows.enlargement, 1) <= WHOLE_PX:
             found[image.id] = _detect_whole(read_image(image), detect, windows)
         else:
             check = partial(_check, image)
@@ -62,14 +62,21 @@ def _detect_whole(
         rgb = tone.of(rgb, everywhere)
     groups = classes_by_reduction(plan.reductions)
     if not groups:
-        return detect(rgb[None])[0]
-    parts = []
-    for reduction, class_ids in groups.items():
-        seen = resized(rgb, 1 / reduction)
-        found = detect(seen[None])[0].of_classes(class_ids)
-        parts.append(found.scaled(rgb.shape[1] / seen.shape[1], rgb.shape[0] / seen.shape[0]))
+        return _found_in(rgb, plan.enlargement, detect)
+    parts = [
+        _found_in(rgb, plan.enlargement / reduction, detect).of_classes(class_ids)
+        for reduction, class_ids in groups.items()
+    ]
     rules = plan.suppression
     return best_of_rivals(Detections.concatenate(parts), rules.rival_iou, rules.max_detections)
+
+
+def _found_in(
+    rgb: NDArray[np.uint8], factor: float, detect: Callable[[NDArray[np.uint8]], list[Detections]]
+) -> Detections:
+    """What is found in an image that is seen so many times as large as it is."""
+    seen = resized(rgb, factor)
+    return detect(seen[None])[0].scaled(rgb.shape[1] / seen.shape[1], rgb.shape[0] / seen.shape[0])
 
 
 def read_small(image: ImageRecord) -> tuple[NDArray[np.uint8], float]:

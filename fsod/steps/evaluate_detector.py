@@ -71,6 +71,7 @@ def run_evaluate(settings: CommonSettings, what: Evaluation, out: Path) -> dict[
     windows = ScenePlan(
         window_px=plan.window_px or WINDOW_PX,
         overlap_px=plan.overlap_px,
+        enlargement=bank.enlargement,
         reductions=bank.reported.reductions,
         batch=plan.batch,
         toned=are_toned(bank.shown),
@@ -145,7 +146,7 @@ def evaluate_files(
     if shots is not None and bank is not None:
         raise UserError(f"{bank}: a bank has its classes already; leave --shots or --bank out")
     loaded = load_checkpoint(checkpoint)
-    kind = PretrainSettings if loaded.stage == "pretrain" else RunSettings
+    kind = RunSettings if "data" in loaded.settings else PretrainSettings  # what marks made has those of its base
     known = loaded.settings
     if not Path(str(known.get("run_dir", "."))).parent.is_dir():
         known = {**known, "run_dir": f"runs/{known.get('name')}"}

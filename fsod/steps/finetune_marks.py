@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 from fsod.compute.device import choose_machine
 from fsod.config import common_settings
 from fsod.data.leakage import SCENES, hashes_of_scenes
+from fsod.data.mark_views import best_seen
 from fsod.errors import UserError
 from fsod.evidence import origin_of
 from fsod.files import write_text
@@ -85,7 +86,7 @@ def finetune_marks(
     with _alone(state):
         _check_state(state, fingerprint := _fingerprint(base, marks, minutes), restart)
         views = read_views(marks, names, enlargement)
-        lesson = Lesson(base, views.views, views.mark_ids, names, machine, state, fingerprint)
+        lesson = Lesson(base, views.views, names, machine, state, fingerprint)
         with progress_bar("finetune", 0) as bar, _ctrl_c() as asked:
             learned = learn_marks(lesson, 60 * minutes, bar.of, asked)
         stopped = asked()
@@ -237,8 +238,5 @@ def _ctrl_c() -> Iterator[Callable[[], bool]]:
 
 def _write_sheet(sheet: Path, views: MarkedViews, names: Sequence[str]) -> None:
     """A contact sheet of the marks, each under its class."""
-    crops: dict[int, tuple[Any, str]] = {}
-    for view, ids in zip(views.views, views.mark_ids, strict=True):
-        for box, class_id, mark in zip(view.boxes_xyxy_px, view.class_ids, ids.tolist(), strict=True):
-            crops.setdefault(mark, (view.around(box), names[class_id]))
-    write_sheet(sheet, [crops[mark] for mark in sorted(crops)])
+    shown = ((views.views[v], i) for v, i in best_seen(views.views).values())
+    write_sheet(sheet, [(view.around(view.boxes_xyxy_px[i]), names[view.class_ids[i]]) for view, i in shown])

@@ -37,12 +37,10 @@ class MarkedViews:
 
     Attributes:
         views: with all marks.
-        mark_ids: of each view, (n,) numbers of its boxes among the marks of all scenes.
         warnings: what a user should know of the scenes, one line each.
     """
 
     views: list[View]
-    mark_ids: list[NDArray[np.int64]]
     warnings: list[str]
 
 
@@ -67,7 +65,6 @@ def read_views(marks: Sequence[SceneMarks], class_names: Sequence[str], enlargem
         UserError: pixels cannot be read; a scene has another size than when it was marked.
     """
     views: list[View] = []
-    mark_ids: list[NDArray[np.int64]] = []
     warnings: list[str] = []
     first = 0
     for of_scene in marks:
@@ -93,9 +90,9 @@ def read_views(marks: Sequence[SceneMarks], class_names: Sequence[str], enlargem
                 corner = np.array([window.left_px, window.top_px] * 2)
                 frame = np.array(window.xyxy_px) / to_grid
                 areas = inside(of_scene.areas, frame.tolist(), rgb.shape[:2])
-                views.append(make_view(rgb, boxes[shown] - corner, class_ids[shown], refused[no] - corner, areas))
-                mark_ids.append(ids[shown])
-    return MarkedViews(views, mark_ids, warnings)
+                marks_shown = boxes[shown] - corner, class_ids[shown], ids[shown]
+                views.append(make_view(rgb, *marks_shown, refused[no] - corner, areas))
+    return MarkedViews(views, warnings)
 
 
 def _windows(

@@ -9,6 +9,7 @@ from pathlib import Path
 from fsod.band_rule import each_once
 from fsod.errors import UserError
 from fsod.model.meta_head import ClassRows
+from fsod.store.checkpoint import SHIPPED
 from fsod.store.class_bank import ClassBank
 
 SAME_GSD = 1.1
@@ -27,7 +28,7 @@ def merge_banks(banks: Sequence[BankFile], renamed: dict[str, str], gsd_m: float
 
     Raises:
         UserError: banks for different weights; two classes of one name, not renamed; a name in ``renamed`` that need not
-            change; GSDs that differ, as a scene is searched at one.
+            change; GSDs that differ, or working sizes where no GSD is known, as a scene is searched at one.
     """
     (first_path, merged), *others = banks
     unused = set(renamed)
@@ -36,6 +37,12 @@ def merge_banks(banks: Sequence[BankFile], renamed: dict[str, str], gsd_m: float
             raise UserError(
                 f"{path}: made for weights {bank.weights_sha256[:12]}, but {first_path} for "
                 f"{merged.weights_sha256[:12]}; rows of different weights cannot share a bank, enroll the examples again"
+            )
+        if bank.enlargement != merged.enlargement and gsd_m is None and None in (bank.gsd_m, merged.gsd_m):
+            raise UserError(
+                f"{path}: scenes are looked at {bank.enlargement:g} times as large as they are, but for {first_path} "
+                f"{merged.enlargement:g} times, and a scene is searched at one size: use one bank after the other, or enroll "
+                "both with --native"
             )
         twice = [name for name in bank.class_names if name in merged.class_names]
         unused -= set(twice)
@@ -47,7 +54,13 @@ def merge_banks(banks: Sequence[BankFile], renamed: dict[str, str], gsd_m: float
         rows = ClassRows.concatenate([merged.rows, bank.rows])
         origins = {**merged.origins, **bank.origins}
         merged = replace(
-            merged, class_names=names, rows=rows, origins=origins, shown=each_once((*merged.shown, *bank.shown))
+            merged,
+            class_names=names,
+            rows=rows,
+            origins=origins,
+            turned=merged.turned or bank.turned,
+            sized=merged.sized or bank.sized,
+            shown=each_once((*merged.shown, *bank.shown)),
         )
     if unused:
         raise UserError(f"--rename: no two of the banks have a class {min(unused)!r}")
@@ -67,5 +80,6 @@ def _common_gsd_m(banks: Sequence[BankFile]) -> float | None:
 
 def weights_file(banks: Sequence[BankFile]) -> Path:
     """The file of the weights that some of the banks point to, one that is there before one that is not."""
-    named = [path.parent / bank.checkpoint for path, bank in banks if bank.checkpoint]
+    named = [SHIPPED if bank.checkpoint == "shipped" else path.parent / bank.checkpoint for path, bank in banks
+             if bank.checkpoint]  # fmt: skip
     return next((path for path in named if path.is_file()), named[0])

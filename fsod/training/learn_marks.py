@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +27,10 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.functional import normalize
 
-from fsod.boxes import iou
 from fsod.compute.device import Machine
 from fsod.compute.side_processes import Tell, train_side_by_side
 from fsod.config import OptimSettings, common_settings
-from fsod.data.mark_views import CropSettings, MarkCrops, View
+from fsod.data.mark_views import CropSettings, MarkCrops, View, best_seen
 from fsod.data.support import support_crop
 from fsod.files import write_text
 from fsod.inference.enrollment import Examples, encode_examples
@@ -38,7 +38,8 @@ from fsod.model.detector import Detector
 from fsod.store.checkpoint import Checkpoint
 from fsod.training.episode_loss import marks_loss
 from fsod.training.finetune import interpolate_weights
-from fsod.training.scene_looks import LOOK_FLOOR, look, searching
+from fsod.training.kept_looks import keep_looks, kept_looks
+from fsod.training.scene_looks import LOOK_FLOOR, best_scores, look, searching
 from fsod.training.stage import Stage, kept_average, run_stage
 
 LEARNING = OptimSettings(steps=1, lr=1.5e-3, warmup_steps=20, log_every=1, checkpoint_every=20, workers=0)
@@ -84,7 +85,6 @@ class Lesson:
     Attributes:
         base: the weights to start from.
         views: of the scenes, with all marks.
-        mark_ids: of each view, (n,) the numbers of its boxes among all marks; a mark may be in several views.
         class_names: of the marks; a box's class id is a position in them. One that the base has learned starts from its row.
         machine: where to train.
         state: folder.
@@ -93,11 +93,16 @@ class Lesson:
 
     base: Checkpoint
     views: Sequence[View]
-    mark_ids: Sequence[NDArray[np.int64]]
     class_names: tuple[str, ...]
     machine: Machine
     state: Path
     fingerprint: str
+
+    @property
+    def class_of(self) -> dict[int, int]:
+        """Class id of each mark."""
+        pairs = (zip(view.mark_ids.tolist(), view.class_ids.tolist(), strict=True) for view in self.views)
+        return dict(chain.from_iterable(pairs))
 
 
 def learn_marks(
@@ -140,7 +145,7 @@ class _Twin:
 
     def __init__(self, lesson: Lesson, number: int, out: NDArray[np.int64]) -> None:
         self.lesson, self.number, self.out = lesson, number, out
-        self.views = [view.without(np.isin(ids, out)) for view, ids in zip(lesson.views, lesson.mark_ids, strict=True)]
+        self.views = [view.without(out) for view in lesson.views]
         self.settings = common_settings(lesson.base.settings)
 
     def train(self, seconds: float, tell: Tell) -> None:
@@ -152,8 +157,15 @@ class _Twin:
             start = self._blank() if stage.state_path.is_file() else self._start()
             average = run_stage(stage, start, self.lesson.machine, lambda done, _: tell(done, steps))
             if end < steps:
-                beat = partial(tell, end, steps)
-                views = look(average, self.views, trusted, self.settings.evaluate, self.lesson.machine, beat)
+                views = self._looked(average, end, trusted, partial(tell, end, steps))
+
+    def _looked(self, average: Detector, step: int, trusted: int, beat: Callable[[], None]) -> list[View]:
+        """What a look after so many steps says. It is kept: a run that goes on has other weights by then."""
+        file = self.lesson.state / f"look{self.number}-{step}.npz"
+        if not file.is_file():
+            seen = look(average, self.views, trusted, self.settings.evaluate, self.lesson.machine, beat)
+            keep_looks(file, seen)
+        return kept_looks(file, self.views)
 
     def so_far(self) -> tuple[Detector, int]:
         """The averaged detector of the steps that have been taken, part of the way back, and how many these are.
@@ -185,19 +197,10 @@ class _Twin:
     def left_out_scores(self, detector: Detector) -> list[tuple[int, float]]:
         """Class and score of each mark that was left out, as the detector finds it."""
         detect = searching(detector, self.settings.evaluate, self.lesson.machine, LOOK_FLOOR, around=True)
-        best: dict[int, tuple[int, float]] = {}
-        for view, ids in zip(self.lesson.views, self.lesson.mark_ids, strict=True):
-            if not np.isin(ids, self.out).any():
-                continue
-            found = detect(view.rgb[None])[0]
-            for i in np.flatnonzero(np.isin(ids, self.out)):
-                own = found.select(found.class_ids == view.class_ids[i])
-                hit = iou(own.boxes_xyxy_px, view.boxes_xyxy_px[i : i + 1])[:, 0] >= 0.5
-                score = float(own.scores[hit].max(initial=0))
-                best[int(ids[i])] = max(
-                    best.get(int(ids[i]), (0, 0.0)), (int(view.class_ids[i]), score), key=lambda b: b[1]
-                )
-        return list(best.values())
+        views = [view for view in self.lesson.views if np.isin(view.mark_ids, self.out).any()]
+        scores = best_scores(views, [detect(view.rgb[None])[0] for view in views])
+        class_of = self.lesson.class_of
+        return [(class_of[mark], scores[mark]) for mark in sorted(set(self.out.tolist()) & set(scores))]
 
     def _stage(self, views: Sequence[View], steps: int, until: int) -> Stage:
         loss = self.settings.loss
@@ -220,14 +223,11 @@ class _Twin:
 
     def _start(self) -> Detector:
         """The base with a row for each class, predicted from the marks that the twin may see."""
-        names = self.lesson.class_names
-        crops: Examples = {name: [] for name in names}
-        seen: set[int] = set(self.out.tolist())
-        for view, ids in zip(self.lesson.views, self.lesson.mark_ids, strict=True):
-            for box, class_id, mark in zip(view.boxes_xyxy_px, view.class_ids.tolist(), ids.tolist(), strict=True):
-                if mark not in seen:
-                    seen.add(mark)
-                    crops[names[class_id]].append(support_crop(view.rgb, box, self.settings.episodes.support_px))
+        crops: Examples = {name: [] for name in self.lesson.class_names}
+        for v, i in best_seen(self.views).values():
+            view, size_px = self.views[v], self.settings.episodes.support_px
+            name = self.lesson.class_names[view.class_ids[i]]
+            crops[name].append(support_crop(view.rgb, view.boxes_xyxy_px[i], size_px))
         return with_predicted_rows(self.lesson.base, crops, self.lesson.machine)
 
 
@@ -240,6 +240,7 @@ def seconds_of_a_step(trial: Stage, start: nn.Module, machine: Machine, beat: Ca
         machine: where to train.
         beat: called after each step; may raise to stop.
     """
+    trial.state_path.unlink(missing_ok=True)  # of one that was killed
     times = [time.perf_counter()]
 
     def note(done: int, _: object) -> None:
@@ -292,11 +293,7 @@ def mean_of(detectors: Sequence[Detector]) -> Detector:
 
 def _left_out(lesson: Lesson, number: int) -> NDArray[np.int64]:
     """Numbers of the marks that a twin is not shown: a part of each class's, none of which its twin goes without."""
-    class_of = dict(
-        pair
-        for view, ids in zip(lesson.views, lesson.mark_ids, strict=True)
-        for pair in zip(ids.tolist(), view.class_ids.tolist(), strict=True)
-    )
+    class_of = lesson.class_of
     rng = np.random.default_rng(0)
     out: list[int] = []
     for class_id in range(len(lesson.class_names)):

@@ -92,14 +92,24 @@ def proposed_scores(
 
 
 def _mark_scores(views: Sequence[View], found: Sequence[Detections], classes: int) -> NDArray[np.float64]:
-    """(classes,) mean score that the marks of each class are found with."""
-    scores: list[list[float]] = [[] for _ in range(classes)]
-    for view, own in zip(views, found, strict=True):
-        overlap = iou(view.boxes_xyxy_px, own.boxes_xyxy_px) >= 0.5
-        overlap &= view.class_ids[:, None] == own.class_ids[None]
-        for class_id, hits in zip(view.class_ids.tolist(), overlap, strict=True):
-            scores[class_id].append(float(own.scores[hits].max(initial=0)))
+    """(classes,) mean score that the marks of each class are found with, each where it is found best."""
+    best = best_scores(views, found)
+    class_of = {
+        mark: c for view in views for mark, c in zip(view.mark_ids.tolist(), view.class_ids.tolist(), strict=True)
+    }
+    scores = [[score for mark, score in best.items() if class_of[mark] == class_id] for class_id in range(classes)]
     return np.array([np.mean(of_class) if of_class else 0.0 for of_class in scores])
+
+
+def best_scores(views: Sequence[View], found: Sequence[Detections]) -> dict[int, float]:
+    """Of each mark the best score that it is found with in any view; 0 where it is found in none."""
+    best: dict[int, float] = {}
+    for view, own in zip(views, found, strict=True):
+        hits = iou(view.shown_xyxy_px, own.boxes_xyxy_px) >= 0.5
+        hits &= view.class_ids[:, None] == own.class_ids[None]
+        for mark, of_mark in zip(view.mark_ids.tolist(), hits, strict=True):
+            best[mark] = max(best.get(mark, 0.0), float(own.scores[of_mark].max(initial=0)))
+    return best
 
 
 def searching(

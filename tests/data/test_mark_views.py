@@ -21,7 +21,7 @@ def view_of(
     for x1, y1, x2, y2 in marks.astype(int):
         rgb[y1:y2, x1:x2] = RED
     area = np.zeros((side, side), bool) if inside is None else inside
-    return make_view(rgb, marks, np.zeros(len(marks), np.int64), refused, area)
+    return make_view(rgb, marks, np.zeros(len(marks), np.int64), np.arange(len(marks)), refused, area)
 
 
 def found(*boxes_and_scores: tuple[tuple[float, float, float, float], float]) -> Detections:
@@ -44,7 +44,7 @@ def test_background_is_known_near_marks_at_refusals_and_in_areas_alone() -> None
 
 def test_what_is_left_out_is_unknown_even_inside_an_area() -> None:
     marks = np.array([[40.0, 60.0, 60.0, 80.0], [120.0, 120.0, 140.0, 140.0]])
-    view = view_of(marks, inside=np.ones((200, 200), bool)).without(np.array([True, False]))
+    view = view_of(marks, inside=np.ones((200, 200), bool)).without(np.array([0]))
     assert view.boxes_xyxy_px.tolist() == [[120, 120, 140, 140]]
     assert not view.known[60:80, 40:60].any()
     assert view.known[59, 39]

@@ -59,7 +59,7 @@ def test_the_yolo_learns_background_where_the_analyst_vouches_for_it() -> None:
     rgb = np.random.default_rng(0).integers(0, 255, (96, 96, 3), dtype=np.uint8)
     inside = np.zeros((96, 96), bool)
     inside[:8, :8] = True  # a place to draw a crop for
-    nothing = make_view(rgb, np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros((0, 4)), inside)
+    nothing = make_view(rgb, np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 4)), inside)
     crops = MarkCrops([nothing], CropSettings(queries=2, query_px=64), 1, 0)[0]
     torch.manual_seed(0)
     network = Yolo(1, torch.float32).train()
@@ -67,7 +67,9 @@ def test_the_yolo_learns_background_where_the_analyst_vouches_for_it() -> None:
     assert yolo_marks_loss(network, crops)["cls"] == 0
     crops.known[:] = True
     assert yolo_marks_loss(network, crops)["cls"] > 0
-    marked = make_view(rgb, np.array([[30.0, 30, 60, 60]]), np.zeros(1, np.int64), np.zeros((0, 4)), inside)
+    marked = make_view(
+        rgb, np.array([[30.0, 30, 60, 60]]), np.zeros(1, np.int64), np.zeros(1, np.int64), np.zeros((0, 4)), inside
+    )
     terms = yolo_marks_loss(network, MarkCrops([marked], CropSettings(queries=8, query_px=64), 1, 0)[0])
     assert all(value > 0 for value in terms.values())
 

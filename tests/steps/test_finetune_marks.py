@@ -191,7 +191,7 @@ def test_of_a_large_scene_little_is_read(tmp_path: Path) -> None:
     far = [(10.0, 10.0), (2900.0, 2900.0)]
     scene = write_scene(tmp_path / "s.png", far, side=3000)  # of 36 windows
     views = read_views([marks_on(scene, far)], ["roof"], 1.0)
-    assert set(np.concatenate(views.mark_ids).tolist()) == {0, 1}
+    assert set(np.concatenate([view.mark_ids for view in views.views]).tolist()) == {0, 1}
     assert len(views.views) <= 5 + OTHER_VIEWS
 
 

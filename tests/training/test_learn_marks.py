@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from fsod.inference.enrollment import Examples
 from fsod.model.detector import Detector
 from fsod.store.checkpoint import SHIPPED, Checkpoint, load_checkpoint
 from fsod.training import learn_marks as learning
-from fsod.training.learn_marks import Lesson, learn_marks, mean_of, with_predicted_rows
+from fsod.training.learn_marks import Learned, Lesson, learn_marks, mean_of, with_predicted_rows
 from fsod.training.scene_looks import proposed_scores, searching
 from tests.training.painted_views import BLUE, PLACES, painted
 
@@ -25,13 +24,17 @@ CPU = Machine(torch.device("cpu"), torch.float32)
 
 
 def lesson(tmp_path: Path, views: list[View], names: tuple[str, ...] = ("roof",)) -> Lesson:
-    ends = np.cumsum([0, *(len(view.boxes_xyxy_px) for view in views)])
-    ids = [np.arange(start, stop) for start, stop in itertools.pairwise(ends)]
-    return Lesson(load_checkpoint(SHIPPED), views, ids, names, CPU, tmp_path, "told")
+    return Lesson(load_checkpoint(SHIPPED), views, names, CPU, tmp_path, "told")
+
+
+def stopped_after(told: Lesson, steps: int) -> Learned:
+    """What is learned up to so many steps of both twins together."""
+    done = [0]
+    return learn_marks(told, 1, lambda now, _: done.append(now), lambda: done[-1] >= steps)
 
 
 def test_twins_leave_out_different_marks_and_none_of_few(tmp_path: Path) -> None:
-    views = [painted(PLACES), painted(PLACES)]
+    views = [painted(PLACES), painted(PLACES, first=len(PLACES))]
     one, two = (learning._left_out(lesson(tmp_path, views), number) for number in range(2))
     assert len(one) == len(two) == 1
     assert set(one.tolist()).isdisjoint(two.tolist())
@@ -56,6 +59,24 @@ def test_learning_tells_objects_from_what_looks_like_them(tmp_path: Path, monkey
         return float(found.scores[near].max(initial=0))
 
     assert min(map(best, PLACES)) > score > max(map(best, BLUE))
+
+
+def test_a_training_that_goes_on_ends_as_one_that_was_not_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learning, "MOST_STEPS", 20)
+    monkeypatch.setattr(learning, "LEAST_STEPS", 20)
+    monkeypatch.setattr(learning, "CropSettings", partial(CropSettings, query_px=96))
+    views = [painted(PLACES)]
+    for name in ("whole", "again"):
+        (tmp_path / name).mkdir()
+    whole = stopped_after(lesson(tmp_path / "whole", views), 40)
+    for steps in (9, 12, 18):  # after the first look, the second, the third
+        stopped_after(lesson(tmp_path / "again", views), 2 * steps)
+    again = stopped_after(lesson(tmp_path / "again", views), 40)
+    assert again.steps == whole.steps == 20
+    for name, value in whole.detector.state_dict().items():
+        assert torch.equal(value, again.detector.state_dict()[name]), name
 
 
 def test_the_mean_of_two_is_between_them_and_a_known_class_starts_from_its_row() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ import torch
 from fsod.boxes import Detections
 from fsod.compute.device import Machine
 from fsod.config import EvaluateSettings
+from fsod.data.mark_views import best_seen
 from fsod.model.detector import Detector
 from fsod.training import scene_looks
 from fsod.training.scene_looks import look, proposed_scores, worth_taking
@@ -43,3 +46,19 @@ def test_the_proposed_score_is_a_part_of_what_the_marks_are_found_with(
     monkeypatch.setattr(scene_looks, "searching", lambda *_, **__: lambda images: [found])
     proposed = proposed_scores(Detector("nano", 1), [view], [marks], EvaluateSettings(), CPU)
     assert proposed == pytest.approx([share * 0.4])
+
+
+def test_a_mark_that_several_views_show_counts_once_where_it_is_found_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, cut = painted(PLACES[:1]), painted(PLACES[:1])
+    cut = replace(cut, boxes_xyxy_px=np.array([[300.0, 20, 340, 60]]))  # half of it is beyond the view
+    views = [cut, whole]
+    found = {id(cut.rgb): ([[300.0, 20, 320, 60]], 0.3), id(whole.rgb): (whole.boxes_xyxy_px, 0.8)}
+
+    def detect(images: np.ndarray) -> list[Detections]:
+        boxes, score = found[id(images.base)]
+        return [Detections(np.array(boxes), np.array([score], np.float32), np.zeros(1, np.int64))]
+
+    monkeypatch.setattr(scene_looks, "searching", lambda *_, **__: detect)
+    assert proposed_scores(Detector("nano", 1), views, [5], EvaluateSettings(), CPU) == pytest.approx([0.75 * 0.8])
+    assert proposed_scores(Detector("nano", 1), views[:1], [5], EvaluateSettings(), CPU) == pytest.approx([0.75 * 0.3])
+    assert best_seen(views) == {0: (0, 0)}, "half of the larger one is more"
