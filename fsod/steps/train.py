@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -89,7 +89,7 @@ def _train_once(
     checkpoint, machine = files[0], choose_machine(optim.precision)
     with joined(machine.device):
         if checkpoint.is_file():
-            _check_settings(checkpoint, settings, shaping)
+            _check_done(checkpoint, settings, shaping, data)
             if is_first():
                 files[1].unlink(missing_ok=True)  # of a run that was killed just before it was done
             return {"checkpoint": str(checkpoint), "seconds": 0.0}
@@ -112,10 +112,16 @@ def _train_once(
     return {"checkpoint": str(checkpoint), "seconds": time.perf_counter() - started, "machine": str(machine)}
 
 
-def _check_settings(checkpoint: Path, settings: CommonSettings, shaping: set[str]) -> None:
-    done = override_settings(read_header(checkpoint, CheckpointHeader).settings, [], checkpoint, type(settings))
+def _check_done(checkpoint: Path, settings: CommonSettings, shaping: set[str], data: Sequence[Path]) -> None:
+    """UserError for a checkpoint that was trained with other settings, or on other data than is there now."""
+    header = read_header(checkpoint, CheckpointHeader)
+    done = override_settings(header.settings, [], checkpoint, type(settings))
+    another = "delete it, or give another run_dir"
     if done.model_dump(include=shaping) != settings.model_dump(include=shaping):
-        raise UserError(f"{checkpoint}: was trained with other settings; delete it, or give another run_dir")
+        raise UserError(f"{checkpoint}: was trained with other settings; {another}")
+    for path in data:  # may be gone, as nothing needs it any more
+        if header.data_sha256 and path.is_dir() and load_folder(path).sha256 != header.data_sha256:
+            raise UserError(f"{checkpoint}: was trained on other data than {path} holds now; {another}")
     if is_first():
         console.print(f"{checkpoint}: already trained with these settings")
 

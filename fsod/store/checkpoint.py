@@ -139,6 +139,7 @@ class Checkpoint:
         stage: what made it: pretrain, meta-train, finetune.
         settings: of the run that made it.
         learned_from: of a detector that was finetuned on an analyst's marks; None for others.
+        data_sha256: of the prepared folder that it was meta-trained on; empty for others.
     """
 
     detector: Detector
@@ -147,6 +148,7 @@ class Checkpoint:
     stage: str
     settings: dict[str, Any] = field(default_factory=dict)
     learned_from: LearnedFrom | None = None
+    data_sha256: str = ""
 
 
 class Header(BaseModel):
@@ -174,6 +176,7 @@ class CheckpointHeader(Header):
     stage: str
     settings: dict[str, Any]
     learned_from: LearnedFrom | None = None
+    data_sha256: str = ""
 
 
 def weights_sha256(detector: Detector) -> str:
@@ -198,6 +201,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, dtype: torch.dtype = tor
         stage=checkpoint.stage,
         settings=checkpoint.settings,
         learned_from=checkpoint.learned_from,
+        data_sha256=checkpoint.data_sha256,
     )
     weights = copy.deepcopy(checkpoint.detector).to(dtype).state_dict()
     write_safetensors(path, {name: value.cpu() for name, value in weights.items()}, header)

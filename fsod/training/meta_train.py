@@ -70,7 +70,14 @@ def meta_train(
         ),
     )
     detector = run_stage(stage, detector, machine, observe)
-    result = Checkpoint(detector.cpu(), settings.size, split.base, "meta-train", settings.model_dump(mode="json"))
+    result = Checkpoint(
+        detector.cpu(),
+        settings.size,
+        split.base,
+        "meta-train",
+        settings.model_dump(mode="json"),
+        data_sha256=tiles.sha256,
+    )
     if is_first():
         save_checkpoint(checkpoint, result)
         state.unlink(missing_ok=True)

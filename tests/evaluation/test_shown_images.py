@@ -140,3 +140,18 @@ def test_images_are_toned_whole_or_not_as_what_is_evaluated_was(
     means.clear()
     detect_folder(folder, remember, windows=replace(SMALL, toned=True))
     assert np.mean(means) == pytest.approx(of_image[1], abs=5)
+
+
+def test_images_are_shown_as_large_as_the_classes_were_learned(
+    folder: CocoFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected, twice = detect_folder(folder, RedOnes()), RedOnes()
+    found = detect_folder(folder, twice, windows=replace(SMALL, enlargement=2.0))
+    assert twice.shapes == [(1, 600, 600, 3)] * 2
+    for i, own in expected.items():
+        gap = np.abs(np.sort(found[i].boxes_xyxy_px, axis=0) - np.sort(own.boxes_xyxy_px, axis=0))
+        assert gap.max() <= 1
+    monkeypatch.setattr(shown_images, "WHOLE_PX", 300)
+    by_windows = RedOnes()
+    detect_folder(folder, by_windows, windows=replace(SMALL, enlargement=2.0))
+    assert set(by_windows.shapes) == {(2, 96, 96, 3)}, "twice as large it is too large to be shown whole"

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -8,9 +10,13 @@ import pytest
 
 from fsod.config import EpisodeSettings, OptimSettings, PretrainSettings
 from fsod.errors import UserError
+from fsod.model.detector import Detector
+from fsod.steps import train
 from fsod.steps.train import run_pretrain
+from fsod.store.checkpoint import Checkpoint, save_checkpoint
 from fsod.tracking.run_paths import RunPaths
 from fsod.tracking.tracking_store import local_uri
+from tests.made_folder import make_folder
 
 
 def test_pretraining_is_done_once_and_tracked(tmp_path: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,3 +39,15 @@ def test_pretraining_is_done_once_and_tracked(tmp_path: Path, migrated: Path, mo
     assert run_pretrain(settings) == {"checkpoint": str(paths.pretrained), "seconds": 0.0}
     with pytest.raises(UserError, match="trained with other settings"):
         run_pretrain(settings.model_copy(update={"seed": 1}))
+
+
+def test_weights_of_other_data_are_not_taken_for_trained(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "tiles", images=1)
+    settings = PretrainSettings(name="test", run_dir=tmp_path, pretrain=OptimSettings(steps=1))
+    made = Checkpoint(Detector("nano", 0).eval(), "nano", (), "meta-train", settings.model_dump(mode="json"))
+    file = tmp_path / "w.safetensors"
+    for sha256, fits in (("", True), (folder.sha256, True), ("0" * 64, False)):
+        save_checkpoint(file, replace(made, data_sha256=sha256))
+        with nullcontext() if fits else pytest.raises(UserError, match=r"was trained on other data than .*tiles holds"):
+            train._check_done(file, settings, {"seed"}, [folder.root])
+    train._check_done(file, settings, {"seed"}, [tmp_path / "gone"])

@@ -10,6 +10,7 @@ from fsod.band_rule import BandRule
 from fsod.errors import UserError
 from fsod.model.meta_head import ClassRows
 from fsod.store.bank_merge import BankFile, merge_banks, weights_file
+from fsod.store.checkpoint import SHIPPED
 from fsod.store.class_bank import ClassBank
 
 
@@ -77,3 +78,20 @@ def test_weights_that_are_there_come_before_weights_that_are_not(tmp_path: Path)
     banks = [made(str(tmp_path / "a" / "bank"), "tank"), made(str(tmp_path / "b" / "bank"), "car")]
     assert weights_file(banks) == tmp_path / "b" / "weights.safetensors"
     assert weights_file(banks[:1]) == tmp_path / "a" / "weights.safetensors"
+
+
+def test_working_sizes_are_those_of_scenes_of_unknown_gsd() -> None:
+    (path, small), two = made("one", "tank"), made("two", "car")
+    banks = [(path, replace(small, enlargement=2.0)), two]
+    with pytest.raises(UserError, match="two: scenes are looked at 1 times as large as they are, but for one 2 times"):
+        merge_banks(banks, {})
+    assert merge_banks(banks, {}, gsd_m=0.5).enlargement == 2
+    known = [(file, replace(bank, gsd_m=0.5)) for file, bank in banks]
+    assert merge_banks(known, {}).gsd_m == 0.5
+    turned = replace(two[1], turned=True, sized=True)
+    assert merge_banks([made("one", "tank"), (two[0], turned)], {}).turned
+
+
+def test_banks_of_the_shipped_weights_need_no_file_beside_them() -> None:
+    banks = [(Path(f"{name}/{name}.safetensors"), replace(made("x", name)[1], checkpoint="shipped")) for name in "ab"]
+    assert weights_file(banks) == SHIPPED
