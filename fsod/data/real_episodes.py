@@ -91,7 +91,8 @@ def stack_episode(
     queries: list[Query], supports: list[list[SupportCrop]], class_ids: list[int], *, invented: bool = False
 ) -> Episode:
     """Pads and stacks."""
-    most, regions = max(len(q.class_ids) for q in queries), max(len(q.known_xyxy_px) for q in queries)
+    # at least one, if only of padding: the loss of images without a box picks it
+    most, regions = max(1, *(len(q.class_ids) for q in queries)), max(len(q.known_xyxy_px) for q in queries)
     boxes = torch.zeros(len(queries), most, 4)
     box_classes = torch.full((len(queries), most), -1)
     known = torch.zeros(len(queries), regions, 4)

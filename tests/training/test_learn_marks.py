@@ -71,6 +71,7 @@ def test_a_training_that_goes_on_ends_as_one_that_was_not_stopped(
     for name in ("whole", "again"):
         (tmp_path / name).mkdir()
     whole = stopped_after(lesson(tmp_path / "whole", views), 40)
+    (tmp_path / "again" / "trial0.pt").write_bytes(b"what a kill has left")
     for steps in (9, 12, 18):  # after the first look, the second, the third
         stopped_after(lesson(tmp_path / "again", views), 2 * steps)
     again = stopped_after(lesson(tmp_path / "again", views), 40)

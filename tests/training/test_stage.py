@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,8 @@ from fsod.compute.device import Machine, choose_machine
 from fsod.compute.side_processes import Stopped
 from fsod.config import EpisodeSettings, LossSettings, OptimSettings
 from fsod.data.coco_folder import CocoFolder
-from fsod.data.real_episodes import Episode, RealEpisodes
+from fsod.data.real_episodes import Episode, Query, RealEpisodes, stack_episode
+from fsod.data.support import support_crop
 from fsod.errors import UserError
 from fsod.model.detector import Detector
 from fsod.training.episode_loss import episode_loss, ignored, known_background, shots_loss, targets_of
@@ -206,6 +208,17 @@ def test_every_part_of_the_detector_learns(folder: CocoFolder) -> None:
     still = [name for name, p in detector.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     # squares of 20 px answer at strides 8 and 16
     assert all(name.startswith("head.boxes.2.") for name in still)
+
+
+@pytest.mark.parametrize("invented", [False, True])
+def test_images_without_a_box_teach_background_alone(invented: bool) -> None:
+    rgb = np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)
+    nothing = Query(rgb, np.zeros((0, 4)), np.zeros(0, np.int64), np.array([[0.0, 0, 64, 64]]), np.zeros((0, 4)))
+    supports = [[support_crop(rgb, np.array([20.0, 20, 40, 40]), 64)] for _ in range(3)]
+    episode = stack_episode([nothing] * 2, supports, [0, 1, 2], invented=invented)
+    terms = episode_loss(new_detector().train(), episode, [0, 1, 2], LossSettings())
+    assert terms["total"].isfinite()
+    assert terms["box"] == 0
 
 
 def test_frozen_norms_keep_their_statistics(folder: CocoFolder, tmp_path: Path) -> None:
