@@ -215,8 +215,9 @@ def test_numbers_come_back_bit_by_bit(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "a" / "out.journal", {"scene": "x"}, "2026-01-01T00:00:00Z")
     found = odd_boxes(np.ones((2, 64, 64, 3), np.uint8))
     journal.append(Finished({7: found[0], 5: Detections.empty()}, []))
-    journal.append(Finished({1: found[1]}, [2, 3]))
+    journal.append(Finished({1: found[1]}, [2, 3], missed=(0.1 + 0.2, 1)))
     first, second = journal.read()
+    assert (first.missed, second.missed) == (None, (0.1 + 0.2, 1))
     assert list(first.found) == [7, 5]
     assert second.blank == [2, 3]
     assert len(first.found[5]) == 0
@@ -224,6 +225,20 @@ def test_numbers_come_back_bit_by_bit(tmp_path: Path) -> None:
         for kind in ("boxes_xyxy_px", "scores", "class_ids"):
             np.testing.assert_array_equal(getattr(read, kind), getattr(written, kind))
             assert getattr(read, kind).dtype == getattr(written, kind).dtype
+
+
+def test_starting_over_drops_no_journal_that_a_run_is_writing(scene: Path, tmp_path: Path) -> None:
+    journal = tmp_path / "out.journal"
+    interrupt(scene, journal, 2)
+    before = journal.read_bytes()
+    over = ResumeFrom(journal, restart=True)
+    with (
+        Journal(journal, {}, "").held(),
+        pytest.raises(UserError, match="another run is writing it"),
+    ):
+        predict_scene(scene, odd_boxes, ScenePlan(**SETTINGS), resume=over)
+    assert journal.read_bytes() == before
+    assert predict_scene(scene, odd_boxes, ScenePlan(**SETTINGS), resume=over).windows_resumed == 0
 
 
 @pytest.mark.parametrize(
