@@ -134,6 +134,13 @@ def _merge(banks: list[BankFile], out: Path, rename: list[str] | None, gsd_m: fl
         warn([f"{out}: examples were shown in {seen}; a scene is searched in the first that it has"])
     if len({are_toned(bank.shown) for _, bank in banks}) > 1:
         warn([f"{out}: examples of some banks were seen in one tone, those of others as they are; enroll them again"])
+    if merged.gsd_m is not None and (unknown := [path for path, bank in banks if bank.gsd_m is None]):
+        warn(
+            [
+                f"{path}: of unknown pixel size; its classes are looked for at {merged.gsd_m:.3g} m, too"
+                for path in unknown
+            ]
+        )
     report({"bank": str(out), "classes": list(merged.class_names), "gsd_m": merged.gsd_m}, json)
 
 

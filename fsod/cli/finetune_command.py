@@ -32,12 +32,16 @@ def finetune_command(
     ] = None,
     minutes: Annotated[
         float | None,
-        typer.Option(min=0.05, max=600, help="Time for the training itself; reading and writing come on top [2]."),
+        typer.Option(
+            min=0.05,
+            max=600,
+            help="Time for the training itself; reading, looks at the scenes and writing come on top [2].",
+        ),
     ] = None,
     part: Annotated[
         Literal["all", "rows"] | None,
         typer.Option(
-            help="What is trained [all]. all: every weight; the file stands alone. rows: the rows of a class bank; banks of the "
+            help="What is trained \\[all]. all: every weight; the file stands alone. rows: the rows of a class bank; banks of the "
             "same weights can be merged."
         ),
     ] = None,

@@ -64,8 +64,8 @@ def predict_command(
         bool | None,
         typer.Option(
             "--turns/--no-turns",
-            help="Look at each window in all four quarter turns, or only as it lies. The latter is four times as fast and finds "
-            "less. By default the bank decides: turned, and at three sizes, if it was made from your own marks.",
+            help="Look at each window in all four quarter turns, or only as it lies. The latter is four times as fast and, at "
+            "the proposed score, raises more false alarms. By default the bank decides: turned, and at three sizes, if it was made from your own marks.",
         ),
     ] = None,
     bands: Annotated[
@@ -81,7 +81,7 @@ def predict_command(
     ] = None,
     asset: Annotated[
         str | None,
-        typer.Option("--asset", help="Asset of STAC items: a name, or a role [visual, data]."),
+        typer.Option("--asset", help="Asset of STAC items: a name, or a role \\[visual, data]."),
     ] = None,
     stac: Annotated[
         bool, typer.Option("--stac", help="Also write found.stac.json, an item of STAC's label extension.")

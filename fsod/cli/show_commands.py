@@ -19,7 +19,7 @@ def report_command(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="The HTML file to write. By default report.html in the folder of the run, or beside the layer."
+            help="The HTML file to write. By default report.html in the folder of the run, or the layer's name with .html."
         ),
     ] = None,
     layer: Annotated[

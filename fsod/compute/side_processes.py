@@ -31,13 +31,18 @@ class Stopped(Exception):
     """The user asked to stop."""
 
 
+def at_once(device: torch.device) -> bool:
+    """Whether ``train_side_by_side`` runs trainings at the same time; else one comes after the other."""
+    return device.type == "cpu" and torch.get_num_threads() > 1 and sys.platform.startswith("linux")
+
+
 def train_side_by_side(
     trainings: Sequence[Training], device: torch.device, tell: Tell, stopping: Callable[[], bool]
 ) -> None:
     """Runs trainings to their end, or until ``stopping`` says yes.
 
     Args:
-        trainings: on a CPU of several cores each gets a process; elsewhere one comes after the other.
+        trainings: each gets a process where they run ``at_once``.
         device: that they use.
         tell: told the sum of their steps.
         stopping: asked again and again.
@@ -52,7 +57,7 @@ def train_side_by_side(
         if known := [total for _, total in done if total]:
             tell(sum(d for d, _ in done), round(sum(known) / len(known) * len(done)))
 
-    if device.type != "cpu" or torch.get_num_threads() == 1 or not sys.platform.startswith("linux"):
+    if not at_once(device):
         _one_by_one(trainings, told, stopping)
         return
     # forked, so that the trainings travel as they are; with one thread, as OpenMP's threads do not survive a fork

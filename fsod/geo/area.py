@@ -17,16 +17,12 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from fsod.boxes import Detections
-from fsod.errors import UserError
 from fsod.geo.antimeridian import lonlat_polygons, within_180
 from fsod.geo.features import VectorFile, read_polygons
-from fsod.geo.misplaced import why_misplaced
+from fsod.geo.misplaced import check_degrees, why_misplaced
 from fsod.geo.scene import Scene
 from fsod.geo.scene_frame import transformer, vertices_px, y_factor
 from fsod.geo.windows import Grid
-
-FARTHEST_DEG = 720.0
-"""Longitudes that run on past 180 degrees are read up to here; each turn of them is cut off on its own."""
 
 OUTLINE_POINTS = 256
 """A scene's outline is taken into another CRS by so many points, and edges of an area by as many a side of the scene."""
@@ -140,10 +136,7 @@ def read_area(path: VectorFile, scene: Scene, layer: str | None = None) -> Area:
         return Area(shape, sha256, None, lonlat=False)
     from_scene = transformer(path, polygons.crs, scene, back=True)
     if polygons.crs.is_geographic:
-        if max(abs(shape.bounds[0]), abs(shape.bounds[2])) > FARTHEST_DEG:
-            raise UserError(
-                f"{path}: longitudes of {shape.bounds[0]:g} to {shape.bounds[2]:g} degrees are nowhere on the globe"
-            )
+        check_degrees(path, polygons)
         shape = within_180(shape)
     shapely.prepare(shape)
     return Area(shape, sha256, from_scene, polygons.crs.is_geographic, polygons.crs, why_misplaced(polygons, scene))

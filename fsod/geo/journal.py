@@ -176,7 +176,7 @@ class Journal:
         other = [key for key in {**own, **header} if own.get(key) != header.get(key)]
         if other:
             raise UserError(
-                f"{self.path}: belongs to an unfinished run with another {', '.join(other)}; "
+                f"{self.path}: belongs to an unfinished run that differs in {', '.join(other)}; "
                 "repeat that run's options to go on, or start over with --restart"
             )
         self.started = str(started)[:40]

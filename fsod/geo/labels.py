@@ -231,7 +231,7 @@ def labels_of(
     bounds = shapely.bounds(labels)
     flat = extended[owner] & ~(bounds[:, :2] < bounds[:, 2:]).all(axis=1)
     wrong = {
-        f"no class in {class_attribute}": np.array([not name for name in names]),
+        f"no class in its attribute {class_attribute}": np.array([not name for name in names]),
         "a class with characters that cannot be printed, or too many": np.array([not is_name(name) for name in names]),
         "a collection of shapes; split it into single parts": kinds == shapely.GeometryType.GEOMETRYCOLLECTION,
         "neither a polygon, a line nor a point": ~(extended | point),

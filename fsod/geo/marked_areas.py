@@ -58,6 +58,8 @@ def read_marked_areas(
     raise_refused(path, dict.fromkeys(features[~there].tolist(), away))
     holds = [any(_holds_a_pixel(shapes[i]) for shapes in placed) for i in range(len(polygons))]
     too_small = "an area that holds no pixel; draw it larger"
+    if scenes[0].georeference.crs is None:
+        too_small += " (the scene has no CRS, so coordinates are taken as pixels)"
     raise_refused(path, dict.fromkeys(features[~np.array(holds, bool)].tolist(), too_small))
     return [_flat(shapely.union_all(shapes)) for shapes in placed]
 

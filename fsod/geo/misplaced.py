@@ -9,10 +9,24 @@ import numpy as np
 import shapely
 from geopandas import GeoSeries
 
+from fsod.errors import UserError
+from fsod.geo.features import VectorFile
 from fsod.geo.scene import Scene
 from fsod.geo.scene_frame import vertices_px
 
 MOST_DEGREES = 360.0
+
+FARTHEST_DEG = (720.0, 100.0)
+"""Longitudes that run on past 180 degrees are read up to here; latitudes, of frames with a margin around the globe."""
+
+
+def check_degrees(path: VectorFile, shapes: GeoSeries) -> None:
+    """UserError for polygons in degrees that lie nowhere on the globe."""
+    west, south, east, north = shapes.total_bounds
+    if max(abs(west), abs(east)) > FARTHEST_DEG[0]:
+        raise UserError(f"{path}: longitudes of {west:g} to {east:g} degrees are nowhere on the globe")
+    if max(abs(south), abs(north)) > FARTHEST_DEG[1]:
+        raise UserError(f"{path}: latitudes of {south:g} to {north:g} degrees are nowhere on the globe")
 
 
 def why_misplaced(geometry: GeoSeries, scene: Scene) -> str:

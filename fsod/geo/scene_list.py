@@ -122,7 +122,10 @@ def layer_paths(scenes: Sequence[str], out: Path) -> dict[str, Path]:
         layer = Path(str(out).replace("{scene}", path.stem).replace("{parent}", path.parent.name))
         check_layer_path(layer)
         if layer in taken:
-            raise UserError(f"{layer}: of both {taken[layer]} and {scene}; tell them apart with {{parent}} in --out")
+            how = "tell them apart with {parent} in --out"
+            if Path(taken[layer]).parent == Path(scene).parent:
+                how = "rename one of them, or search them one after the other"
+            raise UserError(f"{layer}: of both {taken[layer]} and {scene}; {how}")
         layers[scene] = layer
         taken[layer] = scene
     return layers

@@ -48,6 +48,11 @@ class SearchedArea:
         """Whether the network has seen any of it."""
         return SEARCHED in self.parts_px
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing in it to be seen: all of one colour, or without a valid pixel."""
+        return set(self.parts_px) <= {BLANK, NODATA}
+
     def share(self, status: str) -> float:
         """Of the scene's pixels, 0..1."""
         part = self.parts_px.get(status)

@@ -76,7 +76,8 @@ def read_verdicts(path: VectorFile, scenes: Sequence[Scene], *, layer: str | Non
     labels = labels.select(judged[labels.features - 1])
     made_on = _made_on(frame)
     named = _named(path, made_on[labels.features - 1], scenes)
-    if _is_csv(path) or all(scene.georeference.crs is None for scene in scenes):
+    of_pictures = all(scene.georeference.crs is None for scene in scenes) or (frame.crs is None and not named.any())
+    if _is_csv(path) or of_pictures:
         placed = _place_by_name(labels, scenes, made_on, named)
     else:
         names = sorted(set(made_on[labels.features - 1]) - {""})

@@ -21,6 +21,7 @@ from fsod.geo.features import read_frame, read_polygons
 from fsod.geo.found_ground import CLASS, FoundGround, read_found_ground
 from fsod.geo.ground_frame import laid_out, middles, plane_around
 from fsod.geo.labels import attribute_in
+from fsod.geo.misplaced import check_degrees
 from fsod.geo.outcome_layer import Outcome
 from fsod.geo.qgis_style import polygon_style
 from fsod.progress import warn
@@ -152,6 +153,7 @@ def _districts(by: Path, layer: str | None, name: str | None) -> Districts:
     if shapes.crs is None:
         raise UserError(f"{by}: has no coordinate system, so its districts have no place on the ground")
     if shapes.crs.is_geographic:
+        check_degrees(by, shapes)
         shapes = GeoSeries([within_180(shape) for shape in shapes], crs=shapes.crs)
     frame = read_frame(by, layer)
     attributes = [column for column in frame.columns if column != frame.geometry.name]

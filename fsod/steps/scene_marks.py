@@ -135,21 +135,29 @@ def check_distractors(names: Sequence[str], distractors: Sequence[str]) -> None:
     """UserError for a class that is to be its own distractor."""
     both = [name for name in distractors if name in names]
     if both:
-        raise UserError(f"--not: {both[0]!r} is one of the classes; a class cannot be its own distractor")
+        raise UserError(f"--not: {both[0]!r} is one of the classes; give what is mistaken for it another class")
 
 
 def misspelt(counts: Mapping[str, int]) -> list[str]:
-    """What a user should know of class names that are almost those of far more marks.
+    """What a user should know of class names that are almost those of far more marks, or differ in capitals alone.
 
     Args:
         counts: name of a class -> its marks.
     """
     said = []
     for name, count in counts.items():
-        frequent = [other for other, many in counts.items() if many >= MORE_FREQUENT * count]
+        others = {other: many for other, many in counts.items() if other.casefold() != name.casefold()}
+        frequent = [other for other, many in others.items() if many >= MORE_FREQUENT * count]
+        alike = [(other, "almost called") for other in get_close_matches(name, frequent, 1, ALMOST_ALIKE)]
+        # of two that differ in capitals alone either may be meant
+        alike += [
+            (other, "but for capitals called")
+            for other, many in counts.items()
+            if other not in others and (many, other) > (count, name)
+        ]
         said += [
-            f"class {name!r} ({count} of the marks) is almost called {other!r} ({counts[other]}); if it is that, mend the name"
-            for other in get_close_matches(name, frequent, 1, ALMOST_ALIKE)
+            f"class {name!r} ({count} of the marks) is {how} {other!r} ({counts[other]}); if it is that, mend the name"
+            for other, how in alike
         ]
     return said
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from math import floor
 
 from fsod.evidence import Evidence
 from fsod.geo.scene import Scene
 from fsod.geo.scene_prediction import SceneResult
+from fsod.geo.searched_area import SearchedArea
 from fsod.progress import console
 from fsod.steps.searcher import Searcher
 
@@ -40,11 +42,14 @@ def how_far(result: SceneResult) -> str:
     )
 
 
-def what_was_missed(searched: str, searcher: Searcher, counts: dict[str, int], *, any_searched: bool) -> dict[str, str]:
+def what_was_missed(
+    searched: str, searcher: Searcher, counts: dict[str, int], areas: Sequence[SearchedArea]
+) -> dict[str, str]:
     """What was searched and found, and what would have been missed: in words, and as JSON for programs.
 
-    Where nothing was searched, everything would have been.
+    Where nothing was searched, everything would have been, unless there is nothing to be seen.
     """
+    any_searched = any(area.any_searched for area in areas)
     known = {
         name: searcher.known.get(name, Evidence()) if any_searched else Evidence() for name in searcher.class_names
     }
@@ -55,7 +60,8 @@ def what_was_missed(searched: str, searcher: Searcher, counts: dict[str, int], *
         for name, own in known.items()
     ]
     if not any_searched:
-        words = ["so whatever is there was missed"]
+        empty = all(area.is_empty for area in areas)
+        words = ["there is nothing to be seen" if empty else "so whatever is there was missed"]
     return {"summary": "; ".join([searched, *words]), "classes": json.dumps(numbers, ensure_ascii=False)}
 
 

@@ -28,7 +28,7 @@ from torch import nn
 from torch.nn.functional import normalize
 
 from fsod.compute.device import Machine
-from fsod.compute.side_processes import Tell, train_side_by_side
+from fsod.compute.side_processes import Tell, at_once, train_side_by_side
 from fsod.config import OptimSettings, common_settings
 from fsod.data.mark_views import CropSettings, MarkCrops, View, best_seen
 from fsod.data.support import support_crop
@@ -120,7 +120,8 @@ def learn_marks(
         KeyboardInterrupt: stopped before the first step.
     """
     twins = [_Twin(lesson, number, _left_out(lesson, number)) for number in range(2)]
-    trainings = [partial(twin.train, seconds) for twin in twins]
+    for_each = seconds if at_once(lesson.machine.device) else seconds / len(twins)
+    trainings = [partial(twin.train, for_each) for twin in twins]
     train_side_by_side(trainings, lesson.machine.device, on_steps, stopping)
     # what was trained elsewhere is known here by its state alone
     trained = [(twin, *so_far) for twin in twins if (so_far := twin.so_far())[1]]

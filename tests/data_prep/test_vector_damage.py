@@ -36,15 +36,19 @@ def test_bad_labels_stop_it_or_are_listed(tmp_path: Path) -> None:
     assert [(Path(r["where"]).name, r["why"].replace(str(scenes), "SCENES")) for r in card["refused"]] == [
         ("lonely.tif", "has no annotation file"),
         ("stray.gpkg", "has no image"),
-        ("a.gpkg", "feature 3: no class in class"),
+        ("a.gpkg", "feature 3: no class in its attribute class"),
         ("a.gpkg", "feature 2: lies outside SCENES/a.tif (130x100 px)"),
     ]
     assert (card["boxes"], card["objects"]) == (2, 1)  # in two windows
-    with pytest.raises(UserError, match=r"a.gpkg: feature 3: no class in class, and every window shows a label that"):
+    with pytest.raises(
+        UserError, match=r"a.gpkg: feature 3: no class in its attribute class, and every window shows a label that"
+    ):
         prepare_labels(scenes, labels, tmp_path / "other", LabelSettings("class", skip_bad=True))
     (scenes / "lonely.tif").unlink()
     (labels / "stray.gpkg").unlink()
-    with pytest.raises(UserError, match=r"a.gpkg: feature 3: no class in class; fix it, or leave such items out"):
+    with pytest.raises(
+        UserError, match=r"a.gpkg: feature 3: no class in its attribute class; fix it, or leave such items out"
+    ):
         prepare_labels(scenes, labels, tmp_path / "other", BY_CLASS)
     assert not (tmp_path / "other").exists()
 

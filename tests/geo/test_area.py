@@ -188,7 +188,7 @@ def test_another_area_is_another_run(scene: Path, tmp_path: Path) -> None:
     )
     assert again.windows_resumed == again.windows_run > 0
     other = save_area(tmp_path / "b.gpkg", CORNER_PX[:3], "EPSG:32633")
-    with pytest.raises(UserError, match="another aoi"):
+    with pytest.raises(UserError, match="differs in aoi"):
         predict_scene(scene, everywhere, ScenePlan(window_px=64, overlap_px=32, aoi=other), resume=ResumeFrom(journal))
 
 

@@ -169,7 +169,7 @@ def test_a_journal_of_another_run_is_refused(scene: Path, tmp_path: Path) -> Non
         with pytest.raises(UserError, match=match):
             predict_scene(scene, odd_boxes, ScenePlan(**{**SETTINGS, **other}), resume=ResumeFrom(journal, detector))
 
-    refused("out.journal: belongs to an unfinished run with another window_px; .*--restart", window_px=96)
+    refused("out.journal: belongs to an unfinished run that differs in window_px; .*--restart", window_px=96)
     refused("another gsd_m", gsd_m=1.0)
     refused("another pixels", bands=(3, 2, 1))
     refused("another weights, score", {"weights": "b2", "score": 0.5})

@@ -109,7 +109,9 @@ def test_bad_input_is_named(make_raster: MakeRaster, tmp_path: Path) -> None:
 
         away = BOXES + np.array([[0], [500], [0]]) * [1, 0, 1, 0]
         refused(save(tmp_path / "away.gpkg", scene, away), r"feature 2: lies outside .*scene.tif \(120x90 px\)")
-        refused(save(tmp_path / "none.gpkg", scene, kind=["a", None, " "]), "feature 2, 3: no class in kind")
+        refused(
+            save(tmp_path / "none.gpkg", scene, kind=["a", None, " "]), "feature 2, 3: no class in its attribute kind"
+        )
 
         frame = geopandas.read_file(good)
         frame.set_crs(None, allow_override=True).to_file(tmp_path / "nowhere.shp")
@@ -197,7 +199,7 @@ def test_features_that_cannot_be_labels_are_told_apart(tmp_path: Path) -> None:
     frame.to_file(tmp_path / "a.gpkg")
     layer = read_layer(tmp_path / "a.gpkg", "kind")
     no = "neither a polygon, a line nor a point"
-    assert layer.refused == {6: "no class in kind", 3: no, 4: no, 5: "no area", 7: "no area"}
+    assert layer.refused == {6: "no class in its attribute kind", 3: no, 4: no, 5: "no area", 7: "no area"}
     assert layer.class_names == ("1", "1")
 
 

@@ -65,6 +65,8 @@ def test_where_layers_go(folder: Path) -> None:
 def test_layers_that_would_be_lost_are_refused(folder: Path) -> None:
     with pytest.raises(UserError, match=r"one file for 2 scenes; name a folder, or a pattern with \{scene\}"):
         layer_paths(["a.tif", "b.tif"], Path("out.gpkg"))
+    with pytest.raises(UserError, match=r"out/a.geojson: of both x/a.tif and x/a.png; rename one of them"):
+        layer_paths(["x/a.tif", "x/a.png"], Path("out"))
     with pytest.raises(UserError, match=r"out/a.geojson: of both x/a.tif and y/a.tif; .*\{parent\}"):
         layer_paths(["x/a.tif", "y/a.tif"], Path("out"))
     with pytest.raises(UserError, match=r"names no known format"):

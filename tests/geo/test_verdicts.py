@@ -141,6 +141,13 @@ def test_what_is_drawn_in_by_hand_is_on_the_one_picture_of_its_layer(make_raster
             read_verdicts(save(frame, path), [one, other])
 
 
+def test_verdicts_on_a_picture_are_not_placed_on_a_map(make_raster: MakeRaster, tmp_path: Path) -> None:
+    with open_made(make_raster, "a.tif") as picture, open_made(make_raster, "b.tif", **UTM) as scene:
+        path = judge(write(tmp_path / "found.gpkg", picture), ["yes", None, None, None])
+        with pytest.raises(UserError, match=r"feature 1: is a verdict on a.tif, not on b.tif"):
+            read_verdicts(path, [scene])
+
+
 def test_a_table_is_read_without_what_made_it_safe(make_raster: MakeRaster, tmp_path: Path) -> None:
     with open_made(make_raster, "-v.tif", **UTM) as scene:
         found = Detections(BOXES[:1], np.array([0.9], np.float32), np.array([0]))
@@ -185,7 +192,7 @@ def test_what_is_no_verdict_is_one_line(make_raster: MakeRaster, tmp_path: Path)
         frame.loc[2, "class"] = None
         frame.loc[3, ["class", "geometry"]] = [None, None]  # nobody judged it
         frame.to_file(tmp_path / "drawn.gpkg")
-        refused(tmp_path / "drawn.gpkg", scene, "feature 3: no class in class")
+        refused(tmp_path / "drawn.gpkg", scene, "feature 3: no class in its attribute class")
         (tmp_path / "bad.csv").write_text("verdict,class\nyes,car\n")
         refused(tmp_path / "bad.csv", scene, "not a layer that `fsod predict` wrote: .*x1_px")
         refused(tmp_path / "missing.csv", scene, "no such vector file")

@@ -156,12 +156,15 @@ def test_bad_input_is_one_line_with_status_2(tmp_path: Path, capsys: pytest.Capt
     empty = tmp_path / "empty.geojson"
     empty.write_text('{"type": "FeatureCollection", "features": []}')
     no_class = districts(tmp_path / "no_class.gpkg", {"a": (0, 0, 600, 1000)})
+    of_pixels = tmp_path / "pixels.geojson"
+    geopandas.GeoDataFrame({"name": ["a"]}, geometry=[shapely.box(0, 0, 900, 430)]).to_file(of_pixels)
     out = tmp_path / "c.gpkg"
     for arguments, why in (
         ((found, "--by", empty), "holds no features"),
         ((plain, "--by", no_class), "has no coordinate system"),
         ((no_class, "--grid-m", 100), "no attribute 'class'"),
         ((found,), "give either --by FILE with districts, or --grid-m METRES"),
+        ((found, "--by", of_pixels), "longitudes of 0 to 900 degrees are nowhere on the globe"),
         ((found, "--by", no_class, "--name", "nam"), "no attribute 'nam' (did you mean 'name'?)"),
         ((found, "--by", no_class, "--out", found), "would be overwritten, but this command reads it"),
     ):

@@ -74,9 +74,9 @@ def test_other_settings_than_the_journals_need_a_word(
     assert (tmp_path / "out.geojson.journal").exists()
     assert not out.exists()
     assert fsod(*command, "--score", "0.5") == 2
-    assert "belongs to an unfinished run with another score; repeat that run's options" in capsys.readouterr().err
+    assert "belongs to an unfinished run that differs in score; repeat that run's options" in capsys.readouterr().err
     assert fsod(*command, "--turns") == 2
-    assert "belongs to an unfinished run with another turns" in capsys.readouterr().err
+    assert "belongs to an unfinished run that differs in turns" in capsys.readouterr().err
     assert predict(bank, out, scene, "--batch", "3")["windows_resumed"] == 2 * 4
     with pytest.MonkeyPatch.context() as patch:
         interrupt_after(patch, 3)

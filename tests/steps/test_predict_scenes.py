@@ -132,7 +132,9 @@ def test_nothing_found_says_how_much_was_missing(bank: Path, tmp_path: Path) -> 
     empty = make_scene(tmp_path / "e.tif")
     with rasterio.open(empty, "r+") as file:
         file.write(np.zeros((3, 320, 320), np.uint8))
-    assert predict(bank, out, empty)["warnings"] == [f"{empty}: nothing found, as all of its 25 windows are empty"]
+    of_nothing = predict(bank, out, empty)
+    assert of_nothing["warnings"] == [f"{empty}: nothing found, as all of its 25 windows are empty"]
+    assert of_nothing["searched"].endswith("; there is nothing to be seen")
 
 
 def test_an_area_of_interest_on_no_scene_is_refused_and_nothing_written(

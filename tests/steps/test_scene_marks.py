@@ -215,4 +215,7 @@ def test_a_name_that_is_almost_that_of_many_marks_may_be_misspelt() -> None:
     (said,) = misspelt({"ship": 5, "shipp": 1, "tank": 4})
     assert said == "class 'shipp' (1 of the marks) is almost called 'ship' (5); if it is that, mend the name"
     assert not misspelt({"ship": 5, "shipp": 4})  # two classes
+    (said,) = misspelt({"ship": 5, "Ship": 5})
+    assert said == "class 'Ship' (5 of the marks) is but for capitals called 'ship' (5); if it is that, mend the name"
+    assert len(misspelt({"ship": 9, "Ship": 1})) == 1
     assert not misspelt({"type_a": 9, "type_b": 1})

@@ -80,6 +80,21 @@ def test_a_training_that_goes_on_ends_as_one_that_was_not_stopped(
         assert torch.equal(value, again.detector.state_dict()[name]), name
 
 
+@pytest.mark.parametrize(("together", "for_each"), [(True, 60), (False, 30)])
+def test_the_time_is_that_of_both_twins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, together: bool, for_each: float
+) -> None:
+    given: list[float] = []
+    monkeypatch.setattr(learning, "at_once", lambda _: together)
+    monkeypatch.setattr(learning._Twin, "train", lambda _, seconds, __: given.append(seconds))
+    monkeypatch.setattr(
+        learning, "train_side_by_side", lambda trainings, *_: [one(lambda *_: None) for one in trainings]
+    )
+    with pytest.raises(KeyboardInterrupt):  # nothing has been learned
+        learn_marks(lesson(tmp_path, [painted(PLACES)]), 60, lambda *_: None, lambda: False)
+    assert given == [for_each] * 2
+
+
 def test_the_mean_of_two_is_between_them_and_a_known_class_starts_from_its_row() -> None:
     torch.manual_seed(0)
     base = Checkpoint(Detector("nano", 1).eval(), "nano", ("roof",), "finetune", {})
