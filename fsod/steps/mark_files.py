@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,6 +22,7 @@ from fsod.geo.labels import LabelledBoxes, assumed_encoding, read_layer
 from fsod.geo.mark_shapes import PointSize, hull_notes
 from fsod.geo.marked_areas import read_marked_areas
 from fsod.geo.scene import Scene
+from fsod.geo.scene_nms import paired_iou, touching_pairs
 from fsod.geo.scene_opening import open_scene
 from fsod.geo.verdicts import Verdicts, read_verdicts
 from fsod.progress import warn
@@ -33,6 +35,9 @@ from fsod.steps.scene_marks import (
     is_there,
     one_multipolygon,
 )
+
+SAME_MARK_IOU = 0.9
+"""Marks of one class that overlap more are one that was drawn twice."""
 
 Content = TypeVar("Content")
 Scenery = str | Path
@@ -208,7 +213,7 @@ def _scene_marks(
     judged: Sequence[Verdicts],
     areas: Sequence[shapely.MultiPolygon],
 ) -> SceneMarks:
-    boxes, names = _joined(marked)
+    boxes, names = _each_once(scene, *_joined(marked))
     more, more_names = _joined([verdicts.yes for verdicts in judged])
     for box, name in zip(more, more_names, strict=True):
         if not is_there(box, name, boxes, names):
@@ -240,6 +245,20 @@ def _without_what_others_show(marks: Sequence[SceneMarks], scenes: Sequence[Scen
                 own = replace(own, areas=one_multipolygon([shapely.difference(own.areas, places)]))
         left.append(own)
     return left
+
+
+def _each_once(
+    scene: Scene, boxes_xyxy_px: NDArray[np.float64], names: Sequence[str]
+) -> tuple[NDArray[np.float64], list[str]]:
+    """Marks without those that are drawn a second time, as happens when features are copied."""
+    stays = np.ones(len(names), np.bool_)
+    class_ids = np.unique(np.array(names, dtype=str), return_inverse=True)[1]
+    for pairs in touching_pairs(boxes_xyxy_px, class_ids):
+        overlaps = paired_iou(boxes_xyxy_px[pairs[:, 0]], boxes_xyxy_px[pairs[:, 1]])
+        stays[pairs[overlaps > SAME_MARK_IOU, 1]] = False
+    if not stays.all():
+        warn([f"{scene.name}: {int((~stays).sum())} of the marks are there twice; each counts once"])
+    return boxes_xyxy_px[stays], list(compress(names, stays.tolist()))
 
 
 def _joined(parts: Sequence[LabelledBoxes]) -> tuple[NDArray[np.float64], list[str]]:

@@ -135,8 +135,9 @@ def test_pictures_go_with_files_in_their_order(tmp_path: Path) -> None:
     assert two.areas.is_empty
     one, two = marks(scenes, labels[1:], verdicts=verdicts[:1])
     assert two.boxes_xyxy_px.tolist() == b.tolist()
-    # one picture may have any number of files
-    assert len(marks(scenes[:1], [labels[0], labels[0]])[0].class_names) == 2
+    # one picture may have any number of files; what is marked twice counts once
+    more = save(tmp_path / "more.geojson", np.concatenate([a + 0.5, a + 50]))
+    assert len(marks(scenes[:1], [labels[0], more])[0].class_names) == 2
 
 
 def test_scenes_with_a_crs_share_files(tmp_path: Path) -> None:
