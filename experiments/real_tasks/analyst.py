@@ -44,7 +44,7 @@ from experiments.real_tasks.tool import (
 from experiments.records import Record, commit
 from fsod.boxes import iou
 from fsod.errors import UserError
-from fsod.geo.layer_files import NAME
+from fsod.geo.geopackage_file import NAME
 from fsod.geo.layer_table import ASK, BOX_COLUMNS, VERDICT
 
 ORDERS = ("ask", "score", "random")

@@ -16,8 +16,9 @@ from geopandas import GeoDataFrame, GeoSeries
 from fsod.errors import UserError
 from fsod.geo.features import SEARCHED as SEARCHED_LAYER
 from fsod.geo.features import UNREADABLE, not_finite, read_frame
+from fsod.geo.geopackage_file import NAME
 from fsod.geo.labels import attribute_in
-from fsod.geo.layer_files import NAME, ON_A_MAP
+from fsod.geo.layer_files import ON_A_MAP
 from fsod.geo.layer_table import VERDICT
 from fsod.geo.searched_area import SEARCHED
 from fsod.geo.searched_layer import searched_path

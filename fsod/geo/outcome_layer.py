@@ -13,7 +13,8 @@ from geopandas import GeoDataFrame
 from fsod.errors import UserError, nearest, one_line
 from fsod.files import write_bytes
 from fsod.geo.features import UNREADABLE
-from fsod.geo.layer_files import ON_A_MAP, csv_bytes, frame_bytes, into_geopackage
+from fsod.geo.geopackage_file import into_geopackage
+from fsod.geo.layer_files import ON_A_MAP, csv_bytes, frame_bytes
 from fsod.geo.qgis_style import is_style
 from fsod.replacing import Output, not_by
 

@@ -24,8 +24,9 @@ from fsod.files import write_bytes
 from fsod.geo.antimeridian import lonlat_shape
 from fsod.geo.features import SEARCHED as NAME
 from fsod.geo.features import UNREADABLE
+from fsod.geo.geopackage_file import into_geopackage
 from fsod.geo.georeference import WGS84, Georeference
-from fsod.geo.layer_files import Framed, geojson_bytes, into_geopackage
+from fsod.geo.layer_files import Framed, geojson_bytes
 from fsod.geo.layer_table import PIXEL_FRAME, Value
 from fsod.geo.qgis_style import polygon_style
 from fsod.geo.scene_frame import UPWARDS

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from fsod.errors import UserError, one_line
 from fsod.geo.features import VectorFile, raise_refused, read_frame
+from fsod.geo.geopackage_file import NAME
 from fsod.geo.georeference import Georeference
 from fsod.geo.labels import LabelLayer, LabelledBoxes, labels_of
-from fsod.geo.layer_files import NAME, without_apostrophe
+from fsod.geo.layer_files import without_apostrophe
 from fsod.geo.layer_table import BOX_COLUMNS, VERDICT
 from fsod.geo.scene import Scene
 from fsod.geo.scene_list import short_name

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from fsod.errors import UserError, one_line
 from fsod.geo.features import UNREADABLE, read_frame
+from fsod.geo.geopackage_file import NAME
 from fsod.geo.georeference import WGS84
-from fsod.geo.layer_files import NAME, geojson_crs, without_apostrophe
+from fsod.geo.layer_files import geojson_crs, without_apostrophe
 from fsod.geo.layer_table import BOX_COLUMNS, VERDICT
 
 ROUNDED_PX = 0.02

@@ -19,7 +19,7 @@ from shapely.geometry.base import BaseGeometry
 
 from fsod.errors import UserError
 from fsod.geo.features import read_frame
-from fsod.geo.layer_files import NAME
+from fsod.geo.geopackage_file import NAME
 
 GEOMETRY = "geometry"
 """Key of a feature's geometry among its values, in whatever column the file has it."""

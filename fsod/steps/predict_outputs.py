@@ -11,9 +11,10 @@ import pyogrio
 from PIL import Image
 
 from fsod.errors import UserError
+from fsod.geo.geopackage_file import NAME, check_takes_layer
 from fsod.geo.journal import FORMAT, lock_path
 from fsod.geo.label_item import check_can_be_labels, label_item_path
-from fsod.geo.layer_files import NAME, ON_A_MAP, as_results, check_takes_layer, results_path
+from fsod.geo.layer_files import ON_A_MAP, as_results, results_path
 from fsod.geo.layer_table import VERDICT
 from fsod.geo.qgis_style import is_style
 from fsod.geo.scene_list import layer_paths

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from fsod.boxes import Detections
-from fsod.geo.layer_files import NAME, write_layer
+from fsod.geo.geopackage_file import NAME
+from fsod.geo.layer_files import write_layer
 from fsod.geo.layer_scene import scene_of_layer, scenes_judged
 from fsod.geo.layer_table import Layer
 from fsod.geo.scene_opening import open_scene

@@ -15,7 +15,8 @@ import shapely
 from affine import Affine
 
 from fsod.errors import UserError
-from fsod.geo.layer_files import check_layer_path, check_takes_layer, write_layer
+from fsod.geo.geopackage_file import check_takes_layer
+from fsod.geo.layer_files import check_layer_path, write_layer
 from tests.forked import Forked
 from tests.placed_layer import ALL, BOXES, PIXELS, layer, place
 

@@ -16,7 +16,7 @@ import pytest
 import shapely
 
 from fsod.errors import UserError
-from fsod.geo.layer_files import NAME
+from fsod.geo.geopackage_file import NAME
 from fsod.geo.marked_areas import read_marked_areas
 from fsod.geo.scene import Scene
 from fsod.geo.scene_opening import open_scene
