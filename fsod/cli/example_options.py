@@ -137,6 +137,7 @@ class ExampleOptions:
 
     def read(self, like: tuple[BandRule, ...] = (), *, toned: bool | None = True) -> ExampleFiles:
         """The examples; UserError unless they are those of one of the two ways. For ``like`` and ``toned`` see ``Seen``."""
+        from fsod.geo.features import layer_in
         from fsod.geo.verdicts import judged_scenes
         from fsod.steps.example_files import examples_in_folder, examples_on_scenes
 
@@ -148,10 +149,11 @@ class ExampleOptions:
             if scenes := self.scenes():
                 return examples_on_scenes(scenes, self.mark_files(), self.seen(like, toned=toned))
             if self.verdicts and not self.examples:
-                names = ", ".join(judged_scenes(self.verdicts[0], layer=self.layer))
+                path = self.verdicts[0]
+                names = judged_scenes(path, layer=layer_in(path, self.layer))
+                its_scene = " ".join(["its scene", *([", ".join(names)] if names else [])])
                 raise UserError(
-                    f"{self.verdicts[0]}: its scene {names} is neither beside it nor in this folder; name the raster with "
-                    "--scene"
+                    f"{path}: {its_scene} is neither beside it nor in this folder; name the raster with --scene"
                 )
         raise UserError(
             "examples are either --scene and --examples or --verdicts, or --data with --class (and -k) or --shots, and --ids"

@@ -22,7 +22,7 @@ def bank(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_bank(tmp_path_factory.mktemp("bank"))
 
 
-def test_what_was_found_is_judged_and_enrolled(bank: Path, tmp_path: Path) -> None:
+def test_what_was_found_is_judged_and_enrolled(bank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """On two pictures without a CRS, each with its own layer."""
     scenes, layers = [tmp_path / f"{name}.png" for name in "ab"], []
     for seed, scene in enumerate(scenes):
@@ -50,6 +50,9 @@ def test_what_was_found_is_judged_and_enrolled(bank: Path, tmp_path: Path) -> No
     judgements = [part for layer in layers for part in ("--verdicts", layer)]
     assert fsod("enroll", *judgements, *weights, "--native", "--out", alone) == 0
     assert read_bank(alone).origins == read_bank(out).origins, "layers beside their scenes need no --scene"
+    scenes[0].unlink()
+    assert fsod("enroll", *judgements[:2], *weights, "--out", tmp_path / "none.safetensors") == 2
+    assert "found-a.gpkg: its scene a.png is neither beside it nor in this folder" in capsys.readouterr().err
     names = set(read_bank(bank).reported.class_names)
     judged = read_bank(out)
     assert set(judged.reported.class_names) <= names
