@@ -116,12 +116,13 @@ def _check_done(checkpoint: Path, settings: CommonSettings, shaping: set[str], d
     """UserError for a checkpoint that was trained with other settings, or on other data than is there now."""
     header = read_header(checkpoint, CheckpointHeader)
     done = override_settings(header.settings, [], checkpoint, type(settings))
-    another = "delete it, or give another run_dir"
     if done.model_dump(include=shaping) != settings.model_dump(include=shaping):
-        raise UserError(f"{checkpoint}: was trained with other settings; {another}")
+        raise UserError(f"{checkpoint}: was trained with other settings; delete it, or give another run_dir")
     for path in data:  # may be gone, as nothing needs it any more
         if header.data_sha256 and path.is_dir() and load_folder(path).sha256 != header.data_sha256:
-            raise UserError(f"{checkpoint}: was trained on other data than {path} holds now; {another}")
+            raise UserError(
+                f"{checkpoint}: was trained on other data than {path} holds now; delete it, or give another run_dir"
+            )
     if is_first():
         console.print(f"{checkpoint}: already trained with these settings")
 

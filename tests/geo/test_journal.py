@@ -170,11 +170,11 @@ def test_a_journal_of_another_run_is_refused(scene: Path, tmp_path: Path) -> Non
             predict_scene(scene, odd_boxes, ScenePlan(**{**SETTINGS, **other}), resume=ResumeFrom(journal, detector))
 
     refused("out.journal: belongs to an unfinished run that differs in window_px; .*--restart", window_px=96)
-    refused("another gsd_m", gsd_m=1.0)
-    refused("another pixels", bands=(3, 2, 1))
-    refused("another weights, score", {"weights": "b2", "score": 0.5})
+    refused("differs in gsd_m", gsd_m=1.0)
+    refused("differs in pixels", bands=(3, 2, 1))
+    refused("differs in weights, score", {"weights": "b2", "score": 0.5})
     os.utime(scene, (1, 1))
-    refused("another scene")
+    refused("differs in scene")
     assert journal.read_bytes() == before
     journal.write_bytes(before.replace(b"fsod-journal-5", b"fsod-journal-4", 1))
     refused("another format, or is damaged; start over with --restart")

@@ -114,7 +114,7 @@ def test_a_run_killed_in_any_pass_goes_on(make_raster: MakeRaster, tmp_path: Pat
         assert resumed.windows_resumed >= stop_after
         np.testing.assert_array_equal(resumed.detections.boxes_xyxy_px, whole.detections.boxes_xyxy_px)
         np.testing.assert_array_equal(resumed.detections.scores, whole.detections.scores)
-    with pytest.raises(UserError, match="another scales"):
+    with pytest.raises(UserError, match="differs in scales"):
         predict_scene(path, bright, ScenePlan(window_px=96, overlap_px=32, scales=(4.0,)), resume=ResumeFrom(journal))
 
 
@@ -164,5 +164,5 @@ def test_a_search_goes_on_with_the_same_reductions_alone(make_raster: MakeRaster
     again = predict_scene(path, in_two_classes, plan, resume=resume)
     assert again.windows_resumed == whole.windows_run + whole.windows_blank
     np.testing.assert_array_equal(again.detections.boxes_xyxy_px, whole.detections.boxes_xyxy_px)
-    with pytest.raises(UserError, match="another reductions"):
+    with pytest.raises(UserError, match="differs in reductions"):
         predict_scene(path, in_two_classes, ScenePlan(window_px=96, overlap_px=32), resume=resume)
