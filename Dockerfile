@@ -6,7 +6,7 @@ ARG PYTHON=3.12
 FROM python:${PYTHON}-slim-bookworm AS build
 # a build of torch at download.pytorch.org/whl; those for CUDA bring its libraries, so the base image is always the same
 ARG TORCH=cpu
-ARG EXTRAS=onnx,ray
+ARG EXTRAS=train,track,report,onnx,ray
 WORKDIR /build
 RUN python -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1

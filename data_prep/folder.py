@@ -68,7 +68,9 @@ def folder_under_construction(out: Path, *, resume: str | None = None) -> Iterat
     Raises:
         UserError: the place cannot be written to, or another run is writing to it or has just done so.
     """
-    place = out.absolute()
+    place = out.resolve()  # a link stays, and leads to what was made
+    if place.is_mount() or place == Path.cwd():
+        raise UserError(f"{out}: cannot be replaced by the folder that is made; name a folder in it")
     building = place.with_name(f".{place.name}.fsod-part")
     with ExitStack() as stack:
         try:
@@ -81,7 +83,7 @@ def folder_under_construction(out: Path, *, resume: str | None = None) -> Iterat
                 raise UserError(f"{out}: another run has just written it; run the same command again")
             yield building
             (building / _MARKER).unlink()
-            building.replace(out)
+            building.replace(place)
         except BaseException as error:
             # an interrupt, which is no Exception, leaves to the next run what a kill leaves
             if resume is None or isinstance(error, Exception):

@@ -14,6 +14,7 @@ from typing import Any
 from data_prep.content import bytes_of
 from data_prep.folder import counts, finished_card, folder_under_construction, in_threads, place_file, write_folder
 from fsod.data.coco_folder import ANNOTATIONS, CocoFolder, load_folder, read_ids, read_image
+from fsod.data.leakage import MADE_FROM, lineage
 
 
 def prepare_prepared(source: Path, out: Path, *, skip_bad: bool = False) -> dict[str, Any]:
@@ -46,6 +47,7 @@ def prepare_prepared(source: Path, out: Path, *, skip_bad: bool = False) -> dict
             "format": "prepared",
             "source": str(source),
             "fingerprint": fingerprint,
+            MADE_FROM: lineage(source, folder.sha256),
             **counts(coco),
             "lists": {name: len(ids) for name, ids in lists.items()},
         }
@@ -55,4 +57,4 @@ def prepare_prepared(source: Path, out: Path, *, skip_bad: bool = False) -> dict
 
 def _fingerprint(folder: CocoFolder, lists: dict[str, list[str]]) -> str:
     images = bytes_of([image.path for image in folder.images], "looking for changes")
-    return hashlib.sha256(f"prepared 2 {folder.sha256} {lists} {images}".encode()).hexdigest()
+    return hashlib.sha256(f"prepared 3 {folder.sha256} {lists} {images}".encode()).hexdigest()

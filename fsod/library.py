@@ -7,6 +7,7 @@ learned). What has no file yet lies in a temporary folder that goes with the obj
 from __future__ import annotations
 
 import shutil
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -20,22 +21,28 @@ from fsod.boxes import Detections
 from fsod.config import CLASS_ATTRIBUTE, WINDOW_PX, PredictSettings, predict_settings
 from fsod.errors import UserError
 from fsod.files import atomic_write
+from fsod.geo.georeference import PIXELS_ONLY
 from fsod.geo.raster_in_memory import Pixels, is_in_memory
+from fsod.geo.scene_opening import GSD_UNKNOWN
+from fsod.geo.window_order import Limit
 from fsod.steps.enroll_classes import enroll
 from fsod.steps.given_boxes import Boxes
-from fsod.steps.handed_over import File, Scene, examples_of, marks_of, named
+from fsod.steps.handed_over import IN_MEMORY, File, Scene, examples_of, marks_of, named
 from fsod.steps.predict_together import layer_of
 from fsod.steps.scene_search import search_scene
 from fsod.steps.searcher import Searcher, load_searcher
-from fsod.store.checkpoint import SHIPPED, CheckpointHeader, load_checkpoint, read_header
+from fsod.store.checkpoint import SHIPPED, CheckpointHeader, load_checkpoint, read_header, shown_to
 from fsod.store.class_bank import ClassBank, checkpoint_of, is_checkpoint, load_bank, read_bank, save_bank
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
 
 ONNX = ".onnx"
-NOT_OF_A_PROGRAM = ("asset", "stac", "restart", "overwrite", "engine", "aoi_layer")
+NOT_OF_A_PROGRAM = ("asset", "stac", "restart", "overwrite", "engine", "together", "pictures")
 """Settings of the command, which writes files."""
+
+EITHER = (("minutes", "budget"), ("native", "gsd_m"))
+"""Settings that contradict each other."""
 
 
 class Detector:
@@ -125,7 +132,7 @@ class Detector:
         if not minutes > 0:
             raise UserError(f"minutes={minutes}: give a time above 0")
         with ExitStack() as stack:
-            marks = marks_of(scene, examples, area, attribute, stack)
+            marks = marks_of(scene, examples, area, attribute, stack, shown_to(weights))
             folder = TemporaryDirectory(prefix="fsod-")
             detector = Path(folder.name) / "detector.safetensors"
             finetune_marks(weights, marks, detector, minutes=minutes)
@@ -144,7 +151,7 @@ class Detector:
             scene: a raster, an array or a picture.
             score: leave out what is below it, 0..1; None: what ``scores`` say for each class.
             settings: others of ``fsod.PredictSettings``, such as ``gsd_m``, ``native``, ``bands``, ``scales``, ``aoi``,
-                ``window_px``, ``overlap_px``, ``precision``.
+                ``budget``, ``minutes``, ``window_px``, ``overlap_px``, ``precision``.
 
         Returns:
             Of a raster a polygon for each object in the raster's CRS (in pixels, y upwards, where it has none), with class,
@@ -158,23 +165,26 @@ class Detector:
         plan = _plan({**settings, "score": score})
         searcher = self._searcher_for(self._bank, plan)
         with named(scene) as name:
-            try:
-                result = search_scene(name, searcher, plan)
-            except UserError as error:
-                raise UserError(str(error).replace(name, "array") if is_in_memory(name) else str(error)) from error
-        if is_in_memory(name):  # that an array has no coordinate system goes without saying
-            for warning in result.unlike:
-                warnings.warn(f"array{warning[warning.index(':') :]}", stacklevel=2)
+            result = search_scene(name, searcher, plan, limit=_limit(plan))
+        said = list(result.warnings)
+        if is_in_memory(name):
+            # that an array has no coordinate system goes without saying, and so does what follows from it
+            obvious = (PIXELS_ONLY,) if plan.gsd_m else (PIXELS_ONLY, GSD_UNKNOWN)
+            said = [one.replace(name, IN_MEMORY) for one in said if not any(part in one for part in obvious)]
+        if plan.aoi is not None and not result.windows_asked:
+            raise UserError("; ".join([*said, "nothing was searched"]))
+        for warning in said:
+            warnings.warn(warning, stacklevel=2)
+        if is_in_memory(name):
             found = result.detections
             return Detections(found.boxes_xyxy_px, found.scores, found.class_ids, class_names=searcher.class_names)
-        for warning in result.warnings:
-            warnings.warn(warning, stacklevel=2)
         return layer_of(result, searcher).frame(lonlat=False)
 
     def save(self, path: File) -> None:
         """Writes the classes, with all weights where these have learned, to a .safetensors file that ``fsod.load`` reads.
 
-        Weights that are in no other file are written beside a bank, as ``NAME.weights.safetensors``.
+        Weights that are in no other file are written beside a bank, as ``NAME.weights.safetensors``. Files of these names are
+        replaced.
 
         Raises:
             UserError: no class yet, an exported network, or another ending.
@@ -238,11 +248,15 @@ def load(path: File | None = None, *, weights: File | None = None) -> Detector:
         weights: those that a bank was made for, where they are not where it says.
 
     Raises:
-        UserError: no such file, none of these, or a bank that was made for other weights.
+        UserError: no such file, none of these, a bank that was made for other weights, or weights beside a file that has its own.
     """
     if path is None:
+        if weights is not None:
+            raise UserError("weights go with a class bank; name weights alone as the path")
         return Detector(SHIPPED, None, None)
     file = Path(path)
+    if weights is not None and (file.suffix.lower() == ONNX or is_checkpoint(file)):
+        raise UserError(f"{file}: holds its own weights; leave the others out")
     if file.suffix.lower() == ONNX:
         searcher = load_searcher(file, None, PredictSettings())
         detector = Detector(None, file, None)
@@ -261,7 +275,18 @@ def _plan(settings: Mapping[str, object]) -> PredictSettings:
     for name in NOT_OF_A_PROGRAM:
         if name in settings:
             raise UserError(f"predict: {name!r} goes with the command `fsod predict`, not with the library")
-    return predict_settings(settings)
+    plan = predict_settings(settings)
+    for one, other in EITHER:
+        if getattr(plan, one) and getattr(plan, other) is not None:
+            raise UserError(f"predict: {one!r} and {other!r} contradict each other; give one of them")
+    return plan
+
+
+def _limit(plan: PredictSettings) -> Limit | None:
+    """How much of a scene may be looked at."""
+    if plan.minutes is not None:
+        return Limit(ends=time.monotonic() + 60 * plan.minutes)
+    return None if plan.budget in (None, 1) else Limit(share=plan.budget)
 
 
 def _copy(source: Path, path: Path) -> None:

@@ -12,7 +12,9 @@ from fsod.tracking.tracker import open_run
 STUDY = Study("nwpu", "abc", {"split": "S1"}, {"loss.box": "3.0"}, {"loss": {"box": 3.0}})
 
 
-def seed_run(database: Path, seed: int, study: Study = STUDY, say: Say = print) -> AbstractContextManager[Run]:
+def seed_run(
+    database: Path, seed: int, study: Study = STUDY, say: Say = print, *, reopen: bool = False
+) -> AbstractContextManager[Run]:
     return open_run(
         database=database,
         experiment="nwpu S1",
@@ -21,5 +23,6 @@ def seed_run(database: Path, seed: int, study: Study = STUDY, say: Say = print) 
         tags={"shots": "5", "seed": str(seed)},
         run_id_file=database.parent / f"{seed}.mlflow",
         study=study,
+        reopen=reopen,
         say=say,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,10 +13,13 @@ import geopandas
 import numpy as np
 import pytest
 import rasterio
+import shapely
 import torch
 from PIL import Image
 
 import fsod
+from fsod.band_rule import BandRule
+from fsod.steps.handed_over import marks_of
 from fsod.store.class_bank import checkpoint_of, read_bank
 from tests.command import fsod as command
 from tests.labelled_scene import BOXES, make_scene, save_labels
@@ -126,6 +130,56 @@ def test_what_cannot_be_done_is_said(place: SimpleNamespace, tmp_path: Path) -> 
         bank.enroll([place.pixels, place.pixels], {"boat": BOXES[0]})
     with pytest.raises(fsod.UserError, match=r"ends in \.safetensors"):
         bank.save(tmp_path / "x.bin")
+    with pytest.raises(fsod.UserError, match="'minutes' and 'budget' contradict each other"):
+        bank.predict(place.pixels, minutes=1, budget=0.5)
+    with pytest.raises(fsod.UserError, match="'native' and 'gsd_m' contradict each other"):
+        bank.predict(place.pixels, native=True, gsd_m=2)
+    with pytest.raises(fsod.UserError, match="goes with the command"):
+        bank.predict(place.pixels, together=True)
+    wrong: list[tuple[Any, Any, str]] = [
+        ([], place.examples, "no scene"), (place.scene, [], "no examples"), (place.scene, None, "boxes: give a mapping")
+    ]  # fmt: skip
+    for scenes, examples, why in wrong:
+        with pytest.raises(fsod.UserError, match=why):
+            bank.enroll(scenes, examples)
+    with pytest.raises(fsod.UserError, match="weights go with a class bank"):
+        fsod.load(weights=checkpoint_of(place.bank))
+    with pytest.raises(fsod.UserError, match="holds its own weights"):
+        fsod.load(checkpoint_of(place.bank), weights=tmp_path / "x.safetensors")
+
+
+def test_a_part_of_a_scene_is_searched_where_that_is_asked_for(place: SimpleNamespace, tmp_path: Path) -> None:
+    bank, whole = fsod.load(place.bank), fsod.load(place.bank).predict(place.pixels, **SMALL)
+    assert 0 < len(bank.predict(place.pixels, budget=0.3, **SMALL)) < len(whole)
+    away = tmp_path / "away.geojson"
+    geopandas.GeoDataFrame(geometry=[shapely.box(500, 500, 600, 600)]).to_file(away)
+    with pytest.raises(fsod.UserError, match=r"^array: lies outside .*away.geojson; nothing was searched"):
+        bank.predict(place.pixels, aoi=away, **SMALL)
+    with pytest.warns(UserWarning, match=r"^array: .*--scales 4 has no effect"):
+        bank.predict(place.pixels, scales=(4,), **{**SMALL, "window_px": 640})
+
+
+def test_areas_are_polygons_on_the_scene(place: SimpleNamespace) -> None:
+    detector, given = fsod.load(checkpoint_of(place.bank)), {"tank": BOXES[:2]}
+    wrong: list[tuple[Any, str]] = [
+        (shapely.box(900, 0, 950, 50), r"area: lies outside array \(130x100 px\)"),
+        ("a", "not both"),
+        (shapely.LineString([(0, 0), (9, 9)]), "area: give a polygon .* not LineString"),
+    ]
+    for area, why in wrong:
+        with pytest.raises(fsod.UserError, match=why):
+            detector.finetune(place.pixels, given, area=area)
+
+
+def test_bands_are_those_that_the_detector_was_shown(tmp_path: Path, place: SimpleNamespace) -> None:
+    scene = tmp_path / "four.tif"
+    with rasterio.open(scene, "w", driver="GTiff", width=130, height=100, count=4, dtype="uint8") as file:
+        file.write(np.moveaxis(np.dstack([place.pixels, place.pixels[..., 0]]), -1, 0))
+    rule = BandRule(bands=(4, 3, 2), count=4, chosen="option")
+    with ExitStack() as stack:
+        (given,) = marks_of(scene, {"tank": BOXES[:2]}, None, "class", stack, (rule,))
+    assert given.shown is not None
+    assert given.shown.bands == (4, 3, 2)
 
 
 def test_supervision_is_imported_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,9 @@ Rename = Annotated[
     list[str] | None,
     typer.Option(help="OLD=NEW: a new name for a class that two banks have. Repeat it for several."),
 ]
-Gsd = Annotated[float | None, typer.Option(min=0.001, help="Ground size of a pixel at which the new bank searches.")]
+Gsd = Annotated[
+    float | None, typer.Option(min=0.001, max=1e6, help="Ground size of a pixel at which the new bank searches.")
+]
 
 
 @bank_app.command("list")

@@ -7,21 +7,12 @@ from typing import Annotated
 
 import typer
 
-from fsod.band_rule import BandRule
 from fsod.cli.example_options import ExampleOptions
 from fsod.cli.option_groups import with_groups
 from fsod.cli.options import report
 from fsod.cli.outputs import Json, Overwrite, bank_files, may_write
 
 NO_EXAMPLES = ExampleOptions()
-
-
-def shown_to(weights: Path) -> tuple[BandRule, ...]:
-    """What weights have learned their classes from, where they say so."""
-    from fsod.store.checkpoint import CheckpointHeader, read_header
-
-    known = read_header(weights, CheckpointHeader).learned_from
-    return () if known is None else known.shown
 
 
 @with_groups
@@ -41,6 +32,8 @@ def enroll_command(
     json: Json = None,
 ) -> None:
     """Add classes in seconds, without training, from boxes on scenes or in a prepared folder (--data)."""
+    from fsod.store.checkpoint import shown_to
+
     may_write(json, overwrite, *bank_files(out))
     # the classes that the weights have learned were seen as these say; they are searched for together
     files = given.read(shown_to(given.weights), toned=None) if learned else given.read()

@@ -113,6 +113,7 @@ def _marks(given: ExampleOptions, area: list[str] | None, earlier: Path | None) 
     from fsod.steps.kept_marks import earlier_marks
     from fsod.steps.mark_files import marks_on_scenes
     from fsod.steps.scene_marks import band_rules
+    from fsod.store.checkpoint import shown_to
 
     if given.data is not None:
         refuse({**given.of_scenes, "--area": area}, "and --data are two ways to give examples; take one")
@@ -127,7 +128,7 @@ def _marks(given: ExampleOptions, area: list[str] | None, earlier: Path | None) 
     scenes = given.scenes([one.scene for one in before])
     if not scenes:
         raise UserError("--scene: name the scene that shows the marks")
-    return marks_on_scenes(scenes, given.mark_files(area), given.seen(band_rules(before)))
+    return marks_on_scenes(scenes, given.mark_files(area), given.seen(band_rules(before) or shown_to(given.weights)))
 
 
 def _finetune_run(

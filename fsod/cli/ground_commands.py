@@ -28,7 +28,7 @@ def count_command(
         Path | None, typer.Option(help="Count in these polygons (any vector file and coordinate system).")
     ] = None,
     grid_m: Annotated[
-        float | None, typer.Option(min=0.1, help="Count in squares of so many metres on the ground.")
+        float | None, typer.Option(min=0.1, max=1e7, help="Count in squares of so many metres on the ground.")
     ] = None,
     name: Annotated[
         str | None, typer.Option(help="The attribute of --by that names the polygons; `name`, else their numbers.")

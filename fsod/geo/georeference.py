@@ -17,6 +17,9 @@ from rasterio.io import DatasetReader
 WGS84 = "OGC:CRS84"
 """Longitude and latitude in this order: what GeoJSON is written in."""
 
+PIXELS_ONLY = "so coordinates are pixels of the scene"
+"""Said of a scene without a place on the ground."""
+
 LEAST_SPREAD = 1e-6
 """Control points that spread less than this across their own line give no plane."""
 
@@ -136,7 +139,7 @@ def read_georeference(dataset: DatasetReader, name: str) -> tuple[Georeference, 
         return _georeference(dataset, name, gcps_crs.to_wkt(), transform, (warning,))
     missing = "CRS" if dataset.crs is None else "geotransform"
     advice = "; it has RPCs only: orthorectify it for a place on the ground" if dataset.rpcs is not None else ""
-    return _pixels_only(f"{name}: has no {missing}, so coordinates are pixels of the scene{advice}")
+    return _pixels_only(f"{name}: has no {missing}, {PIXELS_ONLY}{advice}")
 
 
 def _has_transform(dataset: DatasetReader) -> bool:
@@ -182,13 +185,13 @@ def _georeference(
     dataset: DatasetReader, name: str, crs_wkt: str, transform: Affine, warnings: tuple[str, ...]
 ) -> tuple[Georeference, tuple[str, ...]]:
     if not np.isfinite(transform[:6]).all() or transform.is_degenerate:
-        return _pixels_only(f"{name}: its geotransform gives pixels no area, so coordinates are pixels of the scene")
+        return _pixels_only(f"{name}: its geotransform gives pixels no area, {PIXELS_ONLY}")
     try:
         crs = pyproj.CRS.from_wkt(crs_wkt)
         gsd_xy_m = _ground_size(crs, transform, dataset.width, dataset.height)
     except pyproj.exceptions.ProjError as error:
         reason = str(error).splitlines()[0]
-        return _pixels_only(f"{name}: its CRS cannot be used ({reason}), so coordinates are pixels of the scene")
+        return _pixels_only(f"{name}: its CRS cannot be used ({reason}), {PIXELS_ONLY}")
     if (transform.b or transform.d) and (transform.a or transform.e):
         warnings += (f"{name}: its pixel grid is rotated; boxes follow the pixels, not north",)
     if max(gsd_xy_m) > UNEVEN * min(gsd_xy_m):

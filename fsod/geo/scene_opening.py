@@ -29,6 +29,9 @@ SAME_GSD = 1.05
 MAX_ENLARGEMENT = 8.0
 """Nothing is seen in pixels invented beyond this."""
 
+GSD_UNKNOWN = "its ground GSD is unknown"
+"""Said of a scene that cannot be resampled to a GSD."""
+
 MAX_REDUCTION = 64.0
 """Beyond this a single window is made of billions of pixels."""
 
@@ -177,7 +180,7 @@ def _grid_size(
         raise UserError(f"{name}: a GSD of {gsd_m} m: must be a positive number of metres")
     if georeference.gsd_xy_m is None:
         own = "its own" if enlargement == 1 else f"{enlargement:g} times its own size"
-        return (width, height), (f"{name}: its ground GSD is unknown, so it is read at {own}, not at {gsd_m:g} m",)
+        return (width, height), (f"{name}: {GSD_UNKNOWN}, so it is read at {own}, not at {gsd_m:g} m",)
     factors = [own_m / gsd_m for own_m in georeference.gsd_xy_m]
     if max(factors) > MAX_ENLARGEMENT:
         raise UserError(

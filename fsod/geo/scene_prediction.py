@@ -104,6 +104,11 @@ class SceneResult:
     unlike: tuple[str, ...] = ()
     overview: NDArray[np.uint8] | None = None
 
+    @property
+    def windows_asked(self) -> int:
+        """Those that were to be looked at, whatever became of them."""
+        return self.windows_run + self.windows_blank + self.windows_left + len(self.damaged)
+
 
 def predict_scene(
     path: str | Path,

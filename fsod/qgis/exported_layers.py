@@ -29,8 +29,8 @@ from qgis.core import (
 _QGIS_ONLY = re.compile(r"\|(?:option|credential):")
 """Where the part of a raster's name begins that means something to QGIS alone."""
 
-FROM_FSOD = ("class", "verdict", "scene")
-"""Attributes of a judged layer that fsod reads."""
+FROM_FSOD = ("class", "verdict", "scene", "score", "bank", "time")
+"""Attributes of a judged layer that fsod reads: the last three tell detections from what was drawn, and one search from others."""
 
 
 def raster_name(layer: QgsRasterLayer, feedback: QgsProcessingFeedback) -> str:

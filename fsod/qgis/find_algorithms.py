@@ -33,7 +33,7 @@ INPUT, BANK, EXTENT, AREA, SCORE = "INPUT", "BANK", "EXTENT", "AREA", "SCORE"
 SCALES, GSD, NATIVE, DAMAGED = "SCALES", "GSD", "NATIVE", "SKIP_DAMAGED"
 OUTPUT, FOLDER, LAYERS, FOUND = "OUTPUT", "FOLDER", "LAYERS", "FOUND"
 _REMEMBERED = (SCORE, SCALES, GSD, NATIVE, DAMAGED, BANDS, NODATA)
-_GEOPACKAGES = "{scene}.gpkg"
+_GEOPACKAGES, _OF_ONE_NAME = "{scene}.gpkg", "{parent}-{scene}.gpkg"
 
 
 class _Found(NamedTuple):
@@ -213,7 +213,8 @@ class FindManyAlgorithm(_Finding):
         self, parameters: Parameters, context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> Parameters:
         folder = Path(self.parameterAsString(parameters, FOLDER, context))
-        pattern = str(folder / _GEOPACKAGES)
+        alike = len({Path(scene).stem for scene in self._scenes}) < len(self._scenes)
+        pattern = str(folder / (_OF_ONE_NAME if alike else _GEOPACKAGES))
         outcome = self.run_command(["--out", pattern], feedback, bars=len(self._scenes))
         if outcome.cancelled:
             return {}

@@ -82,4 +82,4 @@ def _runs(path: Path) -> bool:
 def environment_of_fsod(environment: Mapping[str, str]) -> dict[str, str]:
     """The same environment without what QGIS sets for itself, for a program that another one drives."""
     own = {name: value for name, value in environment.items() if name not in _OF_QGIS}
-    return {**own, "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1", "FSOD_DRIVEN": "1"}
+    return {**own, "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1", "FSOD_DRIVEN": "1", "TYPER_USE_RICH": "0"}

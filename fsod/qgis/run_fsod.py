@@ -27,7 +27,9 @@ PATIENCE_S = 20.0
 """How long a command has to stop in its own way."""
 
 _BAR = re.compile(r"(?P<name>.+): (?P<done>\d+)/(?P<total>\d+), ")
-_ERROR = "fsod: "
+_ERRORS = ("fsod: ", "Error: ")
+"""Start of the line that says what was wrong; the second is about an option."""
+
 _TOLD_NOBODY = "next: "
 """Start of the line that tells which command to type next."""
 
@@ -180,8 +182,8 @@ class _Listener:
         bar = _BAR.match(line)
         if bar is not None:
             self._advance(bar.group("name"), int(bar.group("done")), int(bar.group("total")), line)
-        elif line.startswith(_ERROR):
-            self._errors.append(line[len(_ERROR) :])
+        elif line.startswith(_ERRORS):
+            self._errors.append(line.partition(": ")[2])
         elif line.startswith(("warning: ", "failed: ")):
             self.audience.warn(line)
         elif line.strip() and not line.startswith(_TOLD_NOBODY):

@@ -103,8 +103,7 @@ def predict_all(
             limit = Limit(ends=turns.next())
         try:
             result = search_in_the_open(scene, searcher, plan, journal_path(layers[scene]), limit)
-            looked_for = result.windows_run + result.windows_blank + result.windows_left + len(result.damaged)
-            if len(layers) == 1 and plan.aoi is not None and not looked_for:
+            if len(layers) == 1 and plan.aoi is not None and not result.windows_asked:
                 journal_path(layers[scene]).unlink(missing_ok=True)
                 raise UserError(f"{'; '.join(result.warnings)}; nothing was searched or written")
             if not plan.together:

@@ -22,7 +22,7 @@ from fsod.steps.searcher import load_searcher
 from fsod.store.class_bank import checkpoint_of
 from fsod.tracking.dashboard import free_port
 from fsod.tracking.tracker import open_run
-from fsod.tracking.tracking_store import mlflow_errors, tracking_uri
+from fsod.tracking.tracking_store import mlflow_errors, shown, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
@@ -88,7 +88,7 @@ def register_model(
     return {
         "model": f"models:/{name}@{alias}",
         "version": number,
-        "registry": uri,
+        "registry": shown(uri),
         "classes": list(searcher.class_names),
         "next": f"fsod serve {name} --alias {alias}",
     }

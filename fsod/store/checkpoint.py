@@ -270,3 +270,9 @@ def read_header(path: Path, kind: type[H]) -> H:
         return kind.model_validate(content)
     except ValidationError as error:
         raise UserError(f"{path}: {kind.WHAT} with a damaged header: {first_problem(error)}; make it again") from error
+
+
+def shown_to(weights: Path) -> tuple[BandRule, ...]:
+    """The bands that weights have learned their classes in, where they say so; UserError if the file holds no weights."""
+    known = read_header(weights, CheckpointHeader).learned_from
+    return () if known is None else known.shown

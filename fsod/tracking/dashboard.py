@@ -13,7 +13,7 @@ import urllib.request
 from pathlib import Path
 
 from fsod.errors import UserError
-from fsod.tracking.tracking_store import create_store, tracking_uri
+from fsod.tracking.tracking_store import create_store, shown, tracking_uri
 
 _HOST = "127.0.0.1"
 _PAGE = "#/experiments?workflowType=machine_learning"  # else the pages are about language models
@@ -33,13 +33,13 @@ def serve_dashboard(database: Path, port: int) -> None:
     """
     uri = tracking_uri(database)
     if uri.startswith(("http://", "https://")):
-        raise UserError(f"runs are kept at {uri} (MLFLOW_TRACKING_URI): open that address")
+        raise UserError(f"runs are kept at {shown(uri)} (MLFLOW_TRACKING_URI): open that address")
     create_store(database)
     free = free_port(port)
     if free != port:
         print(f"port {port} is taken, {free} is free", flush=True)
     address = f"http://{_HOST}:{free}"
-    print(f"starting MLflow for {uri} ...", flush=True)
+    print(f"starting MLflow for {shown(uri)} ...", flush=True)
     # a session of its own, so that all its processes can be told to stop at once
     server = subprocess.Popen(
         _command(uri, database, free),

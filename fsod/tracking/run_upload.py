@@ -10,15 +10,20 @@ import yaml
 from fsod.errors import UserError
 from fsod.tracking.studies import CONFIG, PARENT, Study, all_runs, log_params, study_run, summarise
 from fsod.tracking.tracked_run import METRICS_A_CALL
-from fsod.tracking.tracker import CONTINUES, WAITS_FOR
-from fsod.tracking.tracking_store import connect, experiment_id, is_server, local_uri, mlflow_errors, tracking_uri
+from fsod.tracking.tracker import CONTINUES, UPLOADED_AS, WAITS_FOR
+from fsod.tracking.tracking_store import (
+    connect,
+    experiment_id,
+    is_server,
+    local_uri,
+    mlflow_errors,
+    shown,
+    tracking_uri,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run as MlflowRun
-
-UPLOADED_AS = "uploaded_as"
-"""Tag of a run that has been brought to the server: its id there."""
 
 
 def upload_runs(database: Path) -> dict[str, Any]:
@@ -54,7 +59,7 @@ def upload_runs(database: Path) -> dict[str, Any]:
         for study in studies.values():
             summarise(there, study)
     going_on = sum(run.info.status == "RUNNING" for run in waiting)
-    return {"uploaded": len(waiting), "going_on": going_on, "server": uri}
+    return {"uploaded": len(waiting), "going_on": going_on, "server": shown(uri)}
 
 
 def _study(here: MlflowClient, run_id: str) -> Study:
@@ -68,7 +73,7 @@ def _place_for(here: MlflowClient, run: MlflowRun, there: MlflowClient, experime
     """The id of the run on the server that takes up a local one: what it continues, or what an earlier call made."""
     for key in (CONTINUES, UPLOADED_AS):
         known = run.data.tags.get(key)
-        if known is not None and _exists(there, known):
+        if known is not None and _takes_up(there, known, run):
             return known
     tags = {**_marks(run), **({PARENT: study} if study else {})}
     made = there.create_run(experiment, run.info.start_time, tags, run.info.run_name)
@@ -104,13 +109,15 @@ def _marks(run: MlflowRun) -> dict[str, str]:
     }
 
 
-def _exists(there: MlflowClient, run_id: str) -> bool:
+def _takes_up(there: MlflowClient, run_id: str, run: MlflowRun) -> bool:
+    """Whether the server has a run of an id that is not deleted, and of these params."""
     from mlflow.exceptions import MlflowException
 
     try:
-        there.get_run(run_id)
+        known = there.get_run(run_id)
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return False
         raise
-    return True
+    same = all(run.data.params.get(key, value) == value for key, value in known.data.params.items())
+    return known.info.lifecycle_stage == "active" and same

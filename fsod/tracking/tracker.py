@@ -25,6 +25,7 @@ from fsod.tracking.tracking_store import (
     is_server,
     local_uri,
     mlflow_errors,
+    shown,
     store_lock,
     tracking_uri,
 )
@@ -37,6 +38,8 @@ WAITS_FOR = "waits_for_server"
 """Tag of a run that is kept here and belongs on the server that the tag names."""
 CONTINUES = "continues_run"
 """Tag of such a run whose beginning is on the server already: its id there."""
+UPLOADED_AS = "uploaded_as"
+"""Tag of a run that has been brought to the server: its id there."""
 _PARAM_LENGTH = 6000  # as long as MLflow takes
 
 
@@ -116,20 +119,24 @@ def _first_place(plan: _Plan, say: Say) -> Place:
             say(_kept_here(uri, plan.database, error))
     here = local_uri(plan.database)
     with mlflow_errors(here):
-        return _open(replace(plan, tags={**plan.tags, WAITS_FOR: uri}), here)
+        tags, named = {**plan.tags, WAITS_FOR: shown(uri)}, _named(plan)
+        if plan.reopen and named is not None and _run(connect(here), named) is None:
+            # it is on the server, and what is added to it now will go there; the file goes on naming it
+            return _open(replace(plan, tags={**tags, CONTINUES: named}, run_id_file=None), here)
+        return _open(replace(plan, tags=tags), here)
 
 
 def _stand_in(plan: _Plan, lost: Place, error: Exception, say: Say) -> Place:
     """A run in the local database, for the rest of one whose server is gone."""
     say(_kept_here(lost.uri, plan.database, error))
     # the file goes on naming the run on the server: a command that is started again goes on there, if it can
-    tags = {**plan.tags, WAITS_FOR: lost.uri, CONTINUES: lost.run_id}
+    tags = {**plan.tags, WAITS_FOR: shown(lost.uri), CONTINUES: lost.run_id}
     return _open(replace(plan, tags=tags, run_id_file=None), local_uri(plan.database))
 
 
 def _kept_here(uri: str, database: Path, error: Exception) -> str:
     return (
-        f"tracking server {uri} cannot be used ({in_short(error)}); going on without it, records are kept in {database}. "
+        f"tracking server {shown(uri)} cannot be used ({in_short(error)}); going on without it, records are kept in {database}. "
         f"Bring them there later with: fsod runs upload --database {database}"
     )
 
@@ -140,7 +147,9 @@ def _open(plan: _Plan, uri: str) -> Place:
     with store_lock(uri, plan.database):
         experiment = experiment_id(client, uri, plan.experiment)
         study = study_run(client, experiment, plan.study) if plan.study else None
-    run = _begun(client, plan)
+    run = _begun(client, plan, _named(plan))
+    if run is None and is_server(uri) and plan.database.is_file():
+        run = _begun(client, plan, _uploaded_as(plan))
     if run is None:
         tags = {**plan.tags, **({PARENT: study} if study else {})}
         run = client.create_run(experiment, tags=tags, run_name=plan.run_name)
@@ -150,24 +159,42 @@ def _open(plan: _Plan, uri: str) -> Place:
     return Place(uri, client, run.info.run_id, study, run.info.start_time / 1000)
 
 
-def _begun(client: MlflowClient, plan: _Plan) -> MlflowRun | None:
-    """The run that the file names, if it is one of this store that may go on and has these params."""
-    from mlflow.exceptions import MlflowException
-
-    if plan.run_id_file is None or not plan.run_id_file.is_file():
+def _begun(client: MlflowClient, plan: _Plan, run_id: str | None) -> MlflowRun | None:
+    """The run of an id, if it is one of this store that may go on and has these params."""
+    run = None if run_id is None else _run(client, run_id)
+    if run is None:
         return None
-    run_id = plan.run_id_file.read_text(encoding="utf-8").strip()
-    try:
-        run: MlflowRun = client.get_run(run_id)
-    except MlflowException as error:
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            return None  # the database was deleted, or is another one
-        raise
     finished = run.info.status == "FINISHED" and not plan.reopen
     if finished or run.info.lifecycle_stage != "active" or run.data.params != dict(plan.params):
         return None
-    client.update_run(run_id, status="RUNNING")
+    client.update_run(run.info.run_id, status="RUNNING")
     return run
+
+
+def _named(plan: _Plan) -> str | None:
+    """The id in the file of a plan."""
+    if plan.run_id_file is None or not plan.run_id_file.is_file():
+        return None
+    return plan.run_id_file.read_text(encoding="utf-8").strip()
+
+
+def _uploaded_as(plan: _Plan) -> str | None:
+    """The id on the server of a run that was begun here, where the file names one that was brought there."""
+    named = _named(plan)
+    run = None if named is None else _run(connect(local_uri(plan.database)), named)
+    return None if run is None else run.data.tags.get(UPLOADED_AS)
+
+
+def _run(client: MlflowClient, run_id: str) -> MlflowRun | None:
+    """The run of an id; None where the store has none: it was deleted, or is another one."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

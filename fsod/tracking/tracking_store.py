@@ -107,6 +107,11 @@ def experiment_id(client: MlflowClient, uri: str, name: str) -> str:
     """The experiment of a name, made if missing. Under ``store_lock``, if others may ask for it at the same moment."""
     found = client.get_experiment_by_name(name)
     if found:
+        if found.lifecycle_stage != "active":
+            raise UserError(
+                f"{shown(uri)}: the experiment {name!r} was deleted there; restore it (mlflow experiments restore "
+                f"--experiment-id {found.experiment_id}), or give the configuration another name"
+            )
         return found.experiment_id
     database = _sqlite_file(uri)
     if database is None:
@@ -134,12 +139,17 @@ def mlflow_errors(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, OSError) as error:
-        raise UserError(f"{uri}: cannot keep runs there: {in_short(error)}") from error
+        raise UserError(f"{shown(uri)}: cannot keep runs there: {in_short(error)}") from error
+
+
+def shown(text: str) -> str:
+    """A text without the names and passwords that addresses in it hold."""
+    return re.sub(r"//[^/@\s]*@", "//", text)
 
 
 def in_short(error: Exception) -> str:
-    """What an error says, in one line of bearable length."""
-    return " ".join(str(error).split())[:300]
+    """What an error says, in one line of bearable length, without passwords."""
+    return shown(" ".join(str(error).split()))[:300]
 
 
 def _has_tables(database: Path) -> bool:

@@ -14,7 +14,7 @@ import pytest
 from fsod.errors import UserError
 from fsod.tracking.run_upload import upload_runs
 from fsod.tracking.studies import PARENT
-from fsod.tracking.tracker import CONTINUES, WAITS_FOR
+from fsod.tracking.tracker import CONTINUES, UPLOADED_AS, WAITS_FOR
 from fsod.tracking.tracking_store import connect, is_away, local_uri
 from tests.seed_run import seed_run
 
@@ -27,7 +27,11 @@ def port() -> int:
 
 @pytest.fixture
 def server_store(tmp_path: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The database of a server, which MLflow's application finds by its environment."""
+    """The database of a server, which MLflow's application finds by its environment, once in a process."""
+    from mlflow.server import handlers
+
+    monkeypatch.setattr(handlers, "_tracking_store", None)
+    monkeypatch.setattr(handlers, "_artifact_repo", None)
     folder = tmp_path / "server"
     folder.mkdir()
     path = Path(shutil.copy(migrated, folder))
@@ -110,6 +114,57 @@ def test_training_outlives_its_server_and_the_records_follow(
     runs = there.search_runs([run.info.experiment_id])
     assert sorted(r.info.run_name for r in runs) == ["K=5/seed=0", "K=5/seed=1", "nwpu"]
     assert not any(WAITS_FOR in r.data.tags for r in runs)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_training_and_scores_stay_one_run_whenever_the_server_is_away(
+    database: Path, server_store: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+
+    def scored(seed: int, value: float) -> None:
+        with seed_run(database, seed, reopen=True) as run:
+            run.log_metrics({"AP/novel_map50": value}, 0)
+
+    with serving(port, monkeypatch), seed_run(database, 10) as run:
+        run.log_metrics({"loss/total": 3.0}, 10)
+    with seed_run(database, 11) as run:  # this one begins without it
+        run.log_metrics({"loss/total": 2.0}, 10)
+    scored(10, 0.5)
+    scored(11, 0.5)
+    with serving(port, monkeypatch):
+        upload_runs(database)
+        scored(10, 0.6)
+        scored(11, 0.6)
+        there = connect(f"http://127.0.0.1:{port}")
+        runs = there.search_runs([e.experiment_id for e in there.search_experiments()])
+    found = [(run.info.run_name, dict(run.data.metrics)) for run in runs if "seed=1" in run.info.run_name]
+    assert sorted(found)[-2:] == [
+        ("K=5/seed=10", {"loss/total": 3.0, "AP/novel_map50": 0.6}),
+        ("K=5/seed=11", {"loss/total": 2.0, "AP/novel_map50": 0.6}),
+    ]
+    assert sum(name in ("K=5/seed=10", "K=5/seed=11") for name, _ in found) == 2
+    # what was deleted on the server is made anew, and keeps nothing else from being brought there
+    with seed_run(database, 12) as run:
+        local = run.id
+    with serving(port, monkeypatch):
+        gone = next(run.info.run_id for run in runs if run.info.run_name == "K=5/seed=10")
+        connect(f"http://127.0.0.1:{port}").delete_run(gone)
+        connect(local_uri(database)).set_tag(local, UPLOADED_AS, gone)
+        assert upload_runs(database)["uploaded"] == 1
+    assert connect(local_uri(database)).get_run(local).data.tags[UPLOADED_AS] != gone
+
+
+def test_addresses_are_shown_without_their_passwords(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://alice:s3cret@127.0.0.1:9")
+    said: list[str] = []
+    with seed_run(database, 0, say=said.append) as run:
+        pass
+    assert "s3cret" not in " ".join(said)
+    assert connect(local_uri(database)).get_run(run.id).data.tags[WAITS_FOR] == "http://127.0.0.1:9"
+    with pytest.raises(UserError) as error:
+        upload_runs(database)
+    assert "s3cret" not in str(error.value)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
