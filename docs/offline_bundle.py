@@ -31,12 +31,15 @@ sha256sum --check --quiet SHA256SUMS
 "$target/bin/fsod" info
 """
 
+EXTRAS = "train,report"
+"""Of fsod: what the analyst's road needs."""
+
 Run = Callable[[Sequence[str]], None]
 """Runs a command; raises where it fails."""
 
 
 def make_bundle(
-    out: Path, extras: str = "", torch_index: str | None = None, weights: Sequence[Path] = (), *, run: Run
+    out: Path, extras: str = EXTRAS, torch_index: str | None = None, weights: Sequence[Path] = (), *, run: Run
 ) -> None:
     """Fills the folder ``out``.
 
@@ -108,7 +111,7 @@ def main() -> None:
     """Makes the bundle that the options ask for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="the folder to fill")
-    parser.add_argument("--extras", default="", help="extras of fsod: onnx,ray")
+    parser.add_argument("--extras", default=EXTRAS, help="extras of fsod")
     parser.add_argument("--torch-index", help="package index of torch, as https://download.pytorch.org/whl/cpu")
     parser.add_argument("--weights", type=Path, action="append", default=[], help="a bank or detector to take along")
     options = parser.parse_args()

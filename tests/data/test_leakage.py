@@ -11,6 +11,7 @@ from PIL import Image
 
 from data_prep.check import check_folder
 from data_prep.fix import write_fixed
+from data_prep.prepared import prepare_prepared
 from data_prep.tile import tile_folder
 from fsod.data.coco_folder import CocoFolder, load_folder
 from fsod.data.leakage import (
@@ -37,7 +38,12 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, CocoFolder]:
     tile_folder(whole, root / "tiles", window_px=96, overlap_px=32)
     write_fixed(check_folder(root / "whole"), root / "fixed")
     tile_folder(load_folder(root / "fixed"), root / "fixed_tiles", window_px=96, overlap_px=32)
-    return {name: load_folder(root / name) for name in ("whole", "tiles", "fixed", "fixed_tiles")}
+    prepare_prepared(root / "tiles", root / "tiles_again")
+    prepare_prepared(root / "whole", root / "whole_again")
+    return {
+        name: load_folder(root / name)
+        for name in ("whole", "tiles", "fixed", "fixed_tiles", "tiles_again", "whole_again")
+    }
 
 
 def refused(origin: dict[str, Any], scored: CocoFolder) -> str:
@@ -66,7 +72,7 @@ def test_marks_on_a_copy_a_tile_or_another_format_of_a_scored_image(
     assert "on 001.png" in refused(as_tiff, folders["whole"])
 
 
-@pytest.mark.parametrize("shown", ["whole", "tiles", "fixed", "fixed_tiles"])
+@pytest.mark.parametrize("shown", ["whole", "tiles", "fixed", "fixed_tiles", "tiles_again", "whole_again"])
 def test_examples_of_a_folder_that_the_scored_one_was_made_from(folders: dict[str, CocoFolder], shown: str) -> None:
     folder = folders[shown]
     origin = {

@@ -13,7 +13,7 @@ from PIL import Image
 from data_prep import tile
 from data_prep.folder import folder_under_construction
 from data_prep.tile import tile_folder
-from fsod.data.coco_folder import load_folder, read_image
+from fsod.data.coco_folder import load_folder, read_image, write_json
 from fsod.errors import UserError
 from tests.forked import Forked
 from tests.images_to_cut import all_bytes, make_three_images
@@ -133,3 +133,21 @@ def test_of_two_runs_on_one_folder_the_second_is_told_who_has_it(
     cut(root, tmp_path / "undisturbed")
     assert all_bytes(out) == all_bytes(tmp_path / "undisturbed")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["prepared", "tiles", "undisturbed"]
+
+
+def test_a_link_leads_to_what_was_made_and_the_working_folder_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "big").mkdir()
+    link = tmp_path / "out"
+    link.symlink_to(tmp_path / "big" / "out")
+    with folder_under_construction(link) as building:
+        write_json(building / "card.json", {})
+    assert link.is_symlink()
+    assert (tmp_path / "big" / "out" / "card.json").is_file()
+    monkeypatch.chdir(tmp_path / "big")
+    with (
+        pytest.raises(UserError, match=r"^\.: cannot be replaced by the folder that is made; name a folder in it"),
+        folder_under_construction(Path()),
+    ):
+        pass

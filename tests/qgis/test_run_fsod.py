@@ -82,6 +82,10 @@ for name in "ab":
     ("body", "error"),
     [
         ("sys.stderr.write('fsod: x.tif: is not there\\n'); sys.exit(2)", "x.tif: is not there"),
+        (
+            "print('Usage: fsod'); sys.stderr.write('\\nError: Invalid value for --nodata\\n'); sys.exit(2)",
+            "Invalid value for --nodata",
+        ),
         ("print('loading'); sys.exit(1)", "fsod ended with status 1; the last it said: loading"),
         ("os.kill(os.getpid(), 9)", "fsod was ended by signal 9; the last it said: nothing"),
     ],
