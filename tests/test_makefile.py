@@ -89,6 +89,9 @@ def test_scenes() -> None:
     assert commands("enroll", "CONFIG=c.yaml", *scene) == [
         'fsod enroll --config "c.yaml" --examples "e.geojson" --scene "a b.tif" --out "b.safetensors"',
     ]
+    assert commands("finetune", "CONFIG=c.yaml", *scene) == [
+        'fsod finetune --config "c.yaml" --scene "a b.tif" --examples "e.geojson" --out "b.safetensors"',
+    ]
     assert commands("predict", "SCENE=a.tif", "CHECKPOINT=w.safetensors") == [
         'fsod predict "a.tif" --bank "runs/bank.safetensors" --checkpoint "w.safetensors" --out "runs/found.geojson"',
     ]

@@ -172,12 +172,14 @@ def data_check(
     may_write(json, overwrite, *check_report(out or folder / "check"))
     check = check_folder(folder)
     summary = check.summary()
-    write_result(json, summary)
     written = write_report(check, out or folder / "check")
     report({key: summary[key] for key in ("images", "boxes", "problems")} | {"report": str(written)}, None)
     if fix is not None:
         card = write_fixed(check, fix)
-        report({"fixed": str(fix), "changes": card["changes"], "findings_left": card["findings_left"]}, None)
+        fixed = {"fixed": str(fix), "changes": card["changes"], "findings_left": card["findings_left"]}
+        report(fixed, None)
+        summary |= fixed
+    write_result(json, summary)
 
 
 @data_app.command("shots")

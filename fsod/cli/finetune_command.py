@@ -118,6 +118,8 @@ def _marks(given: ExampleOptions, area: list[str] | None, earlier: Path | None) 
     if given.data is not None:
         refuse({**given.of_scenes, "--area": area}, "and --data are two ways to give examples; take one")
         given.refuse_looks()
+        if given.shots is not None:
+            refuse({"--shots-k": given.shots_k}, "and --shots both say which examples; give one of them")
         return marks_in_folder(given.folder_shots(given.data))
     refuse(given.of_folder, "goes with --data")
     if not (given.examples or given.verdicts or area):

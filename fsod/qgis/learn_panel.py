@@ -74,7 +74,7 @@ class LearnPanel(QGroupBox):
         if "BANK" in known:
             self._detector.setFilePath(str(known["BANK"]))
         for raster in QgsProject.instance().mapLayers().values():
-            if "INPUT" in known and str(raster.source()).startswith(str(known["INPUT"])):
+            if "INPUT" in known and str(raster.source()).partition("|")[0] == str(known["INPUT"]):
                 self._scenes.setLayer(raster)
         self._say(self._status.text())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -22,7 +23,7 @@ from fsod.steps.searcher import load_searcher
 from fsod.store.class_bank import checkpoint_of
 from fsod.tracking.dashboard import free_port
 from fsod.tracking.tracker import open_run
-from fsod.tracking.tracking_store import mlflow_errors, shown, tracking_uri
+from fsod.tracking.tracking_store import local_uri, mlflow_errors, shown, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
@@ -49,6 +50,8 @@ def register_model(
     Raises:
         UserError: bank and weights or window and overlap do not belong together, or MLflow refuses the name, the alias or the store.
     """
+    if alias.lower() == "latest" or re.fullmatch(r"v\d+", alias.lower()):
+        raise UserError(f"--alias {alias}: MLflow keeps it for versions themselves; choose another name")
     searcher = load_searcher(bank, checkpoint, plan)
     window_grid(searcher.window_px, searcher.window_px, searcher.window_px, plan.overlap_px)  # UserError if none
     exported = bank.suffix.lower() == ".onnx"
@@ -163,6 +166,8 @@ def serve_model(
     if scenes is not None and not scenes.is_dir():
         raise UserError(f"--scenes {scenes}: no such folder")
     uri = tracking_uri(database)
+    if uri == local_uri(database) and not database.is_file():
+        raise UserError(f"{database}: no such database; name the one that `fsod register` wrote to (--database)")
     with mlflow_errors(uri):
         MlflowClient(tracking_uri=uri).get_model_version_by_alias(name, alias)
     free = free_port(port)

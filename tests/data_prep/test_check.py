@@ -256,6 +256,7 @@ def test_the_command(root: Path, tmp_path: Path) -> None:
     assert (root / "check" / "report.md").is_file()
     summary = json.loads(json_file.read_text())
     assert summary["problems"] == {"no_area": 1}
+    assert (summary["fixed"], summary["findings_left"]) == (str(fixed), {})
     assert summary["classes"]["disc"] == {"boxes": 15, "images": 8}
     assert [finding["where"] for finding in summary["findings"]] == [check_folder(root).findings[0].where]
     assert len(load_folder(fixed).box_location) == 47

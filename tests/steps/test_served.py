@@ -32,7 +32,7 @@ from fsod.cli import INTERRUPTED
 from fsod.config import PredictSettings
 from fsod.errors import UserError
 from fsod.steps.predict_scenes import predict_files
-from fsod.steps.register import register_model
+from fsod.steps.register import register_model, serve_model
 from fsod.steps.served import scene_path
 from tests.command import fsod
 from tests.untrained import make_bank
@@ -233,7 +233,9 @@ def test_what_is_registered(registered: str, folder: Path) -> None:
     assert all("==" in line for line in pinned)
 
 
-def test_the_alias_moves_and_a_bad_name_is_refused(registered: str, folder: Path) -> None:
+def test_the_alias_moves_and_a_bad_name_is_refused(
+    registered: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bank, database = folder / "bank.safetensors", folder / "mlflow.db"
     again = register_model(bank, folder / "weights.safetensors", "made", "champion", PLAN, database)
     assert int(again["version"]) == 2
@@ -262,6 +264,16 @@ def test_the_alias_moves_and_a_bad_name_is_refused(registered: str, folder: Path
             register_model(bank, None, "made", "champion", PLAN.model_copy(update=change), database)
     with pytest.raises(UserError, match="name"):
         register_model(bank, None, "no/slash", "champion", PLAN, database)
+    for alias in ("latest", "v1"):
+        with pytest.raises(UserError, match=f"--alias {alias}: MLflow keeps it"):
+            register_model(bank, None, "made", alias, PLAN, database)
+    assert len(mlflow.MlflowClient().search_model_versions("name='made'")) == 3
+    nowhere = folder / "no" / "mlflow.db"
+    with monkeypatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        with pytest.raises(UserError, match="no such database"):
+            serve_model("made", "champion", None, 5000, 60, nowhere)
+    assert not nowhere.exists()
 
 
 def test_registering_that_is_interrupted_is_done_by_the_same_command(
