@@ -68,8 +68,11 @@ def folder_under_construction(out: Path, *, resume: str | None = None) -> Iterat
     Raises:
         UserError: the place cannot be written to, or another run is writing to it or has just done so.
     """
-    place = out.resolve()  # a link stays, and leads to what was made
-    if place.is_mount() or place == Path.cwd():
+    try:
+        place = out.resolve()  # a link stays, and leads to what was made
+    except (OSError, RuntimeError) as error:  # the latter of links in a circle
+        raise UserError(f"{out}: cannot be written: {error}") from error
+    if os.path.ismount(place) or place == Path.cwd():
         raise UserError(f"{out}: cannot be replaced by the folder that is made; name a folder in it")
     building = place.with_name(f".{place.name}.fsod-part")
     with ExitStack() as stack:

@@ -192,6 +192,19 @@ def _fitted(rgb: Rgb, side_px: int) -> Image.Image:
     return picture.resize(size, Image.Resampling.BICUBIC)
 
 
+PREVIEW_MARK = "fsod predict"
+"""Text of the pictures beside layers."""
+
+
+def is_preview(path: Path) -> bool:
+    """Whether a file is a picture that ``fsod predict`` drew of a scene, which may have the scene's own name."""
+    try:
+        with Image.open(path) as picture:
+            return picture.info.get("Software") == PREVIEW_MARK
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
+
+
 def write_png(path: Path, rgb: Rgb, software: str = "") -> None:
     """Writes a picture as PNG, the whole of it or nothing; what it says it was made by tells it from others."""
     about = PngInfo()

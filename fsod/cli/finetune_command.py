@@ -41,7 +41,7 @@ def finetune_command(
     part: Annotated[
         Literal["all", "rows"] | None,
         typer.Option(
-            help="What is trained \\[all]. all: every weight; the file stands alone. rows: the rows of a class bank; banks of the "
+            help="What is trained, all by default. all: every weight; the file stands alone. rows: the rows of a class bank; banks of the "
             "same weights can be merged."
         ),
     ] = None,

@@ -81,7 +81,7 @@ def predict_command(
     ] = None,
     asset: Annotated[
         str | None,
-        typer.Option("--asset", help="Asset of STAC items: a name, or a role \\[visual, data]."),
+        typer.Option("--asset", help="Asset of STAC items: a name, or a role (by default visual, else data)."),
     ] = None,
     stac: Annotated[
         bool, typer.Option("--stac", help="Also write found.stac.json, an item of STAC's label extension.")
@@ -112,7 +112,7 @@ def predict_command(
     precision: Annotated[Precision, typer.Option(help="auto: bfloat16 where the hardware has it.")] = USUAL.precision,
     engine: Annotated[
         Engine,
-        typer.Option(help="ray: on the Ray cluster of RAY_ADDRESS, or on all cores here; pip install 'fsod\\[ray]'."),
+        typer.Option(help="ray: on the Ray cluster of RAY_ADDRESS, or on all cores here; it needs the extra ray."),
     ] = USUAL.engine,
     json: Json = None,
 ) -> None:

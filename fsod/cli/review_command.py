@@ -55,4 +55,5 @@ def review_command(
         signal.signal(ending, signal.default_int_handler)
     with suppress(KeyboardInterrupt):
         serve(session, port, ready)
+    warn(session.not_learned())
     say(f"next: fsod review {session.layer.path}")

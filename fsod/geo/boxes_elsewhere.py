@@ -29,8 +29,11 @@ def boxes_elsewhere(
         there = pyproj.Transformer.from_crs(own.crs, other.crs, always_xy=True).transform(xy[:, 0], xy[:, 1])
         xy = np.stack(there, axis=1)
     if other.crs is not None and other.crs.is_geographic:
+        lon = xy[:, 0].reshape(-1, 4)
+        if own.crs != other.crs:  # across 180 its corners have come out on both sides of the globe
+            lon = lon[:, :1] + (lon - lon[:, :1] + 180) % 360 - 180
         # the same place is -160 degrees in most files and 200 in a raster of 0..360
         middle_deg = other.to_crs(np.array([other_size_px]) / 2)[0, 0]
-        xy[:, 0] += 360 * np.round((middle_deg - xy[:, 0]) / 360)
+        xy[:, 0] = (lon + 360 * np.round((middle_deg - lon[:, :1]) / 360)).ravel()
     corners = other.to_pixels(xy).reshape(-1, 4, 2)
     return np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)

@@ -15,13 +15,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import pyproj
 import shapely
 from geopandas import GeoDataFrame, GeoSeries
 from numpy.typing import NDArray
 
 from fsod.boxes import area_px
+from fsod.geo.antimeridian import joined_at_180
 from fsod.geo.boxes_elsewhere import boxes_elsewhere
 from fsod.geo.ground_frame import laid_out, plane_around
+from fsod.geo.layer_files import Framed
 from fsod.geo.layer_table import Layer, Value
 from fsod.geo.scene_nms import nms_scene, touching_pairs
 from fsod.geo.searched_area import SEARCHED
@@ -99,15 +102,24 @@ class JointLayer:
     def frame(self, *, lonlat: bool) -> GeoDataFrame:
         """A row a row of each part, see there."""
         frames = [part.frame(lonlat=lonlat) for part in self.parts]
-        frame = GeoDataFrame(pd.concat([frame.to_crs(frames[0].crs) for frame in frames], ignore_index=True))
-        if lonlat or not frames[0].crs.is_geographic:
-            return frame
-        # in one piece, and where the first scene is: at 180 degrees places come with longitudes of either sign
-        shapes = np.asarray(frame.geometry)
-        xy = shapely.get_coordinates(shapes)
-        middle_deg = self.parts[0].georeference.to_crs(np.zeros((1, 2)))[0, 0]
-        xy[:, 0] += 360 * np.round((middle_deg - xy[:, 0]) / 360)
-        return frame.set_geometry(GeoSeries(shapely.set_coordinates(shapes.copy(), xy), crs=frame.crs))
+        crs = frames[0].crs
+        parts: list[Framed] = [*self.parts]
+        for i, part in enumerate(parts):
+            if crs.is_geographic and not frames[i].crs.is_geographic:
+                frames[i] = _in_degrees(
+                    part.frame(lonlat=True), crs, multi=(frames[i].geom_type == "MultiPolygon").any()
+                )
+        return GeoDataFrame(pd.concat([frame.to_crs(crs) for frame in frames], ignore_index=True))
+
+
+def _in_degrees(lonlat: GeoDataFrame, crs: pyproj.CRS, *, multi: bool) -> GeoDataFrame:
+    """Features in longitude and latitude in another geographic CRS, those that were cut at 180 in one piece again.
+
+    Taken there from metres, a shape across 180 would be laid around the globe.
+    """
+    whole = [joined_at_180(shape) for shape in lonlat.to_crs(crs).geometry]
+    shapes = whole if multi else [shapely.get_parts(shape)[0] if shape is not None else None for shape in whole]
+    return lonlat.set_geometry(GeoSeries(shapes, index=lonlat.index, crs=crs))
 
 
 def joint_km2(parts: Sequence[SearchedLayer]) -> tuple[float, float]:

@@ -110,31 +110,32 @@ class LabelLayer:
         return LabelledBoxes(inside[on], there.class_names, there.features, there.numbers, visible, kinds[on])
 
     def place_on(
-        self, scenes: Sequence[Scene], hint: str = "", may_be_on: NDArray[np.bool_] | None = None
+        self, scenes: Sequence[Scene], hint: str = "", meant: NDArray[np.int64] | None = None
     ) -> list[LabelledBoxes]:
         """The same for several scenes; where they share ground, a label is on the one that shows most of it, once.
 
         Args:
             scenes: at least one.
             hint: to be said of labels that lie on none of them.
-            may_be_on: (n, scenes) which of them each label may be on; any of them if None.
+            meant: (n, scenes) how much speaks for each label on each scene: of those that show it the one with most has it.
 
         Raises:
             UserError: besides, a label that lies on none of them.
         """
         placed = [self.place(scene) for scene in scenes]
-        best = {int(n): (0.0, -1) for n in self.numbers}
+        best = {int(n): (0, 0.0, -1) for n in self.numbers}
         row = {int(n): k for k, n in enumerate(self.numbers)}
         for i, boxes in enumerate(placed):
             for number, share in zip(boxes.numbers.tolist(), boxes.visible.tolist(), strict=True):
-                if share > best[number][0] + 1e-6 and (may_be_on is None or may_be_on[row[number], i]):
-                    best[number] = share, i
+                said = 0 if meant is None else int(meant[row[number], i])
+                if (said, share) > (best[number][0], best[number][1] + 1e-6 * (said == best[number][0])):
+                    best[number] = said, share, i
         why = outside(scenes[0]) if len(scenes) == 1 else "lies on none of the scenes"
         why += next(filter(None, (why_misplaced(self.geometry, scene) for scene in scenes)), "")
         features = dict(zip(self.numbers.tolist(), self.features.tolist(), strict=True))
-        raise_refused(self.path, {features[n]: why + hint for n, (_, i) in best.items() if i < 0})
+        raise_refused(self.path, {features[n]: why + hint for n, (*_, i) in best.items() if i < 0})
         return [
-            boxes.select(np.array([best[n][1] == i for n in boxes.numbers.tolist()], dtype=bool))
+            boxes.select(np.array([best[n][2] == i for n in boxes.numbers.tolist()], dtype=bool))
             for i, boxes in enumerate(placed)
         ]
 

@@ -51,7 +51,9 @@ class Verdicts:
     search: str = ""
 
 
-def read_verdicts(path: VectorFile, scenes: Sequence[Scene], *, layer: str | None = None) -> list[Verdicts]:
+def read_verdicts(
+    path: VectorFile, scenes: Sequence[Scene], *, layer: str | None = None, unnamed: int | None = None
+) -> list[Verdicts]:
     """Reads the verdicts in a layer.
 
     Yes, y and true are yes, no, n and false are no, in any case. Edits that QGIS has saved in a GeoPackage that it still
@@ -60,8 +62,9 @@ def read_verdicts(path: VectorFile, scenes: Sequence[Scene], *, layer: str | Non
     Args:
         path: the layer, in any format that ``fsod predict`` writes but COCO, or saved again in another that GDAL reads.
         scenes: that it may lie on. Features that name one of them are on that one, of several of its name on the one in the
-            layer's folder. Others are told by the ground that they lie on, where scenes have a CRS.
+            layer's folder. Where scenes have a CRS, others are told by the ground that they lie on.
         layer: which layer of the file, where it has several.
+        unnamed: position of the scene without a CRS that a layer is of which names none.
 
     Returns:
         One for each scene; where scenes share ground, a box is on the one that shows most of it.
@@ -76,18 +79,19 @@ def read_verdicts(path: VectorFile, scenes: Sequence[Scene], *, layer: str | Non
     raise_refused(path, {i: why for i, why in labels.refused.items() if judged[i - 1]})
     labels = labels.select(judged[labels.features - 1])
     made_on = _made_on(frame)
-    named = _named(path, made_on[labels.features - 1], scenes)
-    of_pictures = all(scene.georeference.crs is None for scene in scenes) or (frame.crs is None and not named.any())
+    meant = _meant(path, made_on[labels.features - 1], scenes)
+    of_pictures = all(scene.georeference.crs is None for scene in scenes)
+    # a layer of pictures on scenes that have a CRS is refused by their names
+    of_pictures |= frame.crs is None and not meant.any() and bool((made_on != "").any())
     if _is_csv(path) or of_pictures:
-        placed = _place_by_name(labels, scenes, made_on, named)
+        placed = _place_by_name(labels, scenes, made_on, meant, unnamed)
     else:
         names = sorted(set(made_on[labels.features - 1]) - {""})
         hint = f"; these are verdicts on {', '.join(names[:3])}; name their own scene with --scene" if names else ""
-        placed = labels.place_on(scenes, hint, named | ~named.any(axis=1, keepdims=True))
+        placed = labels.place_on(scenes, hint, meant)
     said_yes = [answers[boxes.features - 1] == YES for boxes in placed]
     found = _found(frame)
-    search = " ".join(str(next(iter(frame[key].dropna()), "")) for key in SEARCH if key in frame)
-    search = search.strip() or Path(path).name
+    search = _search(frame) or Path(path).name
     return [
         Verdicts(boxes.select(yes), boxes.select(~yes), _counted(boxes, yes, found), search)
         for boxes, yes in zip(placed, said_yes, strict=True)
@@ -159,6 +163,13 @@ def _answers(path: VectorFile, column: pd.Series) -> NDArray[np.int64]:
     return np.array([_ANSWERS[text.lower()] for text in said], dtype=np.int64)
 
 
+def _search(frame: GeoDataFrame) -> str:
+    """Which run found the detections, alike for all formats; empty where the layer does not say."""
+    bank, time = (str(next(iter(frame[key].dropna()), "")) if key in frame else "" for key in SEARCH)
+    when = pd.to_datetime(time, utc=True, errors="coerce", format="ISO8601")
+    return f"{bank} {time if pd.isna(when) else when.isoformat()}".strip()
+
+
 def _said(column: pd.Series) -> list[str]:
     return ["" if missing else str(value).strip() for value, missing in zip(column, column.isna(), strict=True)]
 
@@ -176,29 +187,32 @@ def _made_on(frame: GeoDataFrame) -> NDArray[np.object_]:
                      zip(frame["scene"], frame["scene"].isna(), strict=True)], dtype=object)  # fmt: skip
 
 
-def _named(path: VectorFile, made_on: NDArray[np.object_], scenes: Sequence[Scene]) -> NDArray[np.bool_]:
-    """Which scenes (m,) each of n names may mean: (n, m); of several of one name the one in the layer's folder, if it is there."""
+def _meant(path: VectorFile, made_on: NDArray[np.object_], scenes: Sequence[Scene]) -> NDArray[np.int64]:
+    """How much each of n names speaks for each of m scenes, (n, m): 1 if it is the scene's, 2 if that lies beside the layer, too."""
     names = np.array([short_name(scene.name) for scene in scenes], dtype=object)
-    same = made_on[:, None] == names[None]
     folder = Path(path).parent.resolve()
-    beside = same & np.array([Path(scene.name).parent.resolve() == folder for scene in scenes])
-    return np.where(beside.any(axis=1, keepdims=True), beside, same)
+    beside = np.array([Path(scene.name).parent.resolve() == folder for scene in scenes])
+    return (made_on[:, None] == names[None]) * (1 + beside.astype(np.int64))
 
 
 def _place_by_name(
-    labels: LabelLayer, scenes: Sequence[Scene], made_on: NDArray[np.object_], named: NDArray[np.bool_]
+    labels: LabelLayer,
+    scenes: Sequence[Scene],
+    made_on: NDArray[np.object_],
+    meant: NDArray[np.int64],
+    unnamed: int | None,
 ) -> list[LabelledBoxes]:
     """Boxes in pixels, which would fit on any scene, on the one that they were found on."""
     names = [short_name(scene.name) for scene in scenes]
     on = made_on[labels.features - 1]
+    named = (meant > 0) & (meant == meant.max(axis=1, keepdims=True))
     # what was drawn in by hand is on the one scene that there is, or that the layer is of
-    known = (
-        np.ones((1, 1), np.bool_)
-        if len(scenes) == 1
-        else _named(labels.path, np.unique(made_on[made_on != ""]), scenes)
-    )
-    if len(known) == 1:
-        named = np.where((on == "")[:, None], known, named)
+    of_layer = np.unique(made_on[made_on != ""])
+    if len(scenes) == 1 or (unnamed is not None and not len(of_layer)):
+        named[on == "", unnamed or 0] = True
+    elif len(of_layer) == 1:
+        own = _meant(labels.path, of_layer, scenes)[0]
+        named[on == ""] = (own > 0) & (own == own.max())
     mean = named.sum(axis=1)
     why = {f: f"is a verdict on {name or 'no scene'}, not on {', '.join(names)}; name its own scene with --scene"
            for f, name in zip(labels.features[mean == 0].tolist(), on[mean == 0], strict=True)}  # fmt: skip

@@ -69,6 +69,8 @@ def read_found(path: Path, layer: str | None = None) -> FoundLayer:
         table = _without_drawn(table)
         if not len(table):
             return FoundLayer(scene, np.zeros(0, np.str_), np.zeros(0), np.zeros((0, 4)), None)
+        if missing := [name for name in ("class", "score", *BOX_COLUMNS) if name not in table]:
+            raise UserError(f"not a layer that `fsod predict` wrote: it has no attribute {missing[0]!r}")
         numbers = table[["score", *BOX_COLUMNS]].to_numpy(np.float64)
         names = table["class"].astype(str).to_numpy(np.str_)
         scene = scene or str(table["scene"].iloc[0])

@@ -227,6 +227,8 @@ class JudgedLayer:
     def _on_scene(self, box_xyxy_px: NDArray[np.float64]) -> NDArray[np.float64]:
         """The box cut to the scene; UserError where nothing is left."""
         box = np.clip(box_xyxy_px, 0, np.tile([self.scene.width_px, self.scene.height_px], 2)).round(2)
+        if not (box[2:] > box[:2]).all() and (box_xyxy_px[2:] > box_xyxy_px[:2]).all():
+            raise UserError("this box lies outside the scene")
         if not (box[2:] - box[:2] >= LEAST_PX).all():
             raise UserError("this box is smaller than a pixel of the scene; draw it around the whole object")
         return np.asarray(box, np.float64)

@@ -185,6 +185,14 @@ class Session:
             "changes": self.layer.changes,
         }
 
+    def not_learned(self) -> list[str]:
+        """What was said while a round ran, and no round has learned since; one line each."""
+        known = [("--verdicts", path) for path in self._later] + [("--area", path) for path in self._later_areas]
+        return [
+            f"{path} is not learned yet; another review does not know of it: fsod finetune --from {self.bank} {option} {path}"
+            for option, path in known
+        ]
+
     def close(self) -> None:
         """Ends what is running."""
         self.learning.stop()
@@ -203,6 +211,8 @@ class Session:
             together = old.rows.layer == self.layer.rows.layer  # `fsod finetune` takes one --layer for all
             self._later = _with_verdicts(old) if meanwhile and together else []
             self._later_areas = _with_areas(old) if meanwhile else []
+            if self._later or self._later_areas:
+                self.news += f"; what you said of {old.path.name} while it ran is learned in the next round"
             if meanwhile and not together and _with_verdicts(old):
                 self.news += f"; what you judged in {old.path.name} while it ran was not learned"
 

@@ -43,7 +43,7 @@ def compare_files(before: Path, after: Path, out: Path, tolerance_m: float | Non
         before: the earlier layer.
         after: the later one.
         out: the layer to write.
-        tolerance_m: how far apart the centres of one object may be; half the median longer side of all boxes if None.
+        tolerance_m: how far apart the centres of one object may be; half the median longer side of the boxes that are compared if None.
 
     Raises:
         UserError: a layer that cannot be read, has no place on the ground, or does not say what was searched.
@@ -123,7 +123,12 @@ def _searched(date: FoundGround) -> GeoSeries:
 
 
 def _half_a_side(dates: list[FoundGround], plane: pyproj.CRS) -> float:
-    bounds = np.concatenate([shapely.bounds(laid_out(date.found.geometry, plane)) for date in dates])
+    """Half the median longer side, in metres, of all boxes of classes that both dates were searched for."""
+    both = [
+        np.array([all(_looked_for(d, one) for d in dates) for one in date.found[CLASS]], np.bool_) for date in dates
+    ]
+    places = [date.found.geometry[own] for date, own in zip(dates, both, strict=True)]
+    bounds = np.concatenate([shapely.bounds(laid_out(own, plane)) for own in places])
     sides = (bounds[:, 2:] - bounds[:, :2]).max(axis=1)
     return float(np.median(sides)) / 2 if len(sides) else 1.0
 

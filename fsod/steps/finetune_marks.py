@@ -33,8 +33,9 @@ from fsod.progress import console, progress_bar, warn
 from fsod.steps.enroll_classes import left_out_found, sheet_beside
 from fsod.steps.example_sheet import write_sheet
 from fsod.steps.kept_marks import joined_marks, kept_marks, marks_kept
-from fsod.steps.scene_marks import SceneMarks, added_verdicts, band_rules, check_alike, in_one_tone, misspelt
+from fsod.steps.scene_marks import SceneMarks, added_verdicts, band_rules, in_one_tone, misspelt
 from fsod.steps.scene_views import MarkedViews, read_views, working_enlargement
+from fsod.store.bank_merge import SAME_GSD
 from fsod.store.checkpoint import Checkpoint, LearnedFrom, load_checkpoint, save_checkpoint, weights_sha256
 from fsod.store.class_bank import learned_bank
 from fsod.training.learn_marks import Learned, Lesson, learn_marks
@@ -74,8 +75,8 @@ def finetune_marks(
     machine = choose_machine()
     base = load_checkpoint(checkpoint, machine.trunk_dtype)
     earlier = [] if base.learned_from is None else marks_kept(base.learned_from.marks, checkpoint)
+    _check_gsds(earlier, marks)
     marks = in_one_tone(joined_marks(earlier, marks))
-    check_alike([(one.name, one.gsd_m) for one in marks])
     examples = _examples(marks)
     names = tuple(examples)
     if not names:
@@ -154,6 +155,19 @@ def _as_file(
     )
     detector = learned.detector.half().float()
     return Checkpoint(detector, base.size, lesson.class_names, "finetune", base.settings, known)
+
+
+def _check_gsds(earlier: Sequence[SceneMarks], later: Sequence[SceneMarks]) -> None:
+    """UserError for scenes whose pixels have another size than those of earlier marks, at which scenes are searched."""
+    first = next((one for one in earlier if one.gsd_m is not None), None)
+    for one in later:
+        if first is None or first.gsd_m is None or one.gsd_m is None:
+            continue
+        if max(one.gsd_m / first.gsd_m, first.gsd_m / one.gsd_m) > SAME_GSD:
+            raise UserError(
+                f"{one.scene}: {one.gsd_m:.3g} m per pixel, but {first.name}, which was marked before, has "
+                f"{first.gsd_m:.3g} m; give each its own detector"
+            )
 
 
 def _examples(marks: Sequence[SceneMarks]) -> Counter[str]:

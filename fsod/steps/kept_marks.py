@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import compress
 from pathlib import Path
@@ -125,5 +125,19 @@ def _joined_on_scene(old: SceneMarks, new: SceneMarks) -> SceneMarks:
         refused_xyxy_px=np.concatenate([old.refused_xyxy_px[np.array(refused, bool)], new.refused_xyxy_px]),
         refused_names=(*compress(old.refused_names, refused), *new.refused_names),
         areas=one_multipolygon([old.areas, new.areas]),
-        judged={**old.judged, **new.judged},  # a layer that was judged further says what it said before as well
+        judged={
+            search: _most_judged(old.judged.get(search, {}), counts)
+            for search, counts in {**old.judged, **new.judged}.items()
+        },
     )
+
+
+def _most_judged(
+    before: Mapping[str, tuple[int, int]], now: Mapping[str, tuple[int, int]]
+) -> dict[str, tuple[int, int]]:
+    """Of one search: a layer that was judged further says what it said before as well, and that counts once."""
+    least = {name: before.get(name, (0, 0)) for name in {**before, **now}}
+    return {
+        name: (max(yes, now.get(name, (0, 0))[0]), max(no, now.get(name, (0, 0))[1]))
+        for name, (yes, no) in least.items()
+    }

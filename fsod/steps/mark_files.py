@@ -126,7 +126,9 @@ def marks_on_scenes(scenes: Sequence[Scenery], files: MarkFiles, seen: Seen = AS
 def marks_on_open(scenes: Sequence[Scene], files: MarkFiles) -> list[SceneMarks]:
     """The same of scenes that are open."""
     check_alike([(scene.name, scene.georeference.gsd_m) for scene in scenes])
-    by_layer = [_verdicts(file, scenes, files.layer) for file in files.verdicts]
+    # a layer that names no scene, as one that was drawn by hand, is that of the picture in its place
+    in_order = scenes[0].georeference.crs is None and len(files.verdicts) == len(scenes)
+    by_layer = [_verdicts(file, scenes, files.layer, i if in_order else None) for i, file in enumerate(files.verdicts)]
     judged = [[of_layer[i] for of_layer in by_layer] for i in range(len(scenes))]
     done = {i for i, of_scene in enumerate(judged) if any(len(v.yes.features) or len(v.no.features) for v in of_scene)}
 
@@ -186,8 +188,8 @@ def _labels(path: VectorFile, scenes: Sequence[Scene], files: MarkFiles) -> list
     return [_large_enough(path, boxes, scene) for boxes, scene in zip(placed, scenes, strict=True)]
 
 
-def _verdicts(path: VectorFile, scenes: Sequence[Scene], layer: str | None) -> list[Verdicts]:
-    found = read_verdicts(path, scenes, layer=layer_in(path, layer))
+def _verdicts(path: VectorFile, scenes: Sequence[Scene], layer: str | None, unnamed: int | None) -> list[Verdicts]:
+    found = read_verdicts(path, scenes, layer=layer_in(path, layer), unnamed=unnamed)
     warn(hull_notes(path, (boxes.kinds for verdicts in found for boxes in (verdicts.yes, verdicts.no))))
     for verdicts, scene in zip(found, scenes, strict=True):
         _large_enough(path, verdicts.yes, scene)

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsod.config import PredictSettings
-from fsod.draw import hatched, scene_preview, write_png
+from fsod.draw import PREVIEW_MARK, hatched, scene_preview, write_png
 from fsod.errors import UserError
-from fsod.geo.label_item import label_item_path, write_label_item
+from fsod.geo.label_item import write_label_item
 from fsod.geo.layer_files import ON_A_MAP, write_layer
 from fsod.geo.pixels import OVERVIEW_PX
 from fsod.geo.qgis_style import write_style
@@ -24,7 +24,7 @@ from fsod.geo.stac_scenes import StacScene
 from fsod.marks import class_colour
 from fsod.progress import console, warn
 from fsod.report.scene_report import overview_path, write_overview
-from fsod.steps.predict_outputs import PICTURE_MARK, picture_path, remove_own
+from fsod.steps.predict_outputs import picture_path, remove_item, remove_own
 from fsod.steps.predict_together import layer_of
 from fsod.steps.scene_sayings import how_far, nothing_found, what_was_missed
 from fsod.steps.searcher import Searcher
@@ -54,7 +54,7 @@ def write_alone(
         else:
             write_label_item(out, layer, source.item, source.asset)
     else:
-        remove_own([label_item_path(out)])
+        remove_item(out)
     found = [names[c] for c in result.detections.class_ids]
     counts = {name: found.count(name) for name in names}
     searched = SearchedLayer(result.area, result.georeference, layer.scene, layer.attributes)
@@ -119,7 +119,7 @@ def _write_preview(
     ]
     write_overview(out, rgb, (result.width_px, result.height_px), names, told)
     path = picture_path(out)
-    write_png(path, scene_preview(rgb, result.detections, scale, names, parts, searched.said), PICTURE_MARK)
+    write_png(path, scene_preview(rgb, result.detections, scale, names, parts, searched.said), PREVIEW_MARK)
     return str(path), []
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pyogrio
 from PIL import Image
 
+from fsod.draw import is_preview
 from fsod.errors import UserError
 from fsod.geo.geopackage_file import NAME, check_takes_layer
 from fsod.geo.journal import FORMAT, lock_path
@@ -22,9 +23,6 @@ from fsod.geo.searched_layer import searched_path
 from fsod.replacing import Output, check_outputs, not_by
 from fsod.report.scene_report import overview_path
 from fsod.steps.input_files import files_behind
-
-PICTURE_MARK = "fsod predict"
-"""Text of the pictures beside layers."""
 
 RUN = frozenset(("weights", "bank"))
 """Attributes of every layer that ``fsod predict`` writes."""
@@ -109,6 +107,15 @@ def remove_own(paths: Iterable[Path]) -> None:
     """Removes what an earlier run wrote for a layer and this one does not write: it would tell of another layer."""
     for path in paths:
         if path.is_file() and not _why_not(path):
+            path.unlink()
+
+
+def remove_item(layer: Path) -> None:
+    """Removes the STAC item that an earlier run wrote of a layer; one of another layer stays."""
+    path = label_item_path(layer)
+    if path.is_file() and not _why_not(path):
+        assets = json.loads(path.read_bytes()).get("assets", {})
+        if any(Path(str(asset.get("href"))).name == layer.name for asset in assets.values()):
             path.unlink()
 
 
@@ -213,8 +220,7 @@ def _style(path: Path) -> tuple[bool, bool]:
 
 
 def _picture(path: Path) -> tuple[bool, bool]:
-    with Image.open(path) as picture:
-        return picture.info.get("Software") == PICTURE_MARK, False
+    return is_preview(path), False
 
 
 def _overview(path: Path) -> tuple[bool, bool]:

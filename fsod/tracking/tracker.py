@@ -123,7 +123,9 @@ def _first_place(plan: _Plan, say: Say) -> Place:
         if plan.reopen and named is not None and _run(connect(here), named) is None:
             # it is on the server, and what is added to it now will go there; the file goes on naming it
             return _open(replace(plan, tags={**tags, CONTINUES: named}, run_id_file=None), here)
-        return _open(replace(plan, tags=tags), here)
+        place = _open(replace(plan, tags=tags), here)
+        place.client.set_tag(place.run_id, WAITS_FOR, shown(uri))  # what was uploaded before waits again
+        return place
 
 
 def _stand_in(plan: _Plan, lost: Place, error: Exception, say: Say) -> Place:

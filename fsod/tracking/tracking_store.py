@@ -144,7 +144,7 @@ def mlflow_errors(uri: str) -> Iterator[None]:
 
 def shown(text: str) -> str:
     """A text without the names and passwords that addresses in it hold."""
-    return re.sub(r"//[^/@\s]*@", "//", text)
+    return re.sub(r"//[^/\s]*@", "//", text)
 
 
 def in_short(error: Exception) -> str:

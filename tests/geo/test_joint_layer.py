@@ -106,3 +106,23 @@ def test_scenes_at_180_degrees_are_joined_whatever_they_call_it(tmp_path: Path) 
     whole = SearchedArea({SEARCHED: shapely.box(0, 0, *SIZE_PX)}, SIZE_PX)
     write_searched(path, JointLayer([SearchedLayer(whole, place, "s", {}) for place in (AT_180, metres)], {}))
     assert read_frame(path, "searched").geometry.area.sum() < 1e-4
+
+
+def test_scenes_far_apart_stay_where_they_are(tmp_path: Path) -> None:
+    japan, far_east = (
+        Georeference(pyproj.CRS(crs), Affine(size, 0, x, 0, -size, y), (1.0, 1.0))
+        for crs, size, x, y in (("EPSG:4326", LONLAT_DEG, 140, 35), ("EPSG:32641", 1, 300_000, 4_000_000))
+    )
+    layers = [
+        scene(n, place, [(10, 10, 30, 30)], [0.9], [0]) for n, place in (("f", FAR), ("j", japan), ("k", far_east))
+    ]
+    write_layer(tmp_path / "f.gpkg", JointLayer(layers, {"weights": "a"}))
+    rows = read_frame(tmp_path / "f.gpkg", None, "detections").set_index("scene").geometry.bounds
+    assert rows["minx"].to_dict() == pytest.approx({"f": -120, "j": 140, "k": 60.78}, abs=0.01)
+    assert (rows["maxx"] - rows["minx"]).max() < 0.001
+    world = Georeference(pyproj.CRS("EPSG:4326"), Affine(0.9, 0, -180, 0, -0.1125, 90), None)
+    box = scene("w", world, [(190, 10, 210, 1000)], [0.9], [0])
+    assert [kept.tolist() for kept in each_object_once([box, layers[1]], 0.5, 0.9)] == [[True], [True]]
+    write_layer(tmp_path / "w.gpkg", JointLayer([box, layers[2]], {"weights": "a"}))
+    rows = read_frame(tmp_path / "w.gpkg", None, "detections").set_index("scene").geometry.bounds
+    assert rows.loc["w", ["minx", "maxx"]].tolist() == pytest.approx([-9, 9])

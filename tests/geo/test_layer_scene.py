@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from fsod.boxes import Detections
+from fsod.draw import PREVIEW_MARK, write_png
 from fsod.geo.geopackage_file import NAME
 from fsod.geo.layer_files import write_layer
 from fsod.geo.layer_scene import scene_of_layer, scenes_judged
@@ -62,9 +63,21 @@ def test_scenes_with_verdicts_are_found_once_beyond_those_marked(tmp_path: Path)
     assert scenes_judged(layers[1:], None, marked) == [str(pictures[2])]
 
 
-def test_a_scene_beside_its_layer_is_another_one_than_a_marked_one_of_its_name(tmp_path: Path) -> None:
+def test_a_scene_beside_its_layer_is_another_one_than_a_marked_one_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     marked, picture = (write_picture(tmp_path / folder / "001.png") for folder in ("a", "b"))
     layer = write_judged(tmp_path / "b" / "found.gpkg", picture, ["yes", ""])
     assert scenes_judged([layer], None, [str(marked)]) == [str(picture)]
     away = write_judged(tmp_path / "c" / "found.gpkg", picture, ["yes", ""])
+    monkeypatch.chdir(tmp_path / "b")  # where another one of that name lies
     assert scenes_judged([away], None, [str(marked)]) == []
+
+
+def test_the_picture_of_a_scene_is_not_the_scene(tmp_path: Path) -> None:
+    layer, marked = tmp_path / "found" / "s.gpkg", str(write_picture(tmp_path / "images" / "m.png"))
+    scene = write_picture(tmp_path / "images" / "s.png")
+    layer.parent.mkdir()
+    write_png(layer.with_suffix(".png"), np.zeros((90, 120, 3), np.uint8), PREVIEW_MARK)
+    assert scene_of_layer(layer, "s.png", [marked]) == scene
+    assert scene_of_layer(layer, "s.png") is None

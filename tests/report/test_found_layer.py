@@ -99,7 +99,9 @@ def test_other_files_are_refused_in_one_line(tmp_path: Path) -> None:
     other = tmp_path / "examples.geojson"
     feature = {"type": "Feature", "properties": {"class": "x"}, "geometry": {"type": "Point", "coordinates": [0, 0]}}
     other.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
-    with pytest.raises(UserError, match=r"examples.geojson: not a layer that `fsod predict` wrote: KeyError .*score"):
+    with pytest.raises(
+        UserError, match=r"examples.geojson: not a layer that `fsod predict` wrote: it has no attribute 'score'"
+    ):
         read_found(other)
     other.write_text(json.dumps({"features": [feature | {"geometry": {"type": "", "coordinates": [0, 0]}}]}))
     with pytest.raises(UserError, match=r"examples.geojson: .*geometry type"):

@@ -161,6 +161,31 @@ def test_verdicts_are_on_the_scene_of_their_date(tmp_path: Path) -> None:
     assert (after.class_names, after.refused_names) == (("car",), ("not car",))
 
 
+def test_a_name_tells_only_as_far_as_the_ground_does(tmp_path: Path) -> None:
+    """A layer of scenes of one name, which show different ground; a box that was moved onto the neighbour."""
+    x, y = tmp_path / "x" / "a.tif", tmp_path / "y" / "a.tif"
+    scenes = [make_scene(x), make_scene(y, transform=STRAIGHT @ Affine.translation(500, 0))]
+    layer = judged(
+        tmp_path / "x" / "v.gpkg", scenes[0], np.concatenate([OTHER, OTHER + np.array([500, 0, 500, 0])]), ["yes"] * 4
+    )
+    assert [len(one.class_names) for one in marks(scenes, verdicts=[layer])] == [2, 2]
+    other = make_scene(tmp_path / "b.tif", transform=STRAIGHT @ Affine.translation(500, 0))
+    assert [len(one.class_names) for one in marks([x, other], verdicts=[layer])] == [2, 2]
+
+
+def test_layers_that_name_no_scene_are_those_of_the_pictures_in_their_place(tmp_path: Path) -> None:
+    scenes = [picture(tmp_path / f"{name}.png") for name in "ab"]
+    layers = []
+    for i, scene in enumerate(scenes):
+        layers.append(judged(tmp_path / f"{scene.stem}.gpkg", scene, OTHER[i : i + 1], ["yes"]))
+        frame = geopandas.read_file(layers[-1])
+        frame["scene"] = None
+        frame.to_file(layers[-1], layer="detections")
+    one, two = marks(scenes, verdicts=layers)
+    assert one.boxes_xyxy_px.tolist() == OTHER[:1].tolist()
+    assert two.boxes_xyxy_px.tolist() == OTHER[1:].tolist()
+
+
 def test_what_is_marked_on_one_scene_is_no_background_on_another(tmp_path: Path) -> None:
     west = make_scene(tmp_path / "w.tif")
     east = make_scene(tmp_path / "e.tif", transform=STRAIGHT @ Affine.translation(60, 0))

@@ -13,12 +13,17 @@ export function learningPanel(ask, say, shownLayer, onNew) {
     find("#learning").hidden = !running;
     find("#learn").disabled = running;
     if (!running) return;
-    const planned = now.step === "finetune" ? now.seconds / (60 * now.minutes) : 0;
-    const share = Math.min(Math.max(now.total ? now.done / now.total : 0, planned), 1);
-    if (share > 0) find("#bar").value = share; else find("#bar").removeAttribute("value");
+    if (now.total) find("#bar").value = now.done / now.total; else find("#bar").removeAttribute("value");
     const of = now.total ? `, ${now.done} of ${now.total}` : "";
     find("#stage").textContent = `${STEPS[now.step]}${of}, ${Math.round(now.seconds)} s`;
     find("#lines").textContent = now.lines.slice(-3).join("\n");
+  }
+
+  /** Whether this tab has told of the end of a round; from now on it has. */
+  function toldBefore({ state, name, error }) {
+    const end = JSON.stringify([state, name, error]), before = sessionStorage.getItem("told") === end;
+    sessionStorage.setItem("told", end);
+    return before;
   }
 
   async function watch() {
@@ -34,12 +39,13 @@ export function learningPanel(ask, say, shownLayer, onNew) {
         show(now);
       }
       watching = false;
-      if (!was) return;
-      if (now.state === "done") {
-        await onNew();
-        say(`${now.name}: ${now.news}`, true);
-      } else if (now.state === "failed") say(`nothing was learned: ${now.error}`);
-      else if (now.state === "stopped") say("stopped; nothing was learned");
+      if (was && now.state === "done") await onNew();
+      if (!was && toldBefore(now)) return;
+      // how it ended stays until it has been read
+      if (now.state === "done") say(`${now.name}: ${now.news}`, { good: true, stays: true });
+      else if (now.state === "failed") say(`nothing was learned: ${now.error}`, { stays: true });
+      else if (was && now.state === "stopped") say("stopped; nothing was learned");
+      toldBefore(now);
     } catch (error) {
       say(error.message);
     } finally {

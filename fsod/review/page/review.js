@@ -23,7 +23,7 @@ async function ask(path, body) {
   try {
     answer = await fetch(path, how);
   } catch {
-    throw new Error("fsod review does not answer; what you judged is in the layer. Start it again, and open the address that it prints");
+    throw new Error("fsod review does not answer; what this page shows as judged is in the layer. Start it again, and open the address that it prints");
   }
   const content = await answer.json().catch(() => ({}));
   if (!answer.ok) throw new Error(content.error || `the server answered ${answer.status}`);
@@ -46,7 +46,7 @@ function change(path, body) {
 
 async function apply(answer) {
   say("");
-  const missed = answer.changes !== changes + 1; // another tab has changed the layer
+  let missed = answer.changes !== changes + 1; // another tab has changed the layer
   changes = answer.changes;
   for (const [key, one] of Object.entries(answer.changed)) {
     const id = Number(key);
@@ -58,6 +58,7 @@ async function apply(answer) {
       if (current === id) choose(shown[0] ?? null);
     } else {
       const isNew = !found.has(id);
+      missed ||= !colours.has(one.class_name); // a class that nobody has drawn before
       found.set(id, one);
       scene.setBox(id, one.box_xyxy_px);
       if (isNew) { wall.first(one); shown.unshift(id); } else wall.update(one);
@@ -181,7 +182,12 @@ function showAreas(rings) {
   }));
 }
 
-function say(text, good = false) {
+/** Shows a message until the next change, or until it is clicked where it stays. */
+function say(text, { good = false, stays = false } = {}) {
+  const message = find("#message");
+  if (!text && message.dataset.stays === "true") return;
+  message.dataset.stays = stays;
+  message.title = stays ? "Click to close" : "";
   find("#message").textContent = text;
   find("#message").classList.toggle("good", good);
   find("#message").hidden = !text;
@@ -217,12 +223,10 @@ function nextOpen(position) {
 
 function judge(verdict) {
   if (current === null) return;
-  const id = current, one = { ...found.get(id), verdict };
-  found.set(id, one);
-  wall.update(one);
-  scene.restyle();
-  count();
-  change("judge", { id, verdict });
+  const id = current, before = found.get(id), one = { ...before, verdict };
+  const put = (now) => { found.set(id, now); wall.update(now); scene.restyle(); count(); };
+  put(one);
+  change("judge", { id, verdict }).then((answer) => { if (answer === null && found.get(id) === one) put(before); });
   choose(nextOpen(shown.indexOf(id)) ?? id);
 }
 
@@ -254,7 +258,8 @@ const keys = {
   ArrowLeft: () => step(-1), ArrowRight: () => step(1), ArrowUp: () => step(-wall.columns()), ArrowDown: () => step(wall.columns()),
 };
 document.addEventListener("keydown", (event) => {
-  const typing = event.target.closest("input:not([type=checkbox]), select, textarea");
+  const typing = event.target.closest("input:not([type=checkbox], [type=range]), select, textarea")
+    || event.target.closest("input[type=range]") && event.key.startsWith("Arrow");
   if (typing || event.altKey || (event.ctrlKey || event.metaKey) && event.key !== "z") return;
   const act = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
   if (!act || scene === null) return;
@@ -270,6 +275,12 @@ for (const [id, act] of Object.entries({
 for (const id of ["#classes", "#score", "#which"]) {
   find(id).addEventListener("input", () => { filter(); count(); if (!shown.includes(current)) choose(nextOpen(-1) ?? shown[0] ?? null); });
 }
+// once something is chosen, keys judge again
+for (const id of ["#score", "#which", "#light"]) find(id).addEventListener("change", (event) => event.target.blur());
+find("#draw-class").addEventListener("keydown", (event) => {
+  if (["Enter", "Escape"].includes(event.key)) { event.preventDefault(); event.stopPropagation(); event.target.blur(); }
+});
+find("#message").addEventListener("click", (event) => { event.currentTarget.dataset.stays = "false"; say(""); });
 find("#light").addEventListener("input", (event) => {
   document.documentElement.style.setProperty("--light", event.target.value);
 });

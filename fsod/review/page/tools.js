@@ -57,11 +57,12 @@ export function mapTools(scene, chosen, told) {
       return held !== null;
     },
     handleDragEvent(event) {
+      held.moved = true;
       for (const side of held.sides) held.box[side] = side % 2 ? -event.coordinate[1] : event.coordinate[0];
       scene.setBox(held.id, upright(held.box));
     },
     handleUpEvent() {
-      told.mend(held.id, upright(held.box));
+      if (held.moved) told.mend(held.id, upright(held.box)); // a click alone says nothing of the outline
       held = null;
       return false;
     },
