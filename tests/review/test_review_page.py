@@ -148,6 +148,7 @@ def test_a_missed_object_is_drawn_and_a_box_is_mended_with_the_mouse(review: Ope
     page.locator("#draw").click()
     drag(page, *on_screen(page, (300, 200), (360, 250)))
     expect(page.locator(".chip .class").first).to_have_text("barge")
+    expect(page.get_by_role("checkbox", name="barge")).to_be_checked()
     settle(page)
     drawn = table(review.layer).iloc[-1]
     assert (drawn["class"], drawn["verdict"], drawn["scene"]) == ("barge", "yes", "scene.tif")
@@ -164,6 +165,51 @@ def test_a_missed_object_is_drawn_and_a_box_is_mended_with_the_mouse(review: Ope
     expect(page.locator(".chip")).to_have_count(DETECTIONS)
     settle(page)
     assert len(table(review.layer)) == DETECTIONS
+
+
+def test_a_click_on_an_edge_says_nothing(review: Opened) -> None:
+    page = review.page
+    page.keyboard.press("0")
+    page.locator(".chip").nth(DETECTIONS - 1).click()  # the first box of the file
+    page.keyboard.press("n")
+    settle(page)
+    page.locator(".chip").nth(DETECTIONS - 1).click()
+    page.keyboard.press("0")
+    page.mouse.click(*on_screen(page, (25, 15))[0])
+    page.wait_for_timeout(200)
+    settle(page)
+    assert sorted(table(review.layer)["verdict"])[-2:] == ["", "no"]
+
+
+def test_keys_judge_again_once_a_filter_is_chosen(review: Opened) -> None:
+    page = review.page
+    page.locator("#which").focus()
+    page.locator("#which").select_option("open")
+    page.keyboard.press("n")
+    settle(page)
+    page.locator("#score").focus()
+    page.keyboard.press("y")
+    page.locator("#draw-class").fill("barge")
+    page.locator("#draw-class").press("Enter")
+    page.keyboard.press("y")
+    settle(page)
+    assert sorted(table(review.layer)["verdict"])[-3:] == ["no", "yes", "yes"]
+    expect(page.locator("#draw-class")).to_have_value("barge")
+
+
+def test_what_the_server_has_not_heard_does_not_look_judged(browser: Browser, tmp_path: Path) -> None:
+    session = Session(make_layer(tmp_path / "found.gpkg", 3), None, None)
+    page = browser.new_page()
+    with served(session) as client:
+        open_page(page, client.root)
+        page.keyboard.press("y")
+        settle(page)
+        page.route("**/judge", lambda route: route.abort())
+        page.route("**/layer", lambda route: route.abort())
+        page.keyboard.press("y")
+        expect(page.locator("#message")).to_contain_text("does not answer")
+        expect(page.locator("#counts")).to_have_text("1 yes, 0 no, 2 to judge")
+        page.close()
 
 
 def test_an_area_is_drawn_and_taken_back(review: Opened) -> None:
