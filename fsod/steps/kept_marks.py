@@ -134,10 +134,9 @@ def _joined_on_scene(old: SceneMarks, new: SceneMarks) -> SceneMarks:
 
 def _most_judged(
     before: Mapping[str, tuple[int, int]], now: Mapping[str, tuple[int, int]]
-) -> dict[str, tuple[int, int]]:
-    """Of one search: a layer that was judged further says what it said before as well, and that counts once."""
-    least = {name: before.get(name, (0, 0)) for name in {**before, **now}}
-    return {
-        name: (max(yes, now.get(name, (0, 0))[0]), max(no, now.get(name, (0, 0))[1]))
-        for name, (yes, no) in least.items()
-    }
+) -> Mapping[str, tuple[int, int]]:
+    """Of one search: a layer that was judged further, or otherwise, says all; a copy in which less is judged adds what it has."""
+    if sum(map(sum, now.values())) >= sum(map(sum, before.values())):
+        return now
+    pairs = {name: (before.get(name, (0, 0)), now.get(name, (0, 0))) for name in {**before, **now}}
+    return {name: (max(a[0], b[0]), max(a[1], b[1])) for name, (a, b) in pairs.items()}
