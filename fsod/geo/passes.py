@@ -50,6 +50,10 @@ class Pass:
     least_px: float
     class_ids: tuple[int, ...] | None = None
 
+    def asks_for(self, class_id: int) -> bool:
+        """Whether the pass answers for a class."""
+        return self.class_ids is None or class_id in self.class_ids
+
     def asked_of(self, detections: Detections) -> Detections:
         """Those of the classes that the pass is asked for."""
         return detections if self.class_ids is None else detections.of_classes(self.class_ids)
@@ -66,7 +70,7 @@ class Pass:
             [self.first + i for i in own.blank],
             [self.first + i for i in own.nodata],
             {self.first + i: gaps for i, gaps in own.gaps.items()},
-            own.missed,
+            own.missed if own.missed is None or self.asks_for(own.missed[1]) else None,
         )
         return replace(
             searched, finished=finished, damaged={self.first + i: why for i, why in searched.damaged.items()}

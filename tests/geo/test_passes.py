@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from fsod.boxes import Detections, longer_side_px
 from fsod.config import EvaluateSettings
 from fsod.errors import UserError
+from fsod.geo.journal import Finished
 from fsod.geo.passes import JITTER, make_passes
 from fsod.geo.resume import ResumeFrom
 from fsod.geo.scene_opening import open_scene
 from fsod.geo.scene_plan import ScenePlan
 from fsod.geo.scene_prediction import SceneResult, predict_scene
+from fsod.geo.search import Searched
 
 MakeRaster = Callable[..., Path]
 
@@ -155,6 +157,9 @@ def test_passes_for_some_classes_come_after_those_for_all(make_raster: MakeRaste
         ]
         assert [p.first for p in passes] == [0, *np.cumsum([len(p.grid) for p in passes])[:-1].tolist()]
         assert [p.class_ids for p in make_passes(scene, 96, 32, (2.0,), (1.0, 1.0))] == [None, None]
+        # what is nearly found of a class tells of the pass that answers for it
+        nearly = Searched(Finished({0: Detections.empty()}, [], missed=(0.2, 1)))
+        assert [one.numbered(nearly).finished.missed for one in passes] == [None, None, None, (0.2, 1)]
 
 
 def test_a_search_goes_on_with_the_same_reductions_alone(make_raster: MakeRaster, tmp_path: Path) -> None:

@@ -213,8 +213,10 @@ def test_what_cannot_be_judged_says_what_to_do(tmp_path: Path) -> None:
     layer = opened(path)
     with pytest.raises(UserError, match="say no to a detection"):
         layer.erase(1)
-    with pytest.raises(UserError, match="smaller than a pixel"):
+    with pytest.raises(UserError, match="lies outside the scene"):
         layer.draw("ship", np.array([500.0, 10, 520, 20]))
+    with pytest.raises(UserError, match="smaller than a pixel"):
+        layer.draw("ship", np.array([50.0, 10, 50.5, 20]))
     with pytest.raises(UserError, match="needs a class"):
         layer.draw(" ", np.array([50.0, 10, 70, 20]))
     with pytest.raises(UserError, match="feature 77 is not there any more"):
