@@ -196,11 +196,16 @@ PREVIEW_MARK = "fsod predict"
 """Text of the pictures beside layers."""
 
 
+def has_mark(path: Path, software: str) -> bool:
+    """Whether a picture says that it was made by this, see ``write_png``; raises what Pillow does of a file that is none."""
+    with Image.open(path) as picture:
+        return bool(picture.info.get("Software") == software)
+
+
 def is_preview(path: Path) -> bool:
     """Whether a file is a picture that ``fsod predict`` drew of a scene, which may have the scene's own name."""
     try:
-        with Image.open(path) as picture:
-            return picture.info.get("Software") == PREVIEW_MARK
+        return has_mark(path, PREVIEW_MARK)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return False
 

@@ -151,7 +151,7 @@ class ExampleOptions:
             if self.verdicts and not self.examples:
                 path = self.verdicts[0]
                 names = judged_scenes(path, layer=layer_in(path, self.layer))
-                its_scene = " ".join(["its scene", *([", ".join(names)] if names else [])])
+                its_scene = f"its scene {', '.join(names)}".rstrip()
                 raise UserError(
                     f"{path}: {its_scene} is neither beside it nor in this folder; name the raster with --scene"
                 )

@@ -225,10 +225,9 @@ def _has_header(form: str, path: Path) -> bool:
 
 
 def _has_mark(mark: str, path: Path) -> bool:
-    from PIL import Image
+    from fsod.draw import has_mark
 
-    with Image.open(path) as picture:
-        return picture.info.get("Software") == mark
+    return has_mark(path, mark)
 
 
 def _head(path: Path) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Self
 
 import numpy as np
@@ -113,6 +114,12 @@ class View:
         """What is around a box, (S, S, 3), twice as wide as its longer side."""
         side = max(round(2 * float((box_xyxy_px[2:] - box_xyxy_px[:2]).max())), 32)
         return Square.around((box_xyxy_px[:2] + box_xyxy_px[2:]) / 2, side, side).pixels(self.rgb)
+
+
+def classes_of_marks(views: Sequence[View]) -> dict[int, int]:
+    """Class id of each mark."""
+    pairs = (zip(view.mark_ids.tolist(), view.class_ids.tolist(), strict=True) for view in views)
+    return dict(chain.from_iterable(pairs))
 
 
 def best_seen(views: Sequence[View]) -> dict[int, tuple[int, int]]:

@@ -30,7 +30,9 @@ YES, NO, NOT_JUDGED = 1, 0, -1
 SEARCH = ("bank", "time")
 """Attributes that tell one run of ``fsod predict`` from another."""
 
-_ANSWERS = {"": NOT_JUDGED, "yes": YES, "y": YES, "true": YES, "no": NO, "n": NO, "false": NO}
+ANSWERS = {"": NOT_JUDGED, "yes": YES, "y": YES, "true": YES, "no": NO, "n": NO, "false": NO}
+"""What people write, in small letters."""
+
 _PICTURE = Georeference(None, Affine.identity(), None)
 
 
@@ -157,10 +159,10 @@ def _read_csv(path: VectorFile) -> GeoDataFrame:
 def _answers(path: VectorFile, column: pd.Series) -> NDArray[np.int64]:
     """YES, NO or NOT_JUDGED for each feature."""
     said = _said(column)
-    unknown = {i: text for i, text in enumerate(said, 1) if text.lower() not in _ANSWERS}
+    unknown = {i: text for i, text in enumerate(said, 1) if text.lower() not in ANSWERS}
     what = "is neither yes nor no; leave it empty where you have not judged"
     raise_refused(path, {i: f"{VERDICT} {text[:40]!r} {what}" for i, text in unknown.items()})
-    return np.array([_ANSWERS[text.lower()] for text in said], dtype=np.int64)
+    return np.array([ANSWERS[text.lower()] for text in said], dtype=np.int64)
 
 
 def _search(frame: GeoDataFrame) -> str:
@@ -176,7 +178,7 @@ def _said(column: pd.Series) -> list[str]:
 
 def judged_wrong(column: pd.Series) -> NDArray[np.bool_]:
     """Which of n verdicts, as they stand in a layer, are no; what is no verdict at all is not."""
-    return np.array([_ANSWERS.get(text.lower()) == NO for text in _said(column)], np.bool_)
+    return np.array([ANSWERS.get(text.lower()) == NO for text in _said(column)], np.bool_)
 
 
 def _made_on(frame: GeoDataFrame) -> NDArray[np.object_]:

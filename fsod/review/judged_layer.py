@@ -16,6 +16,7 @@ from fsod.errors import UserError
 from fsod.geo.layer_table import ASK, BOX_COLUMNS, VERDICT
 from fsod.geo.scene import Scene
 from fsod.geo.scene_list import short_name
+from fsod.geo.verdicts import ANSWERS, NO, NOT_JUDGED, YES
 from fsod.review.drawn_areas import DrawnAreas
 from fsod.review.geojson_rows import GeoJsonRows
 from fsod.review.geopackage_rows import GEOMETRY, GeoPackageRows
@@ -26,7 +27,7 @@ Verdict = Literal["yes", "no", ""]
 LEAST_PX = 1.0
 """What is drawn with shorter sides shows nothing; see ``scene_marks``."""
 
-_SAID: dict[str, Verdict] = {"yes": "yes", "y": "yes", "true": "yes", "no": "no", "n": "no", "false": "no"}
+_SHOWN: dict[int, Verdict] = {YES: "yes", NO: "no", NOT_JUDGED: ""}
 
 
 def open_rows(path: Path, layer: str | None) -> GeoPackageRows | GeoJsonRows:
@@ -261,7 +262,7 @@ def _found(frame: GeoDataFrame, boxes: NDArray[np.float64]) -> list[Found]:
             id=int(feature),
             class_name=name,
             score=None if np.isnan(score) else float(score),
-            verdict=_SAID.get(said.strip().lower(), ""),
+            verdict=_SHOWN[ANSWERS.get(said.strip().lower(), NOT_JUDGED)],
             ask=None if np.isnan(rank) else int(rank),
             box_xyxy_px=_sides(box),
         )

@@ -35,7 +35,7 @@ from fsod.steps.example_sheet import write_sheet
 from fsod.steps.kept_marks import joined_marks, kept_marks, marks_kept
 from fsod.steps.scene_marks import SceneMarks, added_verdicts, band_rules, in_one_tone, misspelt
 from fsod.steps.scene_views import MarkedViews, read_views, working_enlargement
-from fsod.store.bank_merge import SAME_GSD
+from fsod.store.bank_merge import same_gsd
 from fsod.store.checkpoint import Checkpoint, LearnedFrom, load_checkpoint, save_checkpoint, weights_sha256
 from fsod.store.class_bank import learned_bank
 from fsod.training.learn_marks import Learned, Lesson, learn_marks
@@ -159,14 +159,13 @@ def _as_file(
 
 def _check_gsds(earlier: Sequence[SceneMarks], later: Sequence[SceneMarks]) -> None:
     """UserError for scenes whose pixels have another size than those of earlier marks, at which scenes are searched."""
-    first = next((one for one in earlier if one.gsd_m is not None), None)
-    for one in later:
-        if first is None or first.gsd_m is None or one.gsd_m is None:
-            continue
-        if max(one.gsd_m / first.gsd_m, first.gsd_m / one.gsd_m) > SAME_GSD:
+    known = [(one.name, one.gsd_m) for one in earlier if one.gsd_m is not None]
+    for one in later if known else ():
+        name, before_m = known[0]
+        if one.gsd_m is not None and not same_gsd(before_m, one.gsd_m):
             raise UserError(
-                f"{one.scene}: {one.gsd_m:.3g} m per pixel, but {first.name}, which was marked before, has "
-                f"{first.gsd_m:.3g} m; give each its own detector"
+                f"{one.scene}: {one.gsd_m:.3g} m per pixel, but {name}, which was marked before, has {before_m:.3g} m; "
+                "give each its own detector"
             )
 
 

@@ -18,7 +18,7 @@ from fsod.errors import UserError
 from fsod.geo.scene import Scene
 from fsod.geo.scene_list import short_name
 from fsod.geo.scene_opening import open_scene
-from fsod.store.bank_merge import SAME_GSD
+from fsod.store.bank_merge import same_gsd
 
 LEAST_PX = 1.0
 """A mark whose sides are shorter shows nothing."""
@@ -125,7 +125,7 @@ def check_alike(gsds_m: Sequence[tuple[str, float | None]]) -> None:
         if (first_m is None) != (gsd_m is None):
             with_crs, without = (name, first_name) if first_m is None else (first_name, name)
             raise UserError(f"{without}: has no usable CRS, but {with_crs} has one; give each its own bank")
-        if first_m is not None and gsd_m is not None and max(first_m / gsd_m, gsd_m / first_m) > SAME_GSD:
+        if first_m is not None and gsd_m is not None and not same_gsd(first_m, gsd_m):
             raise UserError(
                 f"{name}: {gsd_m:.3g} m per pixel, but {first_name} has {first_m:.3g} m; give each its own bank"
             )

@@ -15,6 +15,12 @@ from fsod.store.class_bank import ClassBank
 SAME_GSD = 1.1
 """Banks count as of one GSD up to this ratio; training sees objects scaled by more than that."""
 
+
+def same_gsd(one_m: float, other_m: float) -> bool:
+    """Whether what was learned at one ground size of a pixel may be searched at the other."""
+    return max(one_m, other_m) <= SAME_GSD * min(one_m, other_m)
+
+
 BankFile = tuple[Path, ClassBank]
 
 
@@ -70,7 +76,7 @@ def merge_banks(banks: Sequence[BankFile], renamed: dict[str, str], gsd_m: float
 def _common_gsd_m(banks: Sequence[BankFile]) -> float | None:
     known = [(path, bank.gsd_m) for path, bank in banks if bank.gsd_m is not None]
     for path, gsd_m in known:
-        if max(gsd_m, known[0][1]) > SAME_GSD * min(gsd_m, known[0][1]):
+        if not same_gsd(gsd_m, known[0][1]):
             raise UserError(
                 f"{path}: examples at {gsd_m:.3g} m per pixel, but those of {known[0][0]} at {known[0][1]:.3g} m; "
                 "a scene is searched at one GSD: use one bank after the other, or choose one with --gsd-m"

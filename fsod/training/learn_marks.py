@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +29,7 @@ from torch.nn.functional import normalize
 from fsod.compute.device import Machine
 from fsod.compute.side_processes import Tell, at_once, train_side_by_side
 from fsod.config import OptimSettings, common_settings
-from fsod.data.mark_views import CropSettings, MarkCrops, View, best_seen
+from fsod.data.mark_views import CropSettings, MarkCrops, View, best_seen, classes_of_marks
 from fsod.data.support import support_crop
 from fsod.files import write_text
 from fsod.inference.enrollment import Examples, encode_examples
@@ -98,12 +97,6 @@ class Lesson:
     state: Path
     fingerprint: str
 
-    @property
-    def class_of(self) -> dict[int, int]:
-        """Class id of each mark."""
-        pairs = (zip(view.mark_ids.tolist(), view.class_ids.tolist(), strict=True) for view in self.views)
-        return dict(chain.from_iterable(pairs))
-
 
 def learn_marks(
     lesson: Lesson, seconds: float, on_steps: Callable[[int, int], None], stopping: Callable[[], bool]
@@ -163,10 +156,11 @@ class _Twin:
     def _looked(self, average: Detector, step: int, trusted: int, beat: Callable[[], None]) -> list[View]:
         """What a look after so many steps says. It is kept: a run that goes on has other weights by then."""
         file = self.lesson.state / f"look{self.number}-{step}.npz"
-        if not file.is_file():
-            seen = look(average, self.views, trusted, self.settings.evaluate, self.lesson.machine, beat)
-            keep_looks(file, seen)
-        return kept_looks(file, self.views)
+        if file.is_file():
+            return kept_looks(file, self.views)
+        seen = look(average, self.views, trusted, self.settings.evaluate, self.lesson.machine, beat)
+        keep_looks(file, seen)
+        return seen
 
     def so_far(self) -> tuple[Detector, int]:
         """The averaged detector of the steps that have been taken, part of the way back, and how many these are.
@@ -200,7 +194,7 @@ class _Twin:
         detect = searching(detector, self.settings.evaluate, self.lesson.machine, LOOK_FLOOR, around=True)
         views = [view for view in self.lesson.views if np.isin(view.mark_ids, self.out).any()]
         scores = best_scores(views, [detect(view.rgb[None])[0] for view in views])
-        class_of = self.lesson.class_of
+        class_of = classes_of_marks(self.lesson.views)
         return [(class_of[mark], scores[mark]) for mark in sorted(set(self.out.tolist()) & set(scores))]
 
     def _stage(self, views: Sequence[View], steps: int, until: int) -> Stage:
@@ -294,7 +288,7 @@ def mean_of(detectors: Sequence[Detector]) -> Detector:
 
 def _left_out(lesson: Lesson, number: int) -> NDArray[np.int64]:
     """Numbers of the marks that a twin is not shown: a part of each class's, none of which its twin goes without."""
-    class_of = lesson.class_of
+    class_of = classes_of_marks(lesson.views)
     rng = np.random.default_rng(0)
     out: list[int] = []
     for class_id in range(len(lesson.class_names)):

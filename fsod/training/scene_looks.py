@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fsod.boxes import Detections, iou
 from fsod.compute.device import Machine
 from fsod.config import EvaluateSettings
-from fsod.data.mark_views import View
+from fsod.data.mark_views import View, classes_of_marks
 from fsod.inference.infer import BatchDetector
 from fsod.model.baked import bake
 from fsod.model.detector import Detector
@@ -93,10 +93,7 @@ def proposed_scores(
 
 def _mark_scores(views: Sequence[View], found: Sequence[Detections], classes: int) -> NDArray[np.float64]:
     """(classes,) mean score that the marks of each class are found with, each where it is found best."""
-    best = best_scores(views, found)
-    class_of = {
-        mark: c for view in views for mark, c in zip(view.mark_ids.tolist(), view.class_ids.tolist(), strict=True)
-    }
+    best, class_of = best_scores(views, found), classes_of_marks(views)
     scores = [[score for mark, score in best.items() if class_of[mark] == class_id] for class_id in range(classes)]
     return np.array([np.mean(of_class) if of_class else 0.0 for of_class in scores])
 
