@@ -238,14 +238,14 @@ def _without_what_others_show(marks: Sequence[SceneMarks], scenes: Sequence[Scen
     if scenes[0].georeference.crs is None:
         return list(marks)
     left = []
-    for own, scene in zip(marks, scenes, strict=True):
-        size_px = (scene.width_px, scene.height_px)
-        for other, there in zip(marks, scenes, strict=True):
-            if other is not own and not own.areas.is_empty:
+    for i, (own, scene) in enumerate(zip(marks, scenes, strict=True)):
+        size_px, areas = (scene.width_px, scene.height_px), own.areas
+        for k, (other, there) in enumerate(zip(marks, scenes, strict=True)):
+            if k != i and not areas.is_empty:
                 boxes = boxes_elsewhere(other.boxes_xyxy_px, there.georeference, scene.georeference, size_px)
                 places = shapely.union_all(shapely.box(*boxes[np.isfinite(boxes).all(axis=1)].T))
-                own = replace(own, areas=one_multipolygon([shapely.difference(own.areas, places)]))
-        left.append(own)
+                areas = one_multipolygon([shapely.difference(areas, places)])
+        left.append(replace(own, areas=areas))
     return left
 
 

@@ -197,6 +197,11 @@ def test_what_is_marked_on_one_scene_is_no_background_on_another(tmp_path: Path)
     assert one.areas.area == pytest.approx(130 * 100, rel=1e-3)
     assert two.areas.area == pytest.approx(130 * 100 - 20 * 20 - 20 * 20, rel=1e-3)
     assert not two.areas.contains(shapely.Point(20, 15))
+    # its own marks stay in its area
+    own = save_labels(tmp_path / "o.gpkg", east, np.array([[100, 10, 120, 30.0]]), names=["tank"])
+    _, two = marks([west, east], [labels, own], areas=[area])
+    assert two.class_names == ("tank",)
+    assert two.areas.area == pytest.approx(130 * 100 - 20 * 20 - 20 * 20, rel=1e-3)
 
 
 def test_an_area_without_a_mark_is_fine(tmp_path: Path) -> None:
