@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -18,6 +17,7 @@ from fsod.errors import UserError
 from fsod.geo.geopackage_file import check_takes_layer
 from fsod.geo.layer_files import check_layer_path, write_layer
 from tests.forked import Forked
+from tests.little_room import files_up_to
 from tests.placed_layer import ALL, BOXES, PIXELS, layer, place
 
 
@@ -66,11 +66,9 @@ def test_a_full_disk_leaves_the_old_file_and_no_half_one(
 
 def test_where_files_cannot_grow_every_format_is_an_error_and_no_file(tmp_path: Path) -> None:
     def write_in_little_room() -> list[str]:
-        """The kernel stops the write in the middle, as a full disk does."""
         layers, said = layer(place("utm")), []
-        resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
         for suffix in ALL:
-            with pytest.raises(UserError) as caught:
+            with files_up_to(300), pytest.raises(UserError) as caught:
                 write_layer(tmp_path / f"out{suffix}", layers)
             said.append(str(caught.value))
         return said

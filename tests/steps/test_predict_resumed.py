@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import resource
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +23,7 @@ from fsod.steps.scene_search import search_scene
 from fsod.steps.searcher import load_searcher
 from tests.command import fsod
 from tests.forked import Forked
+from tests.little_room import files_up_to
 from tests.predicted_scenes import SMALL, interrupt_after, make_scene, predict, timeless
 from tests.untrained import make_bank
 
@@ -189,17 +187,6 @@ def test_an_interrupted_command_does_no_scene_twice(bank: Path, tmp_path: Path) 
         first, second = (tmp_path / folder / f"{number}.geojson" for folder in ("whole", "found"))
         assert timeless(first) == timeless(second)
     assert list(tmp_path.rglob("*.journal")) == []
-
-
-@contextmanager
-def files_up_to(size: int) -> Iterator[None]:
-    """The kernel stops a write beyond that in the middle, as a full disk does."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_full_disk_leaves_no_half_file_and_loses_nothing(
