@@ -60,25 +60,28 @@ def evaluate_command(
         Path | None, typer.Option(help="Shot list for classes that the checkpoint has not learned.")
     ] = None,
     bank: Annotated[
-        Path | None, typer.Option(help="Score the classes of this bank, which belongs to the checkpoint.")
+        Path | None,
+        typer.Option(help="Score the classes of this bank, by default with its own weights."),
     ] = None,
     overrides: Overrides = None,
     overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
-    """Measure average precision of a run (--config), or of any checkpoint on any folder (--checkpoint --data)."""
+    """Measure average precision of a run (--config), or of any checkpoint or bank on any folder (--data)."""
     from fsod.steps.evaluate_detector import evaluate_files, evaluate_run
+    from fsod.store.class_bank import checkpoint_of
 
-    if checkpoint is not None and data is not None and config is None:
+    weights = checkpoint_of(bank) if checkpoint is None and bank is not None and config is None else checkpoint
+    if weights is not None and data is not None and config is None:
         may_write(json, overwrite)
-        report(evaluate_files(checkpoint, data, ids, shots, bank, overrides or []), json, "dashboard")
+        report(evaluate_files(weights, data, ids, shots, bank, overrides or []), json, "dashboard")
     elif config is not None and checkpoint is None and data is None:
-        refuse({"--bank": bank, "--shots": shots}, "goes with --checkpoint and --data; a run (--config) has its own")
+        refuse({"--bank": bank, "--shots": shots}, "goes with --data; a run (--config) has its own")
         settings = load_settings(config, overrides)
         may_write(json, overwrite, inputs=paths_in(settings))
         report(evaluate_run(settings, shots_k, seed, ids), json, "report", settings.run_dir)
     else:
-        raise UserError("evaluate needs either --config, or --checkpoint and --data")
+        raise UserError("evaluate needs either --config, or --data and what is scored: --checkpoint or --bank")
 
 
 def demo_command(overrides: Overrides = None) -> None:

@@ -213,7 +213,10 @@ def test_evaluate_a_bank_of_the_checkpoint(trained: Path, capsys: pytest.Capture
     save_bank(one, bank.select(["airplane"]), tuned)
     files = "--data", run / "data", "--ids", run / "data" / "splits" / "test.txt", "--bank", one
     assert fsod("evaluate", "--checkpoint", tuned, *files, "--json", trained / "bank.json") == 0
-    assert list(json.loads((trained / "bank.json").read_text())["per_class_ap50"]) == ["airplane"]
+    scores = json.loads((trained / "bank.json").read_text())["per_class_ap50"]
+    assert list(scores) == ["airplane"]
+    assert fsod("evaluate", *files, "--json", trained / "own.json") == 0, "the bank knows its weights"
+    assert json.loads((trained / "own.json").read_text())["per_class_ap50"] == scores
     assert fsod("evaluate", "--checkpoint", other, *files) == 2
     assert "this bank was made for weights" in capsys.readouterr().err
 
@@ -273,9 +276,9 @@ BAD = [
     (("finetune", "--out", "a", "finetune.lr=1"), "only a run (--config) takes settings"),
     (("finetune", "--config", "{place}/run.yaml", "--scene", "a.tif", "--examples", "b"), "--scene goes with --out"),
     (("finetune", "--config", "{place}/run.yaml", "--steps", "5"), "--steps goes with --out"),
-    (("evaluate",), "--checkpoint and --data"),
-    (("evaluate", "--config", "{place}/run.yaml", "--bank", "b"), "--bank goes with --checkpoint and --data"),
-    (("evaluate", "--config", "a", "--checkpoint", "b", "--data", "c"), "either --config, or --checkpoint and --data"),
+    (("evaluate",), "--checkpoint or --bank"),
+    (("evaluate", "--config", "{place}/run.yaml", "--bank", "b"), "--bank goes with --data"),
+    (("evaluate", "--config", "a", "--checkpoint", "b", "--data", "c"), "or --data and what is scored"),
     (("runs", "upload", "--database", "nowhere.db"), "MLFLOW_TRACKING_URI=http"),
     (("evaluate", "--checkpoint", "{place}/run.yaml", "--data", "{place}"), "run.yaml"),
     (("predict", "nowhere.tif", "--bank", "nowhere.bank", "--out", "a.geojson"), "nowhere.bank"),
