@@ -17,6 +17,7 @@ from fsod.geo.scene import Scene
 from fsod.geo.scene_opening import open_scene
 from fsod.geo.scene_plan import USUAL_PLAN, ScenePlan
 from fsod.geo.scene_prediction import predict_scene
+from fsod.geo.search import asked_for
 from fsod.geo.tone import tone_of
 
 WHOLE_PX = 2048
@@ -64,7 +65,7 @@ def _detect_whole(
     if not groups:
         return _found_in(rgb, plan.enlargement, detect)
     parts = [
-        _found_in(rgb, plan.enlargement / reduction, detect).of_classes(class_ids)
+        _found_in(rgb, plan.enlargement / reduction, asked_for(detect, class_ids)).of_classes(class_ids)
         for reduction, class_ids in groups.items()
     ]
     rules = plan.suppression

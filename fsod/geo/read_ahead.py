@@ -35,6 +35,7 @@ class Reading:
         window_px: side of a window.
         skip_damaged: go on where pixels cannot be read.
         ends: no batch is begun from then on, as of ``time.monotonic``; None: all windows are read.
+        class_ids: of the classes that a detector is asked for there; None: all of them.
     """
 
     scene: Scene
@@ -44,6 +45,7 @@ class Reading:
     window_px: int
     skip_damaged: bool
     ends: float | None = None
+    class_ids: tuple[int, ...] | None = None
 
     @property
     def is_over(self) -> bool:

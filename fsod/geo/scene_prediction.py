@@ -167,14 +167,19 @@ def predict_scene(
         if limit is None:
             turns = all_windows(passes, todo)
         else:
-            at_full = Reading(scene, passes[0].grid, (), plan.batch, plan.window_px, plan.skip_damaged)
+            first = passes[0]
+            at_full = Reading(
+                scene, first.grid, (), plan.batch, plan.window_px, plan.skip_damaged, class_ids=first.class_ids or None
+            )
             if todo.any():
                 seen = _first_look(kept, lambda: glance(at_full, glancer or Glancer(detect), area, limit, total))
             turns = likeliest_windows(passes, asked, todo, limit, seen)
         for turn in turns:
             one = turn.one
             ends = None if limit is None else limit.ends
-            reading = Reading(one.scene, one.grid, turn.indices, plan.batch, plan.window_px, plan.skip_damaged, ends)
+            reading = Reading(
+                one.scene, one.grid, turn.indices, plan.batch, plan.window_px, plan.skip_damaged, ends, one.class_ids
+            )
             row_bytes = one.scene.row_bytes(plan.window_px)
             with (
                 # windows that come row by row find the blocks of the row; others profit from whatever is there

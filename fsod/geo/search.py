@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import starmap
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,15 @@ Detect = Callable[[NDArray[np.uint8]], list[Detections]]
 """(B, H, W, 3) uint8 RGB windows, always of one shape -> one Detections per window, in its pixels.
 
 Two threads call it at the same time, neither of them the one that made it."""
+
+
+@runtime_checkable
+class Selective(Protocol):
+    """A detector that can be asked for some of its classes."""
+
+    def asked_for(self, class_ids: tuple[int, ...]) -> Detect:
+        """The same, as if it had no other classes: their boxes compete with none of these."""
+
 
 AT_ONCE = 2
 """Batches that the detector works on at the same time."""
@@ -53,6 +63,13 @@ Search = Callable[[Reading, Detect], Generator[Searched, None, None]]
 """A function like ``search_windows``. The order of the detections depends on window indices alone."""
 
 
+def asked_for(detect: Detect, class_ids: tuple[int, ...] | None) -> Detect:
+    """A detector that is asked for some classes alone, where it can be; for all if None. Who asks for none waits for none."""
+    if class_ids == ():
+        return lambda images: [Detections.empty()] * len(images)
+    return detect.asked_for(class_ids) if class_ids is not None and isinstance(detect, Selective) else detect
+
+
 def search_windows(reading: Reading, detect: Detect) -> Generator[Searched, None, None]:
     """Searches windows in this process, in order. ``detect`` always gets a whole batch, padded with 0.
 
@@ -64,6 +81,7 @@ def search_windows(reading: Reading, detect: Detect) -> Generator[Searched, None
     Raises:
         UserError: a window cannot be read and ``skip_damaged`` is not set.
     """
+    detect = asked_for(detect, reading.class_ids)
     under_way: deque[tuple[Batch, Future[list[Detections]] | None]] = deque()
     with closing(read_ahead(reading)) as batches, ThreadPoolExecutor(AT_ONCE, "fsod-detect") as threads:
         try:

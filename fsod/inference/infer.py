@@ -37,6 +37,7 @@ class BatchDetector:
         score_floor: detections below this are dropped; one number, or one per class.
         settings: suppression thresholds and the most detections per image.
         around: look at each image several times, turned and at several sizes, see ``fsod.inference.several_looks``.
+        class_ids: of the classes that are looked for; None: all of them.
     """
 
     network: nn.Module
@@ -44,6 +45,11 @@ class BatchDetector:
     score_floor: float | tuple[float, ...]
     settings: EvaluateSettings
     around: bool = False
+    class_ids: tuple[int, ...] | None = None
+
+    def asked_for(self, class_ids: tuple[int, ...]) -> BatchDetector:
+        """The same detector, as if it had no other classes."""
+        return replace(self, class_ids=class_ids)
 
     def __call__(self, images: NDArray[np.uint8]) -> list[Detections]:
         """(B, H, W, 3) uint8 RGB of any size -> one Detections an image, in its pixel frame, best first."""
@@ -57,7 +63,7 @@ class BatchDetector:
     @torch.inference_mode()
     def _look(self, images: NDArray[np.uint8], score_floor: float | tuple[float, ...]) -> list[Detections]:
         boxes, scores = self.network(to_batch(images, self.machine.device, self.machine.trunk_dtype))
-        return postprocess(boxes, scores, images.shape[1:3], score_floor, self.settings)
+        return postprocess(boxes, scores, images.shape[1:3], score_floor, self.settings, self.class_ids)
 
 
 def warm_up(detect: Callable[[NDArray[np.uint8]], list[Detections]], batch: int, window_px: int) -> None:
@@ -82,6 +88,7 @@ def postprocess(
     size_px: tuple[int, int],
     score_floor: float | tuple[float, ...],
     settings: EvaluateSettings,
+    class_ids: tuple[int, ...] | None = None,
 ) -> list[Detections]:
     """What remains of a network's output after all suppression, one Detections an image, best first.
 
@@ -91,6 +98,7 @@ def postprocess(
         size_px: height and width of the images; boxes are cut to them.
         score_floor: detections below this are dropped; one number, or one per class.
         settings: suppression thresholds and the most detections per image.
+        class_ids: of the classes that count, others suppress nothing; None: all of them.
 
     Raises:
         UserError: scores or boxes that are no numbers, which would pass for "nothing found".
@@ -103,13 +111,20 @@ def postprocess(
     height, width = size_px
     floor = scores.new_tensor(score_floor).reshape(-1, 1)
     boxes = boxes_xyxy_px.clamp(min=0).minimum(boxes_xyxy_px.new_tensor([width, height, width, height]))
-    return [_postprocess_image(b, s, floor, settings) for b, s in zip(boxes, scores, strict=True)]
+    asked = torch.ones(scores.shape[1], 1, dtype=torch.bool, device=scores.device)
+    if class_ids is not None:
+        asked[:] = False
+        asked[list(class_ids)] = True
+    return [_postprocess_image(b, s, floor, asked, settings) for b, s in zip(boxes, scores, strict=True)]
 
 
-def _postprocess_image(boxes: Tensor, scores: Tensor, floor: Tensor, settings: EvaluateSettings) -> Detections:
-    """The same for boxes (L, 4), scores (N, L) and floors (N or 1, 1) of one image."""
-    scores = scores * ((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]))
-    likely = torch.nonzero((scores >= floor).flatten())[:, 0]  # few of many, so that few need sorting
+def _postprocess_image(
+    boxes: Tensor, scores: Tensor, floor: Tensor, asked: Tensor, settings: EvaluateSettings
+) -> Detections:
+    """The same for boxes (L, 4), scores (N, L), floors (N or 1, 1) and whether a class is asked for (N, 1), of one image."""
+    counts = asked & (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+    scores = scores * counts
+    likely = torch.nonzero((counts & (scores >= floor)).flatten())[:, 0]  # few of many, so that few need sorting
     if not len(likely) and scores.numel():
         top = int(scores.argmax())
         return replace(Detections.empty(), missed=(float(scores.flatten()[top]), top // scores.shape[1]))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -82,6 +82,7 @@ class OnnxDetector:
         header: what the file says of it.
         at_once: how many images it takes at once, None for any number.
         score_floor: detections below this are dropped; one number, or one per class.
+        class_ids: of the classes that are looked for; None: all of them.
     """
 
     compute: Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -89,6 +90,11 @@ class OnnxDetector:
     header: OnnxHeader
     at_once: int | None
     score_floor: float | tuple[float, ...]
+    class_ids: tuple[int, ...] | None = None
+
+    def asked_for(self, class_ids: tuple[int, ...]) -> OnnxDetector:
+        """The same detector, as if it had no other classes."""
+        return replace(self, class_ids=class_ids)
 
     def __call__(self, images: NDArray[np.uint8]) -> list[Detections]:
         """(B, S, S, 3) uint8 RGB, S the network's own -> one Detections an image, in its pixel frame, best first."""
@@ -105,7 +111,8 @@ class OnnxDetector:
             : len(batch)
         ]
         boxes, scores = boxes_and_scores(torch.from_numpy(output), self.header.scores)
-        return postprocess(boxes, scores, (side_px, side_px), self.score_floor, self.header.suppression)
+        rules = self.header.suppression
+        return postprocess(boxes, scores, (side_px, side_px), self.score_floor, rules, self.class_ids)
 
     def _compute(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """(B, 3, S, S) -> (B, 4 + N, L); UserError if the network gives anything else."""

@@ -14,6 +14,7 @@ from fsod.config import common_settings
 from fsod.data.marked import Marked
 from fsod.errors import UserError
 from fsod.evidence import evidence_of, in_words, origin_of
+from fsod.geo.search import asked_for
 from fsod.image_look import origin_of_look
 from fsod.inference.enrollment import enrolled_bank
 from fsod.inference.infer import batch_detector
@@ -106,9 +107,10 @@ def _write_bank(
     settings = common_settings(loaded.settings)
     class_names = tuple(name for name in files.marked.places if name not in files.distractors)
 
-    def detector_of(some: Marked, *, turned: bool = True) -> Detect:
+    def detector_of(some: Marked, *, turned: bool = True, class_ids: tuple[int, ...] | None = None) -> Detect:
         bank = bank_of(loaded, some, machine)
-        return batch_detector(loaded, replace(bank, turned=turned), machine, settings.evaluate, FLOOR)
+        detect = batch_detector(loaded, replace(bank, turned=turned), machine, settings.evaluate, FLOOR)
+        return asked_for(detect, class_ids)
 
     # sizes compare alike without turns, in a quarter of the time
     as_it_lies = partial(detector_of, turned=False)
@@ -124,7 +126,9 @@ def _write_bank(
         own = [name for name in class_names if reductions[name] == reduction]
         if reduction != 1:
             bank = bank.with_rows(bank_of(loaded, seen, machine).select(own))
-        of_all = left_out_scores(seen, bank.reported.class_names, detector_of)
+        names = bank.reported.class_names
+        ids = tuple(names.index(name) for name in own)
+        of_all = left_out_scores(seen, names, partial(detector_of, class_ids=ids))
         trials |= {name: of_all[name] for name in own}
     proposed = proposed_of(trials)
     look = origin_of_look((rgb, None) for rgb in marked.pixels)

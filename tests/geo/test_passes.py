@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -144,6 +145,41 @@ def test_a_class_of_large_objects_is_found_in_the_pass_that_is_reduced_for_it(
     assert 0 < off.max() <= 4
     assert (reduced % 4 == 0).all()
     assert (np.abs(as_it_is[:, None] - BOXES[None]).max(axis=-1).min(axis=0) == 0).sum() >= 2
+
+
+@dataclass(frozen=True)
+class OneForAll:
+    """Of each bright area one box, of the first class that it is asked for: the other has lost against it."""
+
+    class_ids: tuple[int, ...] = (0, 1)
+
+    def asked_for(self, class_ids: tuple[int, ...]) -> OneForAll:
+        return OneForAll(class_ids)
+
+    def __call__(self, images: NDArray[np.uint8]) -> list[Detections]:
+        return [replace(own, class_ids=np.full_like(own.class_ids, self.class_ids[0])) for own in bright(images)]
+
+
+def test_each_pass_asks_a_detector_for_its_classes_alone(make_raster: MakeRaster) -> None:
+    plan = ScenePlan(window_px=640, overlap_px=32, reductions=(1.0, 4.0), suppression=SIDE_BY_SIDE)
+    found = predict_scene(scene_of(make_raster), OneForAll(), plan).detections
+    assert np.bincount(found.class_ids).tolist() == [len(BOXES), len(BOXES)]
+
+
+def test_where_all_classes_are_seen_coarser_the_scene_as_it_is_shows_what_is_valid_alone(
+    make_raster: MakeRaster,
+) -> None:
+    shapes = []
+
+    def detect(images: NDArray[np.uint8]) -> list[Detections]:
+        shapes.append(images.shape)
+        return in_two_classes(images)
+
+    plan = ScenePlan(window_px=96, overlap_px=32, batch=1, reductions=(4.0, 4.0), suppression=SIDE_BY_SIDE)
+    result = predict_scene(scene_of(make_raster), detect, plan)
+    assert len(shapes) == 2 * 2, "of 160 x 160 px"
+    assert result.windows_run + result.windows_blank == 10 * 10 + len(shapes)
+    assert np.bincount(result.detections.class_ids).tolist() == [len(BOXES), len(BOXES)]
 
 
 def test_passes_for_some_classes_come_after_those_for_all(make_raster: MakeRaster) -> None:

@@ -53,6 +53,23 @@ def test_each_class_may_have_a_floor_of_its_own() -> None:
     assert found.class_ids.tolist() == [1]
 
 
+def test_a_class_that_is_not_asked_for_competes_with_none_that_is() -> None:
+    """What was nearly found is of a class that is asked for, too."""
+    boxes = torch.tensor([[[10.0, 10, 30, 30], [40, 10, 60, 30], [9, 9, 9, 30]]])
+    scores = torch.tensor([[[0.4, 0.2, 0.9], [0.9, 0.8, 0.9], [0.1, 0.3, 0.9]]])
+    rules = EvaluateSettings()
+    (all_three,) = postprocess(boxes, scores, (64, 64), 0.25, rules)
+    assert all_three.class_ids.tolist() == [1, 1]
+    (asked,) = postprocess(boxes, scores, (64, 64), 0.25, rules, (0, 2))
+    assert (asked.class_ids.tolist(), asked.scores.tolist()) == ([0, 2], pytest.approx([0.4, 0.3]))
+    (nothing,) = postprocess(boxes, scores, (64, 64), (0.5, 0.1, 0.5), rules, (0, 2))
+    assert len(nothing) == 0
+    assert nothing.missed is not None
+    assert nothing.missed == pytest.approx((0.4, 0))
+    (without_floor,) = postprocess(boxes, scores, (64, 64), 0.0, rules, (2,))
+    assert (without_floor.class_ids.tolist(), without_floor.scores.tolist()) == ([2, 2], pytest.approx([0.3, 0.1]))
+
+
 def test_a_bank_is_found_as_the_detector_itself_finds_it(checkpoint: Checkpoint) -> None:
     images = np.random.default_rng(0).integers(0, 256, (1, 64, 96, 3)).astype(np.uint8)
     settings = EvaluateSettings(max_detections=100)
