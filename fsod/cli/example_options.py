@@ -113,7 +113,8 @@ class ExampleOptions:
     @property
     def of_folder(self) -> dict[str, object]:
         """Options that choose examples of --data."""
-        return {"--shots": self.shots, "--class": self.names, "--ids": self.ids, "--shots-k": self.shots_k}
+        chosen = {"--class": self.names, "--ids": self.ids, "--shots-k": self.shots_k, "--seed": self.seed}
+        return {"--shots": self.shots, **chosen}
 
     @property
     def of_looks(self) -> dict[str, object]:
@@ -143,7 +144,7 @@ class ExampleOptions:
 
         if self.data is not None:
             self.refuse_looks()
-            if not (any(self.of_scenes.values()) or (self.shots and self.shots_k)):
+            if not (any(self.of_scenes.values()) or (self.shots and (self.shots_k or self.seed))):
                 return examples_in_folder(self.folder_shots(self.data))
         elif (self.examples or self.verdicts) and not any(self.of_folder.values()):
             if scenes := self.scenes():
@@ -156,7 +157,7 @@ class ExampleOptions:
                     f"{path}: {its_scene} is neither beside it nor in this folder; name the raster with --scene"
                 )
         raise UserError(
-            "examples are either --scene and --examples or --verdicts, or --data with --class (and -k) or --shots, and --ids"
+            "examples are either --scene and --examples or --verdicts, or --data with --class (and -k, --seed) or --shots, and --ids"
         )
 
     def scenes(self, before: Sequence[str] = ()) -> list[str]:

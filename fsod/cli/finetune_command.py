@@ -65,7 +65,7 @@ def finetune_command(
                 **given.of_looks,
                 "--not": given.distractors,
                 "--data": given.data,
-                "--shots-k": None,  # of a run, too
+                **dict.fromkeys(("--shots-k", "--seed")),  # of a run, too
                 "--checkpoint": given.checkpoint,
                 "--area": area,
                 "--from": earlier,
@@ -119,7 +119,8 @@ def _marks(given: ExampleOptions, area: list[str] | None, earlier: Path | None) 
         refuse({**given.of_scenes, "--area": area}, "and --data are two ways to give examples; take one")
         given.refuse_looks()
         if given.shots is not None:
-            refuse({"--shots-k": given.shots_k}, "and --shots both say which examples; give one of them")
+            both = {"--shots-k": given.shots_k, "--seed": given.seed}
+            refuse(both, "and --shots both say which examples; give one of them")
         return marks_in_folder(given.folder_shots(given.data))
     refuse(given.of_folder, "goes with --data")
     if not (given.examples or given.verdicts or area):

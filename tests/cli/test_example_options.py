@@ -74,6 +74,15 @@ def test_what_was_found_is_judged_and_enrolled(bank: Path, tmp_path: Path, capsy
             ("enroll", "--scene", "a.tif", "--examples", "b", "--size-m=1", "--size-px=2", "--out", "d.safetensors"),
             "in metres or in pixels, not both (--size-m or --size-px)",
         ),
+        (
+            ("finetune", "--scene", "a", "--examples", "b", "--seed=3", "--out", "d.safetensors"),
+            "--seed goes with --data",
+        ),
+        (("enroll", "--scene", "a", "--examples", "b", "--seed", "3", "--out", "d.safetensors"), "(and -k, --seed)"),
+        (
+            ("finetune", "--data", "a", "--shots", "b", "--seed=3", "--out", "d.safetensors"),
+            "--seed and --shots both say",
+        ),
         (("enroll", "--data", "b", "--verdicts", "c", "--out", "d.safetensors"), "either --scene and --examples"),
         (("enroll", "--scene", "a.tif", "--area", "c", "--out", "d.safetensors"), "No such option: --area"),
         (("predict", "a.tif", "--bank", "b", "--out", "c.gpkg", "--layer", "x"), "--layer x: needs --aoi"),
