@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,15 +40,22 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def brief() -> Iterator[None]:
-    """Few steps also where the settings of a run do not say how many."""
+@contextmanager
+def few_steps() -> Iterator[None]:
+    """Also where the settings of a run do not say how many."""
     from fsod.training import finetune
     from fsod.training.refine import REFINING
 
     few = REFINING.model_copy(update={"steps": 3, "warmup_steps": 1})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(finetune, "REFINING", few)
+        yield
+
+
+@pytest.fixture(scope="module")
+def brief() -> Iterator[None]:
+    """Few steps in a whole file."""
+    with few_steps():
         yield
 
 
