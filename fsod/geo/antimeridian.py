@@ -30,7 +30,10 @@ def lonlat_polygons(rings_deg: NDArray[np.float64]) -> Geometries:
     """
     finite = np.asarray(np.isfinite(rings_deg).all(axis=(1, 2)))
     rings = np.where(finite[:, None, None], rings_deg, 0.0)
-    lon = rings[..., 0] = np.asarray(np.unwrap(rings[..., 0], period=360, axis=1), np.float64)
+    lon = rings[..., 0]
+    lon[:] = np.unwrap(lon, period=360, axis=1)
+    # one digit off, a ring has a spike, and what is clipped of it may be the rest of the globe
+    lon[:, -1] = lon[:, 0] + 360 * np.round((lon[:, -1] - lon[:, 0]) / 360)
     polygons = np.asarray(shapely.polygons(rings), dtype=object)
     for i in np.flatnonzero((lon.min(axis=1) < -180) | (lon.max(axis=1) > 180) | _around_pole(lon)):
         polygons[i] = _cut(rings[i])

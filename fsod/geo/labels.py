@@ -25,6 +25,9 @@ from fsod.geo.misplaced import why_misplaced
 from fsod.geo.scene import Scene
 from fsod.geo.scene_frame import vertices_px
 
+ALIKE = 0.1
+"""Scenes that show parts of a box differing by less than this share of it show it alike."""
+
 
 @dataclass(frozen=True)
 class LabelledBoxes:
@@ -117,27 +120,26 @@ class LabelLayer:
         Args:
             scenes: at least one.
             hint: to be said of labels that lie on none of them.
-            meant: (n, scenes) how much speaks for each label on each scene: of those that show it the one with most has it.
+            meant: (n, scenes) how much speaks for each label on each scene: of those that show about as much of it as any
+                the one with most has it.
 
         Raises:
             UserError: besides, a label that lies on none of them.
         """
         placed = [self.place(scene) for scene in scenes]
-        best = {int(n): (0, 0.0, -1) for n in self.numbers}
         row = {int(n): k for k, n in enumerate(self.numbers)}
+        rows = [np.array([row[n] for n in boxes.numbers.tolist()], np.intp) for boxes in placed]
+        shares = np.zeros((len(row), len(scenes)))
         for i, boxes in enumerate(placed):
-            for number, share in zip(boxes.numbers.tolist(), boxes.visible.tolist(), strict=True):
-                said = 0 if meant is None else int(meant[row[number], i])
-                if (said, share) > (best[number][0], best[number][1] + 1e-6 * (said == best[number][0])):
-                    best[number] = said, share, i
+            shares[rows[i], i] = boxes.visible
+        most = shares > shares.max(axis=1, initial=0, keepdims=True) - ALIKE
+        said = 0 if meant is None else most * meant
+        best = np.where(shares > 0, 2 * said + shares.round(6), -1).argmax(axis=1)
         why = outside(scenes[0]) if len(scenes) == 1 else "lies on none of the scenes"
         why += next(filter(None, (why_misplaced(self.geometry, scene) for scene in scenes)), "")
-        features = dict(zip(self.numbers.tolist(), self.features.tolist(), strict=True))
-        raise_refused(self.path, {features[n]: why + hint for n, (*_, i) in best.items() if i < 0})
-        return [
-            boxes.select(np.array([best[n][2] == i for n in boxes.numbers.tolist()], dtype=bool))
-            for i, boxes in enumerate(placed)
-        ]
+        nowhere = self.features[~shares.any(axis=1)].tolist()
+        raise_refused(self.path, dict.fromkeys(nowhere, why + hint))
+        return [boxes.select(best[rows[i]] == i) for i, boxes in enumerate(placed)]
 
     def unread_on(self, scene: Scene, around_px: float) -> NDArray[np.float64]:
         """Where on a scene features lie that could not be labels, as the boxes around them (m, 4), clipped to it.

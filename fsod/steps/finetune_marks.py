@@ -33,6 +33,7 @@ from fsod.progress import console, progress_bar, warn
 from fsod.steps.enroll_classes import left_out_found, sheet_beside
 from fsod.steps.example_sheet import write_sheet
 from fsod.steps.kept_marks import joined_marks, kept_marks, marks_kept
+from fsod.steps.marks_elsewhere import as_all_say
 from fsod.steps.scene_marks import SceneMarks, added_verdicts, band_rules, in_one_tone, misspelt
 from fsod.steps.scene_views import MarkedViews, read_views, working_enlargement
 from fsod.store.bank_merge import same_gsd
@@ -76,7 +77,7 @@ def finetune_marks(
     base = load_checkpoint(checkpoint, machine.trunk_dtype)
     earlier = [] if base.learned_from is None else marks_kept(base.learned_from.marks, checkpoint)
     _check_gsds(earlier, marks)
-    marks = in_one_tone(joined_marks(earlier, marks))
+    marks = in_one_tone(as_all_say(joined_marks(earlier, marks)) if earlier else marks)
     examples = _examples(marks)
     names = tuple(examples)
     if not names:

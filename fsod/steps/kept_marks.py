@@ -135,8 +135,6 @@ def _joined_on_scene(old: SceneMarks, new: SceneMarks) -> SceneMarks:
 def _most_judged(
     before: Mapping[str, tuple[int, int]], now: Mapping[str, tuple[int, int]]
 ) -> Mapping[str, tuple[int, int]]:
-    """Of one search: a layer that was judged further, or otherwise, says all; a copy in which less is judged adds what it has."""
-    if sum(map(sum, now.values())) >= sum(map(sum, before.values())):
-        return now
+    """Of one search and each class: a layer that was judged further, or otherwise, says all; a copy that says less adds to it."""
     pairs = {name: (before.get(name, (0, 0)), now.get(name, (0, 0))) for name in {**before, **now}}
-    return {name: (max(a[0], b[0]), max(a[1], b[1])) for name, (a, b) in pairs.items()}
+    return {name: b if sum(b) >= sum(a) else (max(a[0], b[0]), max(a[1], b[1])) for name, (a, b) in pairs.items()}

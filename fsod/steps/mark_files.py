@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
 from typing import TypeVar
@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from fsod.band_rule import BandRule
 from fsod.config import CLASS_ATTRIBUTE
 from fsod.errors import UserError
-from fsod.geo.boxes_elsewhere import boxes_elsewhere
 from fsod.geo.features import VectorFile, layer_in, raise_refused
 from fsod.geo.labels import LabelledBoxes, assumed_encoding, read_layer
 from fsod.geo.mark_shapes import PointSize, hull_notes
@@ -26,6 +25,7 @@ from fsod.geo.scene_nms import paired_iou, touching_pairs
 from fsod.geo.scene_opening import open_scene
 from fsod.geo.verdicts import Verdicts, read_verdicts
 from fsod.progress import warn
+from fsod.steps.marks_elsewhere import as_others_say
 from fsod.steps.scene_marks import (
     LEAST_PX,
     SceneMarks,
@@ -33,7 +33,6 @@ from fsod.steps.scene_marks import (
     check_alike,
     check_distractors,
     is_there,
-    one_multipolygon,
 )
 
 SAME_MARK_IOU = 0.9
@@ -142,7 +141,7 @@ def marks_on_open(scenes: Sequence[Scene], files: MarkFiles) -> list[SceneMarks]
     taken_for = _of_each(scenes, files.distractors, "--not", read, done)
     known = _of_each(scenes, files.areas, "--area", read_areas, done)
     found = [_scene_marks(*of_scene) for of_scene in zip(scenes, marked, taken_for, judged, known, strict=True)]
-    found = _without_what_others_show(found, scenes)
+    found = as_others_say(found, scenes)
     check_distractors(
         [name for one in found for name in one.class_names], [name for one in found for name in one.refused_names]
     )
@@ -231,22 +230,6 @@ def _scene_marks(
         for search in searches
     }
     return SceneMarks.on(scene, boxes, names, refused, refused_names, areas, counts)
-
-
-def _without_what_others_show(marks: Sequence[SceneMarks], scenes: Sequence[Scene]) -> list[SceneMarks]:
-    """Areas without the places of marks on other scenes of the same ground: an object is there, whose mark is elsewhere."""
-    if scenes[0].georeference.crs is None:
-        return list(marks)
-    left = []
-    for i, (own, scene) in enumerate(zip(marks, scenes, strict=True)):
-        size_px, areas = (scene.width_px, scene.height_px), own.areas
-        for k, (other, there) in enumerate(zip(marks, scenes, strict=True)):
-            if k != i and not areas.is_empty:
-                boxes = boxes_elsewhere(other.boxes_xyxy_px, there.georeference, scene.georeference, size_px)
-                places = shapely.union_all(shapely.box(*boxes[np.isfinite(boxes).all(axis=1)].T))
-                areas = one_multipolygon([shapely.difference(areas, places)])
-        left.append(replace(own, areas=areas))
-    return left
 
 
 def _each_once(

@@ -35,6 +35,18 @@ def test_across_180_there_is_a_part_on_either_side(east: float) -> None:
     assert sorted(part.bounds for part in shapely.get_parts(found)) == [(-180, -1, -178, 1), (179, -1, 180, 1)]
 
 
+def test_small_boxes_across_180_stay_small() -> None:
+    """Longitudes that jump come back one digit off: such a ring's spike once made the rest of the globe of one box in nine."""
+    generator = np.random.default_rng(0)
+    west, north = 179.9998 + generator.uniform(0, 0.0002, 2000), generator.uniform(-80, 80, 2000)
+    width, height = generator.uniform(0.0003, 0.001, (2, 2000))
+    east, south = west + width - 360, north - height
+    boxes = np.stack([west, north, east, north - 1e-5, east, south, west, south, west, north], 1).reshape(2000, 5, 2)
+    found = lonlat_polygons(boxes)
+    assert shapely.is_valid(found).all()
+    assert np.abs(shapely.area(found) - width * height).max() < 1e-5 * 0.001
+
+
 @pytest.mark.parametrize("at", [180.0, -180.0])
 def test_a_box_that_ends_at_180_is_not_cut(at: float) -> None:
     found = one([(179, 1), (at, 1), (at, -1), (179, -1)])

@@ -42,6 +42,8 @@ def test_a_layer_that_is_judged_further_counts_once(tmp_path: Path) -> None:
     assert len(both.boxes_xyxy_px) == len(BOXES)
     part = marked(tmp_path / "s.tif", {"first": {"b": (1, 0)}})  # a copy in which less is judged
     assert joined_marks([new], [part])[0].judged["first"] == {"a": (3, 2), "b": (1, 0)}
+    many = marked(tmp_path / "s.tif", {"first": {"b": (9, 9)}})  # of another class than was judged before
+    assert joined_marks([new], [many])[0].judged["first"] == {"a": (3, 2), "b": (9, 9)}
 
 
 def test_a_scene_that_was_replaced_by_another_is_not_learned_from(tmp_path: Path) -> None:

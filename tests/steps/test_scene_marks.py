@@ -18,6 +18,7 @@ from fsod.geo.layer_files import write_layer
 from fsod.geo.layer_table import Layer
 from fsod.geo.scene_opening import open_scene
 from fsod.steps.mark_files import MarkFiles, marks_on_scenes
+from fsod.steps.marks_elsewhere import as_all_say
 from fsod.steps.scene_marks import SceneMarks, misspelt
 from tests.labelled_scene import BOXES, STRAIGHT, make_scene, save_labels
 
@@ -171,6 +172,40 @@ def test_a_name_tells_only_as_far_as_the_ground_does(tmp_path: Path) -> None:
     assert [len(one.class_names) for one in marks(scenes, verdicts=[layer])] == [2, 2]
     other = make_scene(tmp_path / "b.tif", transform=STRAIGHT @ Affine.translation(500, 0))
     assert [len(one.class_names) for one in marks([x, other], verdicts=[layer])] == [2, 2]
+
+
+def test_a_box_that_was_mended_beyond_its_scene_is_on_the_one_that_shows_it(tmp_path: Path) -> None:
+    west, east = (
+        make_scene(tmp_path / "w.tif"),
+        make_scene(tmp_path / "e.tif", transform=STRAIGHT @ Affine.translation(100, 0)),
+    )
+    layer = judged(tmp_path / "v.gpkg", west, np.array([[124, 40, 170, 80], [105, 10, 129.0, 30]]), ["yes", "yes"])
+    one, two = marks([west, east], verdicts=[layer])
+    assert one.boxes_xyxy_px == pytest.approx(np.array([[105, 10, 129.0, 30]]))
+    assert two.boxes_xyxy_px == pytest.approx(np.array([[24, 40, 70.0, 80]]))
+
+
+def test_what_is_marked_on_one_scene_is_refused_on_no_other(tmp_path: Path) -> None:
+    """Whoever says no to a detection there says it of its outline; a distractor of its own stays."""
+    scenes = [make_scene(tmp_path / f"{name}.tif") for name in "ab"]
+    labels = save_labels(tmp_path / "m.gpkg", scenes[0], OTHER[:1], names=["car"])
+    layer = judged(tmp_path / "v.gpkg", scenes[1], OTHER + 1, ["no", "no"])
+    one, two = marks(scenes, [labels], verdicts=[layer])
+    assert (one.class_names, one.refused_names) == (("car",), ())
+    assert (two.class_names, two.refused_names) == ((), ("not car",))
+    assert two.refused_xyxy_px == pytest.approx(OTHER[1:] + 1)
+
+
+def test_earlier_and_later_marks_on_the_same_ground(tmp_path: Path) -> None:
+    west = make_scene(tmp_path / "w.tif")
+    east = make_scene(tmp_path / "e.tif", transform=STRAIGHT @ Affine.translation(60, 0))
+    labels = save_labels(tmp_path / "m.gpkg", west)
+    area = save_labels(tmp_path / "a.gpkg", west, np.array([[0, 0, 190, 100.0]]), names=["all"])
+    together = marks([west, east], [labels], areas=[area])
+    (marked,), (with_area,) = marks([west], [labels]), marks([east], areas=[area])
+    for both in ([marked, with_area], [with_area, marked]):
+        areas = {one.name: one.areas for one in as_all_say(both)}
+        assert areas["e.tif"].equals(together[1].areas)
 
 
 def test_layers_that_name_no_scene_are_those_of_the_pictures_in_their_place(tmp_path: Path) -> None:
