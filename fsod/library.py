@@ -29,6 +29,7 @@ from fsod.steps.enroll_classes import enroll
 from fsod.steps.given_boxes import Boxes
 from fsod.steps.handed_over import IN_MEMORY, File, Scene, examples_of, marks_of, named
 from fsod.steps.predict_together import layer_of
+from fsod.steps.scene_sayings import how_far
 from fsod.steps.scene_search import search_scene
 from fsod.steps.searcher import Searcher, load_searcher
 from fsod.store.checkpoint import SHIPPED, CheckpointHeader, load_checkpoint, read_header, shown_to
@@ -167,6 +168,8 @@ class Detector:
         with named(scene) as name:
             result = search_scene(name, searcher, plan, limit=_limit(plan))
         said = list(result.warnings)
+        if result.windows_left:
+            said.append(how_far(result))
         if is_in_memory(name):
             # that an array has no coordinate system goes without saying, and so does what follows from it
             obvious = (PIXELS_ONLY,) if plan.gsd_m else (PIXELS_ONLY, GSD_UNKNOWN)
@@ -276,6 +279,8 @@ def _plan(settings: Mapping[str, object]) -> PredictSettings:
         if name in settings:
             raise UserError(f"predict: {name!r} goes with the command `fsod predict`, not with the library")
     plan = predict_settings(settings)
+    if plan.aoi_layer is not None and plan.aoi is None:
+        raise UserError("predict: 'aoi_layer' says which layer of 'aoi', which is not given")
     for one, other in EITHER:
         if getattr(plan, one) and getattr(plan, other) is not None:
             raise UserError(f"predict: {one!r} and {other!r} contradict each other; give one of them")

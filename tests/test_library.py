@@ -150,7 +150,10 @@ def test_what_cannot_be_done_is_said(place: SimpleNamespace, tmp_path: Path) -> 
 
 def test_a_part_of_a_scene_is_searched_where_that_is_asked_for(place: SimpleNamespace, tmp_path: Path) -> None:
     bank, whole = fsod.load(place.bank), fsod.load(place.bank).predict(place.pixels, **SMALL)
-    assert 0 < len(bank.predict(place.pixels, budget=0.3, **SMALL)) < len(whole)
+    with pytest.warns(UserWarning, match=r"^array: searched \d+% of the windows, likeliest first$"):
+        assert 0 < len(bank.predict(place.pixels, budget=0.3, **SMALL)) < len(whole)
+    with pytest.raises(fsod.UserError, match="'aoi_layer' says which layer of 'aoi', which is not given"):
+        bank.predict(place.pixels, aoi_layer="x", **SMALL)
     away = tmp_path / "away.geojson"
     geopandas.GeoDataFrame(geometry=[shapely.box(500, 500, 600, 600)]).to_file(away)
     with pytest.raises(fsod.UserError, match=r"^array: lies outside .*away.geojson; nothing was searched"):

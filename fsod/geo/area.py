@@ -135,8 +135,9 @@ def read_area(path: VectorFile, scene: Scene, layer: str | None = None) -> Area:
         shapely.prepare(shape)
         return Area(shape, sha256, None, lonlat=False)
     from_scene = transformer(path, polygons.crs, scene, back=True)
+    doubt = why_misplaced(polygons, scene)
     if polygons.crs.is_geographic:
-        check_degrees(path, polygons)
+        check_degrees(path, polygons, doubt)
         shape = within_180(shape)
     shapely.prepare(shape)
-    return Area(shape, sha256, from_scene, polygons.crs.is_geographic, polygons.crs, why_misplaced(polygons, scene))
+    return Area(shape, sha256, from_scene, polygons.crs.is_geographic, polygons.crs, doubt)

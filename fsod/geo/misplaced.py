@@ -20,13 +20,13 @@ FARTHEST_DEG = (720.0, 100.0)
 """Longitudes that run on past 180 degrees are read up to here; latitudes, of frames with a margin around the globe."""
 
 
-def check_degrees(path: VectorFile, shapes: GeoSeries) -> None:
-    """UserError for polygons in degrees that lie nowhere on the globe."""
+def check_degrees(path: VectorFile, shapes: GeoSeries, why: str = "") -> None:
+    """UserError for polygons in degrees that lie nowhere on the globe, and what is probably wrong with them."""
     west, south, east, north = shapes.total_bounds
     if max(abs(west), abs(east)) > FARTHEST_DEG[0]:
-        raise UserError(f"{path}: longitudes of {west:g} to {east:g} degrees are nowhere on the globe")
+        raise UserError(f"{path}: longitudes of {west:g} to {east:g} degrees are nowhere on the globe{why}")
     if max(abs(south), abs(north)) > FARTHEST_DEG[1]:
-        raise UserError(f"{path}: latitudes of {south:g} to {north:g} degrees are nowhere on the globe")
+        raise UserError(f"{path}: latitudes of {south:g} to {north:g} degrees are nowhere on the globe{why}")
 
 
 def why_misplaced(geometry: GeoSeries, scene: Scene) -> str:

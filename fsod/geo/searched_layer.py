@@ -147,6 +147,12 @@ def searched_path(layer: Path) -> Path:
     return layer if layer.suffix.lower() == ".gpkg" else layer.with_suffix(".searched.geojson")
 
 
+def remove_searched(layer: Path) -> None:
+    """Removes what was written beside an earlier layer of that name: it tells of another search."""
+    if (path := searched_path(layer)) != layer:
+        path.unlink(missing_ok=True)
+
+
 def write_searched(layer: Path, searched: Framed) -> None:
     """Writes what was searched beside a layer of detections, the whole of it or nothing.
 

@@ -68,7 +68,10 @@ class Placing:
         outer, *holes = (
             self._ring(shapely.get_coordinates(ring)) for ring in (polygon_px.exterior, *polygon_px.interiors)
         )
-        return shapely.difference(outer, shapely.union_all(holes)) if holes else outer
+        if not holes:
+            return outer
+        # a polygon with holes that crosses itself may be drawn elsewhere, and has to stay as it is read
+        return shapely.difference(shapely.make_valid(outer), shapely.union_all(shapely.make_valid(holes)))
 
     def _ring(self, ring_px: NDArray[np.float64]) -> BaseGeometry:
         """What a closed ring (vertices + 1, 2) holds."""

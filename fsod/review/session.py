@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shlex
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -186,12 +188,15 @@ class Session:
         }
 
     def not_learned(self) -> list[str]:
-        """What was said while a round ran, and no round has learned since; one line each."""
+        """What was said while a round ran, and no round has learned since: nothing, or one line with the command that does."""
         known = [("--verdicts", path) for path in self._later] + [("--area", path) for path in self._later_areas]
-        return [
-            f"{path} is not learned yet; another review does not know of it: fsod finetune --from {self.bank} {option} {path}"
-            for option, path in known
-        ]
+        if not known:
+            return []
+        out = next_files(self.layer.path)[0]
+        told = [*chain.from_iterable(known), "--scene", self.layer.scene.name]
+        command = ["fsod", "finetune", "--from", self.bank, *told, "--out", out]
+        names = ", ".join(str(path) for _, path in known)
+        return [f"not learned yet, and another review does not know of it: {names}; {shlex.join(map(str, command))}"]
 
     def close(self) -> None:
         """Ends what is running."""

@@ -19,14 +19,14 @@ from fsod.geo.scene_list import kept_name
 from fsod.geo.scene_opening import open_scene
 from fsod.geo.scene_prediction import SceneResult
 from fsod.geo.searched_area import STATUSES
-from fsod.geo.searched_layer import PART_COLOURS, SearchedLayer, write_searched
+from fsod.geo.searched_layer import PART_COLOURS, SearchedLayer, remove_searched, write_searched
 from fsod.geo.stac_scenes import StacScene
 from fsod.marks import class_colour
 from fsod.progress import console, warn
 from fsod.report.scene_report import overview_path, write_overview
 from fsod.steps.predict_outputs import picture_path, remove_item, remove_own
 from fsod.steps.predict_together import layer_of
-from fsod.steps.scene_sayings import how_far, nothing_found, what_was_missed
+from fsod.steps.scene_sayings import GOES_ON, how_far, nothing_found, what_was_missed
 from fsod.steps.searcher import Searcher
 
 
@@ -48,6 +48,7 @@ def write_alone(
     names = searcher.class_names
     layer = layer_of(result, searcher)
     write_layer(out, layer)
+    remove_searched(out)  # who is killed before it is written again has none
     if plan.stac:
         if source is None or not source.item:
             write_label_item(out, layer, kept_name(result.scene), None)
@@ -70,7 +71,7 @@ def write_alone(
     warnings = [*result.warnings, *nothing_found(result, searcher), *unseen]
     warn([warning for warning in warnings if warning not in result.unlike])
     if result.windows_left:
-        console.print(how_far(result))
+        console.print(f"{how_far(result)}; {GOES_ON}")
     return {
         "layer": str(out),
         "preview": picture,

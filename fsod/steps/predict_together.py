@@ -16,12 +16,12 @@ from fsod.geo.layer_table import Layer, Value
 from fsod.geo.qgis_style import write_style
 from fsod.geo.scene_list import short_name
 from fsod.geo.scene_prediction import SceneResult
-from fsod.geo.searched_layer import SearchedLayer, write_searched
+from fsod.geo.searched_layer import SearchedLayer, remove_searched, write_searched
 from fsod.marks import class_colour
 from fsod.progress import console, warn
 from fsod.report.scene_report import overview_path
-from fsod.steps.predict_outputs import picture_path, remove_own
-from fsod.steps.scene_sayings import how_far, what_was_missed
+from fsod.steps.predict_outputs import picture_path, remove_item, remove_own
+from fsod.steps.scene_sayings import GOES_ON, how_far, what_was_missed
 from fsod.steps.searcher import Searcher
 
 
@@ -71,6 +71,8 @@ def write_together(results: Mapping[str, SceneResult], searcher: Searcher, out: 
     words = f"searched {searched_km2:.3g} of {total_km2:.3g} km2 in {len(parts)} scenes"
     told_of_all = what_was_missed(words, searcher, counts, [result.area for result in results.values()])
     write_layer(out, JointLayer(layers, attributes))
+    remove_searched(out)
+    remove_item(out)
     parts = [replace(part, attributes={**part.attributes, **told_of_all}) for part in parts]
     write_searched(out, JointLayer(parts, {**attributes, **told_of_all}))
     write_style(out.with_suffix(".qml"), {name: class_colour(i) for i, name in enumerate(names)})
@@ -79,7 +81,7 @@ def write_together(results: Mapping[str, SceneResult], searcher: Searcher, out: 
     warn([warning for result in results.values() for warning in result.warnings if warning not in result.unlike])
     for result in results.values():
         if result.windows_left:
-            console.print(how_far(result))
+            console.print(f"{how_far(result)}; {GOES_ON}")
     return {
         "layer": str(out),
         "scenes": list(results),

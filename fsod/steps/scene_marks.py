@@ -97,6 +97,7 @@ class SceneMarks:
 
     def open(self, **how: Any) -> Scene:  # noqa: ANN401, they are those of ``open_scene``
         """The scene, with the bands, the nodata value and the tone that it was marked in; ``how`` goes to ``open_scene``."""
+        how |= {"north_up": self.gsd_m is not None}  # marks of a prepared folder are in pixels as they are stored
         if self.shown is None:
             return open_scene(self.scene, **how)
         seen = self.shown

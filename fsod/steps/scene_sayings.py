@@ -16,6 +16,8 @@ from fsod.steps.searcher import Searcher
 LEAST_SCORE = 0.005
 """The least one that --score takes."""
 
+GOES_ON = "the rest is 'not reached' in the layer. With more of --minutes or --budget the same command goes on"
+
 
 def announce(scene: Scene, resumed: int, windows: int) -> None:
     """One line on how a scene is read, before the work begins."""
@@ -36,10 +38,7 @@ def how_far(result: SceneResult) -> str:
     """How much of a scene was searched, where that is not all."""
     done = result.windows_run + result.windows_blank + len(result.damaged)
     order = "likeliest first" if result.windows_glanced else "evenly spread"
-    return (
-        f"{result.scene}: searched {done / (done + result.windows_left):.0%} of the windows, {order}; the rest is "
-        "'not reached' in the layer. With more of --minutes or --budget the same command goes on"
-    )
+    return f"{result.scene}: searched {done / (done + result.windows_left):.0%} of the windows, {order}"
 
 
 def what_was_missed(

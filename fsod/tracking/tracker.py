@@ -156,6 +156,8 @@ def _open(plan: _Plan, uri: str) -> Place:
         tags = {**plan.tags, **({PARENT: study} if study else {})}
         run = client.create_run(experiment, tags=tags, run_name=plan.run_name)
         log_params(client, run.info.run_id, plan.params)
+        if is_server(uri) and plan.database.is_file():
+            _joins(run.info.run_id, plan)
         if plan.run_id_file is not None:
             write_text(plan.run_id_file, run.info.run_id + "\n")
     return Place(uri, client, run.info.run_id, study, run.info.start_time / 1000)
@@ -164,13 +166,15 @@ def _open(plan: _Plan, uri: str) -> Place:
 def _begun(client: MlflowClient, plan: _Plan, run_id: str | None) -> MlflowRun | None:
     """The run of an id, if it is one of this store that may go on and has these params."""
     run = None if run_id is None else _run(client, run_id)
-    if run is None:
-        return None
-    finished = run.info.status == "FINISHED" and not plan.reopen
-    if finished or run.info.lifecycle_stage != "active" or run.data.params != dict(plan.params):
+    if run is None or not _may_go_on(run, plan):
         return None
     client.update_run(run.info.run_id, status="RUNNING")
     return run
+
+
+def _may_go_on(run: MlflowRun, plan: _Plan) -> bool:
+    finished = run.info.status == "FINISHED" and not plan.reopen
+    return not finished and run.info.lifecycle_stage == "active" and run.data.params == dict(plan.params)
 
 
 def _named(plan: _Plan) -> str | None:
@@ -178,6 +182,14 @@ def _named(plan: _Plan) -> str | None:
     if plan.run_id_file is None or not plan.run_id_file.is_file():
         return None
     return plan.run_id_file.read_text(encoding="utf-8").strip()
+
+
+def _joins(run_id: str, plan: _Plan) -> None:
+    """Has what was begun here, and waits for the server, brought into the run that goes on with it there."""
+    here, named = connect(local_uri(plan.database)), _named(plan)
+    begun = None if named is None else _run(here, named)
+    if begun is not None and WAITS_FOR in begun.data.tags and _may_go_on(begun, plan):
+        here.set_tag(begun.info.run_id, UPLOADED_AS, run_id)
 
 
 def _uploaded_as(plan: _Plan) -> str | None:

@@ -167,6 +167,16 @@ def test_what_is_no_area_is_refused(scene: Path, tmp_path: Path) -> None:
         predict_scene(scene, everywhere, ScenePlan(aoi=tmp_path / "missing.gpkg"))
 
 
+def test_exchanged_coordinates_are_said_where_they_are_no_latitudes(make_raster: MakeRaster, tmp_path: Path) -> None:
+    place = {"crs": "EPSG:32654", "transform": Affine(0.5, 0, 400_000, 0, -0.5, 3_900_000)}
+    scene = make_raster(np.random.default_rng(0).integers(0, 255, (3, 400, 500)).astype(np.uint8), **place)
+    box = geopandas.GeoSeries([shapely.box(400_050, 3_899_900, 400_100, 3_899_950)], crs=32654).to_crs(4326)
+    turned = shapely.transform(np.asarray(box), lambda xy: xy[:, ::-1])
+    geopandas.GeoSeries(turned, crs=4326).to_file(tmp_path / "a.geojson")
+    with pytest.raises(UserError, match=r"latitudes of 139.* are nowhere on the globe; .*; exchange the two"):
+        predict_scene(scene, everywhere, ScenePlan(aoi=tmp_path / "a.geojson"))
+
+
 def test_a_layer_of_several_is_named(scene: Path, tmp_path: Path) -> None:
     aoi = save_area(tmp_path / "a.gpkg", CORNER_PX, "EPSG:32633")
     geopandas.GeoSeries([shapely.box(500_000, 4_999_950, 500_050, 5_000_000)], crs=32633).to_file(aoi, layer="corner")

@@ -208,6 +208,18 @@ def test_areas_keep_their_holes_and_their_parts(tmp_path: Path, crs: str | None)
     assert [one.area for one in opened(path).areas.polygons_px] == pytest.approx([drawn.area, 5000], rel=0.01)
 
 
+@pytest.mark.parametrize("crs", PLACES)
+def test_an_area_that_crosses_itself_stays_in_the_file(tmp_path: Path, crs: str | None) -> None:
+    """With a hole, as QGIS lets people draw it; another one is drawn then."""
+    path = make_layer(tmp_path / "found.gpkg", 3, crs)
+    layer = opened(path)
+    bow = shapely.Polygon([(10, 10), (200, 200), (200, 10), (10, 200)], [[(20, 60), (30, 60), (30, 80), (20, 80)]])
+    layer.areas.polygons_px.append(bow)
+    layer.draw_area(np.array([[300.0, 200], [500, 200], [500, 400]]))
+    kept = opened(path).areas.polygons_px
+    assert sum(one.area for one in kept) == pytest.approx(95 * 95 * 2 - 20 * 10 + 5000, rel=0.01)
+
+
 def test_what_cannot_be_judged_says_what_to_do(tmp_path: Path) -> None:
     path = make_layer(tmp_path / "found.gpkg", 3)
     layer = opened(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 import threading
@@ -172,11 +173,21 @@ def test_what_is_drawn_while_a_round_runs_is_learned_in_the_next(
     assert (list(first.verdicts), list(first.areas)) == ([], [areas])
     session.layer.draw_area(np.array([[300.0, 200], [500, 200], [500, 400]]))
     make_layer(first.found, 3)
+    session.layer.judge(2, "no")
+    assert session.not_learned() == []
     then(first)
+    session.bank = tmp_path / "a bank.safetensors"
+    (line,) = session.not_learned()
+    command = shlex.split(line.rpartition("; ")[2])
+    assert command[:4] == ["fsod", "finetune", "--from", str(session.bank)]
+    told = dict(zip(command[4::2], command[5::2], strict=True))
+    layer, scene = tmp_path / "found.gpkg", session.layer.scene.name
+    out = str(tmp_path / "found-3.detector.safetensors")
+    assert told == {"--verdicts": str(layer), "--area": str(areas), "--scene": scene, "--out": out}
     session.bank = bank  # instead of the detector that was not made
     session.layer.judge(1, "yes")
     session.learn(1, first.found.name)
-    assert (list(rounds[1][0].verdicts), list(rounds[1][0].areas)) == ([first.found], [areas])
+    assert (list(rounds[1][0].verdicts), list(rounds[1][0].areas)) == ([layer, first.found], [areas])
     session.close()
 
 

@@ -16,6 +16,8 @@ from PIL import Image
 from rasterio.transform import from_origin
 
 from fsod.errors import UserError
+from fsod.geo.searched_layer import searched_path
+from fsod.steps import predict_alone
 from fsod.steps.predict_outputs import check_layers
 from tests.command import fsod
 from tests.untrained import make_bank
@@ -188,6 +190,22 @@ def test_a_picture_and_an_item_of_an_earlier_layer_go(bank: Path, tmp_path: Path
     out.with_suffix(".gpkg").unlink()
     assert predict(bank, out, scene, "--no-pictures") == 0
     assert set(contents(tmp_path)) == {"scene.tif", "f.geojson", "f.qml", "f.searched.geojson", "f.searched.qml"}
+
+
+@pytest.mark.parametrize("name", ["f.geojson", "f.parquet"])
+def test_a_layer_never_lies_beside_what_another_run_has_searched(
+    bank: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene, out = make_scene(tmp_path / "scene.tif"), tmp_path / name
+    assert predict(bank, out, scene) == 0
+
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(predict_alone, "write_searched", end)
+    assert predict(bank, out, scene) == 130
+    assert out.exists()
+    assert not searched_path(out).exists()
 
 
 def test_other_layers_of_a_geopackage_stay(bank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

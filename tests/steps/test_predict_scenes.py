@@ -135,6 +135,9 @@ def test_nothing_found_says_how_much_was_missing(bank: Path, tmp_path: Path) -> 
     of_nothing = predict(bank, out, empty)
     assert of_nothing["warnings"] == [f"{empty}: nothing found, as all of its 25 windows are empty"]
     assert of_nothing["searched"].endswith("; there is nothing to be seen")
+    aoi = tmp_path / "aoi.gpkg"
+    geopandas.GeoSeries([shapely.box(500_010, 4_999_950, 500_020, 4_999_960)], crs=32633).to_file(aoi)
+    assert predict(bank, out, empty, "--aoi", aoi)["searched"].endswith("; there is nothing to be seen")
 
 
 def test_an_area_of_interest_on_no_scene_is_refused_and_nothing_written(

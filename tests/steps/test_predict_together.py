@@ -62,8 +62,9 @@ def test_overlapping_scenes_make_one_layer_and_go_on(tmp_path: Path, monkeypatch
     assert "in 2 scenes; 2 found; an object like your 4 examples would have been found in 3 of 4" in told["searched"]
     assert len(geopandas.read_file(out, layer="searched")) == 2
     # a picture of one scene would tell of another layer than the one of all
-    predict_files([str(west)], None, bank, out, PredictSettings(overlap_px=32))
+    predict_files([str(west)], None, bank, out, PredictSettings(overlap_px=32, stac=True))
     assert out.with_suffix(".png").exists()
+    assert out.with_suffix(".stac.json").exists()
     predict_files([str(west), str(east)], None, bank, out, plan)
     assert sorted(path.name for path in tmp_path.glob("all.*")) == ["all.gpkg", "all.qml"]
     with pytest.raises(UserError, match="--together makes one file"):

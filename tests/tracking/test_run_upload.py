@@ -161,6 +161,38 @@ def test_training_and_scores_stay_one_run_whenever_the_server_is_away(
     assert connect(local_uri(database)).get_run(local).data.tags[UPLOADED_AS] != gone
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_what_goes_on_at_the_server_before_an_upload_is_one_run(
+    database: Path, server_store: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training that ended while the server was away, and one that was interrupted then."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+    with seed_run(database, 13) as run:
+        run.log_metrics({"loss/total": 2.0}, 10)
+
+    def interrupted() -> None:
+        with seed_run(database, 14) as run:
+            run.log_metrics({"loss/total": 3.0}, 10)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    with serving(port, monkeypatch):
+        with seed_run(database, 13, reopen=True) as run:
+            run.log_metrics({"AP/novel_map50": 0.5}, 0)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")  # the server has set it for itself
+        with seed_run(database, 14) as run:
+            run.log_metrics({"loss/total": 2.0}, 20)
+        assert upload_runs(database)["uploaded"] == 2
+        there = connect(f"http://127.0.0.1:{port}")
+        runs = there.search_runs([e.experiment_id for e in there.search_experiments()])
+        found = {run.info.run_name: run for run in runs if "seed=1" in run.info.run_name}
+        assert len(found) == sum("seed=1" in run.info.run_name for run in runs) == 2
+        assert found["K=5/seed=13"].data.metrics == {"loss/total": 2.0, "AP/novel_map50": 0.5}
+        both = there.get_metric_history(found["K=5/seed=14"].info.run_id, "loss/total")
+        assert sorted((m.step, m.value) for m in both) == [(10, 3.0), (20, 2.0)]
+
+
 def test_addresses_are_shown_without_their_passwords(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://alice:s3c@ret@127.0.0.1:9")
     said: list[str] = []
