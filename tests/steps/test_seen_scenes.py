@@ -32,7 +32,7 @@ from fsod.steps.example_files import examples_in_folder, examples_on_scenes
 from fsod.steps.folder_shots import marks_in_folder, shots_in_folder
 from fsod.steps.kept_marks import joined_marks, kept_marks, marks_kept
 from fsod.steps.mark_files import MarkFiles, Seen, marks_on_scenes
-from fsod.steps.scene_marks import band_rules
+from fsod.steps.scene_marks import SceneMarks, band_rules
 from fsod.steps.scene_views import read_views
 
 BOXES = np.array([[30, 40, 60, 50], [100, 20, 110, 44.0]])
@@ -205,6 +205,15 @@ def test_a_folder_of_labels_knows_which_bands_it_shows(tmp_path: Path) -> None:
         )
         kept = marks_kept(kept_marks(marks), Path("d"))
         assert repr(band_rules(kept)) == repr(band_rules(marks)) == repr((rule,))
+
+
+def test_marks_of_a_folder_are_on_images_as_they_are_stored(tmp_path: Path) -> None:
+    """A GeoTIFF among them may lie south up: its annotations count its rows as they come."""
+    image = write(tmp_path / "s.tif", pixels()[:3], UTM @ Affine(1, 0, 0, 0, -1, 120))
+    with open_scene(image, north_up=False) as stored:
+        marks = replace(SceneMarks.on(stored, BOXES, ("ship", "ship")), gsd_m=None, shown=None)
+    (view,) = read_views([marks], ["ship"], 1.0).views
+    assert are_ships([cut(view.rgb, box) for box in view.boxes_xyxy_px])
 
 
 def test_a_table_of_verdicts_on_a_turned_scene(tmp_path: Path) -> None:
