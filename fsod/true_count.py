@@ -12,7 +12,9 @@ LEAST_RECALL = 1e-6
 """Below this there is no number of missed objects that anybody could use."""
 
 
-def true_count(found: int, recall: Trials | None, precision: Trials | None) -> tuple[int, int | None] | None:
+def true_count(
+    found: int, recall: Trials | None, precision: Trials | None, sure: int = 0
+) -> tuple[int, int | None] | None:
     """Between which numbers the number of objects lies with 95 % confidence or more, where all was searched.
 
     What is found are right ones (binomial, by the precision) and false alarms. Beside the right ones objects were missed: as
@@ -24,7 +26,8 @@ def true_count(found: int, recall: Trials | None, precision: Trials | None) -> t
     Args:
         found: detections.
         recall: of left-out examples; None: unknown, and then nothing can be said.
-        precision: of judged detections; None: every detection counts as right.
+        precision: of judged detections; None: unknown, so that any detection may be wrong, and all may be right.
+        sure: detections that were judged right, themselves.
 
     Returns:
         Least and most; None for the most where no example was found, as then any number may have been missed. None where the
@@ -34,20 +37,18 @@ def true_count(found: int, recall: Trials | None, precision: Trials | None) -> t
         return None
     rng = np.random.default_rng(0)
     beyond = (1 - CONFIDENCE) / 2
-    right = _right(found, precision, rng, upper=False)
+    right = _right(found, precision, rng, upper=False) if precision is not None else np.full(SAMPLES, sure, np.int64)
     fewest = right + rng.negative_binomial(np.maximum(right, 1), _shares(recall, rng, upper=True)) * (right > 0)
-    least = int(np.quantile(fewest, beyond, method="lower"))
+    least = max(int(np.quantile(fewest, beyond, method="lower")), sure)
     if not recall.hits:
         return least, None
-    right = _right(found, precision, rng, upper=True)
+    right = _right(found, precision, rng, upper=True) if precision is not None else np.full(SAMPLES, found, np.int64)
     most = right + rng.negative_binomial(right + 1, _shares(recall, rng, upper=False))
     return least, int(np.quantile(most, 1 - beyond, method="higher"))
 
 
-def _right(found: int, precision: Trials | None, rng: np.random.Generator, *, upper: bool) -> NDArray[np.int64]:
+def _right(found: int, precision: Trials, rng: np.random.Generator, *, upper: bool) -> NDArray[np.int64]:
     """Draws (SAMPLES,) of how many detections are right."""
-    if precision is None:
-        return np.full(SAMPLES, found, np.int64)
     return rng.binomial(found, _shares(precision, rng, upper=upper))
 
 

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyogrio
 import shapely
 from geopandas import GeoDataFrame, GeoSeries
+from numpy.typing import NDArray
 
 from fsod.errors import UserError
 from fsod.geo.features import SEARCHED as SEARCHED_LAYER
@@ -22,7 +24,7 @@ from fsod.geo.layer_files import ON_A_MAP
 from fsod.geo.layer_table import VERDICT
 from fsod.geo.searched_area import SEARCHED
 from fsod.geo.searched_layer import searched_path
-from fsod.geo.verdicts import judged_wrong
+from fsod.geo.verdicts import NO, YES, judged
 
 CLASS = "class"
 
@@ -37,6 +39,7 @@ class FoundGround:
         searched: what the network has seen, polygons in a CRS of their own; None where no layer says.
         known: class name -> what ``Evidence.numbers`` wrote, of all classes that were looked for; None where no layer says.
         refused: detections that were judged wrong.
+        sure: (n,) which of ``found`` were judged right.
     """
 
     path: Path
@@ -44,6 +47,7 @@ class FoundGround:
     searched: GeoSeries | None
     known: Mapping[str, Mapping[str, Any]] | None
     refused: int
+    sure: NDArray[np.bool_]
 
     @property
     def class_names(self) -> list[str]:
@@ -81,11 +85,12 @@ def read_found_ground(path: Path, layer: str | None = None) -> FoundGround:
     broken = shapely.is_missing(shapes) | shapely.is_empty(shapes) | not_finite(shapes)
     if broken.any():
         raise UserError(f"{path}: feature {int(np.flatnonzero(broken)[0]) + 1} has no place; remove it")
-    right = ~judged_wrong(frame[VERDICT]) if VERDICT in frame else np.ones(len(frame), np.bool_)
+    verdicts = frame[VERDICT] if VERDICT in frame else pd.Series([""] * len(frame), dtype=object)
+    right = ~judged(verdicts, NO)
     own = frame[right].reset_index(drop=True)
     own[CLASS] = [str(name) for name in own[CLASS]]
     searched, known = _searched(path)
-    return FoundGround(path, own, searched, known, int((~right).sum()))
+    return FoundGround(path, own, searched, known, int((~right).sum()), judged(verdicts[right], YES))
 
 
 def _counts_in_pixels(path: Path) -> bool:

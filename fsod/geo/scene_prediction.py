@@ -77,6 +77,7 @@ class SceneResult:
         area: what became of every part of the scene.
         missed: the best score of windows in which nothing was found, and its class id; None where the detector does not say.
         unlike: those of ``warnings`` that say how it differs from the examples.
+        as_learned: it was searched at the size that the classes were learned at; else nobody knows how many are missed.
         overview: see ``Scene``.
     """
 
@@ -102,6 +103,7 @@ class SceneResult:
     area: SearchedArea
     missed: tuple[float, int] | None = None
     unlike: tuple[str, ...] = ()
+    as_learned: bool = True
     overview: NDArray[np.uint8] | None = None
 
     @property

@@ -62,14 +62,17 @@ class Tone:
         return toned
 
 
+def is_picture(rgb: NDArray[np.uint8], valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which pixels (h, w) are valid, and neither black nor white as what a scene is filled up with."""
+    return np.asarray(valid & (rgb > FILL).any(axis=2) & (rgb < 255 - FILL).any(axis=2))
+
+
 def tone_of(squares: Iterable[tuple[NDArray[np.uint8], NDArray[np.bool_]]]) -> Tone | None:
     """The tone that a scene is to be seen in, by squares of it: (h, w, 3) uint8 RGB and validity (h, w).
 
     None where no pixel is valid and neither black nor white.
     """
-    seen = [
-        rgb[valid & (rgb > FILL).any(axis=2) & (rgb < 255 - FILL).any(axis=2)] @ LUMINANCE for rgb, valid in squares
-    ]
+    seen = [rgb[is_picture(rgb, valid)] @ LUMINANCE for rgb, valid in squares]
     luminance = np.concatenate(seen) if seen else np.zeros(0, np.float32)
     if not len(luminance):
         return None

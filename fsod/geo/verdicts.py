@@ -176,9 +176,9 @@ def _said(column: pd.Series) -> list[str]:
     return ["" if missing else str(value).strip() for value, missing in zip(column, column.isna(), strict=True)]
 
 
-def judged_wrong(column: pd.Series) -> NDArray[np.bool_]:
-    """Which of n verdicts, as they stand in a layer, are no; what is no verdict at all is not."""
-    return np.array([ANSWERS.get(text.lower()) == NO for text in _said(column)], np.bool_)
+def judged(column: pd.Series, answer: int) -> NDArray[np.bool_]:
+    """Which of n verdicts, as they stand in a layer, are YES, or NO; what is no verdict at all is neither."""
+    return np.array([ANSWERS.get(text.lower()) == answer for text in _said(column)], np.bool_)
 
 
 def _made_on(frame: GeoDataFrame) -> NDArray[np.object_]:

@@ -137,13 +137,15 @@ def _table(
     classes = ground.class_names
     positions = {one: i for i, one in enumerate(classes)}
     own = np.array([positions[one] for one in ground.found[CLASS]], np.intp)[holds[0]]
-    counts = np.zeros((len(names), len(classes)), np.int64)
+    counts, sure = np.zeros((2, len(names), len(classes)), np.int64)
     np.add.at(counts, (holds[1], own), 1)
+    np.add.at(sure, (holds[1], own), ground.sure[holds[0]])
     rows: list[dict[str, Any]] = []
     for i, name in enumerate(names):
         for j, one in enumerate(classes):
             recall, precision = evidence_in((ground.known or {}).get(one, {}))
-            between = true_count(int(counts[i, j]), recall, precision) if shares[i] > 0 else None
+            searched = shares[i] > 0
+            between = true_count(int(counts[i, j]), recall, precision, int(sure[i, j])) if searched else None
             low, high = between or (None, None)
             rows.append(
                 {
@@ -239,7 +241,7 @@ def _evidence(ground: FoundGround) -> list[str]:
     for one, numbers in (ground.known or {}).items():
         recall, precision = evidence_in(numbers)
         if recall is not None:
-            right = "every one found counts as right"
+            right = "none was judged, so the least counts what has the verdict yes, and the most takes all for right"
             if precision is not None:
                 right = f"{precision.hits} of {precision.count} judged ones were right ({precision.percent})"
             words.append(f"{one}: left-out examples were found in {in_words(recall)}; {right}")

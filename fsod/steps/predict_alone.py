@@ -59,7 +59,7 @@ def write_alone(
     found = [names[c] for c in result.detections.class_ids]
     counts = {name: found.count(name) for name in names}
     searched = SearchedLayer(result.area, result.georeference, layer.scene, layer.attributes)
-    searched = searched.saying(what_was_missed(searched.said, searcher, counts, [result.area]))
+    searched = searched.saying(what_was_missed(searched.said, searcher, counts, [result]))
     write_searched(out, searched)
     if out.suffix.lower() in ON_A_MAP:
         write_style(out.with_suffix(".qml"), {name: class_colour(i) for i, name in enumerate(names)})

@@ -69,7 +69,7 @@ def write_together(results: Mapping[str, SceneResult], searcher: Searcher, out: 
     counts = {name: found.count(name) for name in names}
     searched_km2, total_km2 = joint_km2(parts)
     words = f"searched {searched_km2:.3g} of {total_km2:.3g} km2 in {len(parts)} scenes"
-    told_of_all = what_was_missed(words, searcher, counts, [result.area for result in results.values()])
+    told_of_all = what_was_missed(words, searcher, counts, results.values())
     write_layer(out, JointLayer(layers, attributes))
     remove_searched(out)
     remove_item(out)

@@ -16,7 +16,7 @@ OTHER_GSD = 1.5
 def misfit(
     scene: Scene, gsd_m: float | None, enlargement: float, shown: Sequence[BandRule], looks: Sequence[Look]
 ) -> list[str]:
-    """One line on how a scene differs from the examples and what to do, or nothing.
+    """What makes a scene unlike the examples, and what to do, at most one line for options and one for the scene itself.
 
     Args:
         scene: about to be searched.
@@ -25,22 +25,44 @@ def misfit(
         shown: what they were shown in.
         looks: of their scenes, at the size that they were seen at; like one of them is like the examples.
     """
-    differences = [*_of_gsd(scene, gsd_m, enlargement), *_of_bands(scene, shown), *_of_look(scene, looks)]
+    otherwise = searched_otherwise(scene, gsd_m, enlargement)
+    differences = [*_of_gsd(scene, gsd_m, enlargement), *_of_bands(scene, shown)]
+    if not otherwise:  # at another size everything looks otherwise
+        differences += _of_look(scene, looks)
     if not differences:
-        return []
-    return [f"{scene.name}: {'; '.join(differences)}; less may be found: add examples from a scene like this one"]
+        return otherwise
+    return [
+        *otherwise,
+        f"{scene.name}: {'; '.join(differences)}; less may be found: add examples from a scene like this one",
+    ]
 
 
 def _of_gsd(scene: Scene, gsd_m: float | None, enlargement: float) -> list[str]:
-    own_m, seen_m = scene.georeference.gsd_m, scene.grid_gsd_m
-    if own_m is None or seen_m is None or gsd_m is None:
+    """Pixels of the scene itself: finer ones than the examples' lose nothing where they are resampled."""
+    own_m = scene.georeference.gsd_m
+    if own_m is None or gsd_m is None or own_m <= OTHER_GSD * gsd_m * enlargement:
         return []
     examples_m = gsd_m * enlargement
-    sizes = f"its pixels are {own_m:.3g} m, those of the examples {examples_m:.3g} m"
-    if own_m > OTHER_GSD * examples_m:
-        return [f"{sizes}, so details are missing"]
-    # finer ones lose nothing where they are resampled
-    return [f"{sizes}, so objects are seen larger"] if gsd_m > OTHER_GSD * seen_m else []
+    return [f"its pixels are {own_m:.3g} m, those of the examples {examples_m:.3g} m, so details are missing"]
+
+
+def searched_otherwise(scene: Scene, gsd_m: float | None, enlargement: float) -> list[str]:
+    """One line where an option has a scene searched at another size than its classes were learned at, or nothing."""
+    seen_m, times = scene.grid_gsd_m, scene.grid_width_px / scene.width_px
+    if seen_m is not None and gsd_m is not None:
+        larger, sizes = gsd_m / seen_m, f"at {seen_m:.3g} m per pixel, and the classes were learned at {gsd_m:.3g} m"
+    elif seen_m is None and gsd_m is None:
+        larger, sizes = (
+            times / enlargement,
+            f"{times:.3g} times as large as it is, and the examples were {enlargement:.3g} times",
+        )
+    else:
+        return []
+    if 1 / OTHER_GSD <= larger <= OTHER_GSD:
+        return []
+    size = "larger" if larger > 1 else "smaller"
+    so = f"so objects are seen {size}, and how many are missed is not known; leave out --native and --gsd-m"
+    return [f"{scene.name}: is searched {sizes}, {so}"]
 
 
 def _of_bands(scene: Scene, shown: Sequence[BandRule]) -> list[str]:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection
 from math import floor
 
 from fsod.evidence import Evidence
 from fsod.geo.scene import Scene
 from fsod.geo.scene_prediction import SceneResult
-from fsod.geo.searched_area import SearchedArea
 from fsod.progress import console
 from fsod.steps.searcher import Searcher
 
 LEAST_SCORE = 0.005
 """The least one that --score takes."""
+
+NOT_AS_LEARNED = (
+    "what would have been missed is unknown, as objects were not seen at the size that they were learned at"
+)
 
 GOES_ON = "the rest is 'not reached' in the layer. With more of --minutes or --budget the same command goes on"
 
@@ -42,20 +45,24 @@ def how_far(result: SceneResult) -> str:
 
 
 def what_was_missed(
-    searched: str, searcher: Searcher, counts: dict[str, int], areas: Sequence[SearchedArea]
+    searched: str, searcher: Searcher, counts: dict[str, int], results: Collection[SceneResult]
 ) -> dict[str, str]:
     """What was searched and found, and what would have been missed: in words, and as JSON for programs.
 
-    Where nothing was searched, everything would have been, unless there is nothing to be seen.
+    Where nothing was searched, everything would have been, unless there is nothing to be seen. What is known of a search at
+    the size that the classes were learned at says nothing of another one.
     """
+    areas = [result.area for result in results]
     any_searched = any(area.any_searched for area in areas)
+    as_learned = all(result.as_learned for result in results)
     known = {
-        name: searcher.known.get(name, Evidence()) if any_searched else Evidence() for name in searcher.class_names
+        name: searcher.known.get(name, Evidence()) if any_searched and as_learned else Evidence()
+        for name in searcher.class_names
     }
     scores = dict(zip(searcher.class_names, searcher.scores, strict=True))
     numbers = {name: {"found": counts[name], **own.numbers(scores[name])} for name, own in known.items()}
     words = [
-        f"{f'{name}: ' if len(known) > 1 else ''}{counts[name]} found; {own.said(scores[name])}"
+        f"{f'{name}: ' if len(known) > 1 else ''}{counts[name]} found; {own.said(scores[name]) if as_learned else NOT_AS_LEARNED}"
         for name, own in known.items()
     ]
     if not any_searched:

@@ -15,7 +15,7 @@ from fsod.geo.scene_plan import ScenePlan
 from fsod.geo.scene_prediction import OnOpen, OnProgress, SceneResult, predict_scene
 from fsod.geo.window_order import Limit
 from fsod.progress import progress_bar, warn
-from fsod.steps.scene_fit import misfit
+from fsod.steps.scene_fit import misfit, searched_otherwise
 from fsod.steps.scene_sayings import announce
 from fsod.steps.searcher import Searcher
 
@@ -40,10 +40,12 @@ def search_scene(
         UserError: as ``predict_scene``; a journal that holds other classes than the searcher knows.
     """
     unlike: list[str] = []
+    otherwise: list[str] = []
 
     def opened(own: Scene, resumed: int, windows: int) -> None:
         if on_open is not None:
             on_open(own, resumed, windows)
+        otherwise.extend(searched_otherwise(own, searcher.gsd_m, searcher.enlargement))
         unlike.extend(misfit(own, searcher.gsd_m, searcher.enlargement, searcher.shown, searcher.looks))
         if on_misfit is not None:
             on_misfit(unlike)
@@ -61,7 +63,7 @@ def search_scene(
         limit=limit,
         glancer=searcher.glancer,
     )
-    return replace(result, warnings=(*unlike, *result.warnings), unlike=tuple(unlike))
+    return replace(result, warnings=(*unlike, *result.warnings), unlike=tuple(unlike), as_learned=not otherwise)
 
 
 def search_in_the_open(

@@ -93,6 +93,18 @@ def test_a_dark_scene_is_seen_like_a_bright_one(make_raster: MakeRaster) -> None
     assert np.abs(seen[0] - seen[1]).mean() < 2
 
 
+def test_a_scene_that_is_mostly_empty_has_the_tone_of_what_it_shows(make_raster: MakeRaster) -> None:
+    """Between the first squares that are looked at, which are 936 px apart."""
+    shown = (20 + np.random.default_rng(0).integers(0, 40, (3, 500, 500))).astype(np.uint8)
+    pixels = np.zeros((3, 3000, 3000), np.uint8)
+    pixels[:, 300:800, 300:800] = shown
+    with open_scene(make_raster(pixels, nodata=0), toned=True) as sparse:
+        whole = tone_of([(shown.transpose(1, 2, 0), np.ones((500, 500), np.bool_))])
+        assert sparse.tone is not None
+        assert whole is not None
+        assert (sparse.tone.mean, sparse.tone.gain) == pytest.approx((whole.mean, whole.gain), rel=0.01)
+
+
 def test_the_tone_does_not_depend_on_the_size_that_is_searched_at(make_raster: MakeRaster) -> None:
     path = make_raster(np.moveaxis(ground(140, 30, 700), 2, 0))
     with open_scene(path, toned=True) as own, open_scene(path, toned=True, enlargement=0.5) as smaller:

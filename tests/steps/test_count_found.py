@@ -86,6 +86,23 @@ def test_what_is_judged_wrong_does_not_count_and_overlaps_are_said_once(tmp_path
     ]
 
 
+def test_where_nothing_was_judged_any_may_be_wrong(tmp_path: Path) -> None:
+    """But for those that have the verdict yes themselves; those that have none may all be right."""
+    found = write_found(tmp_path / "f.gpkg", PLACES, known={"ship": Evidence(12, (0.9,) * 9 + (0.0,) * 3)})
+    by = districts(tmp_path / "d.gpkg", {"a": (0, 0, 1000, 1000)})
+    (row,) = count_files(found, tmp_path / "c.gpkg", by, None)["rows"]
+    assert (row["low"], row["high"]) == true_count(4, Trials(9, 12), None)
+    assert row["low"] == 0
+    rows = geopandas.read_file(found, layer="detections")
+    rows.loc[:, "verdict"] = ["yes", "", "no", "Y"]
+    rows.to_file(found, layer="detections")
+    told = count_files(found, tmp_path / "c.gpkg", by, None)
+    assert (told["rows"][0]["count"], told["rows"][0]["low"]) == (3, 2)
+    assert told["evidence"][0].endswith(
+        "none was judged, so the least counts what has the verdict yes, and the most takes all for right"
+    )
+
+
 def test_a_layer_of_another_program_is_counted_without_what_nobody_knows(tmp_path: Path) -> None:
     shape = shapely.box(500_010, 4_999_900, 500_020, 4_999_910)
     other = tmp_path / "other.gpkg"

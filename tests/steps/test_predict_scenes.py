@@ -19,6 +19,7 @@ from rasterio.transform import from_origin
 
 from fsod.band_rule import BandRule
 from fsod.config import PredictSettings
+from fsod.geo.features import read_frame
 from fsod.geo.searched_layer import PART_COLOURS
 from fsod.steps.predict_scenes import predict_files
 from fsod.store.checkpoint import load_checkpoint
@@ -138,6 +139,23 @@ def test_nothing_found_says_how_much_was_missing(bank: Path, tmp_path: Path) -> 
     aoi = tmp_path / "aoi.gpkg"
     geopandas.GeoSeries([shapely.box(500_010, 4_999_950, 500_020, 4_999_960)], crs=32633).to_file(aoi)
     assert predict(bank, out, empty, "--aoi", aoi)["searched"].endswith("; there is nothing to be seen")
+
+
+@pytest.mark.parametrize(("option", "size"), [("--gsd-m=1.5", "smaller"), ("--gsd-m=0.25", "larger")])
+def test_what_left_out_examples_say_holds_for_the_size_they_were_seen_at(
+    bank: Path, tmp_path: Path, option: str, size: str
+) -> None:
+    known = tmp_path / "known.safetensors"
+    plain = read_bank(bank)
+    save_bank(known, plain.with_origins({"boat": {"trials": [0.9] * 4}}), checkpoint_of(bank))
+    scene, out = make_scene(tmp_path / "s.tif"), tmp_path / "s.gpkg"
+    assert "found in 4 of 4 trials" in predict(known, out, scene)["searched"]
+    told = predict(known, out, scene, option)
+    assert f"so objects are seen {size}" in told["warnings"][0]
+    assert "trials" not in told["searched"]
+    assert "unknown, as objects were not seen at the size that they were learned at" in told["searched"]
+    (classes,) = read_frame(out, "searched")["classes"].unique()
+    assert "recall" not in classes
 
 
 def test_an_area_of_interest_on_no_scene_is_refused_and_nothing_written(

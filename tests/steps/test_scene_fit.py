@@ -27,13 +27,22 @@ THREE = (BandRule(bands=(1, 2, 3), count=3, chosen="default"),)
         (0.7, None, 3, ""),
         (0.2, 0.5, 3, ""),
         (1.0, None, 3, "its pixels are 1 m, those of the examples 0.5 m, so details are missing"),
-        (0.2, None, 3, "its pixels are 0.2 m, those of the examples 0.5 m, so objects are seen larger"),
+        (
+            0.2,
+            None,
+            3,
+            "is searched at 0.2 m per pixel, and the classes were learned at 0.5 m, so objects are seen larger",
+        ),
+        (
+            0.5,
+            1.0,
+            3,
+            "is searched at 1 m per pixel, and the classes were learned at 0.5 m, so objects are seen smaller",
+        ),
         (0.5, None, 4, "it has 4 bands, the examples' 3"),
     ],
 )
-def test_what_differs_is_said_in_one_line(
-    tmp_path: Path, own_m: float, seen_m: float | None, bands: int, says: str
-) -> None:
+def test_what_differs_is_said(tmp_path: Path, own_m: float, seen_m: float | None, bands: int, says: str) -> None:
     place = {"crs": "EPSG:32633", "transform": from_origin(500_000, 5_000_000, own_m, own_m)}
     pixels = np.random.default_rng(0).integers(0, 255, (bands, 64, 64)).astype(np.uint8)
     with rasterio.open(
@@ -43,8 +52,18 @@ def test_what_differs_is_said_in_one_line(
     with open_scene(tmp_path / "s.tif", gsd_m=seen_m) as scene:
         said = misfit(scene, 0.5, 1.0, THREE, ())
         assert misfit(scene, None, 1.0, (), ()) == []
-    assert len(said) == bool(says)
-    assert not says or f"s.tif: {says}; less may be found" in said[0]
+    assert len(said) == bool(says) + (says.endswith("details are missing")), "it is searched as coarse as it is, too"
+    assert not says or f"s.tif: {says}" in said[-1]
+
+
+def test_a_picture_is_searched_as_many_times_as_large_as_the_examples(tmp_path: Path) -> None:
+    Image.fromarray(blobs()).save(tmp_path / "s.png")
+    with open_scene(tmp_path / "s.png", enlargement=2.0) as scene:
+        assert misfit(scene, None, 2.0, (), ()) == []
+        assert misfit(scene, 0.5, 2.0, (), ()) == [], "of which nobody knows how large its pixels are"
+    with open_scene(tmp_path / "s.png") as scene:
+        (said,) = misfit(scene, None, 2.0, (), ())
+    assert "is searched 1 times as large as it is, and the examples were 2 times, so objects are seen smaller" in said
 
 
 def test_another_look_is_said_unless_one_of_the_examples_looked_like_that(tmp_path: Path) -> None:
