@@ -80,7 +80,7 @@ def read_frame(path: VectorFile, layer: str | None, usual: str = "", *, ids: boo
         reason = error.__context__ if isinstance(error, NameError) else error
         raise UserError(f"{path}: cannot be read as a vector file ({one_line(reason)})") from error
     if not isinstance(frame, GeoDataFrame):
-        raise UserError(f"{path}: is a table without geometry")
+        raise UserError(f"{path}: is a table without geometry; save what it holds as a GeoPackage or GeoJSON")
     return frame
 
 

@@ -237,6 +237,7 @@ def labels_of(
         f"no class in its attribute {class_attribute}": np.array([not name for name in names]),
         "a class with characters that cannot be printed, or too many": np.array([not is_name(name) for name in names]),
         "a collection of shapes; split it into single parts": kinds == shapely.GeometryType.GEOMETRYCOLLECTION,
+        "no geometry; delete it": shapely.is_missing(geometries) | shapely.is_empty(geometries),
         "neither a polygon, a line nor a point": ~(extended | point),
         NOT_FINITE: not_finite(geometries),
         "a point, which needs a size (--size-m, or --size-px in pixels)": point & (point_size is None),

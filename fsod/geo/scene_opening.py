@@ -156,6 +156,11 @@ def _oddities(dataset: DatasetReader, name: str, rule: PixelRule) -> tuple[str, 
     odd: tuple[str, ...] = ()
     if rule.palette is None and dataset.colorinterp[rule.bands[0] - 1] == ColorInterp.palette:
         odd += (f"{name}: its palette has no colours that its pixels could point at, so it is seen in grey",)
+    if dataset.tags().get("EXIF_Orientation", "1").strip() not in ("", "1"):
+        elsewhere = "marks drawn on the turned picture lie elsewhere; save it turned, without the tag"
+        odd += (
+            f"{name}: its EXIF tag has other programs turn it, but fsod and QGIS see it as it is stored; {elsewhere}",
+        )
     if pages := dataset.subdatasets:
         odd += (f"{name}: holds {len(pages)} images, of which the first is read; another one is called {pages[-1]}",)
     return odd

@@ -208,6 +208,7 @@ def _multi(shape: BaseGeometry | None) -> BaseGeometry | None:
 
 
 def _rounded(km2: float, total_km2: float) -> str:
-    """With as many digits as tell apart hundredths of the total, so that 0.4 of 0.5 is not 0 of 1."""
-    digits = 0 if total_km2 >= 100 else max(0, 2 - int(np.floor(np.log10(total_km2)))) if total_km2 > 0 else 0
-    return f"{km2:.{digits}f}"
+    """With as many digits as tell apart hundredths of the total, and two of its own, so that 0.4 of 0.5 is not 0 of 1."""
+    of_total = 2 - int(np.floor(np.log10(total_km2))) if 0 < total_km2 < 100 else 0
+    of_own = 1 - int(np.floor(np.log10(km2))) if km2 > 0 else 0
+    return f"{km2:.{max(of_total, of_own, 0)}f}"

@@ -35,8 +35,8 @@ from fsod.steps.scene_marks import (
     is_there,
 )
 
-SAME_MARK_IOU = 0.9
-"""Marks of one class that overlap more are one that was drawn twice."""
+SAME_MARK_IOU = 0.7
+"""Marks of one class that overlap more are one that was drawn twice: by hand, a pixel or two off."""
 
 Content = TypeVar("Content")
 Scenery = str | Path

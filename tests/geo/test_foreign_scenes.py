@@ -11,6 +11,7 @@ import pytest
 import rasterio
 import rasterio.shutil
 from affine import Affine
+from PIL import Image
 from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
 
@@ -214,6 +215,16 @@ def test_a_file_of_several_rasters_names_them(tmp_path: Path) -> None:
     with open_scene(path) as scene:
         assert "holds 2 images, of which the first is read" in scene.warnings[0]
         assert "GTIFF_DIR:2:" in scene.warnings[0]
+
+
+@pytest.mark.parametrize(("orientation", "said"), [(1, False), (6, True)])
+def test_a_picture_that_others_turn_is_said(tmp_path: Path, orientation: int, said: bool) -> None:
+    picture = Image.fromarray(np.zeros((80, 120, 3), np.uint8))
+    tags = picture.getexif()
+    tags[0x112] = orientation
+    picture.save(tmp_path / "a.jpg", exif=tags)
+    with open_scene(tmp_path / "a.jpg") as scene:
+        assert any("EXIF tag has other programs turn it" in warning for warning in scene.warnings) == said
 
 
 @pytest.mark.parametrize("has_crs", [True, False])

@@ -198,7 +198,7 @@ def test_features_that_cannot_be_labels_are_told_apart(tmp_path: Path) -> None:
     frame = geopandas.GeoDataFrame({"kind": [1, 1, 1, 1, 1, None, 1]}, geometry=shapes, crs="EPSG:32633")
     frame.to_file(tmp_path / "a.gpkg")
     layer = read_layer(tmp_path / "a.gpkg", "kind")
-    no = "neither a polygon, a line nor a point"
+    no = "no geometry; delete it"
     assert layer.refused == {6: "no class in its attribute kind", 3: no, 4: no, 5: "no area", 7: "no area"}
     assert layer.class_names == ("1", "1")
 

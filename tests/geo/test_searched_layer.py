@@ -86,6 +86,10 @@ def test_what_is_said_has_digits_enough(tmp_path: Path) -> None:
     assert SearchedLayer(AREA, UTM, "s.tif", RUN).said == "searched 0.00160 of 0.00200 km2"
     large = Georeference(UTM.crs, Affine(110, 0, 500_000, 0, -110, 5_000_000), (110, 110))
     assert SearchedLayer(AREA, large, "s.tif", RUN).said == "searched 77.5 of 96.9 km2"
+    little = SearchedArea({SEARCHED: shapely.box(0, 0, 3, 2), BLANK: shapely.box(3, 0, 100, 80)}, (100, 80))
+    assert SearchedLayer(little, large, "s.tif", RUN).said == "searched 0.073 of 94.0 km2"
+    larger = Georeference(UTM.crs, Affine(1100, 0, 500_000, 0, -1100, 5_000_000), (1100, 1100))
+    assert SearchedLayer(little, larger, "s.tif", RUN).said == "searched 7.3 of 9403 km2"
 
 
 def test_a_geopackage_that_cannot_be_written_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,6 +90,14 @@ def test_an_object_is_there_once(tmp_path: Path) -> None:
     assert one.refused_names == ("not car",)
 
 
+def test_what_was_drawn_twice_by_hand_counts_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A pixel or two off; its neighbour in a row is another object."""
+    row = np.array([[10, 10, 34, 34], [11, 12, 35, 36], [30, 10, 54, 34.0]])
+    (one,) = marks([picture(tmp_path / "s.png")], [save(tmp_path / "e.gpkg", row)])
+    assert one.boxes_xyxy_px.tolist() == row[[0, 2]].tolist()
+    assert "s.png: 1 of the marks are there twice; each counts once" in capsys.readouterr().err
+
+
 def test_pictures_go_with_files_in_their_order(tmp_path: Path) -> None:
     """One counts downwards, the other upwards as QGIS does."""
     scenes = [picture(tmp_path / f"{name}.png") for name in "ab"]
