@@ -29,7 +29,7 @@ COMMANDS = {
     ),
     "evaluate": (
         "run_commands:evaluate_command",
-        "Measure average precision of a run (--config), or of any checkpoint on any folder (--checkpoint --data).",
+        "Measure average precision of a run (--config), or of any checkpoint or bank on any folder (--data).",
     ),
     "enroll": (
         "enroll_command:enroll_command",

@@ -20,7 +20,7 @@ from fsod.inference.enrollment import enrolled_bank
 from fsod.inference.infer import batch_detector
 from fsod.inference.thresholds import FLOOR, Detect, folds_of, left_out_scores, proposed_of
 from fsod.inference.working_scale import best_enlargement, reductions_of
-from fsod.progress import progress_bar
+from fsod.progress import progress_bar, warn
 from fsod.steps.example_files import ExampleFiles
 from fsod.steps.example_sheet import write_examples
 from fsod.store.checkpoint import Checkpoint, load_checkpoint
@@ -131,6 +131,13 @@ def _write_bank(
         of_all = left_out_scores(seen, names, partial(detector_of, class_ids=ids))
         trials |= {name: of_all[name] for name in own}
     proposed = proposed_of(trials)
+    unfound = [
+        f"{name}: none of its examples was found when it was left out, so nobody knows from which score on it is worth showing; see "
+        f"whether the marks lie on the objects ({sheet}), or let all weights learn them: fsod finetune"
+        for name, scores in trials.items()
+        if scores and name not in proposed
+    ]
+    warn(unfound)
     look = origin_of_look((rgb, None) for rgb in marked.pixels)
     known = {name: {**origin_of(trials[name], files.judged.get(name)), **look} for name in trials}
     coarser = {name: reduction for name, reduction in reductions.items() if reduction != 1}
@@ -148,7 +155,7 @@ def _write_bank(
         "gsd_m": gsd_m,
         "enlargement": enlargement,
         "reductions": {name: round(reduction, 2) for name, reduction in coarser.items()},
-        "warnings": list(files.warnings),
+        "warnings": [*files.warnings, *unfound],
         "contact_sheet": str(sheet),
         "seconds": time.perf_counter() - started,
         "machine": str(machine),

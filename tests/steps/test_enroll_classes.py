@@ -88,6 +88,18 @@ def assert_same_rows(one: ClassBank, two: ClassBank) -> None:
         assert torch.allclose(a, b, atol=1e-4)
 
 
+def test_a_class_whose_examples_do_not_find_each_other_is_said(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(enrolling, "left_out_scores", lambda *_: {"red": [0.0, 0.0], "green": [0.0, 0.4, 0.3]})
+    whole = write_scene(tmp_path / "whole.tif", 0, 320)
+    every = write_labels(tmp_path / "every.geojson", OBJECTS)
+    result = enroll(weights, examples_on_scenes([whole], MarkFiles([every])), tmp_path / "b.safetensors", native=True)
+    (warning,) = result["warnings"]
+    assert warning.startswith("red: none of its examples was found when it was left out")
+    assert warning in " ".join(capsys.readouterr().err.split())
+
+
 def test_scenes_in_parts_and_labels_in_files_give_the_rows_of_the_whole(weights: Path, tmp_path: Path) -> None:
     """The second object of red lies on both parts, and counts once. The tone is left alone: each part has its own."""
     untoned = Seen(like=(BandRule(bands=(1, 2, 3), count=3, chosen="tags"),))
