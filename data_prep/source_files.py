@@ -125,10 +125,14 @@ def foreign_ends(name: str) -> list[str]:
 
 
 def read_list(path: Path, known: Iterable[str], problems: list[Problem]) -> list[str]:
-    """The first word of each line, where it is one of ``known``; the others are problems."""
+    """The image of each line, where it is one of ``known``; the others are problems.
+
+    A line may go on after the name: with 1, 0 or -1 in the lists of one class of VOC.
+    """
     known, ids = set(known), []
     for number, line in numbered_lines(path):
-        stem = line.split()[0]
+        first, whole = line.split()[0], line.strip()
+        stem = next((name for name in (whole, re.sub(r"\s+-?[01]$", "", whole)) if name in known), first)
         if stem in known:
             ids.append(stem)
         else:

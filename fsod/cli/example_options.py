@@ -94,7 +94,7 @@ class ExampleOptions:
     names: ExampleClasses = None
     ids: ExampleIds = None
     shots_k: FilesK = None
-    seed: Seed = 0
+    seed: Seed = None
     config: Weights = None
     checkpoint: OtherWeights = None
     attribute: Attribute = CLASS_ATTRIBUTE
@@ -177,7 +177,7 @@ class ExampleOptions:
         from fsod.steps.folder_shots import shots_in_folder
 
         return shots_in_folder(
-            data, self.shots, self.names or [], self.distractors or [], self.shots_k or 10, self.seed, self.ids
+            data, self.shots, self.names or [], self.distractors or [], self.shots_k or 10, self.seed or 0, self.ids
         )
 
     def mark_files(self, areas: list[str] | None = None) -> MarkFiles:

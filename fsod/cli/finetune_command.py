@@ -135,7 +135,7 @@ def _marks(given: ExampleOptions, area: list[str] | None, earlier: Path | None) 
 
 
 def _finetune_run(
-    config: Path | None, overrides: list[str] | None, k: int, seed: int, json: Path | None, overwrite: bool
+    config: Path | None, overrides: list[str] | None, k: int, seed: int | None, json: Path | None, overwrite: bool
 ) -> None:
     from fsod.steps.train import run_finetune
 
@@ -143,5 +143,6 @@ def _finetune_run(
         raise UserError("finetune needs --config of a run, or --out and examples of your own")
     settings = load_settings(config, overrides)
     may_write(json, overwrite, inputs=paths_in(settings))
+    seed = settings.seed if seed is None else seed
     result = run_finetune(settings, k, seed)
     report(result, json, "evaluate", "--config", config, "--shots-k", k, "--seed", seed, *overrides or ())

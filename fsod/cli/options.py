@@ -38,7 +38,9 @@ SizePx = Annotated[
         "--size-px", help="Take each point as a box with sides of this many scene pixels. Works without a CRS."
     ),
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the shot list.")]
+Seed = Annotated[
+    int | None, typer.Option("--seed", min=0, help="Seed of the shot list [that of the configuration, else 0].")
+]
 
 Number = TypeVar("Number", int, float)
 

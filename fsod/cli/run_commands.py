@@ -50,7 +50,7 @@ def meta_train_command(
 def evaluate_command(
     config: Annotated[Path | None, typer.Option("--config", "-c", help="Evaluate a run's finetuned detector.")] = None,
     shots_k: ShotsK = 10,
-    seed: Seed = 0,
+    seed: Seed = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Evaluate this checkpoint.")] = None,
     data: Annotated[Path | None, typer.Option(help="Evaluate on this prepared folder.")] = None,
     ids: Annotated[
@@ -79,7 +79,8 @@ def evaluate_command(
         refuse({"--bank": bank, "--shots": shots}, "goes with --data; a run (--config) has its own")
         settings = load_settings(config, overrides)
         may_write(json, overwrite, inputs=paths_in(settings))
-        report(evaluate_run(settings, shots_k, seed, ids), json, "report", settings.run_dir)
+        scores = evaluate_run(settings, shots_k, settings.seed if seed is None else seed, ids)
+        report(scores, json, "report", settings.run_dir)
     else:
         raise UserError("evaluate needs either --config, or --data and what is scored: --checkpoint or --bank")
 

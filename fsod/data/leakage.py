@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from fsod.config import DataSettings
 from fsod.data.coco_folder import CocoFolder, ImageRecord
 from fsod.data.shots import ShotList
 from fsod.errors import UserError
@@ -28,6 +29,27 @@ SOURCES = "sources_sha256"
 """Key of an origin of examples in a prepared folder: hashes of its annotations and of those that they were made from."""
 
 _START_BYTES = 2**20
+
+
+def refuse_other_split(trained: Mapping[str, Any], data: DataSettings, file: Path) -> None:
+    """Refuses weights that have learned what settings call novel, or on other images than these name.
+
+    Args:
+        trained: the settings in the header of the weights.
+        data: what is known of the data now.
+        file: of the weights.
+
+    Raises:
+        UserError: the novel classes or the list of training images differ.
+    """
+    before, now = trained.get("data", {}), data.model_dump(mode="json")
+    for key, value in (("novel", sorted(now["novel"])), ("train_list", now["train_list"])):
+        own = sorted(before[key]) if key == "novel" and key in before else before.get(key, value)
+        if own != value:
+            raise UserError(
+                f"{file}: was trained with data.{key} {own}, not {value}: what counts as unseen now may have been learned; give "
+                "these settings, or another run_dir"
+            )
 
 
 def lineage(root: Path, sha256: str) -> list[str]:

@@ -88,8 +88,8 @@ def draw_shot_lists(
         too_many = [k for k in ks if k > len(found)]
         if too_many and not leave_out_rare:
             raise UserError(
-                f"{folder.root}: {too_many[0]} shots of {name!r} asked for, but only {len(found)} are among the images; "
-                "--leave-out-rare leaves such classes out"
+                f"{folder.root}: {too_many[0]} shots of {name!r} asked for, but only {len(found)} are among the images; ask for "
+                "fewer (`fsod data shots --leave-out-rare` makes lists without such classes)"
             )
     if not any(len(found) >= min(ks) for found in objects.values()):
         raise UserError(f"{folder.root}: {min(ks)} shots per class asked for, but no class has that many")

@@ -16,6 +16,7 @@ from fsod.evaluation.diagnose import COSTS, Reliability, ap50_costs, class_curve
 from fsod.evaluation.judge import FATES, HIT, Answer, Judged, answer_of, confusion, judge
 from fsod.evaluation.shown_images import read_small
 from fsod.plots import plot_by_shots, plot_confusion, plot_costs, plot_precision_recall, plot_reliability
+from fsod.tracking.run_paths import SCORES
 from fsod.tracking.run_scores import Evaluated, by_k, half_interval
 
 SHOWN_IMAGES = 12
@@ -25,6 +26,13 @@ USUAL_SCORE = 0.25
 FOUND, CURVES, ERRORS = "found.jpg", "precision_recall.png", "errors.png"
 CONFUSION, CALIBRATION = "confusion.png", "calibration.png"
 NUMBERS, BY_SHOTS = "errors.json", "ap50_by_shots.png"
+
+
+def remove_evaluation(folder: Path) -> None:
+    """Removes scores and pictures of a detector whose weights are not there any more, also those on other lists."""
+    for own in (folder, *folder.glob("on-*")):
+        for name in (SCORES, FOUND, CURVES, ERRORS, CONFUSION, CALIBRATION, NUMBERS):
+            (own / name).unlink(missing_ok=True)
 
 
 def write_pictures(

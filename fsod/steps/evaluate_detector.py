@@ -12,7 +12,7 @@ from fsod.band_rule import are_toned
 from fsod.compute.device import choose_machine
 from fsod.config import WINDOW_PX, CommonSettings, PretrainSettings, RunSettings, override_settings
 from fsod.data.coco_folder import CocoFolder, load_folder, read_ids, write_json
-from fsod.data.leakage import refuse_scored_examples, refuse_shots_of_whole
+from fsod.data.leakage import refuse_other_split, refuse_scored_examples, refuse_shots_of_whole
 from fsod.data.shots import ShotList, load_shots, refuse_scored_shots
 from fsod.errors import UserError
 from fsod.evaluation.average_precision import average_precision
@@ -109,6 +109,7 @@ def evaluate_run(settings: RunSettings, k: int, seed: int, ids: Path | None) -> 
     paths, settings = RunPaths(settings.run_dir), settings.model_copy(update={"seed": seed})
     file = paths.finetuned(k, seed)
     tuned = load_checkpoint(file, size=settings.size)
+    refuse_other_split(tuned.settings, settings.data, file)
     folder = load_folder(paths.data)
     test = folder.select(read_ids(ids or paths.id_list(settings.data.test_list)))
     known = paths.shots(k, seed)

@@ -15,12 +15,14 @@ from fsod.compute.device import choose_machine
 from fsod.compute.distributed import first_goes_ahead, is_first, joined
 from fsod.config import CommonSettings, OptimSettings, PretrainSettings, RunSettings, override_settings
 from fsod.data.coco_folder import CocoFolder, load_folder, read_ids
+from fsod.data.leakage import refuse_other_split
 from fsod.data.shots import ShotList, draw_shots, load_shots, only_shots
 from fsod.data_formats import DRAWN
 from fsod.errors import UserError
-from fsod.files import held
+from fsod.files import held, sha256_of
 from fsod.inference.enrollment import shot_examples
 from fsod.progress import console, progress_bar
+from fsod.report.evaluation_pictures import remove_evaluation
 from fsod.steps.example_sheet import write_examples
 from fsod.steps.records import hashes, log_folder, log_shots, observer, tracked, unobserved
 from fsod.store.checkpoint import CheckpointHeader, load_checkpoint, read_header
@@ -143,10 +145,12 @@ def run_finetune(settings: RunSettings, k: int, seed: int) -> dict[str, Any]:
     paths, machine = RunPaths(settings.run_dir), choose_machine(settings.finetune.precision)
     with joined(machine.device):
         base = load_checkpoint(paths.meta_checkpoint, machine.trunk_dtype, settings.size)
+        refuse_other_split(base.settings, settings.data, paths.meta_checkpoint)
         with first_goes_ahead():
             train, shots = shot_list(settings, k, seed)
         settings = settings.model_copy(update={"seed": seed})
         files = (paths.finetuned(k, seed), paths.finetune_state(k, seed))
+        before = sha256_of(files[0]) if files[0].is_file() else None
         started = time.perf_counter()
         if is_first():
             with (
@@ -161,6 +165,8 @@ def run_finetune(settings: RunSettings, k: int, seed: int) -> dict[str, Any]:
                     tuned = finetune(settings, base, train, shots, machine, *files, observe)
                 bank = tuned_bank(settings, tuned, train, shots, machine, train.gsd_m)
                 save_bank(paths.bank(k, seed), bank, files[0])
+                if before not in (None, sha256_of(files[0])):
+                    remove_evaluation(files[0].parent)
                 run.log_artifact(files[0])
                 run.log_artifact(paths.bank(k, seed))
                 run.tag(hashes({"checkpoint": files[0], "bank": paths.bank(k, seed)}))

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -85,7 +86,6 @@ class Run:
             step: of the training.
 
         Raises:
-            ValueError: two names become the same.
             UserError: the local store failed when values before these were sent.
         """
         from mlflow.entities import Metric
@@ -93,9 +93,11 @@ class Run:
         if self._failure is not None:
             raise self._failure
         now_ms = time.time_ns() // 1_000_000
-        metrics = {metric_name(name): float(value) for name, value in values.items()}
-        if len(metrics) < len(values):
-            raise ValueError(f"metric names become the same: {', '.join(values)}")
+        metrics: dict[str, float] = {}
+        for name, value in values.items():
+            known = metric_name(name)
+            numbered = (known if i == 1 else f"{known}_{i}" for i in count(1))  # names that become the same
+            metrics[next(one for one in numbered if one not in metrics)] = float(value)
         for name, value in metrics.items():
             self._metrics.put(Metric(name, value, now_ms, step))
 

@@ -6,6 +6,7 @@ opened, not with this module.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import re
@@ -103,6 +104,10 @@ def connect(uri: str) -> MlflowClient:
     return client
 
 
+_LONGEST = 80
+"""Characters of an experiment's folder; disks take 255 bytes."""
+
+
 def experiment_id(client: MlflowClient, uri: str, name: str) -> str:
     """The experiment of a name, made if missing. Under ``store_lock``, if others may ask for it at the same moment."""
     found = client.get_experiment_by_name(name)
@@ -117,8 +122,13 @@ def experiment_id(client: MlflowClient, uri: str, name: str) -> str:
     if database is None:
         return client.create_experiment(name)
     # MLflow's own choice would be the folder that the command happens to run in
-    folder = database.parent / "mlartifacts" / (re.sub(r"[^\w-]+", "_", name))
+    folder = database.parent / "mlartifacts" / _short(re.sub(r"[^\w-]+", "_", name))
     return client.create_experiment(name, artifact_location=folder.as_uri())
+
+
+def _short(name: str) -> str:
+    """A folder's name that every disk takes."""
+    return name if len(name) <= _LONGEST else f"{name[:_LONGEST]}.{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def store_lock(uri: str, database: Path) -> FileLock:

@@ -14,6 +14,7 @@ from fsod.data.leakage import SCENES, hashes_of_scenes
 from fsod.store.checkpoint import LearnedFrom, load_checkpoint, save_checkpoint
 from fsod.store.class_bank import read_bank, save_bank
 from tests.command import fsod
+from tests.conftest import few_steps
 
 
 def test_evaluate_a_run(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -34,6 +35,37 @@ def test_evaluate_a_run(trained: Path, capsys: pytest.CaptureFixture[str]) -> No
         "errors.json",
     }
     assert (trained / "runs" / "mini" / "ap50_by_shots.png").is_file()
+
+
+def test_what_was_trained_is_not_called_novel(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nor are weights of another list of training images taken for those of this one."""
+    run = trained / "run.yaml"
+    for step in ("finetune", "evaluate"):
+        for setting, said in (
+            ("data.novel=[vehicle]", "data.novel ['airplane', 'baseball diamond', 'tennis court'], not ['vehicle']"),
+            ("data.train_list=test", "data.train_list train, not test"),
+        ):
+            assert fsod(step, "--config", run, "--shots-k", "2", setting) == 2
+            assert f".safetensors: was trained with {said}: what counts as unseen" in capsys.readouterr().err
+    assert (
+        fsod("evaluate", "--config", run, "--shots-k", "2", "data.novel=[tennis court,airplane,baseball diamond]") == 0
+    )
+
+
+def test_a_seed_among_the_settings_is_that_of_the_shots(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, folder = trained / "run.yaml", trained / "runs" / "mini"
+    with few_steps():
+        assert fsod("finetune", "--config", run, "--shots-k", "2", "seed=1") == 0
+        assert (folder / "k2-seed1" / "finetune.safetensors").is_file()
+        assert fsod("evaluate", "--config", run, "--shots-k", "2", "seed=1") == 0
+        assert (folder / "k2-seed1" / "scores.json").is_file()
+        assert fsod("evaluate", "--config", run, "--shots-k", "2", "--seed", "0", "seed=1") == 0
+        # scores tell of the weights that are there: the same stay, others have none
+        assert fsod("finetune", "--config", run, "--shots-k", "2", "seed=1") == 0
+        assert (folder / "k2-seed1" / "scores.json").is_file()
+        assert fsod("finetune", "--config", run, "--shots-k", "2", "seed=1", "finetune.lr=0.001") == 0
+    assert not (folder / "k2-seed1" / "scores.json").exists()
+    assert not (folder / "k2-seed1" / "found.jpg").exists()
 
 
 def test_evaluate_any_checkpoint_folder_list_and_shots(trained: Path) -> None:

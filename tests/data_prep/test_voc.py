@@ -6,6 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from data_prep.source import Problem
+from data_prep.source_files import read_list
 from data_prep.voc import prepare_voc, prepare_voc_edges
 from fsod.data.coco_folder import load_folder, read_ids
 from fsod.errors import UserError
@@ -37,6 +39,14 @@ def source(tmp_path: Path) -> Path:
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     return tmp_path / "prepared" / "voc"
+
+
+def test_lists_name_images_with_spaces_and_may_go_on_after_the_name(tmp_path: Path) -> None:
+    path, problems = tmp_path / "train.txt", list[Problem]()
+    write(path, "port 1\nport 2  -1\nport 1\nsea\t1\nport\nbay ship\nnone 1\n")
+    found = read_list(path, ["port", "port 1", "port 2", "sea", "bay"], problems)
+    assert found == ["port 1", "port 2", "port 1", "sea", "port", "bay"]
+    assert [problem.line for problem in problems] == [7]
 
 
 def test_round_trip(source: Path, out: Path) -> None:

@@ -22,11 +22,14 @@ SETTINGS = {"name": "a study", "loss": {"box": 3.0}, "novel": ["ship"]}
 
 
 def opened(
-    database: Path, id_file: Path | None = None, params: Mapping[str, object] = SETTINGS
+    database: Path,
+    id_file: Path | None = None,
+    params: Mapping[str, object] = SETTINGS,
+    experiment: str = "a study: 1/2",
 ) -> AbstractContextManager[Run]:
     return open_run(
         database=database,
-        experiment="a study: 1/2",
+        experiment=experiment,
         run_name="meta-train",
         params=params,
         tags={"stage": "meta-train"},
@@ -78,10 +81,22 @@ def test_every_name_of_a_class_makes_a_metric(database: Path, name: str) -> None
     assert run.client.get_run(run.id).data.metrics == {metric_name(name): 0.5}
 
 
-def test_names_that_mlflow_takes_stay_and_names_that_collide_are_refused(database: Path) -> None:
+def test_names_that_mlflow_takes_stay_and_names_that_collide_are_numbered(database: Path) -> None:
     assert metric_name("AP50/tennis court: a-b_c.d") == "AP50/tennis court: a-b_c.d"
-    with opened(database) as run, pytest.raises(ValueError, match="the same"):
-        run.log_metrics({"a(b": 1.0, "a)b": 2.0}, 0)
+    with opened(database) as run:
+        run.log_metrics({"a(b": 1.0, "a)b": 2.0, "a[b": 3.0}, 0)
+    name = metric_name("a(b")
+    assert run.client.get_run(run.id).data.metrics == {name: 1.0, f"{name}_2": 2.0, f"{name}_3": 3.0}
+
+
+def test_an_experiment_of_many_classes_has_a_folder_of_a_name_that_fits(database: Path) -> None:
+    names = [f"dior ({', '.join(f'{kind} class {i}' for i in range(30))})" for kind in ("one", "other")]
+    for name in names:
+        with opened(database, experiment=name) as run:
+            run.log_dict({}, "a.json")
+    folders = [path.name for path in (database.parent / "mlartifacts").iterdir()]
+    assert len(folders) == 2
+    assert max(map(len, folders)) < 100
 
 
 def fail(database: Path, error: type[BaseException], id_file: Path | None = None) -> Run:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fsod.data.photographs.album import Album
 from fsod.data.photographs.standing_out import Thing, unlikeness
+from fsod.errors import UserError
 
 LENGTHS_PX = (5.0, 120.0)  # a class's things are shown so long
 ENLARGED = (0.25, 3.5)
@@ -67,7 +68,7 @@ def random_class(rng: np.random.Generator, album: Album) -> CutClass:
         if blur <= ENLARGED[1]:
             break
     if best is None:
-        raise ValueError("nothing stands out in these photographs")
+        raise UserError("grounds: nothing stands out in these photographs; give some that show more than one colour")
     _, i, thing = best
     things = album.things(i)
     order = unlikeness(things, thing)

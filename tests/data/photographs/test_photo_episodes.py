@@ -9,6 +9,7 @@ from fsod.data.photographs.album import Album
 from fsod.data.photographs.cut_classes import ENLARGED, LENGTHS_PX, like_but_for_one, random_class
 from fsod.data.photographs.photo_episodes import PhotoEpisodes
 from fsod.data.real_episodes import Episode
+from fsod.errors import UserError
 from tests.made_photographs import made_photograph
 
 SIZES = EpisodeSettings(ways=3, shots=2, queries=2, query_px=128, support_px=64)
@@ -93,5 +94,5 @@ def test_classes_are_shown_at_any_size_within_bounds(album: Album) -> None:
 
 def test_photographs_without_anything_are_refused() -> None:
     plain = Album([np.full((64, 64, 3), 90, np.uint8)])
-    with pytest.raises(ValueError, match="nothing stands out"):
+    with pytest.raises(UserError, match="nothing stands out"):
         random_class(np.random.default_rng(0), plain)
