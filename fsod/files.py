@@ -6,9 +6,11 @@ import codecs
 import errno
 import hashlib
 import os
+import re
 import secrets
 import stat
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,6 +28,8 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _TRIES = 100
+_ORPHANS_S = 7.0
+"""For so long processes that a killed run had started may hold its lock: those of torch look every 5 s whether it is there."""
 _SHOWN = 40
 """Characters of a name that its temporary one repeats: file systems allow 255 bytes, and a character may take four."""
 
@@ -122,10 +126,13 @@ def held(lock: Path, out: Path) -> Iterator[None]:
     if sys.platform == "win32":
         yield
         return
-    made = [folder for folder in lock.parents if not folder.exists()]
+    made, ends = [folder for folder in lock.parents if not folder.exists()], time.monotonic() + _ORPHANS_S
     while (file := _lock(lock, out)) is None:
         with suppress(FileNotFoundError):  # the other run has just ended
             who = lock.read_bytes()[:_SHOWN].decode("ascii", "replace")
+            if _is_gone(who) and time.monotonic() < ends:
+                time.sleep(0.1)
+                continue
             raise UserError(f"{out}: another run is writing it ({who or lock}); wait for it or end it")
     try:
         os.write(file, f"process {os.getpid()} on {os.uname().nodename}".encode())
@@ -138,6 +145,18 @@ def held(lock: Path, out: Path) -> Iterator[None]:
         with suppress(OSError):  # something has been written there
             for folder in made:
                 folder.rmdir()
+
+
+def _is_gone(who: str) -> bool:
+    """Whether the process of this machine that a lock names has ended. What it has started may hold the lock a little longer."""
+    named = re.fullmatch(r"process (\d+) on (.+)", who)
+    if named is None or not os.uname().nodename.startswith(named[2]):  # a long name is cut
+        return False
+    try:
+        os.kill(int(named[1]), 0)
+    except OSError as error:
+        return error.errno == errno.ESRCH
+    return False
 
 
 def _lock(lock: Path, out: Path) -> int | None:

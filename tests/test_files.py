@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -104,4 +105,26 @@ def test_where_nothing_can_be_written_the_result_is_named_and_not_the_lock(tmp_p
         pytest.raises(UserError, match=r"^.*bank\.safetensors: cannot be written \(.+\)$"),
         held(lock_beside(out), out),
     ):
+        pass
+
+
+def test_what_a_killed_run_had_started_is_waited_for(tmp_path: Path) -> None:
+    """Such as the processes that read its data: they hold its lock until they see that it has ended."""
+    lock, out = tmp_path / ".lock", tmp_path / "out"
+    code = f"""
+import os, time
+from pathlib import Path
+from fsod.files import held
+with held(Path({str(lock)!r}), Path({str(out)!r})):
+    if not os.fork():
+        time.sleep(1)
+        os._exit(0)
+    os.kill(os.getpid(), 9)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
+    started = time.monotonic()
+    with held(lock, out):
+        assert time.monotonic() - started > 0.2, "the other one had it"
+    mine = rf"another run is writing it \(process {os.getpid()} on "
+    with held(lock, out), pytest.raises(UserError, match=mine), held(lock, out):
         pass
