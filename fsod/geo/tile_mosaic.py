@@ -112,7 +112,7 @@ class TileMosaic:
         """Factors that there are smaller copies of, the same for each band."""
         return sorted(2 ** (self._zoom - zoom) for zoom in self._levels if zoom < self._zoom)
 
-    def tags(self, band: int, ns: str) -> dict[str, str]:
+    def tags(self, band: int = 0, ns: str | None = None) -> dict[str, str]:
         """None."""
         return {}
 
