@@ -170,10 +170,12 @@ def _lock(lock: Path, out: Path) -> int | None:
 
 def lock_beside(out: Path) -> Path:
     """The file that is held while ``out`` is written; its name is short enough for every disk."""
-    name = out.name
-    if len(name) > _SHOWN:
-        name = f"{name[:_SHOWN]}.{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}"
-    return out.with_name(f".{name}.fsod-lock")
+    return out.with_name(f".{shortened(out.name, _SHOWN)}.fsod-lock")
+
+
+def shortened(name: str, longest: int) -> str:
+    """A name itself, or so many of its characters and a hash of it: file systems take 255 bytes."""
+    return name if len(name) <= longest else f"{name[:longest]}.{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}"
 
 
 def write_text(path: Path, text: str) -> None:

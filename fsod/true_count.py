@@ -37,18 +37,22 @@ def true_count(
         return None
     rng = np.random.default_rng(0)
     beyond = (1 - CONFIDENCE) / 2
-    right = _right(found, precision, rng, upper=False) if precision is not None else np.full(SAMPLES, sure, np.int64)
+    right = _right(found, precision, sure, rng, upper=False)
     fewest = right + rng.negative_binomial(np.maximum(right, 1), _shares(recall, rng, upper=True)) * (right > 0)
     least = max(int(np.quantile(fewest, beyond, method="lower")), sure)
     if not recall.hits:
         return least, None
-    right = _right(found, precision, rng, upper=True) if precision is not None else np.full(SAMPLES, found, np.int64)
+    right = _right(found, precision, found, rng, upper=True)
     most = right + rng.negative_binomial(right + 1, _shares(recall, rng, upper=False))
     return least, int(np.quantile(most, 1 - beyond, method="higher"))
 
 
-def _right(found: int, precision: Trials, rng: np.random.Generator, *, upper: bool) -> NDArray[np.int64]:
-    """Draws (SAMPLES,) of how many detections are right."""
+def _right(
+    found: int, precision: Trials | None, unknown: int, rng: np.random.Generator, *, upper: bool
+) -> NDArray[np.int64]:
+    """Draws (SAMPLES,) of how many detections are right; ``unknown`` of them where no precision is known."""
+    if precision is None:
+        return np.full(SAMPLES, unknown, np.int64)
     return rng.binomial(found, _shares(precision, rng, upper=upper))
 
 

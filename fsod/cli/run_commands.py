@@ -71,10 +71,11 @@ def evaluate_command(
     from fsod.steps.evaluate_detector import evaluate_files, evaluate_run
     from fsod.store.class_bank import checkpoint_of
 
-    weights = checkpoint_of(bank) if checkpoint is None and bank is not None and config is None else checkpoint
-    if weights is not None and data is not None and config is None:
+    if config is None and checkpoint is None and bank is not None:
+        checkpoint = checkpoint_of(bank)
+    if checkpoint is not None and data is not None and config is None:
         may_write(json, overwrite)
-        report(evaluate_files(weights, data, ids, shots, bank, overrides or []), json, "dashboard")
+        report(evaluate_files(checkpoint, data, ids, shots, bank, overrides or []), json, "dashboard")
     elif config is not None and checkpoint is None and data is None:
         refuse({"--bank": bank, "--shots": shots}, "goes with --data; a run (--config) has its own")
         settings = load_settings(config, overrides)

@@ -43,8 +43,9 @@ def refuse_other_split(trained: Mapping[str, Any], data: DataSettings, file: Pat
         UserError: the novel classes or the list of training images differ.
     """
     before, now = trained.get("data", {}), data.model_dump(mode="json")
-    for key, value in (("novel", sorted(now["novel"])), ("train_list", now["train_list"])):
-        own = sorted(before[key]) if key == "novel" and key in before else before.get(key, value)
+    for key in ("novel", "train_list"):
+        pair = before.get(key, now[key]), now[key]
+        own, value = (sorted(one) if isinstance(one, list) else one for one in pair)  # novel classes in any order
         if own != value:
             raise UserError(
                 f"{file}: was trained with data.{key} {own}, not {value}: what counts as unseen now may have been learned; give "

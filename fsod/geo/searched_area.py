@@ -51,7 +51,8 @@ class SearchedArea:
     @property
     def is_empty(self) -> bool:
         """Whether there was nothing in it to be seen, as far as it was to be searched: all of one colour, or no valid pixel."""
-        return set(self.parts_px) - {OUTSIDE} in ({BLANK}, {NODATA}, {BLANK, NODATA})
+        asked = set(self.parts_px) - {OUTSIDE}
+        return bool(asked) and asked <= {BLANK, NODATA}
 
     def share(self, status: str) -> float:
         """Of the scene's pixels, 0..1."""

@@ -22,11 +22,11 @@ from fsod.geo.searched_area import STATUSES
 from fsod.geo.searched_layer import PART_COLOURS, SearchedLayer, remove_searched, write_searched
 from fsod.geo.stac_scenes import StacScene
 from fsod.marks import class_colour
-from fsod.progress import console, warn
+from fsod.progress import warn
 from fsod.report.scene_report import overview_path, write_overview
 from fsod.steps.predict_outputs import picture_path, remove_item, remove_own
 from fsod.steps.predict_together import layer_of
-from fsod.steps.scene_sayings import GOES_ON, how_far, nothing_found, what_was_missed
+from fsod.steps.scene_sayings import nothing_found, say_how_far, what_was_missed
 from fsod.steps.searcher import Searcher
 
 
@@ -70,8 +70,7 @@ def write_alone(
         remove_own([picture_path(out), overview_path(out)])
     warnings = [*result.warnings, *nothing_found(result, searcher), *unseen]
     warn([warning for warning in warnings if warning not in result.unlike])
-    if result.windows_left:
-        console.print(f"{how_far(result)}; {GOES_ON}")
+    say_how_far(result)
     return {
         "layer": str(out),
         "preview": picture,

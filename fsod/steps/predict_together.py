@@ -18,10 +18,10 @@ from fsod.geo.scene_list import short_name
 from fsod.geo.scene_prediction import SceneResult
 from fsod.geo.searched_layer import SearchedLayer, remove_searched, write_searched
 from fsod.marks import class_colour
-from fsod.progress import console, warn
+from fsod.progress import warn
 from fsod.report.scene_report import overview_path
 from fsod.steps.predict_outputs import picture_path, remove_item, remove_own
-from fsod.steps.scene_sayings import GOES_ON, how_far, what_was_missed
+from fsod.steps.scene_sayings import say_how_far, what_was_missed
 from fsod.steps.searcher import Searcher
 
 
@@ -80,8 +80,7 @@ def write_together(results: Mapping[str, SceneResult], searcher: Searcher, out: 
     warnings = [warning for result in results.values() for warning in result.warnings]
     warn([warning for result in results.values() for warning in result.warnings if warning not in result.unlike])
     for result in results.values():
-        if result.windows_left:
-            console.print(f"{how_far(result)}; {GOES_ON}")
+        say_how_far(result)
     return {
         "layer": str(out),
         "scenes": list(results),

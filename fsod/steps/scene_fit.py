@@ -39,10 +39,9 @@ def misfit(
 
 def _of_gsd(scene: Scene, gsd_m: float | None, enlargement: float) -> list[str]:
     """Pixels of the scene itself: finer ones than the examples' lose nothing where they are resampled."""
-    own_m = scene.georeference.gsd_m
-    if own_m is None or gsd_m is None or own_m <= OTHER_GSD * gsd_m * enlargement:
+    own_m, examples_m = scene.georeference.gsd_m, None if gsd_m is None else gsd_m * enlargement
+    if own_m is None or examples_m is None or own_m <= OTHER_GSD * examples_m:
         return []
-    examples_m = gsd_m * enlargement
     return [f"its pixels are {own_m:.3g} m, those of the examples {examples_m:.3g} m, so details are missing"]
 
 
@@ -50,12 +49,11 @@ def searched_otherwise(scene: Scene, gsd_m: float | None, enlargement: float) ->
     """One line where an option has a scene searched at another size than its classes were learned at, or nothing."""
     seen_m, times = scene.grid_gsd_m, scene.grid_width_px / scene.width_px
     if seen_m is not None and gsd_m is not None:
-        larger, sizes = gsd_m / seen_m, f"at {seen_m:.3g} m per pixel, and the classes were learned at {gsd_m:.3g} m"
+        larger = gsd_m / seen_m
+        sizes = f"at {seen_m:.3g} m per pixel, and the classes were learned at {gsd_m:.3g} m"
     elif seen_m is None and gsd_m is None:
-        larger, sizes = (
-            times / enlargement,
-            f"{times:.3g} times as large as it is, and the examples were {enlargement:.3g} times",
-        )
+        larger = times / enlargement
+        sizes = f"{times:.3g} times as large as it is, and the examples were {enlargement:.3g} times"
     else:
         return []
     if 1 / OTHER_GSD <= larger <= OTHER_GSD:

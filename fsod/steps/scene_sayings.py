@@ -19,8 +19,6 @@ NOT_AS_LEARNED = (
     "what would have been missed is unknown, as objects were not seen at the size that they were learned at"
 )
 
-GOES_ON = "the rest is 'not reached' in the layer. With more of --minutes or --budget the same command goes on"
-
 
 def announce(scene: Scene, resumed: int, windows: int) -> None:
     """One line on how a scene is read, before the work begins."""
@@ -42,6 +40,13 @@ def how_far(result: SceneResult) -> str:
     done = result.windows_run + result.windows_blank + len(result.damaged)
     order = "likeliest first" if result.windows_glanced else "evenly spread"
     return f"{result.scene}: searched {done / (done + result.windows_left):.0%} of the windows, {order}"
+
+
+def say_how_far(result: SceneResult) -> None:
+    """The same, and how the command goes on."""
+    if result.windows_left:
+        more = "With more of --minutes or --budget the same command goes on"
+        console.print(f"{how_far(result)}; the rest is 'not reached' in the layer. {more}")
 
 
 def what_was_missed(

@@ -6,7 +6,6 @@ opened, not with this module.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import re
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from fsod.errors import UserError
+from fsod.files import shortened
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -105,7 +105,7 @@ def connect(uri: str) -> MlflowClient:
 
 
 _LONGEST = 80
-"""Characters of an experiment's folder; disks take 255 bytes."""
+"""Characters of an experiment's folder."""
 
 
 def experiment_id(client: MlflowClient, uri: str, name: str) -> str:
@@ -122,13 +122,8 @@ def experiment_id(client: MlflowClient, uri: str, name: str) -> str:
     if database is None:
         return client.create_experiment(name)
     # MLflow's own choice would be the folder that the command happens to run in
-    folder = database.parent / "mlartifacts" / _short(re.sub(r"[^\w-]+", "_", name))
+    folder = database.parent / "mlartifacts" / shortened(re.sub(r"[^\w-]+", "_", name), _LONGEST)
     return client.create_experiment(name, artifact_location=folder.as_uri())
-
-
-def _short(name: str) -> str:
-    """A folder's name that every disk takes."""
-    return name if len(name) <= _LONGEST else f"{name[:_LONGEST]}.{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def store_lock(uri: str, database: Path) -> FileLock:
