@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
+WAIT_MS = 60_000  # a machine that tests run on is never quiet
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -18,8 +19,9 @@ def browser() -> Iterator[Browser]:
     path = next(filter(None, map(shutil.which, CHROMIUM)), None)
     if path is None:
         pytest.skip(f"no browser: none of {', '.join(CHROMIUM)} is on the PATH (Debian: apt-get install chromium)")
+    expect.set_options(timeout=WAIT_MS)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--disable-gpu"], timeout=120_000)
+        browser = playwright.chromium.launch(executable_path=path, args=["--disable-gpu"], timeout=2 * WAIT_MS)
         yield browser
         browser.close()
 
@@ -42,7 +44,7 @@ class Watched:
 def watched_page(browser: Browser, width_px: int, height_px: int, expected: str = "\0") -> Watched:
     """A new page that is watched; errors on the console that hold ``expected`` are no errors."""
     watched = Watched(browser.new_page(viewport={"width": width_px, "height": height_px}))
-    watched.page.set_default_timeout(60_000)
+    watched.page.set_default_timeout(WAIT_MS)
     watched.page.on("request", lambda request: watched.asked.append(request.url))
     watched.page.on("pageerror", lambda error: watched.wrong.append(str(error)))
 

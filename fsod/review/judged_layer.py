@@ -91,7 +91,8 @@ class JudgedLayer:
         scene: that the detections are on, opened with ``north_up=False``.
         rows: the features in the file.
         areas: beside it.
-        found: feature id -> what it is, in the order in which verdicts teach most; what was drawn comes last.
+        found: feature id -> what it is. ``read`` puts what was drawn first, the latest before the others, and then
+            detections in the order in which verdicts teach most.
         run: ``weights``, ``bank`` and ``scene`` as the layer says it was made with, where it does.
         changes: how many there have been.
     """
@@ -132,7 +133,7 @@ class JudgedLayer:
             raise UserError(
                 f"{self.path}: nothing in it lies on {self.scene.name}; name the scene that it is of (--scene)"
             )
-        self.found = {one.id: one for one in sorted(on_scene, key=lambda one: (one.ask is None, one.ask or 0, one.id))}
+        self.found = {one.id: one for one in sorted(on_scene, key=_place)}
         self.run = run_of(frame)
 
     @property
@@ -244,6 +245,13 @@ class JudgedLayer:
     def _is_on_scene(self, one: Found) -> bool:
         x1, y1, x2, y2 = one.box_xyxy_px
         return x1 < self.scene.width_px and y1 < self.scene.height_px and x2 > 0 and y2 > 0
+
+
+def _place(one: Found) -> tuple[bool, bool, int]:
+    """Sorts features as the page shows them, which puts a box that has just been drawn before all others."""
+    if one.score is None:
+        return False, False, -one.id
+    return True, one.ask is None, one.id if one.ask is None else one.ask
 
 
 def run_of(frame: GeoDataFrame) -> dict[str, str]:

@@ -73,7 +73,7 @@ def test_a_run_in_the_browser(run: Path, browser: Browser) -> None:
     page.on("dialog", lambda dialog: dialogs.append(dialog.message))
     page.on("request", lambda request: asked.append(request.url))
     page.goto(out.as_uri())
-    expect(page.locator("h1")).to_have_text(f"study {EVIL}", timeout=60_000)
+    expect(page.locator("h1")).to_have_text(f"study {EVIL}")
     novel = page.locator("tr", has=page.get_by_role("rowheader", name="novel", exact=True)).first
     expect(novel.locator(".value")).to_have_text(["0.300 ± 1.271", "0.600"])
     expect(page.locator("tr", has_text="harmonic").locator("td")).to_have_text(["-", "-"])

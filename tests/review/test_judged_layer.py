@@ -58,6 +58,16 @@ def test_a_layer_is_read_in_the_order_of_ask_with_its_boxes(tmp_path: Path, suff
     assert layer.run == {"weights": "0123456789ab", "bank": "ba9876543210", "scene": "scene.tif"}
 
 
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_what_was_drawn_comes_first(tmp_path: Path, suffix: str) -> None:
+    layer = opened(make_layer(tmp_path / f"found{suffix}", 3))
+    drawn = [layer.draw("barge", np.array([x, 120.0, x + 30, 150.0])) for x in (100.0, 150.0)]
+    layer.read()
+    first, second, *others = layer.found.values()
+    assert [first.id, second.id] == drawn[::-1]
+    assert [one.ask for one in others] == [1, 2, 3]
+
+
 @pytest.mark.parametrize("crs", PLACES)
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_every_change_is_in_the_file_and_undo_takes_it_back(tmp_path: Path, suffix: str, crs: str | None) -> None:

@@ -147,9 +147,9 @@ def test_a_missed_object_is_drawn_and_a_box_is_mended_with_the_mouse(review: Ope
     page.locator("#draw-class").fill("barge")
     page.locator("#draw").click()
     drag(page, *on_screen(page, (300, 200), (360, 250)))
-    expect(page.locator(".chip .class").first).to_have_text("barge")
     expect(page.get_by_role("checkbox", name="barge")).to_be_checked()
-    settle(page)
+    settle(page)  # a class that nobody has drawn before makes the page read the layer again
+    expect(page.locator(".chip .class").first).to_have_text("barge")
     drawn = table(review.layer).iloc[-1]
     assert (drawn["class"], drawn["verdict"], drawn["scene"]) == ("barge", "yes", "scene.tif")
     judged = read_verdicts(review.layer, [open_scene(review.layer.with_name("scene.tif"))])[0].yes
