@@ -24,6 +24,7 @@ from fsod.inference.infer import batch_detector
 from fsod.progress import progress_bar
 from fsod.report.evaluation_pictures import FOUND, write_by_shots, write_pictures
 from fsod.steps.records import flat_metrics, hashes, log_folder, log_shots, tracked
+from fsod.steps.same_settings import refuse_other_settings
 from fsod.store.checkpoint import Checkpoint, load_checkpoint
 from fsod.store.class_bank import ClassBank, learned_bank, load_bank
 from fsod.tracking.run_paths import SCORES, RunPaths
@@ -104,12 +105,13 @@ def evaluate_run(settings: RunSettings, k: int, seed: int, ids: Path | None) -> 
     """Scores a run's finetuned detector on its test list, or on another list of image ids.
 
     Raises:
-        UserError: a shot lies on an image of the list.
+        UserError: the detector was trained with other settings, or a shot lies on an image of the list.
     """
     paths, settings = RunPaths(settings.run_dir), settings.model_copy(update={"seed": seed})
     file = paths.finetuned(k, seed)
     tuned = load_checkpoint(file, size=settings.size)
     refuse_other_split(tuned.settings, settings.data, file)
+    refuse_other_settings(file, tuned.settings, settings, {"episodes", "loss", "finetune"})
     folder = load_folder(paths.data)
     test = folder.select(read_ids(ids or paths.id_list(settings.data.test_list)))
     known = paths.shots(k, seed)

@@ -13,7 +13,7 @@ from data_prep.synthetic import load_spec, make_scenes
 from data_prep.tile import tile_folder
 from fsod.compute.device import choose_machine
 from fsod.compute.distributed import first_goes_ahead, is_first, joined
-from fsod.config import CommonSettings, OptimSettings, PretrainSettings, RunSettings, override_settings
+from fsod.config import CommonSettings, OptimSettings, PretrainSettings, RunSettings
 from fsod.data.coco_folder import CocoFolder, load_folder, read_ids
 from fsod.data.leakage import refuse_other_split
 from fsod.data.shots import ShotList, draw_shots, load_shots, only_shots
@@ -25,6 +25,7 @@ from fsod.progress import console, progress_bar
 from fsod.report.evaluation_pictures import remove_evaluation
 from fsod.steps.example_sheet import write_examples
 from fsod.steps.records import hashes, log_folder, log_shots, observer, tracked, unobserved
+from fsod.steps.same_settings import refuse_other_settings
 from fsod.store.checkpoint import CheckpointHeader, load_checkpoint, read_header
 from fsod.store.class_bank import save_bank
 from fsod.tracking.run_paths import RunPaths
@@ -117,9 +118,7 @@ def _train_once(
 def _check_done(checkpoint: Path, settings: CommonSettings, shaping: set[str], data: Sequence[Path]) -> None:
     """UserError for a checkpoint that was trained with other settings, or on other data than is there now."""
     header = read_header(checkpoint, CheckpointHeader)
-    done = override_settings(header.settings, [], checkpoint, type(settings))
-    if done.model_dump(include=shaping) != settings.model_dump(include=shaping):
-        raise UserError(f"{checkpoint}: was trained with other settings; delete it, or give another run_dir")
+    refuse_other_settings(checkpoint, header.settings, settings, shaping)
     for path in data:  # may be gone, as nothing needs it any more
         if header.data_sha256 and path.is_dir() and load_folder(path).sha256 != header.data_sha256:
             raise UserError(

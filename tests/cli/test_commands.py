@@ -64,7 +64,7 @@ def test_meta_train_again_does_nothing_and_other_settings_are_refused(
     assert "already trained" in said.err
     assert said.out.endswith(f"\nnext: fsod finetune --config {trained / 'run.yaml'} --shots-k 10\n")
     assert fsod("meta-train", "--config", trained / "run.yaml", "meta_train.steps=9") == 2
-    assert "trained with other settings" in capsys.readouterr().err
+    assert "meta-train.safetensors: was trained with other settings (meta_train.steps); give" in capsys.readouterr().err
 
 
 def test_enroll_and_predict(trained: Path, scene: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -68,6 +68,14 @@ def test_a_seed_among_the_settings_is_that_of_the_shots(trained: Path, capsys: p
     assert not (folder / "k2-seed1" / "found.jpg").exists()
 
 
+def test_scores_are_of_the_settings_that_trained(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = "evaluate", "--config", trained / "run.yaml", "--shots-k", "2"
+    assert fsod(*run, "finetune.lr=5", "episodes.ways=1", "meta_train.lr=5") == 2
+    error = capsys.readouterr().err
+    assert "was trained with other settings (episodes.ways, finetune.lr); give those" in error
+    assert fsod(*run, "evaluate.nms_iou=0.5") == 0
+
+
 def test_evaluate_any_checkpoint_folder_list_and_shots(trained: Path) -> None:
     """The meta-trained checkpoint has not learned the airplane; its shots enroll it."""
     run = trained / "runs" / "mini"
