@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyogrio
+import shapely
 from geopandas import GeoDataFrame
 
 from fsod.errors import UserError, nearest, one_line
@@ -72,7 +74,7 @@ class Outcome:
         """Writes layer, style and table.
 
         Args:
-            frame: polygons with a coordinate system.
+            frame: polygons with a coordinate system; heights, which some formats take of all or of none, are dropped.
             table: the same without shapes, or more of it.
             style: for QGIS.
             run: what all features share.
@@ -81,6 +83,7 @@ class Outcome:
             UserError: a file cannot be written; what was there stays.
         """
         suffix = self.path.suffix.lower()
+        frame = frame.set_geometry(shapely.force_2d(np.asarray(frame.geometry)), crs=frame.crs)
         try:
             if suffix == ".gpkg" and _layers(self.path):
                 into_geopackage(self.path, frame, self.command, GEOMETRY, run)

@@ -66,6 +66,18 @@ def test_a_line_among_the_objects_has_no_outline(tmp_path: Path) -> None:
     assert told["changes"]["ship"]["gone"] == 1
 
 
+@pytest.mark.parametrize("suffix", [".fgb", ".gpkg"])
+def test_heights_of_one_date_alone_are_left_out(tmp_path: Path, suffix: str) -> None:
+    before = write_found(tmp_path / "a.gpkg", [(100, 100), (300, 300)])
+    after = write_found(tmp_path / "b.gpkg", [(100, 100)])
+    rows = geopandas.read_file(after, layer="detections")
+    rows.geometry = shapely.force_3d(np.asarray(rows.geometry), 12.0)
+    rows.to_file(after, layer="detections")
+    told = compare_files(before, after, tmp_path / f"c{suffix}", 4)
+    assert [told["changes"]["ship"][what] for what in ("still there", "gone")] == [1, 1]
+    assert not geopandas.read_file(tmp_path / f"c{suffix}").has_z.any()
+
+
 def test_a_row_of_cars_is_paired_as_a_whole() -> None:
     before, after = (np.array([[x, 0.0] for x in xs]) for xs in ((0, 5, 10), (4, 9, 14)))
     # they moved by 1 m, not by 4
