@@ -14,7 +14,7 @@ from geopandas import GeoDataFrame
 from numpy.typing import NDArray
 
 from fsod.errors import UserError, one_line
-from fsod.geo.features import UNREADABLE, read_frame
+from fsod.geo.features import UNREADABLE, raise_refused, read_frame
 from fsod.geo.geopackage_file import NAME
 from fsod.geo.georeference import WGS84
 from fsod.geo.layer_files import geojson_crs, without_apostrophe
@@ -70,20 +70,16 @@ def read_found(path: Path, layer: str | None = None) -> FoundLayer:
         if not len(table):
             return FoundLayer(scene, np.zeros(0, np.str_), np.zeros(0), np.zeros((0, 4)), None)
         if missing := [name for name in ("class", "score", *BOX_COLUMNS) if name not in table]:
-            raise UserError(f"not a layer that `fsod predict` wrote: it has no attribute {missing[0]!r}")
+            raise UserError(f"{path}: not a layer that `fsod predict` wrote: it has no attribute {missing[0]!r}")
         numbers = table[["score", *BOX_COLUMNS]].to_numpy(np.float64)
         names = table["class"].astype(str).to_numpy(np.str_)
         scene = scene or str(table["scene"].iloc[0])
-        lonlat = _lonlat(table)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
+        lonlat = _lonlat(path, table)
     except UNREADABLE as error:
         why = f"{type(error).__name__} {one_line(error)}"
         raise UserError(f"{path}: not a layer that `fsod predict` wrote: {why}") from error
-    if not np.isfinite(numbers).all():
-        raise UserError(
-            f"{path}: feature {int(np.flatnonzero(~np.isfinite(numbers).all(axis=1))[0]) + 1} has no finite box"
-        )
+    nowhere = table.index[~np.isfinite(numbers).all(axis=1)]
+    raise_refused(path, dict.fromkeys((nowhere + 1).tolist(), "no finite box in its attributes; delete it"))
     return FoundLayer(scene, names, numbers[:, 0], numbers[:, 1:], lonlat)
 
 
@@ -94,7 +90,7 @@ def _without_drawn(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["score"].notna()] if "score" in table else table[:0]
 
 
-def _lonlat(table: pd.DataFrame) -> NDArray[np.float64] | None:
+def _lonlat(path: Path, table: pd.DataFrame) -> NDArray[np.float64] | None:
     if isinstance(table, GeoDataFrame):
         if table.crs is None or not (table.crs.is_geographic or table.crs.is_projected):
             return None
@@ -107,8 +103,8 @@ def _lonlat(table: pd.DataFrame) -> NDArray[np.float64] | None:
         points = shapely.get_coordinates(shapely.point_on_surface(table.geometry.to_numpy()[placed]))
         if table.crs.is_geographic and len(off := points[(np.abs(points) > MOST_DEGREES).any(axis=1)]):
             raise UserError(
-                f"its coordinates such as {off[0, 0]:.0f}, {off[0, 1]:.0f} are no degrees, and it names no other CRS; save it with "
-                "the CRS that they are in"
+                f"{path}: its coordinates such as {off[0, 0]:.0f}, {off[0, 1]:.0f} are no degrees, and it names no other CRS; "
+                "save it with the CRS that they are in"
             )
         moved = geopandas.points_from_xy(*points.T, crs=table.crs).to_crs(WGS84)
         lonlat[placed] = np.stack([moved.x, moved.y], axis=1)

@@ -121,7 +121,7 @@ def test_other_files_are_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"f.tif: not a layer of detections; known: .geojson"):
         read_found(tmp_path / "f.tif")
     (tmp_path / "g.csv").write_text("class,score,scene,x1_px,y1_px,x2_px,y2_px\na,0.5,s,0,0,nan,5\n")
-    with pytest.raises(UserError, match="feature 1 has no finite box"):
+    with pytest.raises(UserError, match="feature 1: no finite box"):
         read_found(tmp_path / "g.csv")
 
 
@@ -133,7 +133,7 @@ def test_the_layer_that_predict_writes_is_read_of_several(tmp_path: Path) -> Non
     assert read_found(path).class_names.tolist() == list(NAMES)
     geopandas.read_file(path, layer="detections")[1:].to_file(path, layer="judged")
     assert read_found(path, "judged").class_names.tolist() == [NAMES[1]]
-    with pytest.raises(UserError, match="no layer 'b'; it has a, detections, judged"):
+    with pytest.raises(UserError, match=f"^{path}: no layer 'b'; it has a, detections, judged"):
         read_found(path, "b")
     with pytest.raises(UserError, match=r"--layer b: .*found.csv has no layers"):
         read_found(written(tmp_path / "found.csv", FOUND, UTM), "b")
@@ -149,6 +149,18 @@ def test_what_was_drawn_by_hand_is_no_detection(tmp_path: Path, suffix: str, ver
     path.unlink()
     frame.to_file(path, **({"layer": "detections"} if suffix == ".gpkg" else {}))
     assert len(read_found(path).scores) == 2
+
+
+def test_what_is_wrong_is_said_of_the_feature_by_its_number_in_the_file(tmp_path: Path) -> None:
+    """Where objects that were drawn by hand come before it."""
+    path = written(tmp_path / "found.gpkg", FOUND, UTM)
+    frame = geopandas.read_file(path)
+    frame["verdict"] = "yes"
+    frame.loc[0, "score"] = np.nan
+    frame.loc[1, "x2_px"] = np.nan
+    frame.to_file(path, layer="detections")
+    with pytest.raises(UserError, match="feature 2: no finite box in its attributes"):
+        read_found(path)
 
 
 def test_an_object_drawn_where_nothing_was_found(tmp_path: Path) -> None:
