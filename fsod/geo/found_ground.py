@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from fsod.errors import UserError
 from fsod.geo.features import SEARCHED as SEARCHED_LAYER
-from fsod.geo.features import UNREADABLE, not_finite, read_frame
+from fsod.geo.features import UNREADABLE, not_finite, raise_refused, read_frame
 from fsod.geo.geopackage_file import NAME
-from fsod.geo.labels import attribute_in
+from fsod.geo.labels import NO_CLASS, attribute_in, class_names
 from fsod.geo.layer_files import ON_A_MAP
 from fsod.geo.layer_table import VERDICT
 from fsod.geo.searched_area import SEARCHED
@@ -71,7 +71,8 @@ def read_found_ground(path: Path, layer: str | None = None) -> FoundGround:
         layer: which of the file's layers; the one that ``fsod predict`` writes if None.
 
     Raises:
-        UserError: not readable; no attribute ``class``; without a place on the ground.
+        UserError: not readable; no attribute ``class``, or none in a feature that is not judged wrong; without a place on the
+            ground.
     """
     if path.suffix.lower() not in (*ON_A_MAP, ".shp"):
         raise UserError(f"{path}: not a layer of polygons; known: {', '.join(ON_A_MAP)}, .shp")
@@ -87,8 +88,11 @@ def read_found_ground(path: Path, layer: str | None = None) -> FoundGround:
         raise UserError(f"{path}: feature {int(np.flatnonzero(broken)[0]) + 1} has no place; remove it")
     verdicts = frame[VERDICT] if VERDICT in frame else pd.Series([""] * len(frame), dtype=object)
     right = ~judged(verdicts, NO)
+    names = np.array(class_names(frame[CLASS]), dtype=object)
+    # what was drawn in QGIS has none until somebody fills it in
+    raise_refused(path, dict.fromkeys((np.flatnonzero(right & (names == "")) + 1).tolist(), NO_CLASS.format(CLASS)))
     own = frame[right].reset_index(drop=True)
-    own[CLASS] = [str(name) for name in own[CLASS]]
+    own[CLASS] = names[right]
     searched, known = _searched(path)
     return FoundGround(path, own, searched, known, int((~right).sum()), judged(verdicts[right], YES))
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyogrio
 import shapely
 from geopandas import GeoDataFrame, GeoSeries
@@ -24,6 +25,9 @@ from fsod.geo.mark_shapes import LINES, POINTS, POLYGONS, PointSize, box_kinds
 from fsod.geo.misplaced import why_misplaced
 from fsod.geo.scene import Scene
 from fsod.geo.scene_frame import vertices_px
+
+NO_CLASS = "no class in its attribute {}"
+"""Why a feature is refused, of the attribute that was to hold its class."""
 
 ALIKE = 0.1
 """Scenes that show parts of a box differing by less than this share of it show it alike."""
@@ -223,7 +227,7 @@ def labels_of(
     if not len(frame):
         raise UserError(f"{path}: holds no features; mark at least one example")
     column = frame[attribute_in(path, frame, class_attribute, "; name the one of the classes with --attribute")]
-    names = ["" if missing else _class_name(value) for value, missing in zip(column, column.isna(), strict=True)]
+    names = class_names(column)
     geometries = np.asarray(frame.geometry)
     kinds = shapely.get_type_id(geometries)
     extended = np.isin(kinds, (*POLYGONS, *LINES)) & ~shapely.is_empty(geometries)
@@ -234,7 +238,7 @@ def labels_of(
     bounds = shapely.bounds(labels)
     flat = extended[owner] & ~(bounds[:, :2] < bounds[:, 2:]).all(axis=1)
     wrong = {
-        f"no class in its attribute {class_attribute}": np.array([not name for name in names]),
+        NO_CLASS.format(class_attribute): np.array([not name for name in names]),
         "a class with characters that cannot be printed, or too many": np.array([not is_name(name) for name in names]),
         "a collection of shapes; split it into single parts": kinds == shapely.GeometryType.GEOMETRYCOLLECTION,
         "no geometry; delete it": shapely.is_missing(geometries) | shapely.is_empty(geometries),
@@ -276,6 +280,11 @@ def _parts(shape: BaseGeometry, frame: GeoDataFrame) -> list[BaseGeometry]:
     """The polygons, lines or points that a feature consists of; polygons that were cut at 180 degrees are one."""
     cut = frame.crs is not None and frame.crs.is_geographic and shapely.get_dimensions(shape) == 2
     return list(shapely.get_parts(joined_at_180(shape) if cut else shape))
+
+
+def class_names(column: pd.Series) -> list[str]:
+    """The classes that the values of an attribute name, one each; empty where a value names none."""
+    return ["" if missing else _class_name(value) for value, missing in zip(column, column.isna(), strict=True)]
 
 
 def _class_name(value: object) -> str:

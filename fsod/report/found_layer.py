@@ -17,6 +17,7 @@ from fsod.errors import UserError, one_line
 from fsod.geo.features import UNREADABLE, raise_refused, read_frame
 from fsod.geo.geopackage_file import NAME
 from fsod.geo.georeference import WGS84
+from fsod.geo.labels import NO_CLASS, class_names
 from fsod.geo.layer_files import geojson_crs, without_apostrophe
 from fsod.geo.layer_table import BOX_COLUMNS, VERDICT
 
@@ -72,7 +73,8 @@ def read_found(path: Path, layer: str | None = None) -> FoundLayer:
         if missing := [name for name in ("class", "score", *BOX_COLUMNS) if name not in table]:
             raise UserError(f"{path}: not a layer that `fsod predict` wrote: it has no attribute {missing[0]!r}")
         numbers = table[["score", *BOX_COLUMNS]].to_numpy(np.float64)
-        names = table["class"].astype(str).to_numpy(np.str_)
+        names = np.array(class_names(table["class"]), np.str_)
+        raise_refused(path, dict.fromkeys((table.index[names == ""] + 1).tolist(), NO_CLASS.format("class")))
         scene = scene or str(table["scene"].iloc[0])
         lonlat = _lonlat(path, table)
     except UNREADABLE as error:

@@ -163,6 +163,17 @@ def test_what_is_wrong_is_said_of_the_feature_by_its_number_in_the_file(tmp_path
         read_found(path)
 
 
+def test_a_detection_whose_class_is_gone_has_no_name_of_nothing(tmp_path: Path) -> None:
+    path = written(tmp_path / "found.gpkg", FOUND, UTM)
+    frame = geopandas.read_file(path)
+    frame["class"] = [None, 3.0]
+    frame.to_file(path, layer="detections")
+    with pytest.raises(UserError, match="feature 1: no class in its attribute class"):
+        read_found(path)
+    frame[1:].to_file(path, layer="detections")
+    assert read_found(path).class_names.tolist() == ["3"]
+
+
 def test_an_object_drawn_where_nothing_was_found(tmp_path: Path) -> None:
     path = written(tmp_path / "found.geojson", Detections.empty(), UTM)
     content = json.loads(path.read_text())

@@ -86,6 +86,18 @@ def test_what_is_judged_wrong_does_not_count_and_overlaps_are_said_once(tmp_path
     ]
 
 
+def test_what_was_drawn_without_a_class_is_named_and_no_class_of_its_own(tmp_path: Path) -> None:
+    found = write_found(tmp_path / "f.gpkg", PLACES)
+    rows = geopandas.read_file(found, layer="detections")
+    rows["class"], rows["verdict"] = [None, " ", "ship", "ship"], ["", "", "no", "yes"]
+    rows.to_file(found, layer="detections")
+    with pytest.raises(UserError, match="feature 1, 2: no class in its attribute class"):
+        count_files(found, tmp_path / "c.gpkg", None, 500)
+    rows["verdict"] = ["no", "no", "", ""]
+    rows.to_file(found, layer="detections")
+    assert count_files(found, tmp_path / "c.gpkg", None, 500)["found"] == {"ship": 2}
+
+
 def test_where_nothing_was_judged_any_may_be_wrong(tmp_path: Path) -> None:
     """But for those that have the verdict yes themselves; those that have none may all be right."""
     found = write_found(tmp_path / "f.gpkg", PLACES, known={"ship": Evidence(12, (0.9,) * 9 + (0.0,) * 3)})
