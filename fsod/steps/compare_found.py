@@ -157,7 +157,7 @@ def _frame(
     crs = dates[1].found.crs
     first = np.flatnonzero(changes[0] != STAYS)
     before, after = dates[0].found, dates[1].found
-    scores = [date.found["score"].to_numpy(np.float64) if "score" in date.found else None for date in dates]
+    scores = [_scores(date) for date in dates]
     score_before = np.full(len(after), np.nan)
     if scores[0] is not None:
         score_before[earlier >= 0] = scores[0][earlier[earlier >= 0]]
@@ -175,6 +175,18 @@ def _frame(
     many = [shapely.MultiPolygon(own[shapely.get_dimensions(own) == 2].tolist()) for own in parts]
     columns |= {key: np.array(columns[key], dtype=object) for key in (CLASS, "change")}
     return GeoDataFrame(columns, geometry=many, crs=crs)
+
+
+def _scores(date: FoundGround) -> NDArray[np.float64] | None:
+    """Of each object, NaN for one that was drawn by hand; None where the layer has none."""
+    if "score" not in date.found:
+        return None
+    column = date.found["score"]
+    numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    wrong = [str(score) for score in column[np.isnan(numbers)].dropna() if str(score).strip()]
+    if wrong:
+        raise UserError(f"{date.path}: score {wrong[0][:40]!r} is no number; let the attribute hold numbers")
+    return numbers
 
 
 def _found_again(date: FoundGround) -> list[str]:

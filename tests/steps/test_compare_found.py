@@ -11,6 +11,7 @@ import pytest
 import shapely
 from affine import Affine
 
+from fsod.errors import UserError
 from fsod.geo.georeference import Georeference
 from fsod.geo.same_objects import same_objects
 from fsod.steps.compare_found import compare_files
@@ -76,6 +77,21 @@ def test_heights_of_one_date_alone_are_left_out(tmp_path: Path, suffix: str) -> 
     told = compare_files(before, after, tmp_path / f"c{suffix}", 4)
     assert [told["changes"]["ship"][what] for what in ("still there", "gone")] == [1, 1]
     assert not geopandas.read_file(tmp_path / f"c{suffix}").has_z.any()
+
+
+def test_scores_that_were_saved_as_text_are_numbers_or_named(tmp_path: Path) -> None:
+    before, after = (write_found(tmp_path / f"{name}.gpkg", [(100, 100)]) for name in "ab")
+    rows = geopandas.read_file(after, layer="detections")
+    for text, told in (("0.25", 0.25), (" ", np.nan), ("0,25", None)):
+        rows["score"] = [text]
+        rows.to_file(after, layer="detections")
+        if told is None:
+            with pytest.raises(UserError, match=r"b.gpkg: score '0,25' is no number"):
+                compare_files(before, after, tmp_path / "c.gpkg", 4)
+        else:
+            compare_files(before, after, tmp_path / "c.gpkg", 4)
+            (score,) = geopandas.read_file(tmp_path / "c.gpkg")["score_after"]
+            assert score == pytest.approx(told, nan_ok=True)
 
 
 def test_a_row_of_cars_is_paired_as_a_whole() -> None:
