@@ -81,12 +81,12 @@ def compare_command(
 ) -> None:
     """Compare two dates: what appeared, what is gone, what is still there. Only where both were searched."""
     from fsod.geo.searched_layer import searched_path
-    from fsod.steps.compare_found import compare_files, compare_outcome
+    from fsod.steps.compare_found import COLOURS, compare_files, compare_outcome
 
     may_write(json, overwrite, *compare_outcome(out).outputs, inputs=(searched_path(before), searched_path(after)))
     result = compare_files(before, after, out, tolerance_m)
     rows = [{"class": one, **own} for one, own in result["changes"].items()]
-    _report(result, json, rows, ("class", *(rows[0] if rows else {}))[:5])
+    _report(result, json, rows, ("class", *COLOURS))
 
 
 def _report(result: dict[str, Any], json: Path | None, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
@@ -94,7 +94,6 @@ def _report(result: dict[str, Any], json: Path | None, rows: list[dict[str, Any]
     from fsod.cli.outputs import write_result
 
     report({key: value for key, value in result.items() if key not in ("rows", "changes")}, None)
-    columns = tuple(dict.fromkeys(columns))
     cells = [columns, *(tuple(_cell(row[column]) for column in columns) for row in rows[:SHOWN_ROWS])]
     widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
     for line in cells:

@@ -107,6 +107,16 @@ def test_a_row_of_cars_is_paired_as_a_whole() -> None:
     assert [len(each) for each in same_objects(before, np.zeros((0, 2)), 1)] == [0, 0]
 
 
+def test_the_table_that_is_printed_has_what_cannot_be_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = write_found(tmp_path / "a.gpkg", [(100, 100)], searched_px=shapely.box(0, 0, 500, 500))
+    after = write_found(tmp_path / "b.gpkg", [(900, 900)])
+    assert fsod("compare", before, after, "--out", tmp_path / "c.gpkg") == 0
+    table = [line.split() for line in capsys.readouterr().out.splitlines()[-2:]]
+    assert table == [["class", "appeared", "gone", "still", "there", "not", "comparable"], ["ship", "0", "1", "0", "1"]]
+
+
 def test_who_cannot_tell_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = write_found(tmp_path / "a.geojson", [(100, 100)], searched_px=shapely.box(0, 0, 500, 500))
     east = write_found(tmp_path / "b.gpkg", [(900, 900)], searched_px=shapely.box(1000, 1000, 2000, 2000))
