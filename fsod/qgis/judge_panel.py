@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from qgis.core import (
+    NULL,
     QgsCoordinateTransform,
     QgsCsException,
+    QgsFeature,
     QgsMapLayerProxyModel,
     QgsProject,
     QgsRectangle,
@@ -205,7 +207,16 @@ class JudgePanel(QWidget):
             )
             return
         said = feature["verdict"] or "not judged"
-        self._what.setText(f"No. {self._judging.position}: {feature['class']}, score {feature['score']:.2f}, {said}")
+        self._what.setText(f"No. {self._judging.position}: {feature['class'] or 'no class'}, {_score(feature)}, {said}")
+
+
+def _score(feature: QgsFeature) -> str:
+    """In words: what somebody has drawn has none, and a layer that was saved again may have lost the attribute."""
+    position = feature.fields().lookupField("score")
+    score = None if position < 0 else feature.attribute(position)
+    if score in (None, NULL):
+        return "drawn"
+    return f"score {score:.2f}" if isinstance(score, float) else f"score {score}"
 
 
 def _changes(layer: QgsVectorLayer) -> list[Any]:

@@ -202,6 +202,23 @@ def judging() -> Any:
     return {"shown": shown, "verdicts": verdicts, "counts": [counts.yes, counts.no, counts.total], "text": texts(panel)}
 
 
+def drawing() -> Any:
+    """Draws an object that was missed, which has neither class nor score yet, and goes on to it; then takes it back."""
+    panel = plugin.dock.judge
+    layer = panel.layer
+    layer.startEditing()
+    feature = QgsFeature(layer.fields())
+    feature.setGeometry(QgsGeometry.fromWkt(BOX))
+    layer.addFeature(feature)
+    shown = []
+    for key in "SSY":
+        shown.append(str(panel._what.text()))
+        press(canvas, key)
+    counts = panel.judging.counts
+    layer.rollBack()
+    return {"shown": shown, "counts": [counts.yes, counts.no, counts.total], "after": panel.judging.counts.total}
+
+
 def learning() -> Any:
     """Lets fsod learn from the judged layer, and waits for what it finds then."""
     dock = plugin.dock
@@ -260,7 +277,7 @@ def refused(algorithm: str, parameters: dict[str, Any]) -> str:
 def main() -> None:
     did: dict[str, Any] = {}
     scenes: list[Callable[[], Any]] = [provider, memory, write_ahead, nonsense, finding]
-    scenes += [finding_on_a_picture, cancelling, judging, learning]
+    scenes += [finding_on_a_picture, cancelling, judging, drawing, learning]
     for scene in scenes:
         try:
             did[scene.__name__] = scene()

@@ -139,6 +139,13 @@ def test_keys_judge_in_the_order_of_ask_and_the_map_goes_along(did: dict[str, An
     assert judging["text"] == "2 of 3 judged: 1 yes, 1 no"
 
 
+def test_an_object_that_somebody_draws_meanwhile_has_no_score(did: dict[str, Any]) -> None:
+    drawing = did["drawing"]
+    said = ["No. 3: ship, score 0.90, not judged", "No. 4: no class, drawn, not judged"]
+    assert drawing["shown"] == [*said, said[0]], drawing
+    assert (drawing["counts"], drawing["after"]) == ([2, 1, 4], 3)
+
+
 def test_learning_finds_anew_and_judges_that(did: dict[str, Any]) -> None:
     learning = did["learning"]
     assert learning["layer"] == "judged_2", learning
