@@ -14,10 +14,13 @@ CATEGORIES = "Symbology|Labeling|Fields|Forms|AttributeTable"
 VERSION = "3.22.0"
 HEAD_BYTES = 2**12
 LINE_MM = "0.5"
-LABEL = '"class" || \' \' || format_number("score", 2)'
+LABEL = "coalesce(\"class\", '') || coalesce(' ' || format_number(\"score\", 2), '')"
 POLYGONS = "2"
 OUTSIDE = "8"
 """QGIS's placement of a label beside its polygon, so that it never covers the object."""
+
+OTHER_COLOUR = (255, 255, 255)
+"""RGB of objects of a class that the detector does not have, or of none yet: those that somebody has drawn."""
 
 VERDICTS = {"not judged": "", "yes": "yes", "no": "no"}
 """What the drop-down of a verdict shows -> what it writes."""
@@ -35,7 +38,7 @@ def write_style(path: Path, colours: Mapping[str, Colour]) -> None:
     Raises:
         OSError: the file cannot be written; no half file is left behind.
     """
-    style = _categorised("class", colours, LABEL)
+    style = _categorised("class", colours, LABEL, other=OTHER_COLOUR)
     _drop_down(SubElement(style, "fieldConfiguration"))
     # the attribute table opens with what is best asked first; QGIS fills in the columns that are not named
     table = {"sortExpression": f'"{ASK}"', "sortOrder": "0", "actionWidgetStyle": "dropDown"}
@@ -61,13 +64,22 @@ def is_style(path: Path) -> bool:
         return f'version="{VERSION}" styleCategories="{CATEGORIES}"'.encode() in file.read(HEAD_BYTES)
 
 
-def _categorised(attribute: str, colours: Mapping[str, Colour], label: str, hatched: Container[str] = ()) -> Element:
+def _categorised(
+    attribute: str,
+    colours: Mapping[str, Colour],
+    label: str,
+    hatched: Container[str] = (),
+    other: Colour | None = None,
+) -> Element:
     # no version of QGIS made it; this one reads it as it is, and every later one converts from it
     style = Element("qgis", version=VERSION, styleCategories=CATEGORIES, labelsEnabled="1")
     renderer = SubElement(style, "renderer-v2", type="categorizedSymbol", attr=attribute, enableorderby="0")
     categories, symbols = SubElement(renderer, "categories"), SubElement(renderer, "symbols")
-    for i, (name, colour) in enumerate(colours.items()):
-        SubElement(categories, "category", value=name, label=name, symbol=str(i), render="true", type="string")
+    shown = [(name, name, colour) for name, colour in colours.items()]
+    # QGIS takes no value for all others, and shows nothing of what has no category
+    shown += [] if other is None else [("", "other", other)]
+    for i, (name, said, colour) in enumerate(shown):
+        SubElement(categories, "category", value=name, label=said, symbol=str(i), render="true", type="string")
         symbol = SubElement(symbols, "symbol", type="fill", name=str(i), alpha="1", clip_to_extent="1")
         (_hatching if name in hatched else _outline)(symbol, colour)
     _label(SubElement(style, "labeling", type="simple"), label)

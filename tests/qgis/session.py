@@ -21,6 +21,7 @@ from qgis.core import (
     QgsApplication,
     QgsCoordinateReferenceSystem,
     QgsCoordinateTransform,
+    QgsExpression,
     QgsFeature,
     QgsGeometry,
     QgsProcessingContext,
@@ -29,6 +30,7 @@ from qgis.core import (
     QgsProject,
     QgsRasterLayer,
     QgsRectangle,
+    QgsRenderContext,
     QgsVectorLayer,
 )
 from qgis.gui import QgsMapCanvas
@@ -136,6 +138,7 @@ def finding() -> Any:
     )
     remembered = json.loads(layer.customProperty("fsod/find"))
     seen = {"name": layer.name(), "style": layer.renderer().type(), "remembered": remembered}
+    seen["drawn"] = [drawn(layer, name, score) for name, score in (("ship", 0.5), ("boat", None), (None, None))]
     return {"found": result["FOUND"], **seen, **told("aoi")}
 
 
@@ -251,6 +254,20 @@ def sees(feature: Any, layer: Any) -> bool:
 def texts(panel: Any) -> str:
     """What the panel says of the count."""
     return str(panel._judged.text())
+
+
+def drawn(layer: Any, class_name: str | None, score: float | None) -> Any:
+    """How the map shows an object: the colour of its outline, empty for none, and what is written beside it."""
+    feature = QgsFeature(layer.fields())
+    feature["class"], feature["score"] = class_name, score
+    renderer, context = layer.renderer().clone(), QgsRenderContext()
+    renderer.startRender(context, layer.fields())
+    context.expressionContext().setFeature(feature)
+    symbol = renderer.symbolForFeature(feature, context)
+    colour = "" if symbol is None else symbol.color().name()
+    text = QgsExpression(layer.labeling().settings().fieldName).evaluate(context.expressionContext())
+    renderer.stopRender(context)
+    return [colour, text]
 
 
 def told(option: str) -> dict[str, Any]:

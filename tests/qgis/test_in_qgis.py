@@ -123,6 +123,12 @@ def test_what_is_found_is_loaded_with_its_style(did: dict[str, Any]) -> None:
     assert (finding["crs"], len(finding["rows"])) == ("EPSG:32633", 1)
 
 
+def test_what_is_drawn_into_a_layer_is_seen_whatever_its_class(did: dict[str, Any]) -> None:
+    """QGIS shows nothing of a value that the style does not have."""
+    drawn = did["finding"]["drawn"]
+    assert drawn == [["#ff0000", "ship 0.50"], ["#ffffff", "boat"], ["#ffffff", ""]], drawn
+
+
 def test_layers_of_pictures_have_no_coordinate_system_from_the_start(did: dict[str, Any]) -> None:
     assert did["finding_on_a_picture"] == {"placed": ["", ""], "names": ["picture: detections"] * 2}
 
