@@ -67,7 +67,8 @@ class GeoPackageRows:
         return False
 
     def change(self, feature: int, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Sets attributes and geometry of a feature; returns what they were."""
+        """Sets those of the attributes that the layer has, and geometry, of a feature; returns what they were."""
+        values = self._known(values)
         with self._open() as file, file:
             file.execute("BEGIN IMMEDIATE")
             before = self._row(file, feature, list(values))
@@ -76,7 +77,7 @@ class GeoPackageRows:
 
     def add(self, values: Mapping[str, Any]) -> int:
         """Adds a feature with those of the attributes that the layer has; returns its id."""
-        return self._insert({key: value for key, value in values.items() if key == GEOMETRY or key in self._columns})
+        return self._insert(self._known(values))
 
     def remove(self, feature: int) -> dict[str, Any]:
         """Removes a feature; returns all that it was, for ``put_back``."""
@@ -89,6 +90,10 @@ class GeoPackageRows:
     def put_back(self, feature: int, values: Mapping[str, Any]) -> None:
         """Adds a feature again under the id that it had."""
         self._insert(values, feature)
+
+    def _known(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Without attributes that the layer lacks, as one that was saved again may lack the box in pixels."""
+        return {key: value for key, value in values.items() if key == GEOMETRY or key in self._columns}
 
     def _row(self, file: sqlite3.Connection, feature: int, keys: list[str]) -> dict[str, Any]:
         columns = ", ".join(_quoted(self._column(key)) for key in keys)

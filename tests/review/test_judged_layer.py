@@ -151,6 +151,22 @@ def test_other_layers_of_a_container_and_edits_of_others_stay(tmp_path: Path) ->
     assert geopandas.read_file(path, layer="mine")["note"].tolist() == ["mine"]
 
 
+def test_a_layer_that_was_saved_again_without_its_boxes_in_pixels_can_be_mended(tmp_path: Path) -> None:
+    path = make_layer(tmp_path / "found.gpkg", 3)
+    frame = geopandas.read_file(path, layer=NAME)
+    frame[["class", "score", "verdict", "ask", "scene", "geometry"]].to_file(path, layer=NAME)
+    layer = opened(path)
+    mended = np.array([50.0, 60.0, 90.0, 80.0])
+    layer.mend(2, mended)
+    layer.read()
+    assert verdicts(path) == ["", "yes", ""]
+    assert np.array(layer.found[2].box_xyxy_px) == pytest.approx(mended, abs=0.01)
+    layer.undo()
+    layer.read()
+    assert verdicts(path) == ["", "", ""]
+    assert np.array(layer.found[2].box_xyxy_px) == pytest.approx(grid_boxes(3)[1], abs=0.01)
+
+
 def test_the_index_of_a_geopackage_follows_what_is_drawn(tmp_path: Path) -> None:
     path = make_layer(tmp_path / "found.gpkg", 3)
     layer = opened(path)
