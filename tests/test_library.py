@@ -94,6 +94,15 @@ def test_arrays_of_any_stride_and_pictures_are_scenes(place: SimpleNamespace, tm
     assert len(grey)
 
 
+@pytest.mark.filterwarnings("ignore:array. ")
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
+def test_pictures_of_more_than_8_bits_are_seen_as_their_arrays(place: SimpleNamespace, dtype: type) -> None:
+    detector, pixels = fsod.load(place.bank), place.pixels[..., 0].astype(dtype) * 200
+    found = detector.predict(pixels, **SMALL)
+    assert len(found)
+    assert boxes_of(detector.predict(Image.fromarray(pixels), **SMALL)) == boxes_of(found)
+
+
 def test_boxes_in_pixels_are_examples(place: SimpleNamespace, enrolled: fsod.Detector) -> None:
     given = {"tank": BOXES[:2], "ship": BOXES[2:].tolist()}
     of_file = fsod.load(checkpoint_of(place.bank)).enroll(place.scene, given, native=True)

@@ -32,7 +32,7 @@ def raster_in_memory(pixels: Pixels) -> Iterator[str]:
     Raises:
         UserError: not one or three bands, no pixel at all, or a type that no raster holds.
     """
-    array = np.asarray(pixels.convert("RGB") if isinstance(pixels, Image.Image) else pixels)
+    array = _array_of(pixels) if isinstance(pixels, Image.Image) else np.asarray(pixels)
     bands = array[..., None] if array.ndim == 2 else array
     if bands.ndim != 3 or bands.shape[2] not in (1, 3) or not bands.size:
         raise UserError(f"array: of shape {array.shape}; give (height, width, 3) for RGB, or (height, width) for grey")
@@ -49,3 +49,9 @@ def raster_in_memory(pixels: Pixels) -> Iterator[str]:
         except (RasterioError, TypeError, KeyError) as error:
             raise UserError(f"array: pixels of type {array.dtype}; give uint8, uint16, int16 or float32") from error
         yield memory.name
+
+
+def _array_of(picture: Image.Image) -> NDArray[np.generic]:
+    """Its pixels: colours as RGB, grey of more than 8 bits as it is, which Pillow would cut off at 255."""
+    deep = picture.mode in ("I", "F") or picture.mode.startswith("I;16")
+    return np.asarray(picture if deep else picture.convert("RGB"))
