@@ -149,7 +149,7 @@ class Detector:
         What a user should know of a scene, as that it has no coordinate system, comes as a warning of Python's.
 
         Args:
-            scene: a raster, an array or a picture.
+            scene: a raster, an array or a picture. Nothing is seen where an array is masked or a picture transparent.
             score: leave out what is below it, 0..1; None: what ``scores`` say for each class.
             settings: others of ``fsod.PredictSettings``, such as ``gsd_m``, ``native``, ``bands``, ``scales``, ``aoi``,
                 ``budget``, ``minutes``, ``window_px``, ``overlap_px``, ``precision``.

@@ -103,6 +103,23 @@ def test_pictures_of_more_than_8_bits_are_seen_as_their_arrays(place: SimpleName
     assert boxes_of(detector.predict(Image.fromarray(pixels), **SMALL)) == boxes_of(found)
 
 
+def test_nothing_is_seen_where_a_picture_is_transparent_or_an_array_masked(
+    place: SimpleNamespace, tmp_path: Path
+) -> None:
+    detector, there = fsod.load(place.bank), np.full(place.pixels.shape[:2], 255, np.uint8)
+    there[:, 60:] = 0
+    picture = Image.fromarray(np.dstack([place.pixels, there]))
+    picture.save(tmp_path / "cut.png")
+    with pytest.warns(UserWarning, match="has no CRS"):
+        of_file = detector.predict(tmp_path / "cut.png", **SMALL)
+    expected = of_file[["x1_px", "y1_px", "x2_px", "y2_px"]]
+    masked = np.ma.masked_array(place.pixels, mask=np.dstack([there == 0] * 3))
+    for scene in (picture, masked):
+        assert np.allclose(expected, boxes_of(detector.predict(scene, **SMALL)), atol=0.006)
+    assert len(expected) < len(detector.predict(place.pixels, **SMALL))
+    assert not len(detector.predict(np.ma.masked_all_like(place.pixels), **SMALL))
+
+
 def test_boxes_in_pixels_are_examples(place: SimpleNamespace, enrolled: fsod.Detector) -> None:
     given = {"tank": BOXES[:2], "ship": BOXES[2:].tolist()}
     of_file = fsod.load(checkpoint_of(place.bank)).enroll(place.scene, given, native=True)

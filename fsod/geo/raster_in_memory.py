@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
+import rasterio
 from numpy.typing import NDArray
 from PIL import Image
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
@@ -15,7 +16,10 @@ from rasterio.io import MemoryFile
 from fsod.errors import UserError
 
 Pixels = NDArray[np.generic] | Image.Image
-"""(H, W, 3) RGB or (H, W) grey of any stride; uint8 as it is, other types scaled by their percentiles. Or a picture."""
+"""(H, W, 3) RGB or (H, W) grey of any stride; uint8 as it is, other types scaled by their percentiles. Or a picture.
+
+What numpy's masked array masks, and where a picture is transparent, there is nothing, as where a file declares no data.
+"""
 
 _PREFIX = "/vsimem/"
 
@@ -32,26 +36,36 @@ def raster_in_memory(pixels: Pixels) -> Iterator[str]:
     Raises:
         UserError: not one or three bands, no pixel at all, or a type that no raster holds.
     """
-    array = _array_of(pixels) if isinstance(pixels, Image.Image) else np.asarray(pixels)
+    array, valid = _array_of(pixels) if isinstance(pixels, Image.Image) else (np.asarray(pixels), None)
     bands = array[..., None] if array.ndim == 2 else array
     if bands.ndim != 3 or bands.shape[2] not in (1, 3) or not bands.size:
         raise UserError(f"array: of shape {array.shape}; give (height, width, 3) for RGB, or (height, width) for grey")
+    if isinstance(pixels, np.ma.MaskedArray):
+        masked = np.ma.getmaskarray(pixels).reshape(bands.shape)
+        valid = np.logical_not(masked.all(axis=2, keepdims=True))[..., 0]  # valid where any band is, as in files
     height, width, count = bands.shape
     how = {"photometric": "RGB" if count == 3 else "MINISBLACK", "tiled": True, "bigtiff": "IF_SAFER"}
     with MemoryFile(ext=".tif") as memory:
         try:
-            with warnings.catch_warnings():
+            # a mask in a file of its own would stay in memory
+            with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), warnings.catch_warnings():
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)
                 with memory.open(
                     driver="GTiff", width=width, height=height, count=count, dtype=bands.dtype, **how
                 ) as file:
                     file.write(np.ascontiguousarray(np.moveaxis(bands, -1, 0)))
+                    if valid is not None and not valid.all():
+                        file.write_mask(valid)
         except (RasterioError, TypeError, KeyError) as error:
             raise UserError(f"array: pixels of type {array.dtype}; give uint8, uint16, int16 or float32") from error
         yield memory.name
 
 
-def _array_of(picture: Image.Image) -> NDArray[np.generic]:
-    """Its pixels: colours as RGB, grey of more than 8 bits as it is, which Pillow would cut off at 255."""
-    deep = picture.mode in ("I", "F") or picture.mode.startswith("I;16")
-    return np.asarray(picture if deep else picture.convert("RGB"))
+def _array_of(picture: Image.Image) -> tuple[NDArray[np.generic], NDArray[np.bool_] | None]:
+    """Its pixels, and where there are any; None: everywhere. Grey of more than 8 bits stays, which Pillow cuts off at 255."""
+    if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
+        return np.asarray(picture), None
+    if picture.has_transparency_data:
+        rgba = np.asarray(picture.convert("RGBA"))
+        return rgba[..., :3], rgba[..., 3] > 0
+    return np.asarray(picture.convert("RGB")), None
