@@ -188,7 +188,7 @@ class PredictSettings(Settings):
     bands: tuple[Positive, ...] | None = Field(
         None, description="one or three band numbers to read as red, green, blue"
     )
-    nodata: float | None = Field(
+    nodata: Annotated[float, Field(allow_inf_nan=True)] | None = Field(
         None, description="value of pixels without data; null: as declared or recognised; nan: as declared only"
     )
     aoi: Path | None = Field(None, description="vector file of the area to search; all of the scene if null")

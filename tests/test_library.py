@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
@@ -186,6 +187,16 @@ def test_a_part_of_a_scene_is_searched_where_that_is_asked_for(place: SimpleName
         bank.predict(place.pixels, aoi=away, **SMALL)
     with pytest.warns(UserWarning, match=r"^array: .*--scales 4 has no effect"):
         bank.predict(place.pixels, scales=(4,), **{**SMALL, "window_px": 640})
+
+
+def test_what_is_taken_for_nodata_can_be_declared_to_be_something(place: SimpleNamespace) -> None:
+    bank, pixels = fsod.load(place.bank), place.pixels.astype(np.int16)
+    pixels[:40] = -9999
+    with pytest.warns(UserWarning, match="-9999 fills .* --nodata nan if it is something"):
+        bank.predict(pixels, **SMALL)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        bank.predict(pixels, nodata=float("nan"), **SMALL)
 
 
 def test_areas_are_polygons_on_the_scene(place: SimpleNamespace) -> None:
