@@ -88,7 +88,7 @@ def prepare_yolo(source: Path, out: Path, *, skip_bad: bool = False) -> dict[str
             )
     splits = {name: _images(of_split, root, problems) for name, of_split in places.items()}
     stems = unique_stems(sorted({path for paths in splits.values() for path in paths}), root, problems)
-    labels = {path: label for path in stems if (label := _label_file(path, root)).is_file()}
+    labels = _labels(stems, root)
     if stems and not labels:
         raise UserError(f"{_label_file(next(iter(stems)), root)}: no such file, and no other image has labels either")
     problems += _orphans(stems, root)
@@ -207,6 +207,15 @@ def _label_file(image: Path, root: Path) -> Path:
     if "images" in parts[:-1]:
         parts[len(parts) - 1 - parts[::-1].index("images")] = "labels"
     return root.joinpath(*parts).with_suffix(".txt")
+
+
+def _labels(images: Iterable[Path], root: Path) -> dict[Path, Path]:
+    """The label file of each image that has one; its ending may be in capitals."""
+    wanted = {image: _label_file(image, root) for image in images}
+    folders = sorted({label.parent for label in wanted.values()})
+    found = {label.with_suffix(""): label for folder in folders for label in files(folder, ".txt")}
+    ways = ((image, label.with_suffix("")) for image, label in wanted.items())
+    return {image: found[way] for image, way in ways if way in found}
 
 
 def _orphans(images: Iterable[Path], root: Path) -> list[Problem]:

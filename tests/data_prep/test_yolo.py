@@ -81,6 +81,22 @@ def test_roboflows_layout_and_its_wrong_way_out(source: Path, out: Path) -> None
     assert read_ids(out / "splits" / "val.txt") == ["valid__images__a", "d"]
 
 
+@pytest.mark.parametrize("ending", [".TXT", ".Txt"])
+def test_a_label_file_whose_ending_is_in_capitals_is_read(source: Path, out: Path, ending: str) -> None:
+    label = source / "labels" / "val" / "a.txt"
+    label.rename(label.with_suffix(ending))
+    card = prepare_yolo(source, out)
+    assert (card["boxes"], card["images_without_boxes"]) == (2, 3), "its ship counted as background"
+
+
+def test_a_label_that_has_not_been_fetched_is_no_empty_one(source: Path, out: Path) -> None:
+    label = source / "labels" / "val" / "a.txt"
+    label.unlink()
+    label.symlink_to(source / "not_there")
+    with pytest.raises(UserError, match=r"labels/val/a\.txt: cannot be read"):
+        prepare_yolo(source, out)
+
+
 def test_a_list_of_images(source: Path, out: Path) -> None:
     write(source / "train.txt", f"./images/train/a.png\n{source / 'images/val/d.png'}\n")
     write(source / "data.yaml", "train: [train.txt, images/train/deep]\nnames: [boat, ship]\n")
