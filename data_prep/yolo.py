@@ -250,7 +250,9 @@ def _parse(line: str, names: dict[int, str], size_px: tuple[int, int]) -> Box | 
     ):
         return f"malformed line {line[:60]!r}, expected class x y width height"
     if int(class_number[1]) not in names:
-        return f"unknown class number {class_number[1]}, expected {min(names)} to {max(names)}"
+        whole = len(names) == max(names) - min(names) + 1
+        known = f"{min(names)} to {max(names)}" if whole else reprlib.repr(list(names)).strip("[]")
+        return f"unknown class number {class_number[1]}, expected {known}"
     width, height = size_px
     if outline:
         xs, ys = values[::2], values[1::2]

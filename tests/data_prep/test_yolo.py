@@ -146,6 +146,13 @@ def test_a_bad_line_names_file_and_line(source: Path, out: Path, line: str, why:
     assert card["boxes"] == 2
 
 
+def test_class_numbers_with_gaps_are_named_one_by_one(source: Path, out: Path) -> None:
+    write(source / "data.yaml", "train: images/train\nval: images/val\nnames: {0: boat, 1: ship, 5: buoy}\n")
+    write(source / "labels" / "train" / "b.txt", row(3, LEFT, TOP, RIGHT, BOTTOM))
+    with pytest.raises(UserError, match=r"b\.txt:1: unknown class number 3, expected 0, 1, 5;"):
+        prepare_yolo(source, out)
+
+
 def test_class_numbers_with_a_fraction_of_zero(source: Path, out: Path) -> None:
     for part in ("train", "val"):
         write(source / "labels" / part / "a.txt", PAINTED_ROW.replace("1 ", "1.0 ", 1))
