@@ -79,9 +79,11 @@ class Overlap:
 def describe_ground(rgb: NDArray[np.uint8]) -> Ground:
     """Features and brightness of an image (H, W, 3) uint8 RGB."""
     grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-    points, descriptors = cv2.ORB.create(_FEATURES).detectAndCompute(grey, None)
     zoom = min(1.0, _SMALL_PX / max(grey.shape))
-    small = cv2.resize(grey, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA).astype(np.float32)
+    down, across = (max(zoom, 1 / side_px) for side_px in grey.shape)  # a strip keeps a pixel
+    small = cv2.resize(grey, None, fx=across, fy=down, interpolation=cv2.INTER_AREA).astype(np.float32)
+    # ORB fails on a line of pixels, which has no place for a feature
+    points, descriptors = cv2.ORB.create(_FEATURES).detectAndCompute(grey, None) if min(grey.shape) > 1 else ((), None)
     if descriptors is None:
         return Ground(np.zeros((0, 2), np.float32), np.zeros((0, 32), np.uint8), small, zoom)
     return Ground(np.array([p.pt for p in points], np.float32), descriptors, small, zoom)

@@ -116,6 +116,14 @@ def test_images_without_features_and_none_at_all() -> None:
     assert not find_overlaps([], [])
 
 
+@pytest.mark.parametrize("size_px", [(1, 1), (1, 400), (400, 1), (2, 1000), (10, 5000), (5000, 10)])
+def test_strips_are_no_wider_than_they_are(size_px: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    strip = rng.integers(0, 255, (*size_px, 3), dtype=np.uint8)
+    assert min(describe_ground(strip).small.shape) == 1
+    assert pairs([strip, strip]) == set()
+
+
 def test_few_features_of_which_no_two_are_alike() -> None:
     ground = describe_ground(view(drawn_ground(11), (450, 450)))
     one = replace(ground, descriptors=ground.descriptors[:1], points_px=ground.points_px[:1])
