@@ -55,7 +55,7 @@ class Check:
         return {
             "folder": str(self.root),
             "images": len(self.kept["images"]),
-            "boxes": len(self.kept["annotations"]),
+            "boxes": len(self.boxes()),
             "classes": self.classes(),
             "problems": self.counts(),
             "overlap_groups": self.groups,
@@ -65,6 +65,10 @@ class Check:
                 for f in self.findings
             ],
         }
+
+    def boxes(self) -> list[Entry]:
+        """Boxes that are kept; crowds are none, as in the card."""
+        return [entry for entry in self.kept["annotations"] if not entry.value.get("iscrowd")]
 
     def classes(self) -> dict[str, dict[str, int]]:
         """Boxes and images of each class that are kept."""

@@ -53,7 +53,7 @@ def write_report(check: Check, out: Path) -> Path:
     names = {entry.value["id"]: entry.value["name"] for entry in check.kept["categories"]}
     boxes: dict[str, list[_Crop]] = {name: [] for name in names.values()}
     images = {look.entry.value["id"]: look for look in check.looks}
-    for entry in check.kept["annotations"]:
+    for entry in check.boxes():
         if (look := images.get(entry.value["image_id"])) and entry.position in look.light:
             boxes[names[entry.value["category_id"]]].append(_Crop(look, entry))
     sheets: dict[str, str] = {}
@@ -166,7 +166,7 @@ def _markdown(check: Check, sheets: dict[str, str]) -> str:
     lines = [
         f"{HEADING}{check.root}",
         "",
-        f"{len(check.kept['images'])} images, {len(check.kept['annotations'])} boxes and {len(classes)} classes are usable. "
+        f"{len(check.kept['images'])} images, {len(check.boxes())} boxes and {len(classes)} classes are usable. "
         + (f"{len(check.findings)} findings." if counts else "Nothing is wrong with it."),
         "",
         *_table(("class", "boxes", "images"), [(name, c["boxes"], c["images"]) for name, c in classes.items()]),

@@ -232,6 +232,15 @@ def test_the_report_says_it_all(root: Path, tmp_path: Path) -> None:
             assert len(np.unique(np.asarray(picture))) > 20, "not blank"
 
 
+def test_a_crowd_is_no_box_in_the_report_either(root: Path, tmp_path: Path) -> None:
+    change(root, lambda coco: [box.update(iscrowd=1) for box in coco["annotations"] if box["category_id"] == 2])
+    check = check_folder(root)
+    summary, text = check.summary(), write_report(check, tmp_path / "report").read_text()
+    assert summary["boxes"] == sum(of_class["boxes"] for of_class in summary["classes"].values()) == 32
+    assert "8 images, 32 boxes and 3 classes are usable" in text
+    assert "### disc" not in text, "a picture of many for one object"
+
+
 def test_a_folder_without_boxes_has_a_report(root: Path, tmp_path: Path) -> None:
     change(root, lambda coco: coco["annotations"].clear())
     assert "0 boxes" in write_report(check_folder(root), tmp_path / "report").read_text()
