@@ -14,7 +14,7 @@ from fsod.config import CommonSettings, RunSettings
 from fsod.data.coco_folder import CocoFolder
 from fsod.data.shots import ShotList
 from fsod.evaluation.average_precision import Scores
-from fsod.files import sha256_of
+from fsod.files import sha256_of, shortened
 from fsod.progress import console
 from fsod.tracking.run_paths import RunPaths
 from fsod.tracking.studies import MEASURED, Study
@@ -22,6 +22,8 @@ from fsod.tracking.tracked_run import Run
 from fsod.tracking.tracker import flat_params, open_run
 
 _NOT_LOSS = {"lr": "optimizer/lr", "gradient": "optimizer/gradient_norm", "data_wait_share": "pace/data_wait_share"}
+
+_LONGEST_NAME = 240  # of an experiment, less a hash: MLflow refuses more than 500 characters, and its databases 256
 
 
 def tracked(
@@ -80,7 +82,7 @@ def experiment_name(settings: CommonSettings) -> str:
         return _split(settings)
     data = settings.data
     name = data.format if data.scenes is None else f"{data.format} {data.scenes.stem}"
-    return f"{name} {_split(settings)}"
+    return shortened(f"{name} {_split(settings)}", _LONGEST_NAME)
 
 
 def _split(settings: CommonSettings) -> str:

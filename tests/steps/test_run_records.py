@@ -32,6 +32,21 @@ def test_an_experiment_is_a_data_set_and_a_split() -> None:
     assert experiment_name(settings(data={"format": "coco", "novel": []})) == "coco no novel class"
 
 
+def test_a_split_of_many_classes_is_an_experiment_with_a_name_that_mlflow_takes(
+    tmp_path: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    shutil.copy(migrated, tmp_path / "mlflow.db")
+    names = [f"long class {i}" for i in range(40)]
+    two = [settings(run_dir=tmp_path / "a", data={"format": "coco", "novel": names[:n]}) for n in (39, 40)]
+    short = [experiment_name(each) for each in two]
+    assert short[0] != short[1]
+    assert max(map(len, short)) < 256
+    with tracked(two[1], "meta-train", None) as run:
+        kept = run.client.get_run(run.id)
+    assert kept.data.tags["split"] == ", ".join(names)
+
+
 def test_a_finetuning_and_its_evaluation_are_one_run_of_the_configuration(
     tmp_path: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
