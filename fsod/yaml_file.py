@@ -21,7 +21,7 @@ def read_yaml(path: Path) -> object:
     """The content of a YAML file.
 
     Raises:
-        UserError: no such file, not valid YAML, or with aliases that stand for more than 100,000 values.
+        UserError: no such file, not valid YAML, a key that is there twice, or aliases that stand for more than 100,000 values.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file")
@@ -50,6 +50,7 @@ def _parsed(text: str) -> object:
             return None
         if _count(node, {}) > MAX_VALUES:
             raise ValueError(f"its aliases stand for more than {MAX_VALUES} values")
+        _refuse_doubles(node, set())
         return loader.construct_document(node)
     finally:
         loader.dispose()
@@ -68,6 +69,22 @@ def _count(node: yaml.Node, known: dict[int, int | None]) -> int:
     inner = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
     known[id(node)] = count = 1 + sum(_count(part, known) for part in inner)
     return count
+
+
+def _refuse_doubles(node: yaml.Node, seen: set[int]) -> None:
+    """ValueError for a key that a mapping has twice: PyYAML takes the last, and drops all that the first holds."""
+    if isinstance(node, yaml.ScalarNode) or id(node) in seen:
+        return
+    seen.add(id(node))
+    line_of: dict[tuple[str, str], int] = {}
+    for part in node.value:
+        key, value = part if isinstance(node, yaml.MappingNode) else (None, part)
+        if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+            name, line = (key.tag, key.value), key.start_mark.line + 1
+            if name in line_of:
+                raise ValueError(f"line {line} has the key {shown(key.value)}, as line {line_of[name]} has; remove one")
+            line_of[name] = line
+        _refuse_doubles(value, seen)
 
 
 def shown(value: object) -> str:

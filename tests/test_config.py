@@ -115,6 +115,16 @@ def test_a_configuration_as_windows_editors_save_it(tmp_path: Path, encoding: st
     assert load_settings(path).name == "größer"
 
 
+@pytest.mark.parametrize(
+    ("more", "key"),
+    [("seed: 1\nseed: 2\n", "line 8 has the key 'seed', as line 7"), ("data: {skip_bad: true}\n", "'data'")],
+)
+def test_a_section_that_is_there_twice_does_not_lose_half_of_its_keys(config: Path, more: str, key: str) -> None:
+    config.write_text(MINIMAL + more)
+    with pytest.raises(UserError, match=rf"run\.yaml: not valid YAML: .*{key}"):
+        load_settings(config)
+
+
 def test_aliases_of_honest_size_are_read(config: Path) -> None:
     config.write_text(
         MINIMAL.replace("meta_train: {steps: 3}", "meta_train: &t {steps: 3}\noptim: 1")
