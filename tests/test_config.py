@@ -43,6 +43,11 @@ def test_initial_weights_are_a_file_or_those_that_come_along(config: Path, value
     assert isinstance(load_settings(config, [f"init={value}"]).init, kind)
 
 
+def test_switches_are_yes_or_no(config: Path) -> None:
+    settings = load_settings(config, ["data.skip_bad=yes", "predict.turns=off", "predict.native=true"])
+    assert (settings.data.skip_bad, settings.predict.turns, settings.predict.native) == (True, False, True)
+
+
 def test_overrides_win_and_are_typed(config: Path) -> None:
     settings = load_settings(config, ["meta_train.lr=0.5", "data.novel=[a, b]", "episodes.ways=2"])
     assert settings.meta_train.lr == 0.5
@@ -58,6 +63,10 @@ def test_overrides_win_and_are_typed(config: Path) -> None:
         ("sized=nano", "unknown key 'sized' (did you mean 'size'?)"),
         ("meta_train.lr=fast", "meta_train.lr: "),
         ("meta_train.lr=-1", "meta_train.lr: "),
+        ("meta_train.steps=yes", "meta_train.steps: Value error, expected a number, or a text in quotes, not yes or no"),
+        ("finetune.keep=off", "finetune.keep: Value error, expected a number"),
+        ("predict.score=true", "predict.score: Value error, expected a number"),
+        ("finetune.known_margin=no", "finetune.known_margin: Value error, expected a number"),
         ("episodes.query_px=300", "episodes.query_px: "),
         ("episodes.support_px=512", "episodes.support_px: Value error, must be at most query_px"),
         ("evaluate.score_floor=0.5", "evaluate.score_floor: "),
