@@ -64,17 +64,27 @@ class DataSettings(Settings):
     train_list: str = Field("train", description="name of the list of training images under splits/")
     test_list: str = Field("test", description="name of the list of test images under splits/")
     tile_px: SidePx = 640
-    tile_overlap_px: Annotated[int, Field(ge=0)] = 160
+    tile_overlap_px: Annotated[int, Field(ge=0, validate_default=True)] = 160
 
     @field_validator("novel", mode="before")
     @classmethod
     def _named_split(cls, novel: object, info: ValidationInfo) -> object:
         if not isinstance(novel, str):
             return novel
+        if "format" not in info.data:  # is wrong, and has been named
+            return ()
         try:
             return novel_classes(info.data.get("format", ""), novel)
         except UserError as error:
             raise ValueError(str(error)) from error
+
+    @field_validator("tile_overlap_px")
+    @classmethod
+    def _tiles_advance(cls, overlap_px: int, info: ValidationInfo) -> int:
+        tile_px = info.data.get("tile_px", overlap_px + 1)
+        if overlap_px >= tile_px:
+            raise ValueError(f"must be less than tile_px, which is {tile_px}")
+        return overlap_px
 
 
 class EpisodeSettings(Settings):

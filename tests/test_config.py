@@ -63,13 +63,18 @@ def test_overrides_win_and_are_typed(config: Path) -> None:
         ("sized=nano", "unknown key 'sized' (did you mean 'size'?)"),
         ("meta_train.lr=fast", "meta_train.lr: "),
         ("meta_train.lr=-1", "meta_train.lr: "),
-        ("meta_train.steps=yes", "meta_train.steps: Value error, expected a number, or a text in quotes, not yes or no"),
+        (
+            "meta_train.steps=yes",
+            "meta_train.steps: Value error, expected a number, or a text in quotes, not yes or no",
+        ),
         ("finetune.keep=off", "finetune.keep: Value error, expected a number"),
         ("predict.score=true", "predict.score: Value error, expected a number"),
         ("finetune.known_margin=no", "finetune.known_margin: Value error, expected a number"),
         ("episodes.query_px=300", "episodes.query_px: "),
         ("episodes.support_px=512", "episodes.support_px: Value error, must be at most query_px"),
         ("evaluate.score_floor=0.5", "evaluate.score_floor: "),
+        ("data.tile_overlap_px=640", "data.tile_overlap_px: Value error, must be less than tile_px, which is 640"),
+        ("data.tile_px=128", "data.tile_overlap_px: Value error, must be less than tile_px, which is 128"),
         ("meta_train", "section.key=value"),
         ("name.part=1", "'name' is not a section"),
         ("seed={", "not valid YAML"),
@@ -93,6 +98,13 @@ def test_a_bad_override_is_one_clear_line(config: Path, override: str, message: 
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 2500
+
+
+def test_a_wrong_format_is_not_taken_out_on_the_split(config: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        load_settings(config, ["data.format=nwpv", "data.novel=S1"])
+    assert "unknown format (did you mean 'nwpu'?)" in str(caught.value)
+    assert "data.novel" not in str(caught.value)
 
 
 def test_a_value_is_a_text_and_fills_nothing_in(config: Path) -> None:
