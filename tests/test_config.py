@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import time
+from math import isnan
 from pathlib import Path
 
 import pytest
 
-from fsod.config import common_settings, load_pretrain_settings, load_settings
+from fsod.config import common_settings, load_pretrain_settings, load_settings, predict_settings
 from fsod.errors import UserError
 
 CONFIGS = sorted(Path("configs").glob("*.yaml"))
@@ -105,6 +106,11 @@ def test_a_wrong_format_is_not_taken_out_on_the_split(config: Path) -> None:
         load_settings(config, ["data.format=nwpv", "data.novel=S1"])
     assert "unknown format (did you mean 'nwpu'?)" in str(caught.value)
     assert "data.novel" not in str(caught.value)
+
+
+def test_nan_is_a_nodata_value_that_stands_for_the_declared_one(config: Path) -> None:
+    assert isnan(load_settings(config, ["predict.nodata=.nan"]).predict.nodata or 0)
+    assert isnan(predict_settings({"nodata": float("nan")}).nodata or 0)
 
 
 def test_a_value_is_a_text_and_fills_nothing_in(config: Path) -> None:
