@@ -64,14 +64,15 @@ def may_write(json: Path | None, overwrite: bool, *outputs: Output, inputs: tupl
     names = [each for each in (*every, *inputs) if isinstance(each, str | Path)]
     check_outputs([*outputs, *result_file(json)], lambda: files_behind(names), overwrite=overwrite)
     for option in ("out", "fix"):
-        _check_outside(json, context.params.get(option))
+        if (folder := context.params.get(option)) is not None:
+            _check_outside(json, Path(folder))  # a text in some versions of typer
     for output in outputs[:1]:  # what else there is lies beside it
         context.with_resource(held(lock_beside(output.path), output.path))
 
 
-def _check_outside(json: Path | None, folder: Path | None) -> None:
+def _check_outside(json: Path | None, folder: Path) -> None:
     """UserError for a result that would take the place of a file of the prepared folder that is made."""
-    if json is None or folder is None or not json.absolute().is_relative_to(folder.absolute()):
+    if json is None or not json.absolute().is_relative_to(folder.absolute()):
         return
     if _PREPARED.fullmatch(json.absolute().relative_to(folder.absolute()).as_posix()):
         raise UserError(f"{json}: would be written twice by this command; choose another --json")

@@ -6,15 +6,20 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
 import geopandas
 import pytest
 import shapely
+import typer
 from PIL import Image
+from typer.main import get_command
 
 from fsod.cli.commands import COMMANDS, command_called
+from fsod.cli.outputs import _note, may_write
+from fsod.errors import UserError
 from tests.command import fsod
 from tests.made_folder import make_folder
 from tests.untrained import make_bank
@@ -209,6 +214,17 @@ def test_what_a_command_reads_is_never_replaced(here: Path, capsys: pytest.Captu
     assert "lies in a folder that this command reads" in said
     said = refused(here, capsys, "data", "tile", "d", "t", "--json", "t/card.json", "--overwrite")
     assert "t/card.json: would be written twice by this command" in said
+
+
+def test_typer_may_leave_a_path_a_text(tmp_path: Path) -> None:
+    """As its versions before 0.29 do."""
+    context = typer.Context(get_command(typer.Typer(callback=lambda: None, invoke_without_command=True)))
+    context.params = {"out": str(tmp_path)}
+    running = copy_context()
+    running.run(_note, context, None)
+    running.run(may_write, tmp_path / "result.json", False)
+    with pytest.raises(UserError, match="would be written twice"):
+        running.run(may_write, tmp_path / "card.json", False)
 
 
 def test_weights_are_not_made_a_bank_of(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
