@@ -180,7 +180,7 @@ def _csv(layer: Layer) -> bytes:
 
 def csv_bytes(table: pd.DataFrame) -> bytes:
     """A table that is safe to open in a spreadsheet."""
-    texts = table.select_dtypes(include=["object", "str"]).columns
+    texts = table.select_dtypes(exclude="number").columns  # pandas before 3 refuses to be asked for "str"
     table = table.assign(**{name: table[name].map(_no_formula) for name in texts})
     return table.rename(columns=_no_formula).to_csv(index=False).encode()
 
