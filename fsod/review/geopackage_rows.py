@@ -29,6 +29,7 @@ WAIT_S = 10.0
 
 _HEADER = struct.Struct("<2sBBi4d")
 _LITTLE_ENDIAN_WITH_BOUNDS = 0b11
+_EMPTY = 0b10000
 _BOUNDS_BYTES = (0, 32, 48, 48, 64)
 """Length of the bounds in a geometry's header, by the code for what they hold."""
 
@@ -67,7 +68,10 @@ class GeoPackageRows:
         return False
 
     def change(self, feature: int, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Sets those of the attributes that the layer has, and geometry, of a feature; returns what they were."""
+        """Sets those of the attributes that the layer has, and geometry, of a feature.
+
+        Returns what they were, for another change. A geometry is as it was in the file: shapely has no curves, which QGIS draws.
+        """
         values = self._known(values)
         with self._open() as file, file:
             file.execute("BEGIN IMMEDIATE")
@@ -101,7 +105,7 @@ class GeoPackageRows:
         row = file.execute(query, (feature,)).fetchone()
         if row is None:
             raise UserError(f"{self.path}: feature {feature} is not there any more; reload the page")
-        return {key: _geometry(value) if key == GEOMETRY else value for key, value in zip(keys, row, strict=True)}
+        return dict(zip(keys, row, strict=True))
 
     def _write(self, file: sqlite3.Connection, feature: int, values: Mapping[str, Any]) -> None:
         sets = ", ".join(f"{_quoted(self._column(key))} = ?" for key in values)
@@ -126,7 +130,7 @@ class GeoPackageRows:
         return self._geometry if key == GEOMETRY else key
 
     def _stored(self, values: Mapping[str, Any]) -> list[Any]:
-        return [self._blob(value) if key == GEOMETRY else value for key, value in values.items()]
+        return [self._blob(value) if isinstance(value, BaseGeometry) else value for value in values.values()]
 
     def _blob(self, shape: BaseGeometry) -> bytes:
         """A geometry as a GeoPackage holds it: a header with its bounds, then well-known binary."""
@@ -136,11 +140,11 @@ class GeoPackageRows:
         header = _HEADER.pack(b"GP", 0, _LITTLE_ENDIAN_WITH_BOUNDS, self._srs_id, x1, x2, y1, y2)
         return header + bytes(shapely.to_wkb(shape, byte_order=1))
 
-    def _note(self, file: sqlite3.Connection, shape: BaseGeometry | None) -> None:
-        """What the file says of its layer: when it was changed, and how far it reaches."""
+    def _note(self, file: sqlite3.Connection, shape: BaseGeometry | bytes | None) -> None:
+        """What the file says of its layer: when it was changed, and how far it reaches, with what was there before as well."""
         now = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"
         file.execute(f"UPDATE gpkg_contents SET last_change = {now} WHERE table_name = ?", (self.layer,))
-        if shape is not None:
+        if isinstance(shape, BaseGeometry):
             reach = "min_x = min(min_x, ?), min_y = min(min_y, ?), max_x = max(max_x, ?), max_y = max(max_y, ?)"
             file.execute(f"UPDATE gpkg_contents SET {reach} WHERE table_name = ?", (*shape.bounds, self.layer))
 
@@ -170,11 +174,12 @@ def _which(names: list[str], wanted: str | None) -> str:
     return f"no layer {wanted!r}; it has {', '.join(names)} (--layer)"
 
 
-def _geometry(blob: bytes | None) -> BaseGeometry | None:
-    if blob is None:
-        return None
-    flags = blob[3]
-    return shapely.from_wkb(blob[8 + _BOUNDS_BYTES[(flags >> 1) & 0b111] :])
+def _geometry(blob: bytes) -> BaseGeometry:
+    return shapely.from_wkb(blob[8 + _BOUNDS_BYTES[_bounds_kind(blob)] :])
+
+
+def _bounds_kind(blob: bytes) -> int:
+    return (blob[3] >> 1) & 0b111
 
 
 def _quoted(name: str) -> str:
@@ -183,22 +188,28 @@ def _quoted(name: str) -> str:
 
 def _bound(position: int) -> Callable[[bytes | None], float | None]:
     def bound(blob: bytes | None) -> float | None:
-        shape = _geometry(blob)
-        return None if shape is None or shape.is_empty else float(shape.bounds[position])
+        if blob is None or _is_empty(blob):
+            return None
+        if _bounds_kind(blob):  # of curves, too
+            bounds: tuple[float, ...] = struct.unpack_from(f"{'<' if blob[3] & 1 else '>'}4d", blob, 8)
+            return bounds[position]
+        x1, y1, x2, y2 = _geometry(blob).bounds
+        return float((x1, x2, y1, y2)[position])
 
     return bound
 
 
 def _is_empty(blob: bytes | None) -> bool | None:
-    shape = _geometry(blob)
-    return None if shape is None else shape.is_empty
+    if blob is None:
+        return None
+    return bool(blob[3] & _EMPTY) or (not _bounds_kind(blob) and bool(_geometry(blob).is_empty))
 
 
 SQL_FUNCTIONS: dict[str, Callable[[bytes | None], Any]] = {
     "ST_IsEmpty": _is_empty,
     "ST_MinX": _bound(0),
-    "ST_MinY": _bound(1),
-    "ST_MaxX": _bound(2),
+    "ST_MaxX": _bound(1),
+    "ST_MinY": _bound(2),
     "ST_MaxY": _bound(3),
 }
 """What the triggers of a GeoPackage call when a feature changes; GDAL has them built in, SQLite has not."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+import struct
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -165,6 +166,31 @@ def test_a_layer_that_was_saved_again_without_its_boxes_in_pixels_can_be_mended(
     layer.read()
     assert verdicts(path) == ["", "", ""]
     assert np.array(layer.found[2].box_xyxy_px) == pytest.approx(grid_boxes(3)[1], abs=0.01)
+
+
+def test_a_circle_can_be_mended_and_comes_back_as_a_circle(tmp_path: Path) -> None:
+    """QGIS draws circles as curves, and keeps them in layers whose geometry is a CurvePolygon."""
+    path = make_layer(tmp_path / "found.gpkg", 3)
+    with closing(sqlite3.connect(path)) as file:
+        for name, function in SQL_FUNCTIONS.items():
+            file.create_function(name, 1, function)
+        (blob,) = file.execute("SELECT geom FROM detections WHERE fid = 1").fetchone()
+        x1, x2, y1, y2 = struct.unpack_from("<4d", blob, 8)
+        x, y = (x1 + x2) / 2, (y1 + y2) / 2
+        around = (x1, y, x, y2, x2, y, x, y1, x1, y)
+        circle = blob[:40] + struct.pack("<BIIBII10d", 1, 10, 1, 1, 8, 5, *around)  # a CurvePolygon of a CircularString
+        file.execute("UPDATE detections SET geom = ? WHERE fid = 1", (circle,))
+        file.commit()
+        layer = opened(path)
+        layer.judge(1, "yes")
+        assert np.array(layer.found[1].box_xyxy_px) == pytest.approx(grid_boxes(1)[0], abs=0.1)
+        layer.mend(1, np.array([50.0, 60.0, 90.0, 80.0]))
+        layer.read()
+        assert layer.found[1].box_xyxy_px == pytest.approx((50, 60, 90, 80), abs=0.01)
+        layer.undo()
+        assert file.execute("SELECT geom FROM detections WHERE fid = 1").fetchone() == (circle,)
+    assert verdicts(path) == ["yes", "", ""]
+    assert len(pyogrio.read_dataframe(path, layer=NAME, bbox=(x1, y1, x2, y2))) == 1
 
 
 def test_the_index_of_a_geopackage_follows_what_is_drawn(tmp_path: Path) -> None:
