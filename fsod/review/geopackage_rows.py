@@ -18,7 +18,7 @@ from geopandas import GeoDataFrame
 from shapely.geometry.base import BaseGeometry
 
 from fsod.errors import UserError
-from fsod.geo.features import read_frame
+from fsod.geo.features import SEARCHED, read_frame
 from fsod.geo.geopackage_file import NAME
 
 GEOMETRY = "geometry"
@@ -48,6 +48,7 @@ class GeoPackageRows:
         with self._open() as file:
             names = [name for (name,) in file.execute("SELECT table_name FROM gpkg_geometry_columns ORDER BY 1")]
             if layer is None:
+                names = [name for name in names if name != SEARCHED] or names
                 layer = NAME if NAME in names else names[0] if len(names) == 1 else None
             if layer is None or layer not in names:
                 raise UserError(f"{path}: {_which(names, layer)}")

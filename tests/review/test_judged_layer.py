@@ -17,6 +17,7 @@ import pytest
 import shapely
 
 from fsod.errors import UserError
+from fsod.geo.features import SEARCHED
 from fsod.geo.geopackage_file import NAME
 from fsod.geo.marked_areas import read_marked_areas
 from fsod.geo.scene import Scene
@@ -270,6 +271,16 @@ def test_an_area_that_crosses_itself_stays_in_the_file(tmp_path: Path, crs: str 
     layer.draw_area(np.array([[300.0, 200], [500, 200], [500, 400]]))
     kept = opened(path).areas.polygons_px
     assert sum(one.area for one in kept) == pytest.approx(95 * 95 * 2 - 20 * 10 + 5000, rel=0.01)
+
+
+def test_a_layer_of_another_name_is_found_beside_what_was_searched(tmp_path: Path) -> None:
+    """As `fsod finetune --verdicts` finds it."""
+    path = make_layer(tmp_path / "found.gpkg", 3)
+    frame = geopandas.read_file(path, layer=NAME)
+    path.unlink()
+    frame.to_file(path, layer="cars 2026")
+    frame.to_file(path, layer=SEARCHED)
+    assert opened(path).rows.layer == "cars 2026"
 
 
 def test_what_cannot_be_judged_says_what_to_do(tmp_path: Path) -> None:
