@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from fsod.geo.layer_files import ON_A_MAP
 from fsod.geo.layer_table import VERDICT
 from fsod.geo.searched_area import SEARCHED
 from fsod.geo.searched_layer import searched_path
-from fsod.geo.verdicts import NO, YES, judged
+from fsod.geo.verdicts import NO, YES, judged, no_verdicts
 
 CLASS = "class"
 
@@ -40,6 +40,7 @@ class FoundGround:
         known: class name -> what ``Evidence.numbers`` wrote, of all classes that were looked for; None where no layer says.
         refused: detections that were judged wrong.
         sure: (n,) which of ``found`` were judged right.
+        warnings: what the user should know of the layer.
     """
 
     path: Path
@@ -48,6 +49,7 @@ class FoundGround:
     known: Mapping[str, Mapping[str, Any]] | None
     refused: int
     sure: NDArray[np.bool_]
+    warnings: Sequence[str]
 
     @property
     def class_names(self) -> list[str]:
@@ -94,7 +96,16 @@ def read_found_ground(path: Path, layer: str | None = None) -> FoundGround:
     own = frame[right].reset_index(drop=True)
     own[CLASS] = names[right]
     searched, known = _searched(path)
-    return FoundGround(path, own, searched, known, int((~right).sum()), judged(verdicts[right], YES))
+    sure, warnings = judged(verdicts[right], YES), _unclear(path, verdicts)
+    return FoundGround(path, own, searched, known, int((~right).sum()), sure, warnings)
+
+
+def _unclear(path: Path, verdicts: pd.Series) -> list[str]:
+    if not (texts := no_verdicts(verdicts)):
+        return []
+    are, they_are = ("verdict is", "it is") if len(texts) == 1 else ("verdicts are", "they are")
+    what = f"{len(texts)} {are} neither yes nor no, such as {texts[0][:40]!r}"
+    return [f"{path}: {what}; what {they_are} on counts as not judged"]
 
 
 def _counts_in_pixels(path: Path) -> bool:

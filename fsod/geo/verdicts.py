@@ -181,6 +181,11 @@ def judged(column: pd.Series, answer: int) -> NDArray[np.bool_]:
     return np.array([ANSWERS.get(text.lower()) == answer for text in _said(column)], np.bool_)
 
 
+def no_verdicts(column: pd.Series) -> list[str]:
+    """What stands in verdicts and is none, in a layer in which that is no error."""
+    return [text for text in _said(column) if text.lower() not in ANSWERS]
+
+
 def _made_on(frame: GeoDataFrame) -> NDArray[np.object_]:
     """For each feature the name of the scene that it was found on; empty for what was drawn in by hand."""
     if "scene" not in frame:

@@ -77,7 +77,8 @@ def compare_files(before: Path, after: Path, out: Path, tolerance_m: float | Non
         earlier[second] = first
         moved[second] = np.hypot(*(centres[0][first] - centres[1][second]).T)
     frame = _frame(dates, changes, earlier, moved)
-    warnings = [
+    warnings = [one for date in dates for one in date.warnings]
+    warnings += [
         f"{one}: was not looked for in {dates[i].path}, so it cannot be compared"
         for i in (0, 1)
         for one in classes

@@ -72,7 +72,7 @@ def count_files(
     everywhere = ground.everywhere
     plane = plane_around(everywhere if len(everywhere) else districts.shapes)
     placed = laid_out(districts.shapes, plane)
-    outcome, warnings = count_outcome(out), _unknown(ground)
+    outcome, warnings = count_outcome(out), [*ground.warnings, *_unknown(ground)]
     if by is not None and (two := districts.overlapping(placed)) is not None:
         first, second = (districts.names[i] for i in two)
         warnings.append(f"{by}: districts overlap ({first} and {second}), so an object may count in two")

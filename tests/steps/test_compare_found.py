@@ -94,6 +94,17 @@ def test_scores_that_were_saved_as_text_are_numbers_or_named(tmp_path: Path) -> 
             assert score == pytest.approx(told, nan_ok=True)
 
 
+def test_verdicts_in_another_language_are_said(tmp_path: Path) -> None:
+    before, after = (write_found(tmp_path / f"{name}.gpkg", [(100, 100), (300, 300)]) for name in "ab")
+    rows = geopandas.read_file(after, layer="detections")
+    rows["verdict"] = ["nein", "ja"]
+    rows.to_file(after, layer="detections")
+    told = compare_files(before, after, tmp_path / "c.gpkg", 4)
+    assert told["changes"]["ship"]["still there"] == 2
+    what = "neither yes nor no, such as 'nein'; what they are on counts as not judged"
+    assert told["warnings"] == [f"{after}: 2 verdicts are {what}"]
+
+
 def test_a_row_of_cars_is_paired_as_a_whole() -> None:
     before, after = (np.array([[x, 0.0] for x in xs]) for xs in ((0, 5, 10), (4, 9, 14)))
     # they moved by 1 m, not by 4
