@@ -20,6 +20,7 @@ from fsod.geo.georeference import WGS84
 from fsod.geo.labels import NO_CLASS, class_names
 from fsod.geo.layer_files import geojson_crs, without_apostrophe
 from fsod.geo.layer_table import BOX_COLUMNS, VERDICT
+from fsod.geo.verdicts import NO, judged
 
 ROUNDED_PX = 0.02
 """Boxes in attributes are rounded to hundredths of a pixel."""
@@ -35,6 +36,7 @@ class FoundLayer:
         scores: (n,) float64 in 0..1.
         boxes_xyxy_px: (n, 4) float64, the scene's pixels.
         lonlat: (n, 2) float64, centres in degrees (WGS84); None where the scene has no coordinate system.
+        refused: how many detections were judged wrong, and are left out.
     """
 
     scene: str
@@ -42,6 +44,7 @@ class FoundLayer:
     scores: NDArray[np.float64]
     boxes_xyxy_px: NDArray[np.float64]
     lonlat: NDArray[np.float64] | None
+    refused: int = 0
 
 
 MOST_DEGREES = np.array([540.0, 90.0])
@@ -68,8 +71,10 @@ def read_found(path: Path, layer: str | None = None) -> FoundLayer:
     try:
         table, scene = reader(path) if layer is None else _vector(path, layer)
         table = _without_drawn(table)
+        wrong = judged(table[VERDICT], NO) if VERDICT in table else np.zeros(len(table), np.bool_)
+        table, refused = table[~wrong], int(wrong.sum())
         if not len(table):
-            return FoundLayer(scene, np.zeros(0, np.str_), np.zeros(0), np.zeros((0, 4)), None)
+            return FoundLayer(scene, np.zeros(0, np.str_), np.zeros(0), np.zeros((0, 4)), None, refused)
         if missing := [name for name in ("class", "score", *BOX_COLUMNS) if name not in table]:
             raise UserError(f"{path}: not a layer that `fsod predict` wrote: it has no attribute {missing[0]!r}")
         numbers = table[["score", *BOX_COLUMNS]].to_numpy(np.float64)
@@ -82,7 +87,7 @@ def read_found(path: Path, layer: str | None = None) -> FoundLayer:
         raise UserError(f"{path}: not a layer that `fsod predict` wrote: {why}") from error
     nowhere = table.index[~np.isfinite(numbers).all(axis=1)]
     raise_refused(path, dict.fromkeys((nowhere + 1).tolist(), "no finite box in its attributes; delete it"))
-    return FoundLayer(scene, names, numbers[:, 0], numbers[:, 1:], lonlat)
+    return FoundLayer(scene, names, numbers[:, 0], numbers[:, 1:], lonlat, refused)
 
 
 def _without_drawn(table: pd.DataFrame) -> pd.DataFrame:

@@ -46,7 +46,7 @@ def write_overview(
 
 
 def scene_report(layer: Path, out: Path, name: str | None = None) -> dict[str, object]:
-    """Writes one HTML file with the detections of a layer over the picture of its scene.
+    """Writes one HTML file with the detections of a layer over the picture of its scene, but for those judged wrong.
 
     Args:
         layer: the file.
@@ -72,10 +72,17 @@ def scene_report(layer: Path, out: Path, name: str | None = None) -> dict[str, o
         ],
         picture=picture,
         searched=searched,
+        refused=found.refused,
         data=_data(found, (width, height), classes),
     )
     write_text(out, html)
-    return {"report": str(out), "detections": len(found.scores), "megabytes": round(len(html) / 1e6, 1)}
+    megabytes = round(len(html) / 1e6, 1)
+    return {
+        "report": str(out),
+        "detections": len(found.scores),
+        "judged_wrong": found.refused,
+        "megabytes": megabytes,
+    }
 
 
 def _read_overview(path: Path) -> tuple[str, tuple[int, int], list[str], list[tuple[str, str]]]:

@@ -4,7 +4,10 @@ import json
 import re
 from pathlib import Path
 
+import geopandas
 import numpy as np
+import pandas as pd
+import pyproj
 import pytest
 from affine import Affine
 from PIL import Image
@@ -19,6 +22,7 @@ from fsod.report.scene_report import overview_path, scene_report, write_overview
 from tests.command import fsod
 
 PIXELS = Georeference(None, Affine.identity(), None)
+UTM = Georeference(pyproj.CRS("EPSG:32633"), Affine(0.5, 0, 500_000, 0, -0.5, 5_000_000), (0.5, 0.5))
 RGB = np.full((60, 90, 3), 120, np.uint8)
 
 
@@ -62,6 +66,27 @@ def test_a_scene_without_detections_has_a_report(tmp_path: Path) -> None:
     write_overview(path, RGB, (900, 600), ["ship"])
     assert scene_report(path, tmp_path / "out" / "r.html")["detections"] == 0
     assert "Nothing was found" in (tmp_path / "out" / "r.html").read_text()
+
+
+@pytest.mark.parametrize("suffix", [".gpkg", ".geojson", ".csv", ".parquet"])
+def test_what_was_judged_wrong_is_not_handed_on(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"found{suffix}"
+    boxes = np.array([[10, 10, 30, 30], [50, 50, 70, 70], [90, 10, 110, 30]], np.float64)
+    found = Detections(boxes, np.array([0.9, 0.8, 0.7], np.float32), np.zeros(3, np.int64))
+    write_layer(path, Layer(found, ["ship"], UTM, "s.tif", (900, 600), {}, np.arange(1, 4)))
+    write_overview(path, RGB, (900, 600), ["ship"])
+    verdicts = ["", "No", "yes"]
+    if suffix == ".csv":
+        pd.read_csv(path).assign(verdict=verdicts).to_csv(path, index=False)
+    elif suffix == ".parquet":
+        geopandas.read_parquet(path).assign(verdict=verdicts).to_parquet(path)
+    else:
+        geopandas.read_file(path).assign(verdict=verdicts).to_file(path, layer="detections")
+    told = scene_report(path, tmp_path / "r.html")
+    assert (told["detections"], told["judged_wrong"]) == (2, 1)
+    html = (tmp_path / "r.html").read_text()
+    assert data(html)["scores"] == [0.9, 0.7]
+    assert "1 judged wrong, not shown" in html
 
 
 def test_what_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
