@@ -34,6 +34,10 @@ _BOUNDS_BYTES = (0, 32, 48, 48, 64)
 """Length of the bounds in a geometry's header, by the code for what they hold."""
 
 
+class FeatureGone(UserError):
+    """Another program has removed the feature."""
+
+
 class GeoPackageRows:
     """The features of one layer by their ids in the file.
 
@@ -105,7 +109,7 @@ class GeoPackageRows:
         query = f"SELECT {columns} FROM {_quoted(self.layer)} WHERE {_quoted(self._id)} = ?"
         row = file.execute(query, (feature,)).fetchone()
         if row is None:
-            raise UserError(f"{self.path}: feature {feature} is not there any more; reload the page")
+            raise FeatureGone(f"{self.path}: feature {feature} is not there any more; reload the page")
         return dict(zip(keys, row, strict=True))
 
     def _write(self, file: sqlite3.Connection, feature: int, values: Mapping[str, Any]) -> None:

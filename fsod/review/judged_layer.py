@@ -19,7 +19,7 @@ from fsod.geo.scene_list import short_name
 from fsod.geo.verdicts import ANSWERS, NO, NOT_JUDGED, YES
 from fsod.review.drawn_areas import DrawnAreas
 from fsod.review.geojson_rows import GeoJsonRows
-from fsod.review.geopackage_rows import GEOMETRY, GeoPackageRows
+from fsod.review.geopackage_rows import GEOMETRY, FeatureGone, GeoPackageRows
 from fsod.review.placing import Placing, placing
 
 Verdict = Literal["yes", "no", ""]
@@ -201,7 +201,11 @@ class JudgedLayer:
         if not self._steps:
             return None
         step = self._steps[-1]
-        step.back()
+        try:
+            step.back()
+        except FeatureGone:
+            self._steps.pop()  # what was done before it can be taken back all the same
+            raise
         self._steps.pop()
         self.changes += 1
         return Undone(step.what, step.id)

@@ -194,6 +194,20 @@ def test_a_circle_can_be_mended_and_comes_back_as_a_circle(tmp_path: Path) -> No
     assert len(pyogrio.read_dataframe(path, layer=NAME, bbox=(x1, y1, x2, y2))) == 1
 
 
+def test_undo_goes_on_behind_a_feature_that_another_program_has_removed(tmp_path: Path) -> None:
+    path = make_layer(tmp_path / "found.gpkg", 3)
+    layer = opened(path)
+    layer.judge(1, "yes")
+    layer.judge(2, "no")
+    layer.rows.remove(2)  # as QGIS does
+    layer.read()
+    with pytest.raises(UserError, match="feature 2 is not there any more"):
+        layer.undo()
+    layer.undo()
+    assert verdicts(path) == ["", ""]
+    assert layer.undoable == ""
+
+
 def test_the_index_of_a_geopackage_follows_what_is_drawn(tmp_path: Path) -> None:
     path = make_layer(tmp_path / "found.gpkg", 3)
     layer = opened(path)
