@@ -80,7 +80,13 @@ def read_found(path: Path, layer: str | None = None) -> FoundLayer:
         numbers = table[["score", *BOX_COLUMNS]].to_numpy(np.float64)
         names = np.array(class_names(table["class"]), np.str_)
         raise_refused(path, dict.fromkeys((table.index[names == ""] + 1).tolist(), NO_CLASS.format("class")))
-        scene = scene or str(table["scene"].iloc[0])
+        scenes = [str(name) for name in table["scene"].dropna().unique() if name] if "scene" in table else []
+        if len(scenes) > 1:
+            named = ", ".join(scenes[:3]) + (", ..." if len(scenes) > 3 else "")
+            raise UserError(
+                f"{path}: is of several scenes ({named}), and a report shows one; predict them without --together"
+            )
+        scene = scene or "".join(scenes)
         lonlat = _lonlat(path, table)
     except UNREADABLE as error:
         why = f"{type(error).__name__} {one_line(error)}"

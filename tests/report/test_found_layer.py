@@ -151,6 +151,16 @@ def test_what_was_drawn_by_hand_is_no_detection(tmp_path: Path, suffix: str, ver
     assert len(read_found(path).scores) == 2
 
 
+def test_a_layer_of_several_scenes_is_not_drawn_on_one_of_them(tmp_path: Path) -> None:
+    """As `fsod predict --together` writes one, and as QGIS merges layers."""
+    path = written(tmp_path / "found.gpkg", FOUND, UTM)
+    frame = geopandas.read_file(path)
+    frame["scene"] = ["a.tif", "b.tif"]
+    frame.to_file(path, layer="detections")
+    with pytest.raises(UserError, match=r"found.gpkg: is of several scenes \(a.tif, b.tif\), and a report shows one"):
+        read_found(path)
+
+
 def test_what_is_wrong_is_said_of_the_feature_by_its_number_in_the_file(tmp_path: Path) -> None:
     """Where objects that were drawn by hand come before it."""
     path = written(tmp_path / "found.gpkg", FOUND, UTM)
