@@ -76,6 +76,10 @@ def compare_command(
             min=0.01, help="How far apart an object may lie at both dates; half the median box's side if not given."
         ),
     ] = None,
+    layer: Annotated[
+        str | None,
+        typer.Option("--layer", help="Which layer of files that have several, if not the one that predict writes."),
+    ] = None,
     overwrite: Overwrite = False,
     json: Json = None,
 ) -> None:
@@ -84,7 +88,7 @@ def compare_command(
     from fsod.steps.compare_found import COLOURS, compare_files, compare_outcome
 
     may_write(json, overwrite, *compare_outcome(out).outputs, inputs=(searched_path(before), searched_path(after)))
-    result = compare_files(before, after, out, tolerance_m)
+    result = compare_files(before, after, out, tolerance_m, layer)
     rows = [{"class": one, **own} for one, own in result["changes"].items()]
     _report(result, json, rows, ("class", *COLOURS))
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fsod.errors import UserError
 from fsod.evidence import evidence_in, in_words
+from fsod.geo.features import layer_in
 from fsod.geo.found_ground import CLASS, FoundGround, read_found_ground
 from fsod.geo.ground_frame import laid_out, middles, moved_to, plane_around
 from fsod.geo.outcome_layer import Outcome
@@ -33,7 +34,9 @@ def compare_outcome(out: Path) -> Outcome:
     return Outcome("compare", out, frozenset(("change", "seen", "moved_m")), ("class", "change", "count"))
 
 
-def compare_files(before: Path, after: Path, out: Path, tolerance_m: float | None) -> dict[str, Any]:
+def compare_files(
+    before: Path, after: Path, out: Path, tolerance_m: float | None, layer: str | None = None
+) -> dict[str, Any]:
     """Compares two layers of ``fsod predict``, and writes a layer, its style and a table.
 
     An object of one date is the same as one of the other if both are of one class and paired by ``same_objects``. One without a
@@ -44,11 +47,12 @@ def compare_files(before: Path, after: Path, out: Path, tolerance_m: float | Non
         after: the later one.
         out: the layer to write.
         tolerance_m: how far apart the centres of one object may be; half the median longer side of the boxes that are compared if None.
+        layer: which layer of those files that have several, if not the one that ``fsod predict`` writes.
 
     Raises:
         UserError: a layer that cannot be read, has no place on the ground, or does not say what was searched.
     """
-    dates = [read_found_ground(path) for path in (before, after)]
+    dates = [read_found_ground(path, layer_in(path, layer)) for path in (before, after)]
     searched = [_searched(date) for date in dates]
     shapes = GeoSeries([*dates[0].everywhere, *dates[1].everywhere.to_crs(dates[0].found.crs)], crs=dates[0].found.crs)
     if not len(shapes):

@@ -118,6 +118,21 @@ def test_a_row_of_cars_is_paired_as_a_whole() -> None:
     assert [len(each) for each in same_objects(before, np.zeros((0, 2)), 1)] == [0, 0]
 
 
+def test_a_layer_of_several_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before, after = write_found(tmp_path / "a.gpkg", [(100, 100)]), write_found(tmp_path / "b.geojson", [(100, 100)])
+    rows = geopandas.read_file(before, layer="detections")
+    searched = geopandas.read_file(before, layer="searched")
+    before.unlink()
+    for name in ("ships", "notes"):
+        rows.to_file(before, layer=name)
+    searched.to_file(before, layer="searched")
+    out = tmp_path / "c.gpkg"
+    assert fsod("compare", before, after, "--out", out) == 2
+    assert "name one of ships, notes (--layer)" in capsys.readouterr().err
+    assert fsod("compare", before, after, "--out", out, "--layer", "ships") == 0
+    assert geopandas.read_file(out)["change"].tolist() == ["still there"]
+
+
 def test_the_table_that_is_printed_has_what_cannot_be_compared(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
