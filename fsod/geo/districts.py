@@ -61,7 +61,7 @@ def read_districts(by: Path, layer: str | None, name: str | None) -> Districts:
     Raises:
         UserError: no polygons, no place on the ground, no such attribute.
     """
-    shapes = read_polygons(by, layer)
+    shapes = read_polygons(by, layer, "--by-layer")
     if shapes.crs is None:
         raise UserError(f"{by}: has no coordinate system, so its districts have no place on the ground")
     if shapes.crs.is_geographic:

@@ -43,7 +43,9 @@ NAMED = 3
 """How many offending features an error names."""
 
 
-def read_frame(path: VectorFile, layer: str | None, usual: str = "", *, ids: bool = False) -> GeoDataFrame:
+def read_frame(
+    path: VectorFile, layer: str | None, usual: str = "", *, ids: bool = False, option: str = "--layer"
+) -> GeoDataFrame:
     """All features of a vector file.
 
     Tables without geometry do not count as layers: QGIS keeps styles and projects in such tables of a GeoPackage.
@@ -53,6 +55,7 @@ def read_frame(path: VectorFile, layer: str | None, usual: str = "", *, ids: boo
         layer: which layer, where the file has several.
         usual: the one that is read of several where none is named, if it is among them.
         ids: index the features by their ids in the file, not by their positions from 0.
+        option: of the command that names the layer, for the message.
 
     Raises:
         UserError: not a vector file; several layers and none named.
@@ -69,7 +72,7 @@ def read_frame(path: VectorFile, layer: str | None, usual: str = "", *, ids: boo
         if layer is None and usual in layers:
             layer = usual
         if layer is None and len(layers) > 1:
-            raise UserError(f"{path}: has several layers; name one of {', '.join(layers)} (--layer)")
+            raise UserError(f"{path}: has several layers; name one of {', '.join(layers)} ({option})")
         if layer is not None and layer not in (*layers, SEARCHED):
             raise UserError(f"{path}: no layer {layer!r}; it has {', '.join(layers)}")
         with warnings.catch_warnings():
@@ -110,9 +113,9 @@ def _layers(path: VectorFile) -> list[str]:
     return on_a_map or [str(name) for name, _ in tables]
 
 
-def read_polygons(path: VectorFile, layer: str | None = None) -> GeoSeries:
+def read_polygons(path: VectorFile, layer: str | None = None, option: str = "--layer") -> GeoSeries:
     """The polygons of a vector file, made valid; UserError where there is none, or a feature that is none."""
-    frame = read_frame(path, layer)
+    frame = read_frame(path, layer, option=option)
     shapes = np.asarray(frame.geometry)
     if not len(shapes):
         raise UserError(f"{path}: holds no features; draw at least one polygon")

@@ -188,9 +188,13 @@ def test_bad_input_is_one_line_with_status_2(tmp_path: Path, capsys: pytest.Capt
     no_class = districts(tmp_path / "no_class.gpkg", {"a": (0, 0, 600, 1000)})
     of_pixels = tmp_path / "pixels.geojson"
     geopandas.GeoDataFrame({"name": ["a"]}, geometry=[shapely.box(0, 0, 900, 430)]).to_file(of_pixels)
+    several = tmp_path / "several.gpkg"
+    for name in ("east", "west"):
+        geopandas.read_file(no_class).to_file(several, layer=name)
     out = tmp_path / "c.gpkg"
     for arguments, why in (
         ((found, "--by", empty), "holds no features"),
+        ((found, "--by", several), "several.gpkg: has several layers; name one of east, west (--by-layer)"),
         ((plain, "--by", no_class), "has no coordinate system"),
         ((no_class, "--grid-m", 100), "no attribute 'class'"),
         ((found,), "give either --by FILE with districts, or --grid-m METRES"),
