@@ -94,6 +94,7 @@ class JudgedLayer:
         found: feature id -> what it is. ``read`` puts what was drawn first, the latest before the others, and then
             detections in the order in which verdicts teach most.
         run: ``weights``, ``bank`` and ``scene`` as the layer says it was made with, where it does.
+        elsewhere: name of another scene -> how many of the features that were found on it are not in ``found``.
         changes: how many there have been.
     """
 
@@ -104,6 +105,7 @@ class JudgedLayer:
         self.areas = DrawnAreas(path.with_suffix(".areas.geojson"), scene)
         self.found: dict[int, Found] = {}
         self.run: dict[str, str] = {}
+        self.elsewhere: dict[str, int] = {}
         self.changes = 0
         self._placing: Placing
         self._steps: list[_Step] = []
@@ -135,6 +137,9 @@ class JudgedLayer:
             )
         self.found = {one.id: one for one in sorted(on_scene, key=_place)}
         self.run = run_of(frame)
+        names = pd.Series(_texts(frame, "scene") if "scene" in frame else [""] * len(frame), index=frame.index)
+        away = names[~frame.index.isin(list(self.found)) & ~names.isin(("", short_name(self.scene.name)))]
+        self.elsewhere = {str(name): int(count) for name, count in away.value_counts().items()}
 
     @property
     def undoable(self) -> str:

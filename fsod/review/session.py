@@ -120,6 +120,11 @@ class Session:
     def warnings(self) -> list[str]:
         """What the user should know before the first verdict."""
         said = [*self.layer.scene.warnings, self.why_not_learn()]
+        if away := self.layer.elsewhere:
+            said.append(
+                f"{self.layer.path}: detections on {', '.join(list(away)[:3])} are not shown ({sum(away.values())}); --scene "
+                "names the scene to judge on"
+            )
         if self.bank is not None and not _is_of(self.bank, self._found_with):
             said.append(
                 f"{self.layer.path} was not found with {self.bank} but with a bank {self._found_with}; learning goes on from "

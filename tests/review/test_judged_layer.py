@@ -15,6 +15,7 @@ import numpy as np
 import pyogrio
 import pytest
 import shapely
+import shapely.affinity
 
 from fsod.errors import UserError
 from fsod.geo.features import SEARCHED
@@ -26,6 +27,7 @@ from fsod.geo.verdicts import read_verdicts
 from fsod.report.found_layer import read_found
 from fsod.review.geopackage_rows import SQL_FUNCTIONS
 from fsod.review.judged_layer import JudgedLayer
+from fsod.review.session import Session
 from tests.labelled_scene import ROTATED
 from tests.review.made_review import SIZE_PX, grid_boxes, make_layer
 
@@ -127,6 +129,18 @@ def test_of_a_layer_on_several_pictures_those_of_this_one_are_shown(tmp_path: Pa
     assert list(layer.found) == [3, 1]
     layer.judge(1, "yes")
     assert verdicts(path) == ["yes", "", ""]
+
+
+def test_what_lies_on_another_scene_alone_is_said(tmp_path: Path) -> None:
+    """Of a layer that `fsod predict --together` wrote a review shows one scene, and what others share with it."""
+    path = make_layer(tmp_path / "found.gpkg", 4)
+    frame = geopandas.read_file(path, layer=NAME)
+    frame["scene"] = ["scene.tif", "scene.tif", "b.tif", "b.tif"]
+    frame.geometry = [*frame.geometry[:3], shapely.affinity.translate(frame.geometry[3], 5000)]
+    frame.to_file(path, layer=NAME)
+    assert opened(path).elsewhere == {"b.tif": 1}
+    said = Session(path, None, None).warnings()
+    assert f"{path}: detections on b.tif are not shown (1); --scene names the scene to judge on" in said
 
 
 def test_other_layers_of_a_container_and_edits_of_others_stay(tmp_path: Path) -> None:
