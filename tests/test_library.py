@@ -153,6 +153,8 @@ def test_what_cannot_be_done_is_said(place: SimpleNamespace, tmp_path: Path) -> 
         bank.enroll(place.pixels, {"boat": [[200, 0, 300, 50]]})
     with pytest.raises(fsod.UserError, match="boxes: none given"):
         bank.enroll(place.pixels, {"boat": []})
+    with pytest.raises(fsod.UserError, match="'' cannot be the name of a class"):
+        bank.enroll(place.pixels, {"": BOXES[:1]})
     with pytest.raises(fsod.UserError, match=r"of 1 scenes .* for 2"):
         bank.enroll([place.pixels, place.pixels], {"boat": BOXES[0]})
     with pytest.raises(fsod.UserError, match=r"ends in \.safetensors"):

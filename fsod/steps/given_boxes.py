@@ -37,8 +37,10 @@ def marks_given(scene: Scene, boxes: Boxes, areas: object = None) -> SceneMarks:
     names: list[str] = []
     parts = [np.zeros((0, 4))]
     for name, of_class in boxes.items():
-        if not isinstance(name, str) or not is_name(name):
-            raise UserError(f"boxes: {str(name)[:60]!r} cannot be the name of a class; use printable characters")
+        if not isinstance(name, str) or not (is_name(name) and name.strip()):
+            raise UserError(
+                f"boxes: {str(name)[:60]!r} cannot be the name of a class; use 1 to 200 printable characters"
+            )
         parts.append(_checked(scene, name, of_class))
         names += [name] * len(parts[-1])
     if not names:
