@@ -12,7 +12,7 @@ import typer
 from fsod.band_rule import are_toned
 from fsod.cli.options import report
 from fsod.cli.outputs import Json, Overwrite, may_write, merged_bank, write_result
-from fsod.errors import UserError, is_printable
+from fsod.errors import UserError, printable
 from fsod.evidence import evidence_of, in_words
 from fsod.files import held, lock_beside
 from fsod.progress import say, warn
@@ -129,7 +129,11 @@ def _merge(banks: list[BankFile], out: Path, rename: list[str] | None, gsd_m: fl
     from fsod.store.bank_merge import merge_banks, weights_file
     from fsod.store.class_bank import save_bank
 
-    merged = merge_banks(banks, dict(map(_renaming, rename or [])), gsd_m)
+    pairs = [_renaming(text) for text in rename or []]
+    renamed = dict(pairs)
+    if len(renamed) < len(pairs):
+        raise UserError("--rename: gives a class two new names; rename it once, and merge further banks afterwards")
+    merged = merge_banks(banks, renamed, gsd_m)
     save_bank(out, merged, weights_file(banks))
     if len({rule.shows or str(rule) for rule in merged.shown}) > 1:
         seen = "; ".join(str(rule) for rule in merged.shown)
@@ -148,11 +152,12 @@ def _merge(banks: list[BankFile], out: Path, rename: list[str] | None, gsd_m: fl
 
 def _renaming(text: str) -> tuple[str, str]:
     old, _, new = text.partition("=")
-    if not old or not new:
+    if not old or not new.strip():
         raise UserError(f"--rename {text!r}: give OLD=NEW")
-    if not is_printable(new):
-        raise UserError(f"--rename {text!r}: the new name has characters that cannot be printed")
-    return old, new
+    try:
+        return old, printable(new)
+    except ValueError as error:
+        raise UserError(f"--rename: the new name {error}") from error
 
 
 def _origin(origin: dict[str, Any]) -> str:

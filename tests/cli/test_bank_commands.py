@@ -83,7 +83,13 @@ def test_merge_writes_a_bank_that_loads(place: Path, detector: Detector, capsys:
     assert fsod("merge", mine, hers, "--out", out, "--rename", "tank") == 2
     assert "give OLD=NEW" in capsys.readouterr().err
     assert fsod("merge", mine, hers, "--out", out, "--rename", "tank=\x1b[2J") == 2
-    assert "the new name has characters that cannot be printed" in capsys.readouterr().err.replace("\n", " ")
+    assert "has characters that cannot be printed" in capsys.readouterr().err.replace("\n", " ")
+    assert fsod("merge", mine, hers, "--out", out, "--rename", f"tank={'x' * 201}") == 2
+    assert "has 201 characters" in capsys.readouterr().err.replace("\n", " ")
+    assert fsod("merge", mine, hers, "--out", out, "--rename", "tank= ") == 2
+    assert "give OLD=NEW" in capsys.readouterr().err.replace("\n", " ")
+    assert fsod("merge", mine, hers, "--out", out, "--rename", "tank=silo", "--rename", "tank=tower") == 2
+    assert "--rename: gives a class two new names" in capsys.readouterr().err.replace("\n", " ")
 
 
 def test_add_takes_one_class_and_remove_takes_it_out(
