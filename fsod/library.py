@@ -22,12 +22,12 @@ from fsod.config import CLASS_ATTRIBUTE, WINDOW_PX, PredictSettings, predict_set
 from fsod.errors import UserError
 from fsod.files import atomic_write
 from fsod.geo.georeference import PIXELS_ONLY
-from fsod.geo.raster_in_memory import Pixels, is_in_memory
+from fsod.geo.raster_in_memory import IN_MEMORY, Pixels, is_in_memory
 from fsod.geo.scene_opening import GSD_UNKNOWN
 from fsod.geo.window_order import Limit
 from fsod.steps.enroll_classes import enroll
 from fsod.steps.given_boxes import Boxes
-from fsod.steps.handed_over import IN_MEMORY, File, Scene, examples_of, marks_of, named
+from fsod.steps.handed_over import File, Scene, examples_of, marks_of, named
 from fsod.steps.predict_together import layer_of
 from fsod.steps.scene_sayings import how_far
 from fsod.steps.scene_search import search_scene

@@ -121,12 +121,14 @@ def test_nothing_is_seen_where_a_picture_is_transparent_or_an_array_masked(
     assert not len(detector.predict(np.ma.masked_all_like(place.pixels), **SMALL))
 
 
-def test_boxes_in_pixels_are_examples(place: SimpleNamespace, enrolled: fsod.Detector) -> None:
+def test_boxes_in_pixels_are_examples(place: SimpleNamespace, enrolled: fsod.Detector, tmp_path: Path) -> None:
     given = {"tank": BOXES[:2], "ship": BOXES[2:].tolist()}
     of_file = fsod.load(checkpoint_of(place.bank)).enroll(place.scene, given, native=True)
     assert of_file.scores == enrolled.scores
     of_array = fsod.load(checkpoint_of(place.bank)).enroll(place.pixels, given, native=True)
     assert of_array.gsd_m is None
+    of_array.save(tmp_path / "of_array.safetensors")
+    assert read_bank(tmp_path / "of_array.safetensors").origins["tank"]["scene"] == "array"
     assert boxes_of(of_array.predict(place.pixels, **SMALL)) == boxes_of(of_file.predict(place.pixels, **SMALL))
 
 

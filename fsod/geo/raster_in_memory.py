@@ -21,6 +21,9 @@ Pixels = NDArray[np.generic] | Image.Image
 What numpy's masked array masks, and where a picture is transparent, there is nothing, as where a file declares no data.
 """
 
+IN_MEMORY = "array"
+"""What messages and files call a scene that has no name."""
+
 _PREFIX = "/vsimem/"
 
 

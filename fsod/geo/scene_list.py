@@ -9,6 +9,7 @@ from pathlib import Path
 from fsod.errors import UserError
 from fsod.files import decoded
 from fsod.geo.layer_files import check_layer_path
+from fsod.geo.raster_in_memory import IN_MEMORY, is_in_memory
 from fsod.geo.stac_scenes import SUFFIXES, StacScene, stac_scenes
 from fsod.geo.tile_names import tile_source
 
@@ -75,6 +76,8 @@ def _is_remote(scene: str) -> bool:
 
 def short_name(scene: str) -> str:
     """The name of a scene's file alone: neither folders nor the key that a URL may carry."""
+    if is_in_memory(scene):
+        return IN_MEMORY
     return (tile_source(scene) or Path(_without_query(scene))).name
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from fsod.band_rule import BandRule
 from fsod.errors import UserError
-from fsod.geo.raster_in_memory import Pixels, raster_in_memory
+from fsod.geo.raster_in_memory import IN_MEMORY, Pixels, raster_in_memory
 from fsod.geo.scene_opening import open_scene
 from fsod.steps.example_files import ExampleFiles, examples_among, examples_on_scenes
 from fsod.steps.given_boxes import marks_given
@@ -20,9 +20,6 @@ from fsod.steps.mark_files import MarkFiles, Seen, marks_on_scenes
 from fsod.steps.scene_marks import SceneMarks
 
 File = str | Path
-IN_MEMORY = "array"
-"""What messages call a scene that has no name."""
-
 Scene = File | Pixels
 """A raster's path, URL or name of GDAL's own; an array; a picture of Pillow's."""
 

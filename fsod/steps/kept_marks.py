@@ -13,6 +13,7 @@ import shapely
 
 from fsod.band_rule import BandRule
 from fsod.errors import UserError
+from fsod.geo.raster_in_memory import is_in_memory
 from fsod.geo.scene_list import is_gone, kept_name, short_name
 from fsod.steps.scene_marks import SceneMarks, is_there, one_multipolygon
 from fsod.store.any_header import read_any_header
@@ -43,7 +44,7 @@ def kept_marks(marks: Sequence[SceneMarks]) -> list[dict[str, Any]]:
 
 
 def marks_kept(kept: Sequence[dict[str, Any]], file: Path) -> list[SceneMarks]:
-    """What ``kept_marks`` kept in ``file``; UserError for a scene that is not there any more."""
+    """What ``kept_marks`` kept in ``file``; UserError for a scene that is not there (any more)."""
     try:
         found = [
             SceneMarks(
@@ -68,6 +69,11 @@ def marks_kept(kept: Sequence[dict[str, Any]], file: Path) -> list[SceneMarks]:
     except (KeyError, TypeError, ValueError, IndexError, shapely.errors.ShapelyError) as error:
         raise UserError(f"{file}: its record of marks is damaged ({error}); finetune on all marks anew") from error
     for one in found:
+        if is_in_memory(one.scene):
+            raise UserError(
+                f"{file}: was made from an array or a picture that a Python program had in memory, so --from cannot go on "
+                "from it; name it as --checkpoint"
+            )
         if is_gone(one.scene):
             raise UserError(f"{file}: was made from {one.scene}, which is not there; put it back, or finetune anew")
     return found

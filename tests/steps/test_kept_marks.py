@@ -9,6 +9,7 @@ import pytest
 import shapely
 
 from fsod.errors import UserError
+from fsod.geo.raster_in_memory import raster_in_memory
 from fsod.geo.scene_opening import open_scene
 from fsod.steps.kept_marks import joined_marks, kept_marks, marks_kept
 from fsod.steps.scene_marks import SceneMarks
@@ -32,6 +33,13 @@ def test_marks_are_read_back_as_they_were(tmp_path: Path) -> None:
     del old["judged_in"]
     (back,) = marks_kept([{**old, "judged": {"a": [2, 1]}}], tmp_path / "d.safetensors")
     assert back.judged == {"": {"a": (2, 1)}}, "as earlier versions kept it"
+
+
+def test_what_was_in_memory_is_not_gone_on_from(tmp_path: Path) -> None:
+    with raster_in_memory(np.zeros((100, 130, 3), np.uint8)) as name, open_scene(name) as scene:
+        kept = kept_marks([SceneMarks.on(scene, BOXES, ("a", "a", "b"))])
+    with pytest.raises(UserError, match=r"d\.safetensors: was made from an array .* name it as --checkpoint"):
+        marks_kept(kept, tmp_path / "d.safetensors")
 
 
 def test_a_layer_that_is_judged_further_counts_once(tmp_path: Path) -> None:
