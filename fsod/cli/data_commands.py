@@ -36,7 +36,7 @@ def data_make(
 @data_app.command("download")
 def data_download(
     name: Annotated[str, typer.Argument(metavar="NAME", help="nwpu or dior")],
-    out: Annotated[Path | None, typer.Option(help="Folder to download into [data/downloads/NAME].")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to download into. By default data/downloads/NAME.")] = None,
     from_files: Annotated[
         list[Path] | None,
         typer.Option(help="A file that you have downloaded yourself, under any name. Repeat it for several."),

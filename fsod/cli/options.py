@@ -39,7 +39,8 @@ SizePx = Annotated[
     ),
 ]
 Seed = Annotated[
-    int | None, typer.Option("--seed", min=0, help="Seed of the shot list [that of the configuration, else 0].")
+    int | None,
+    typer.Option("--seed", min=0, help="Seed of the shot list. By default that of the configuration, else 0."),
 ]
 
 Number = TypeVar("Number", int, float)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from inspect import cleandoc
+from typing import Any
 
 import pytest
+from rich.text import Text
 
 from fsod.cli.commands import COMMANDS, command_called
 from tests.command import fsod
@@ -15,6 +18,20 @@ from tests.command import fsod
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_line_of_a_command_is_the_first_of_its_help(name: str) -> None:
     assert cleandoc(command_called(name).help).partition("\n")[0] == COMMANDS[name][1]
+
+
+def _help_texts(command: Any) -> Iterator[str]:
+    yield command.help or ""
+    for parameter in command.params:
+        yield getattr(parameter, "help", None) or ""
+    for part in getattr(command, "commands", {}).values():
+        yield from _help_texts(part)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_brackets_of_a_help_text_are_shown(name: str) -> None:
+    for text in _help_texts(command_called(name)):
+        assert Text.from_markup(text).plain == text, "rich takes them for markup and leaves them out"
 
 
 def test_help_imports_no_command() -> None:
