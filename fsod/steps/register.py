@@ -52,6 +52,10 @@ def register_model(
     """
     if alias.lower() == "latest" or re.fullmatch(r"v\d+", alias.lower()):
         raise UserError(f"--alias {alias}: MLflow keeps it for versions themselves; choose another name")
+    if not re.fullmatch(r"[\w-]{1,255}", alias):  # MLflow would say so once the version is there, without an alias
+        raise UserError(f"--alias {alias!r}: give letters, digits, _ and - alone, 255 at most")
+    if not name.strip() or {"/", ":"} & set(name):
+        raise UserError(f"--name {name!r}: give a name without / and :")
     searcher = load_searcher(bank, checkpoint, plan)
     window_grid(searcher.window_px, searcher.window_px, searcher.window_px, plan.overlap_px)  # UserError if none
     exported = bank.suffix.lower() == ".onnx"

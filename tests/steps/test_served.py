@@ -262,8 +262,12 @@ def test_the_alias_moves_and_a_bad_name_is_refused(
     for change, reason in (({"window_px": 650}, "window of 650 px"), ({"overlap_px": 100}, "overlap of 100 px")):
         with pytest.raises(UserError, match=reason):
             register_model(bank, None, "made", "champion", PLAN.model_copy(update=change), database)
-    with pytest.raises(UserError, match="name"):
-        register_model(bank, None, "no/slash", "champion", PLAN, database)
+    for name in ("no/slash", "no:colon", " "):
+        with pytest.raises(UserError, match=f"--name '{name}': give a name without / and :"):
+            register_model(bank, None, name, "champion", PLAN, database)
+    for alias in ("two words", "", "a" * 256):
+        with pytest.raises(UserError, match=f"--alias '{alias}': give letters, digits"):
+            register_model(bank, None, "made", alias, PLAN, database)
     for alias in ("latest", "v1"):
         with pytest.raises(UserError, match=f"--alias {alias}: MLflow keeps it"):
             register_model(bank, None, "made", alias, PLAN, database)
