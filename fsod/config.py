@@ -28,7 +28,8 @@ Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Precision = Literal["auto", "float32", "bfloat16"]
 Engine = Literal["local", "ray"]
-SidePx = Annotated[int, Field(ge=64, multiple_of=32)]
+LEAST_SIDE_PX = 64
+SidePx = Annotated[int, Field(ge=LEAST_SIDE_PX, multiple_of=32)]
 Init = Annotated[
     Literal["shipped"] | Path | None,
     Field(

@@ -190,7 +190,7 @@ class Detector:
         replaced.
 
         Raises:
-            UserError: no class yet, an exported network, or another ending.
+            UserError: no class yet, an exported network, a folder, or another ending.
         """
         path = Path(path)
         if self._bank is None or self._weights is None:
@@ -198,7 +198,8 @@ class Detector:
                 "there is nothing to save; enroll or finetune some classes first, and not on an exported network"
             )
         if path.suffix != ".safetensors":
-            raise UserError(f"{path}: give a name that ends in .safetensors")
+            raise UserError(f"{_no_folder(path)}: give a name that ends in .safetensors")
+        _no_folder(path)
         if self._weights == self._bank:
             _copy(self._bank, path)
             return
@@ -217,13 +218,16 @@ class Detector:
             batch: how many it takes at once; None: any number.
 
         Raises:
-            UserError: no class yet, exported already, a package of the extra ``onnx`` is missing.
+            UserError: no class yet, exported already, a folder, sizes that do not fit; a package of the extra ``onnx`` is missing.
         """
         from fsod.steps.export_bank import export_files
 
         if self._bank is None:
             raise UserError("this detector knows no class yet; enroll or finetune some first")
-        export_files(self._bank, self._weights, Path(path), None, window_px, batch)
+        for name, number in (("window_px", window_px), ("batch", batch)):
+            if number is not None and type(number) is not int:
+                raise UserError(f"export: {name}: give a whole number, not {number!r}")
+        export_files(self._bank, self._weights, _no_folder(Path(path)), None, window_px, batch)
 
     def _own_weights(self, what: str) -> Path:
         if self._weights is None:
@@ -292,6 +296,12 @@ def _limit(plan: PredictSettings) -> Limit | None:
     if plan.minutes is not None:
         return Limit(ends=time.monotonic() + 60 * plan.minutes)
     return None if plan.budget in (None, 1) else Limit(share=plan.budget)
+
+
+def _no_folder(path: Path) -> Path:
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; name the file to write")
+    return path
 
 
 def _copy(source: Path, path: Path) -> None:

@@ -161,6 +161,12 @@ def test_what_cannot_be_done_is_said(place: SimpleNamespace, tmp_path: Path) -> 
         bank.enroll([place.pixels, place.pixels], {"boat": BOXES[0]})
     with pytest.raises(fsod.UserError, match=r"ends in \.safetensors"):
         bank.save(tmp_path / "x.bin")
+    for way in (bank.save, bank.export):
+        with pytest.raises(fsod.UserError, match="is a folder; name the file to write"):
+            way(tmp_path)
+    for size, why in (({"window_px": 32}, "64 at least"), ({"window_px": 64.0}, "whole"), ({"batch": "2"}, "whole")):
+        with pytest.raises(fsod.UserError, match=why):
+            bank.export(tmp_path / "x.onnx", **size)
     with pytest.raises(fsod.UserError, match="'minutes' and 'budget' contradict each other"):
         bank.predict(place.pixels, minutes=1, budget=0.5)
     with pytest.raises(fsod.UserError, match="'native' and 'gsd_m' contradict each other"):

@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from fsod.config import LEAST_SIDE_PX
 from fsod.data.coco_folder import write_json
 from fsod.errors import UserError
 from fsod.inference.model_item import ONNX, model_item
@@ -52,8 +53,10 @@ def export_files(
         raise UserError("nothing to write: give --out bank.onnx, --stac item.json, or both")
     if out is not None and out.suffix.lower() != ONNX:
         raise UserError(f"{out}: give a name that ends in .onnx")
-    if window_px % 32:
-        raise UserError(f"--window-px {window_px}: the side of a window must be a multiple of 32")
+    if window_px < LEAST_SIDE_PX or window_px % 32:
+        raise UserError(
+            f"--window-px {window_px}: the side of a window must be a multiple of 32, {LEAST_SIDE_PX} at least"
+        )
     if at_once is not None and not 0 < at_once <= MOST_AT_ONCE:
         raise UserError(f"--batch {at_once}: give 1 to {MOST_AT_ONCE}, or dynamic")
     told: dict[str, Any] = {}
