@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from fsod.class_splits import novel_classes
 from fsod.data_formats import FormatName
@@ -30,8 +30,19 @@ Precision = Literal["auto", "float32", "bfloat16"]
 Engine = Literal["local", "ray"]
 LEAST_SIDE_PX = 64
 SidePx = Annotated[int, Field(ge=LEAST_SIDE_PX, multiple_of=32)]
+
+
+def _at_home(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ValueError("~ stands for the home folder of a user that this machine does not have") from error
+
+
+Place = Annotated[Path, AfterValidator(_at_home)]
+"""Of a file or folder; no shell has put the home folder in for ``~``."""
 Init = Annotated[
-    Literal["shipped"] | Path | None,
+    Literal["shipped"] | Place | None,
     Field(
         union_mode="left_to_right",
         description="weights to start from: shipped, a checkpoint (`fsod pretrain`), or a trunk (`fsod weights import`); "
@@ -61,7 +72,7 @@ class DataSettings(Settings):
     format: FormatName
     skip_bad: bool = Field(False, description="leave out images that cannot be used, and list them in the card")
     novel: tuple[str, ...] = Field(description="novel classes, or the name of a published split such as S1 or B2")
-    scenes: Path | None = Field(None, description="specification of synthetic scenes (format synthetic)")
+    scenes: Place | None = Field(None, description="specification of synthetic scenes (format synthetic)")
     train_list: str = Field("train", description="name of the list of training images under splits/")
     test_list: str = Field("test", description="name of the list of test images under splits/")
     tile_px: SidePx = 640
@@ -211,7 +222,7 @@ class PredictSettings(Settings):
     nodata: Annotated[float, Field(allow_inf_nan=True)] | None = Field(
         None, description="value of pixels without data; null: as declared or recognised; nan: as declared only"
     )
-    aoi: Path | None = Field(None, description="vector file of the area to search; all of the scene if null")
+    aoi: Place | None = Field(None, description="vector file of the area to search; all of the scene if null")
     aoi_layer: str | None = Field(None, description="layer of that file, where it has several")
     asset: str | None = Field(None, description="name or role of the assets of STAC files that are the scenes")
     stac: bool = Field(False, description="also write a STAC item (label extension) beside each layer")
@@ -236,7 +247,7 @@ class CommonSettings(Settings):
     """What every training has, on real classes or on invented ones."""
 
     name: str
-    run_dir: Path
+    run_dir: Place
     seed: Seed = 0
     size: SizeName = "nano"
     episodes: EpisodeSettings = EpisodeSettings()
@@ -249,7 +260,7 @@ class PretrainSettings(CommonSettings):
     """A training on invented classes alone."""
 
     init: Init = None
-    grounds: Path | None = Field(
+    grounds: Place | None = Field(
         None,
         description="folder of unlabelled photographs, to cut classes out of and paste them into; null: drawn classes only",
     )

@@ -44,6 +44,16 @@ def test_initial_weights_are_a_file_or_those_that_come_along(config: Path, value
     assert isinstance(load_settings(config, [f"init={value}"]).init, kind)
 
 
+def test_a_tilde_is_the_home_folder(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    settings = load_settings(config, ["run_dir=~/runs/small", "init=~/base.safetensors", "data.scenes=~/spec.yaml"])
+    places = (settings.run_dir, settings.init, settings.data.scenes)
+    assert [str(place) for place in places] == [
+        f"/home/ada/{n}" for n in ("runs/small", "base.safetensors", "spec.yaml")
+    ]
+    assert str(load_settings(config, ["run_dir=a~b"]).run_dir) == "a~b"
+
+
 def test_switches_are_yes_or_no(config: Path) -> None:
     settings = load_settings(config, ["data.skip_bad=yes", "predict.turns=off", "predict.native=true"])
     assert (settings.data.skip_bad, settings.predict.turns, settings.predict.native) == (True, False, True)
@@ -76,6 +86,7 @@ def test_overrides_win_and_are_typed(config: Path) -> None:
         ("evaluate.score_floor=0.5", "evaluate.score_floor: "),
         ("data.tile_overlap_px=640", "data.tile_overlap_px: Value error, must be less than tile_px, which is 640"),
         ("data.tile_px=128", "data.tile_overlap_px: Value error, must be less than tile_px, which is 128"),
+        ("run_dir=~nobody-of-that-name/runs", "run_dir: Value error, ~ stands for the home folder"),
         ("meta_train", "section.key=value"),
         ("name.part=1", "'name' is not a section"),
         ("seed={", "not valid YAML"),
