@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from filelock import FileLock
 
@@ -23,6 +24,7 @@ from fsod.files import shortened
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+_SQLITE = "sqlite:///"
 _MLFLOW = {
     # its own patience with a server that does not answer is many minutes
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -33,7 +35,9 @@ _MLFLOW = {
 
 def local_uri(database: Path) -> str:
     """The SQLite file, as MLflow writes it."""
-    return f"sqlite:///{database.absolute()}"
+    # in an address %20 is a code and ? the end of the path; all else stands for itself
+    name = re.sub(r"%(?=[0-9a-fA-F]{2})", "%25", str(database.absolute())).replace("?", "%3F")
+    return f"{_SQLITE}{name}"
 
 
 def tracking_uri(database: Path) -> str:
@@ -175,5 +179,6 @@ def _lock(database: Path) -> FileLock:
 
 
 def _sqlite_file(uri: str) -> Path | None:
-    prefix = "sqlite:///"
-    return Path(uri.removeprefix(prefix)).absolute() if uri.startswith(prefix) else None
+    if not uri.startswith(_SQLITE):
+        return None
+    return Path(unquote(uri.removeprefix(_SQLITE).partition("?")[0])).absolute()

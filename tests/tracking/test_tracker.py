@@ -63,6 +63,21 @@ def test_artifacts_lie_beside_the_database_wherever_the_command_runs(database: P
     assert [p.name for p in tmp_path.iterdir()] == [database.parent.name]
 
 
+@pytest.mark.parametrize("folder", ["a%20b", "50%", "a?b", "a#b ü"])
+def test_any_folder_may_hold_the_database(database: Path, tmp_path: Path, folder: str) -> None:
+    path = tmp_path / folder / "mlflow.db"
+    path.parent.mkdir()
+    database.rename(path)
+    with opened(path) as run:
+        run.log_dict({"seed": 3}, "scores.json")
+    with closing(sqlite3.connect(path)) as kept:
+        assert kept.execute("SELECT run_uuid FROM runs WHERE run_uuid = ?", (run.id,)).fetchone()
+    assert (path.parent / "mlartifacts").is_dir()
+    assert not [p for p in tmp_path.iterdir() if p.is_file()], (
+        "MLflow may leave an empty folder, but keeps nothing there"
+    )
+
+
 def test_many_metrics_and_params_fit(database: Path) -> None:
     params = {"loss": {f"key{i}": "x" * 7000 if i == 0 else i for i in range(250)}}
     with opened(database, params=params) as run:
