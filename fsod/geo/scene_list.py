@@ -121,7 +121,7 @@ def layer_paths(scenes: Sequence[str], out: Path) -> dict[str, Path]:
     taken: dict[Path, str] = {}
     for scene in scenes:
         # absolute: the folder that ".." in a name leads to, and not a way out of the one that --out names
-        path = Path(os.path.abspath(tile_source(scene) or scene.partition("?")[0]))  # noqa: PTH100, resolve would follow links
+        path = Path(os.path.abspath(tile_source(scene) or _without_query(scene)))  # noqa: PTH100, resolve would follow links
         layer = Path(str(out).replace("{scene}", path.stem).replace("{parent}", path.parent.name))
         check_layer_path(layer)
         if layer in taken:

@@ -59,6 +59,8 @@ def test_where_layers_go(folder: Path) -> None:
     assert layer_paths([one, two], Path("out")) == {one: Path("out/a.geojson"), two: Path("out/b.geojson")}
     (folder / "v1.0").mkdir()
     assert layer_paths([one], Path("v1.0")) == {one: Path("v1.0/a.geojson")}
+    (folder / "q?x=1.tif").touch()
+    assert layer_paths(["q?x=1.tif"], Path("out")) == {"q?x=1.tif": Path("out/q?x=1.geojson")}
     assert layer_paths([one, two], Path("{parent}_{scene}.fgb")) == {one: Path("x_a.fgb"), two: Path("y_b.fgb")}
 
 
