@@ -86,8 +86,8 @@ def finetune_marks(
     enlargement = working_enlargement(marks) if base.learned_from is None else base.learned_from.enlargement
     state = out.with_name(out.name + ".unfinished")
     with _alone(state):
-        _check_state(state, fingerprint := _fingerprint(base, marks, minutes), restart)
         views = read_views(marks, names, enlargement)
+        _check_state(state, fingerprint := _fingerprint(base, marks, views, minutes), restart)
         lesson = Lesson(base, views.views, names, machine, state, fingerprint)
         with progress_bar("finetune", 0) as bar, _ctrl_c() as asked:
             learned = learn_marks(lesson, 60 * minutes, bar.of, asked)
@@ -175,9 +175,12 @@ def _examples(marks: Sequence[SceneMarks]) -> Counter[str]:
     return Counter(chain.from_iterable(scene.class_names for scene in marks))
 
 
-def _fingerprint(base: Checkpoint, marks: Sequence[SceneMarks], minutes: float) -> str:
+def _fingerprint(base: Checkpoint, marks: Sequence[SceneMarks], views: MarkedViews, minutes: float) -> str:
     told = json.dumps([kept_marks(marks), minutes, weights_sha256(base.detector)], sort_keys=True)
-    return hashlib.sha256(told.encode()).hexdigest()
+    digest = hashlib.sha256(told.encode())
+    for view in views.views:  # a scene of the same name and size may have been saved anew
+        digest.update(view.rgb.tobytes())
+    return digest.hexdigest()
 
 
 def _check_place(state: Path) -> None:
@@ -196,7 +199,7 @@ def _check_state(state: Path, fingerprint: str, restart: bool) -> None:
         _empty(state)
     if told.is_file() and told.read_text(encoding="utf-8") != fingerprint:
         raise UserError(
-            f"{state}: left by an unfinished training with other marks, weights or --minutes; finish it with its own "
+            f"{state}: left by an unfinished training with other marks, scenes, weights or --minutes; finish it with its own "
             "command, or drop it with --restart"
         )
     write_text(told, fingerprint)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import shapely
-from PIL import Image
+from PIL import Image, ImageOps
 
 from fsod.data.leakage import SCENES, hashes_of_scenes
 from fsod.data.mark_views import CropSettings
@@ -132,7 +133,8 @@ def read_bank_of_shipped() -> str:
 def test_a_training_that_was_stopped_keeps_what_it_knows_and_goes_on(
     made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scene, out = made.scene, tmp_path / "D.safetensors"
+    scene, out = tmp_path / "s.png", tmp_path / "D.safetensors"
+    shutil.copy(made.scene, scene)
     learn = learning.learn_marks
 
     def interrupted(lesson, seconds, on_steps, stopping):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
@@ -148,8 +150,13 @@ def test_a_training_that_was_stopped_keeps_what_it_knows_and_goes_on(
         stopped = finetune_marks(SHIPPED, [marks_on(scene)], out, minutes=1)
     assert "stopped" in stopped
     assert read_bank(out).class_names == ("roof",)
-    with pytest.raises(UserError, match=r"other marks, weights or --minutes.*--restart"):
+    said = r"other marks, scenes, weights or --minutes.*--restart"
+    with pytest.raises(UserError, match=said):
         finetune_marks(SHIPPED, [marks_on(scene, PLACES[:4])], out, minutes=1)
+    ImageOps.invert(Image.open(made.scene)).save(scene)  # of the same name and size
+    with pytest.raises(UserError, match=said):
+        finetune_marks(SHIPPED, [marks_on(scene)], out, minutes=1)
+    shutil.copy(made.scene, scene)
     finished = finetune_marks(SHIPPED, [marks_on(scene)], out, minutes=1)
     assert "stopped" not in finished
     assert finished["steps"] == made.result["steps"] == 3
