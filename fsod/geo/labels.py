@@ -289,7 +289,9 @@ def class_names(column: pd.Series) -> list[str]:
 
 def _class_name(value: object) -> str:
     """The class that an attribute's value names; a whole number stays one where others are missing (1, not 1.0)."""
-    if isinstance(value, list | dict):
+    if isinstance(value, np.ndarray) and len(value) == 1:
+        value = value[0]  # where one feature has a list, GDAL makes one of every other's class
+    if isinstance(value, list | dict | np.ndarray):
         return ""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else " ".join(str(value).split())
 
