@@ -192,7 +192,7 @@ def _georeference(
     except pyproj.exceptions.ProjError as error:
         reason = str(error).splitlines()[0]
         return _pixels_only(f"{name}: its CRS cannot be used ({reason}), {PIXELS_ONLY}")
-    if (transform.b or transform.d) and (transform.a or transform.e):
+    if _askew_px(transform, dataset.width, dataset.height) > 1:
         warnings += (f"{name}: its pixel grid is rotated; boxes follow the pixels, not north",)
     if max(gsd_xy_m) > UNEVEN * min(gsd_xy_m):
         x_m, y_m = gsd_xy_m
@@ -200,6 +200,13 @@ def _georeference(
             f"{name}: its pixels are {x_m:.3g} x {y_m:.3g} m on the ground; it is seen as if they were square",
         )
     return Georeference(crs, transform, gsd_xy_m), warnings
+
+
+def _askew_px(transform: Affine, width_px: int, height_px: int) -> float:
+    """How far rows or columns of a raster stray from the nearer axis of its CRS, from one end to the other."""
+    a, b, _, d, e, _ = transform[:6]
+    strays = [min(abs(x), abs(y)) / max(abs(x), abs(y)) for x, y in ((a, d), (b, e))]
+    return max(strays[0] * width_px, strays[1] * height_px)
 
 
 def _ground_size(crs: pyproj.CRS, transform: Affine, width_px: int, height_px: int) -> tuple[float, float]:
