@@ -63,15 +63,15 @@ def train_side_by_side(
     # forked, so that the trainings travel as they are; with one thread, as OpenMP's threads do not survive a fork
     context = multiprocessing.get_context("fork")
     stop = context.Event()
-    pipes = [context.Pipe(duplex=False) for _ in trainings]
-    processes = [
-        context.Process(target=_work, args=(training, sender, stop), daemon=True)
-        for training, (_, sender) in zip(trainings, pipes, strict=True)
-    ]
-    for process, (_, sender) in zip(processes, pipes, strict=True):
-        process.start()
+    processes: list[multiprocessing.process.BaseProcess] = []
+    listening: dict[Connection, int] = {}
+    for training in trainings:
+        # one after the other: a process that had the sender of a later one would keep that one's end from being heard of
+        receiver, sender = context.Pipe(duplex=False)
+        processes.append(context.Process(target=_work, args=(training, sender, stop), daemon=True))
+        processes[-1].start()
         sender.close()
-    listening = {receiver: number for number, (receiver, _) in enumerate(pipes)}
+        listening[receiver] = len(listening)
     try:
         while listening:
             if stopping():

@@ -68,9 +68,12 @@ def be_killed(once_there: Path, tell: Tell) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_killed_process_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("killed", [0, 1])
+def test_a_killed_process_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: int) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     other = tmp_path / "other"
+    trainings = [partial(count, other, 500)]
+    trainings.insert(killed, partial(be_killed, other))
     with pytest.raises(UserError, match=r"status -9 .* the same command goes on"):
-        train_side_by_side([partial(be_killed, other), partial(count, other, 500)], CPU, lambda *_: None, lambda: False)
+        train_side_by_side(trainings, CPU, lambda *_: None, lambda: False)
     assert int(other.read_text()) < 500
