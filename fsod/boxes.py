@@ -6,7 +6,7 @@ covers 0..1. So a box's width is ``x2 - x1``, without the "+1" of older benchmar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,9 @@ from fsod.errors import UserError
 
 if TYPE_CHECKING:
     import supervision
+
+MOST_PAIRS = 2**22
+"""Of boxes, whose IoUs are taken at once: that needs a quarter of a gigabyte."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,12 @@ def iou(a_xyxy_px: NDArray[np.floating], b_xyxy_px: NDArray[np.floating]) -> NDA
     return inter / np.maximum(union, 1e-12)
 
 
+def in_parts(count: int, others: int) -> Iterator[slice]:
+    """Parts of so many boxes, at least one, each of which makes at most ``MOST_PAIRS`` with so many others."""
+    step = max(1, MOST_PAIRS // max(others, 1))
+    return (slice(start, start + step) for start in range(0, max(count, 1), step))
+
+
 def nms(detections: Detections, iou_threshold: float, *, across_classes: bool = False) -> Detections:
     """Greedy non-maximum suppression, best score first.
 
@@ -166,11 +175,13 @@ def match(
         (m,) position of the true box that a detection takes, -1 where it takes none.
     """
     taken, free = np.full(len(detections), -1, np.int64), np.ones(len(truth_boxes_xyxy_px), bool)
-    overlap = iou(detections.boxes_xyxy_px, truth_boxes_xyxy_px)
-    overlap[detections.class_ids[:, None] != truth_class_ids[None]] = 0
-    for i in np.argsort(-detections.scores, kind="stable"):
-        still_free = np.where(free, overlap[i], 0)
-        if still_free.size and still_free.max() >= iou_threshold:
-            taken[i] = still_free.argmax()
-            free[taken[i]] = False
+    order = np.argsort(-detections.scores, kind="stable")
+    for part in in_parts(len(order), len(free)):
+        overlap = iou(detections.boxes_xyxy_px[order[part]], truth_boxes_xyxy_px)
+        overlap[detections.class_ids[order[part], None] != truth_class_ids[None]] = 0
+        for i, own in zip(order[part], overlap, strict=True):
+            still_free = np.where(free, own, 0)
+            if still_free.size and still_free.max() >= iou_threshold:
+                taken[i] = still_free.argmax()
+                free[taken[i]] = False
     return taken

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fsod.boxes import Detections, area_px, intersection_px, iou, match
+from fsod.boxes import Detections, area_px, in_parts, intersection_px, iou, match
 from fsod.data.coco_folder import CocoFolder, ImageRecord
 
 NEAR, FOUND = 0.1, 0.5
@@ -114,13 +114,14 @@ def passed_over(image: ImageRecord, detections: Detections, class_ids: NDArray[n
     """
     in_folder = Detections(detections.boxes_xyxy_px, detections.scores, class_ids)
     easy, hard = ~image.difficult, image.difficult
-    free = match(image.boxes_xyxy_px[easy], image.class_ids[easy], in_folder, FOUND) < 0
-    on_difficult = iou(detections.boxes_xyxy_px, image.boxes_xyxy_px[hard]) >= FOUND
-    on_difficult &= class_ids[:, None] == image.class_ids[hard]
-    inside = intersection_px(detections.boxes_xyxy_px, image.crowd_boxes_xyxy_px)
-    in_crowd = inside >= FOUND * area_px(detections.boxes_xyxy_px)[:, None]
-    in_crowd &= class_ids[:, None] == image.crowd_class_ids
-    return np.asarray(free & (on_difficult.any(1) | in_crowd.any(1)))
+    passed = match(image.boxes_xyxy_px[easy], image.class_ids[easy], in_folder, FOUND) < 0
+    for part in in_parts(len(passed), len(easy) + len(image.crowd_class_ids)):
+        boxes, own = detections.boxes_xyxy_px[part], class_ids[part, None]
+        on_difficult = (iou(boxes, image.boxes_xyxy_px[hard]) >= FOUND) & (own == image.class_ids[hard])
+        inside = intersection_px(boxes, image.crowd_boxes_xyxy_px)
+        in_crowd = (inside >= FOUND * area_px(boxes)[:, None]) & (own == image.crowd_class_ids)
+        passed[part] &= on_difficult.any(1) | in_crowd.any(1)
+    return np.asarray(passed)
 
 
 def judge(answers: Sequence[Answer]) -> Judged:
@@ -144,23 +145,24 @@ def judge(answers: Sequence[Answer]) -> Judged:
 
 def _judge_image(answer: Answer) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(m,) fates and (m,) positions of true boxes, -1 for none."""
-    found = answer.detections
-    taken = match(answer.truth_boxes_xyxy_px, answer.truth_class_ids, found, FOUND)
-    if not len(answer.truth_class_ids):
-        return np.full(len(found), BACKGROUND), taken
-    overlap = iou(found.boxes_xyxy_px, answer.truth_boxes_xyxy_px)
-    same_class = found.class_ids[:, None] == answer.truth_class_ids[None]
-    same, other = np.where(same_class, overlap, 0), np.where(same_class, 0, overlap)
-    rules = [
-        (taken >= 0, HIT, taken),
-        (same.max(axis=1) >= FOUND, DUPLICATE, same.argmax(axis=1)),
-        (other.max(axis=1) >= FOUND, CLASS, other.argmax(axis=1)),
-        (same.max(axis=1) >= NEAR, LOCALISATION, same.argmax(axis=1)),
-        (other.max(axis=1) >= NEAR, BOTH, other.argmax(axis=1)),
-    ]
-    conditions = [holds for holds, _, _ in rules]
-    fates = np.select(conditions, [np.full(len(found), fate) for _, fate, _ in rules], BACKGROUND)
-    return fates, np.select(conditions, [partner for _, _, partner in rules], -1)
+    found, truth_class_ids = answer.detections, answer.truth_class_ids
+    taken = match(answer.truth_boxes_xyxy_px, truth_class_ids, found, FOUND)
+    fates, partners = np.full(len(found), BACKGROUND), taken.copy()
+    for part in in_parts(len(found), len(truth_class_ids)) if len(truth_class_ids) else ():
+        overlap = iou(found.boxes_xyxy_px[part], answer.truth_boxes_xyxy_px)
+        same_class = found.class_ids[part, None] == truth_class_ids[None]
+        same, other = np.where(same_class, overlap, 0), np.where(same_class, 0, overlap)
+        rules = [
+            (taken[part] >= 0, HIT, taken[part]),
+            (same.max(axis=1) >= FOUND, DUPLICATE, same.argmax(axis=1)),
+            (other.max(axis=1) >= FOUND, CLASS, other.argmax(axis=1)),
+            (same.max(axis=1) >= NEAR, LOCALISATION, same.argmax(axis=1)),
+            (other.max(axis=1) >= NEAR, BOTH, other.argmax(axis=1)),
+        ]
+        conditions = [holds for holds, _, _ in rules]
+        fates[part] = np.select(conditions, [np.full(len(overlap), fate) for _, fate, _ in rules], BACKGROUND)
+        partners[part] = np.select(conditions, [partner for _, _, partner in rules], -1)
+    return fates, partners
 
 
 def confusion(answers: Sequence[Answer], scores: NDArray[np.float64]) -> NDArray[np.int64]:

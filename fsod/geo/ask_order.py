@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fsod.boxes import Detections, iou
+from fsod.boxes import Detections, in_parts, iou
 
 NOTHING = np.zeros((0, 4))
 
@@ -40,7 +40,8 @@ def ask_order(
         return np.zeros(0, np.int64)
     lines = np.asarray(proposed_scores, np.float64)[detections.class_ids]
     scores = detections.scores.astype(np.float64)
-    told = (iou(detections.boxes_xyxy_px, told_xyxy_px) >= SAME_OBJECT_IOU).any(axis=1)
+    boxes, parts = detections.boxes_xyxy_px, in_parts(len(detections), len(told_xyxy_px))
+    told = np.concatenate([(iou(boxes[part], told_xyxy_px) >= SAME_OBJECT_IOU).any(axis=1) for part in parts])
     order = np.lexsort((-scores, np.abs(_logit(scores) - _logit(lines)).round(9), told))
     ranks = np.empty(len(detections), np.int64)
     ranks[order] = np.arange(1, len(detections) + 1)
