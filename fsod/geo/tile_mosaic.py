@@ -33,8 +33,8 @@ HALF_WORLD = math.pi * 6378137.0
 """Metres of EPSG:3857 from the middle of the map to its edge."""
 
 HIGHEST_ZOOM = 30
-KEPT = 512
-"""Decoded tiles that a handle keeps: 128 MB at 256 px, two rows of windows of a scene 65,000 px wide."""
+KEPT_BYTES = 2**28
+"""Of decoded tiles that a handle keeps: a row of windows of a scene 65,000 px wide in tiles of 256 px."""
 
 MOST_PX = 2**24
 """Pixels that are put together at once; a larger read is made in parts."""
@@ -224,7 +224,7 @@ class TileMosaic:
         except (OSError, ValueError, SyntaxError, EOFError, ImportError, Image.DecompressionBombError) as error:
             raise OSError(f"{path}: {one_line(error)}") from None  # Pillow does not say which
         self._decoded[path] = pixels
-        if len(self._decoded) > KEPT:
+        if len(self._decoded) * pixels.nbytes > KEPT_BYTES:
             self._decoded.popitem(last=False)
         return pixels
 

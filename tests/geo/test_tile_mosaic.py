@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from fsod.errors import UserError
 from fsod.geo.scene import Scene
 from fsod.geo.scene_list import is_gone, kept_name, layer_paths, short_name
 from fsod.geo.scene_opening import open_scene
+from fsod.geo.tile_mosaic import KEPT_BYTES
 from tests.map_tiles import X, Y, make_mbtiles, make_scene, unpacked
 
 
@@ -53,6 +55,20 @@ def test_reading_resamples_as_gdal_does(made: Path) -> None:
     with open_scene(made / "scene.tif", gsd_m=0.2) as raster, open_scene(made / "tiles", gsd_m=0.2) as tiles:
         inside = (100, 40, 500, 300)
         np.testing.assert_allclose(pixels(tiles, inside).astype(int), pixels(raster, inside).astype(int), atol=1)
+
+
+def test_large_tiles_take_no_more_memory_than_small_ones(tmp_path: Path) -> None:
+    """Of tiles of 4096 px, 512 would take 34 GB."""
+    (tmp_path / "18" / "5").mkdir(parents=True)
+    for y in range(20):
+        Image.new("L", (2048, 2048), y).save(tmp_path / "18" / "5" / f"{y}.png")
+    with open_scene(tmp_path) as scene:
+        tracemalloc.start()
+        for y in range(20):
+            assert (scene.read_rectangle((0, 2048 * y, 64, 2048 * y + 64))[0] == y).all()
+        kept_bytes, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert kept_bytes < 1.1 * KEPT_BYTES
 
 
 def test_a_coarse_look_is_at_a_lower_zoom_that_covers_all(made: Path, tmp_path: Path) -> None:
