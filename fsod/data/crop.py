@@ -34,12 +34,12 @@ class Square:
         return Square(round(centre_xy_px[0] - side / 2), round(centre_xy_px[1] - side / 2), side, out_px)
 
     def pixels(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The crop, (out_px, out_px, 3) uint8; grey beyond the image."""
+        """The crop of (H, W, 3), or (H, W), as (out_px, out_px, 3), or without the 3; grey beyond the image."""
         height, width = rgb.shape[:2]
         x1, y1 = max(self.left_px, 0), max(self.top_px, 0)
         x2, y2 = min(self.left_px + self.side_px, width), min(self.top_px + self.side_px, height)
         # one number for all three: a tuple would be filled in 40 times as slowly
-        square = np.full((self.side_px, self.side_px, 3), GREY, np.uint8)
+        square = np.full((self.side_px, self.side_px, *rgb.shape[2:]), GREY, np.uint8)
         if x1 < x2 and y1 < y2:
             square[y1 - self.top_px : y2 - self.top_px, x1 - self.left_px : x2 - self.left_px] = rgb[y1:y2, x1:x2]
         if self.side_px == self.out_px:
@@ -49,8 +49,7 @@ class Square:
 
     def mask(self, known: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """The same crop of a (H, W) mask, (out_px, out_px) bool; False beyond the image."""
-        shown = self.pixels(np.repeat(known[..., None].astype(np.uint8), 3, axis=2) * 255)[..., 0]
-        return np.asarray(shown == 255)  # beyond the image it is grey
+        return np.asarray(self.pixels(known.astype(np.uint8) * 255) == 255)  # beyond the image it is grey
 
     def boxes(self, boxes_xyxy_px: NDArray[np.floating]) -> NDArray[np.float64]:
         """Image boxes (n, 4) in the crop's frame, not clipped."""
