@@ -119,10 +119,13 @@ class Scene:
 
     def row_bytes(self, window_px: int) -> int:
         """Size of all decoded blocks that a row of windows touches: what to keep so that each is decoded once."""
-        (width_px, height_px), seen = self.file_size_px, (self.grid_width_px, self.grid_height_px)
-        seen_height = seen[0] if self.upright.transposed else seen[1]
-        rows_px = window_px * height_px / seen_height + 2 * max(height for height, _ in self._dataset.block_shapes)
-        bytes_read = rows_px * width_px * sum(np.dtype(kind).itemsize for kind in self._dataset.dtypes)
+        # the axis of the file along which one row of windows follows another
+        down = 0 if self.upright.transposed else 1
+        blocks_px = 2 * max(block_hw[1 - down] for block_hw in self._dataset.block_shapes)
+        thick_px = window_px * self.file_size_px[down] / self.grid_height_px + blocks_px
+        bytes_read = (
+            thick_px * self.file_size_px[1 - down] * sum(np.dtype(kind).itemsize for kind in self._dataset.dtypes)
+        )
         return int(bytes_read * CACHE_SLACK)
 
     @property

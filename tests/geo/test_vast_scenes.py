@@ -125,3 +125,21 @@ def test_a_picture_of_one_bit_says_what_it_will_take(tmp_path: Path) -> None:
     assert windows == 125**2
     with open_scene(path) as scene:  # else rows that are decoded one after the other would be for each window of a row
         assert scene.row_bytes(640) > 1.1 * 640 * 60_000
+
+
+@pytest.mark.parametrize(("width_px", "height_px"), [(2_000, 60_000), (60_000, 2_000)])
+def test_blocks_of_a_row_of_windows_are_kept_whichever_way_it_runs_in_the_file(
+    tmp_path: Path, width_px: int, height_px: int
+) -> None:
+    """A row of windows runs down the columns of a file that lies on its side."""
+    on_its_side = rasterio.Affine(0, 0.5, 500_000, -0.5, 0, 5_000_000)
+    shape = {"width": width_px, "height": height_px, "count": 1, "dtype": "uint8", "SPARSE_OK": "TRUE"}
+    tiles = {"tiled": True, "blockxsize": 512, "blockysize": 512}
+    path = tmp_path / "s.tif"
+    with rasterio.open(path, "w", driver="GTiff", crs="EPSG:32631", transform=on_its_side, **shape, **tiles):
+        pass
+    with open_scene(path) as scene:
+        assert (scene.grid_width_px, scene.grid_height_px) == (height_px, width_px)
+        # three tiles, or as many as there are, for each of those along the row
+        assert scene.row_bytes(640) > min(3 * 512, width_px) * height_px
+        assert scene.row_bytes(640) < 5 * 512 * height_px
