@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,6 +14,7 @@ LEAST_RECALL = 1e-6
 """Below this there is no number of missed objects that anybody could use."""
 
 
+@cache
 def true_count(
     found: int, recall: Trials | None, precision: Trials | None, sure: int = 0
 ) -> tuple[int, int | None] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -193,17 +194,13 @@ def _frame(
     """A row a district: count and interval of each class in columns of their own, and all of it in words."""
     coverage = np.where(shares >= WHOLE, "searched", np.where(shares > 0, "in part", "not searched")).astype(object)
     coverage[np.isnan(shares)] = "unknown"
+    said, each = list(zip(*(table[key] for key in ("class", "count", "low", "high")), strict=True)), len(classes)
     columns: dict[str, Any] = {
         "district": np.array(districts.names, dtype=object),
         "area_km2": areas_km2.round(6),
         "searched_share": shares.round(6),
         "coverage": coverage,
-        "said": np.array(
-            [_said(own, coverage[i]) for i, (_, own) in enumerate(table.groupby(np.arange(len(table)) // len(classes)))]
-            if classes
-            else [""] * len(coverage),
-            dtype=object,
-        ),
+        "said": np.array([_said(said[each * i : each * (i + 1)], own) for i, own in enumerate(coverage)], dtype=object),
     }
     taken = {"fid", "geom", "geometry", *columns}
     for one in classes:
@@ -226,13 +223,13 @@ def _column(name: str, of: str, taken: set[str]) -> str:
     return name
 
 
-def _said(rows: pd.DataFrame, coverage: str) -> str:
-    """``3 ship (2 to 9)`` of each class; only what was searched is counted."""
+def _said(rows: Sequence[tuple[str, int, Any, Any]], coverage: str) -> str:
+    """``3 ship (2 to 9)`` of each class, its count, least and most; only what was searched is counted."""
     words = []
-    for row in rows.itertuples():
-        between = "" if pd.isna(row.low) else f" ({row.low} {'or more' if pd.isna(row.high) else f'to {row.high}'})"
-        words.append(f"{row.count} {row[2]}{between}")
-    return "not searched" if coverage == "not searched" else "; ".join(words)
+    for name, count, low, high in rows:
+        between = "" if pd.isna(low) else f" ({low} {'or more' if pd.isna(high) else f'to {high}'})"
+        words.append(f"{count} {name}{between}")
+    return "not searched" if words and coverage == "not searched" else "; ".join(words)
 
 
 def _evidence(ground: FoundGround) -> list[str]:

@@ -71,6 +71,14 @@ def test_a_grid_is_round_and_covers_what_was_searched(tmp_path: Path) -> None:
         count_files(tmp_path / "f.geojson", tmp_path / "c.geojson", None, 0.5)
 
 
+def test_intervals_of_squares_that_hold_as_many_are_taken_once(tmp_path: Path) -> None:
+    """They are 2,000 draws each, and a grid may have 250,000 squares, most of them empty."""
+    true_count.cache_clear()
+    told = count_files(write_found(tmp_path / "f.gpkg", PLACES), tmp_path / "c.gpkg", None, 50)
+    assert told["districts"] == 400
+    assert true_count.cache_info().misses == len({row["count"] for row in told["rows"]}) == 2
+
+
 def test_what_is_judged_wrong_does_not_count_and_overlaps_are_said_once(tmp_path: Path) -> None:
     found = write_found(tmp_path / "f.gpkg", PLACES)
     rows = geopandas.read_file(found, layer="detections")
