@@ -36,7 +36,8 @@ def same_objects(
     n, m = len(before_m), len(after_m)
     alone = np.arange(n)
     # each earlier object may also be paired with a place of its own that stands for nothing; then a later one is alone as well
-    rows, columns = np.concatenate([near.row, alone]), np.concatenate([near.col, m + alone])
+    # of 32 bits, which all versions of scipy match
+    rows, columns = (np.concatenate(of).astype(np.int32) for of in ((near.row, alone), (near.col, m + alone)))
     costs = np.concatenate([near.data, np.full(n, 2 * tolerance_m)]) + NEAR_NOTHING
     costs = coo_array((costs, (rows, columns)), shape=(n, m + n)).tocsr()
     first, second = min_weight_full_bipartite_matching(costs)
