@@ -20,6 +20,9 @@ from fsod.marks import FALSE_ALARM, HIT, INK, MISS, PAPER, Colour, class_colour,
 
 Rgb = NDArray[np.uint8]
 
+KEY_SWATCH = 2.6
+"""Of an entry in a legend: what its colour and the space around it take, in sizes of its font."""
+
 MOST_LABELS_ON_SCENE = 60
 """With more detections than this a scene's picture leaves the words to its legend."""
 
@@ -147,7 +150,9 @@ def scene_preview(
     visible = Detections(boxes, detections.scores, detections.class_ids)
     drawn = draw_detections(rgb_preview, visible, class_names, labels=len(visible) <= MOST_LABELS_ON_SCENE)
     counts = np.bincount(detections.class_ids, minlength=len(class_names))
-    entries = [(class_colour(i), f"{name} {counts[i]}") for i, name in enumerate(class_names) if counts[i]]
+    entries = [
+        (class_colour(i), _counted(name, counts[i], drawn.shape[1])) for i, name in enumerate(class_names) if counts[i]
+    ]
     sheet = _under(Image.fromarray(drawn), _key(drawn.shape[1], entries, f"{len(detections)} found"))
     return np.array(_under(sheet, _key(drawn.shape[1], parts, title)) if title else sheet)
 
@@ -243,14 +248,24 @@ def _texts(detections: Detections, class_names: Sequence[str]) -> list[tuple[str
     return [(f"{class_names[c]} {score:.2f}", f"{score:.2f}") for c, score in pairs]
 
 
+def _counted(name: str, count: int, width_px: int) -> str:
+    """A class and its count for a strip of that width: a long name is shortened, so that its count is not cut off."""
+    font, end = label_font(_key_px(width_px)), f" {count}"
+    return _shorten(name, font, width_px - KEY_SWATCH * font.size - font.getlength(end)) + end
+
+
+def _key_px(width_px: int) -> int:
+    return min(28, max(11, width_px // 50))
+
+
 def _key(width_px: int, entries: Sequence[tuple[Colour, str]], title: str) -> Image.Image:
     """A strip of that width that explains colours, in as many lines as it takes."""
-    size_px = min(28, max(11, width_px // 50))
+    size_px = _key_px(width_px)
     font, line_px = label_font(size_px), int(size_px * 1.6)
     pen = ImageDraw.Draw(Image.new("RGB", (1, 1)))
     places, x, y = [], size_px + pen.textlength(title, font), 0
     for _, text in entries:
-        needed = 2.6 * size_px + pen.textlength(text, font)
+        needed = KEY_SWATCH * size_px + pen.textlength(text, font)
         if x + needed > width_px and x > 0:
             x, y = 0.0, y + line_px
         places.append((x, y))
@@ -272,7 +287,7 @@ def _under(upper: Image.Image, lower: Image.Image) -> Image.Image:
     return sheet
 
 
-def _shorten(text: str, font: ImageFont.FreeTypeFont, width_px: int) -> str:
+def _shorten(text: str, font: ImageFont.FreeTypeFont, width_px: float) -> str:
     if font.getlength(text) <= width_px:
         return text
     while text and font.getlength(text + "…") > width_px:

@@ -120,6 +120,14 @@ def test_a_scenes_preview_scales_boxes_keeps_tiny_ones_visible_and_counts_classe
     assert count(legend, class_colour(1)) == 0
 
 
+def test_a_long_name_does_not_push_its_count_out_of_the_legend() -> None:
+    names = ("high-voltage transmission tower of lattice, with its foundations and guy wires",)
+    boxes = [((20.0 * i, 10.0, 20.0 * i + 10, 20.0), 0.5, 0) for i in range(7)]
+    one, seven = (scene_preview(ground(), detections(*boxes[:n]), 1, names) for n in (1, 7))
+    assert one.shape == seven.shape
+    assert (one[-17:] != seven[-17:]).any()  # the line of the class, below that of the sum
+
+
 def test_a_contact_sheet_fits_every_image_into_its_cell() -> None:
     colours = [(10, 60, 120), (60, 120, 10), (120, 10, 60)]
     sizes = [(20, 40), (300, 100), (64, 64)]
