@@ -16,7 +16,7 @@ from fsod.geo.antimeridian import within_180
 from fsod.geo.features import read_frame, read_polygons
 from fsod.geo.found_ground import FoundGround
 from fsod.geo.ground_frame import laid_out, plane_around
-from fsod.geo.labels import attribute_in
+from fsod.geo.labels import attribute_in, class_names
 from fsod.geo.misplaced import check_degrees
 
 MOST_CELLS = 250_000
@@ -75,7 +75,7 @@ def read_districts(by: Path, layer: str | None, name: str | None) -> Districts:
         name = next((column for column in attributes if str(column).lower() == "name"), None)
     if name is None:
         return Districts(shapes, [str(i) for i in range(1, len(frame) + 1)])
-    texts = frame[name].astype(object).where(frame[name].notna(), "")
+    texts = class_names(frame[name])
     return Districts(shapes, [one_line(text) or str(i) for i, text in enumerate(texts, start=1)])
 
 

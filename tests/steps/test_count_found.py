@@ -167,6 +167,14 @@ def test_columns_of_classes_never_share_a_name(tmp_path: Path) -> None:
         assert len({name.lower() for name in layer.columns}) == len(layer.columns)
 
 
+def test_districts_that_are_named_by_a_number_keep_it_where_one_has_none(tmp_path: Path) -> None:
+    found = write_found(tmp_path / "f.gpkg", PLACES)
+    by = districts(tmp_path / "d.gpkg", {"a": (0, 0, 600, 1000), "b": (600, 0, 900, 1000)})
+    geopandas.read_file(by).assign(name=[5162004, None]).to_file(by)
+    told = count_files(found, tmp_path / "c.gpkg", by, None)
+    assert [row["district"] for row in told["rows"]] == ["5162004", "2"]
+
+
 def test_districts_beyond_180_degrees_hold_what_lies_there(tmp_path: Path) -> None:
     at_180 = Georeference(pyproj.CRS("EPSG:4326"), Affine(1e-5, 0, 179.99, 0, -1e-5, 10), (1.1, 1.1))
     found = write_found(tmp_path / "f.geojson", [(100, 100), (700, 100)], place=at_180)  # at 179.992 and -179.996
