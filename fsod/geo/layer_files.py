@@ -194,6 +194,17 @@ def _no_formula(cell: object) -> object:
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_STARTS) else cell
 
 
+def check_columns(path: Path, columns: Iterable[object], needed: Iterable[str]) -> None:
+    """UserError where a table lacks a column; it says so where a spreadsheet has put other signs than commas between them."""
+    names = [str(column) for column in columns]
+    if missing := [name for name in needed if name not in names]:
+        other = next((sign for sign in (";", "\t") if len(names) == 1 and sign in names[0]), "")
+        why = f"it has no attribute {missing[0]!r}"
+        if other:
+            why = f"its columns are separated by {other!r}; save it with commas (CSV UTF-8), and a point in numbers"
+        raise UserError(f"{path}: not a layer that `fsod predict` wrote: {why}")
+
+
 def without_apostrophe(cell: str) -> str:
     """A text as it was before ``csv_bytes`` made it safe."""
     return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULA_STARTS) else cell

@@ -21,7 +21,7 @@ from fsod.geo.features import VectorFile, raise_refused, read_frame
 from fsod.geo.geopackage_file import NAME
 from fsod.geo.georeference import Georeference
 from fsod.geo.labels import LabelLayer, LabelledBoxes, labels_of
-from fsod.geo.layer_files import without_apostrophe
+from fsod.geo.layer_files import check_columns, without_apostrophe
 from fsod.geo.layer_table import BOX_COLUMNS, VERDICT
 from fsod.geo.scene import Scene
 from fsod.geo.scene_list import short_name
@@ -149,6 +149,7 @@ def _read_csv(path: VectorFile) -> GeoDataFrame:
         raise UserError(f"{path}: no such vector file")
     try:
         table = pd.read_csv(path, keep_default_na=False, dtype=str)
+        check_columns(Path(path), table.columns, BOX_COLUMNS)
         boxes = table[list(BOX_COLUMNS)].apply(pd.to_numeric).to_numpy(np.float64)
     except (ValueError, LookupError, OverflowError, OSError) as error:
         reason = one_line(error)

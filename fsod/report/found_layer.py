@@ -18,7 +18,7 @@ from fsod.geo.features import UNREADABLE, raise_refused, read_frame
 from fsod.geo.geopackage_file import NAME
 from fsod.geo.georeference import WGS84
 from fsod.geo.labels import NO_CLASS, class_names
-from fsod.geo.layer_files import geojson_crs, without_apostrophe
+from fsod.geo.layer_files import check_columns, geojson_crs, without_apostrophe
 from fsod.geo.layer_table import BOX_COLUMNS, VERDICT
 from fsod.geo.verdicts import NO, judged
 
@@ -75,8 +75,7 @@ def read_found(path: Path, layer: str | None = None) -> FoundLayer:
         table, refused = table[~wrong], int(wrong.sum())
         if not len(table):
             return FoundLayer(scene, np.zeros(0, np.str_), np.zeros(0), np.zeros((0, 4)), None, refused)
-        if missing := [name for name in ("class", "score", *BOX_COLUMNS) if name not in table]:
-            raise UserError(f"{path}: not a layer that `fsod predict` wrote: it has no attribute {missing[0]!r}")
+        check_columns(path, table.columns, ("class", "score", *BOX_COLUMNS))
         numbers = table[["score", *BOX_COLUMNS]].to_numpy(np.float64)
         names = np.array(class_names(table["class"]), np.str_)
         raise_refused(path, dict.fromkeys((table.index[names == ""] + 1).tolist(), NO_CLASS.format("class")))
