@@ -36,6 +36,13 @@ def file_of(layer: QgsMapLayer) -> str:
     return str(QgsProviderRegistry.instance().decodeUri("ogr", layer.source()).get("path") or "")
 
 
+def name_in_file(layer: QgsMapLayer) -> str:
+    """Which layer of a GeoPackage it is; empty where its source names none, as of the only one."""
+    if not file_of(layer).lower().endswith(".gpkg"):
+        return ""
+    return str(QgsProviderRegistry.instance().decodeUri("ogr", layer.source()).get("layerName") or "")
+
+
 def source_of(path: str) -> str:
     """What QGIS opens for a layer that was written to this path: GeoPackages may hold others beside it."""
     if not path.lower().endswith(".gpkg"):

@@ -15,7 +15,7 @@ from qgis.core import (
     QgsProcessingParameterVectorLayer,
 )
 
-from .detections_layer import file_of
+from .detections_layer import file_of, name_in_file
 from .fsod_algorithm import OVERWRITE, FsodAlgorithm, Parameters
 
 INPUT, OUTPUT = "INPUT", "OUTPUT"
@@ -55,7 +55,8 @@ class ReportAlgorithm(FsodAlgorithm):
         if layer.isModified():
             feedback.pushWarning(f"layer {layer.name()!r}: has edits that are not saved; the report does not show them")
         overwrite = ["--overwrite"] if self.parameterAsBool(parameters, OVERWRITE, context) else []
-        return [path, *overwrite]
+        name = name_in_file(layer)
+        return [path, *(["--layer", name] if name else []), *overwrite]
 
     def processAlgorithm(
         self, parameters: Parameters, context: QgsProcessingContext, feedback: QgsProcessingFeedback

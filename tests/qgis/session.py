@@ -237,6 +237,18 @@ def learning() -> Any:
     return {"layer": dock.judge.layer.name(), "files": files, "status": dock.learn._status.text(), **told("")}
 
 
+def reporting() -> Any:
+    """Reports a layer of a GeoPackage that has others, and the only one of another."""
+    names = {}
+    for source in (f"{FOLDER}/several.gpkg|layername=ships 2026", f"{FOLDER}/detections.gpkg"):
+        layer = QgsVectorLayer(source, "found", "ogr")
+        project.addMapLayer(layer)
+        processing.run("fsod:report", {"INPUT": layer.id(), "OUTPUT": str(FOLDER / "page.html")})
+        arguments = told("")["arguments"]
+        names[Path(arguments[1]).name] = arguments[2:4]
+    return names
+
+
 def press(widget: Any, key: str) -> None:
     """As a person would."""
     code = getattr(Qt.Key, f"Key_{key}")
@@ -294,7 +306,7 @@ def refused(algorithm: str, parameters: dict[str, Any]) -> str:
 def main() -> None:
     did: dict[str, Any] = {}
     scenes: list[Callable[[], Any]] = [provider, memory, write_ahead, nonsense, finding]
-    scenes += [finding_on_a_picture, cancelling, judging, drawing, learning]
+    scenes += [finding_on_a_picture, cancelling, judging, drawing, learning, reporting]
     for scene in scenes:
         try:
             did[scene.__name__] = scene()

@@ -64,6 +64,8 @@ def did(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     boxes = [shapely.box(500_010 + x, 4_999_960, 500_015 + x, 4_999_965) for x in (0, 15, 30)]
     table = {"class": ["ship"] * 3, "score": [0.9, 0.5, 0.4], "verdict": [""] * 3, "ask": [3, 1, 2]}
     geopandas.GeoDataFrame(table, geometry=boxes, crs="EPSG:32633").to_file(folder / "detections.gpkg")
+    for name in ("detections", "ships 2026"):
+        geopandas.read_file(folder / "detections.gpkg").to_file(folder / "several.gpkg", layer=name)
     write_style(folder / "found.qml", {"ship": (255, 0, 0)})
     marks = {"learned_from": {"marks": [{"scene": "scene.tif"}]}}
     save_file({"a": np.zeros(1)}, folder / "old.safetensors", {"fsod": json.dumps(marks)})
@@ -159,6 +161,12 @@ def test_learning_finds_anew_and_judges_that(did: dict[str, Any]) -> None:
     assert "3 detections" in learning["status"]
     bank = learning["arguments"][learning["arguments"].index("--bank") + 1]
     assert Path(bank).name == "old_2.safetensors"
+
+
+def test_a_report_is_of_the_layer_that_was_chosen(did: dict[str, Any]) -> None:
+    reporting = did["reporting"]
+    assert reporting["several.gpkg"] == ["--layer", "ships 2026"], reporting
+    assert reporting["detections.gpkg"][0] == "--out"
 
 
 TANKS_XYXY_PX = ((70, 40, 131, 109), (225, 46, 286, 117), (361, 99, 420, 168), (640, 195, 698, 265))
