@@ -21,15 +21,13 @@ from fsod.boxes import Detections
 from fsod.config import CLASS_ATTRIBUTE, WINDOW_PX, PredictSettings, predict_settings
 from fsod.errors import UserError
 from fsod.files import atomic_write
-from fsod.geo.georeference import PIXELS_ONLY
 from fsod.geo.raster_in_memory import IN_MEMORY, Pixels, is_in_memory
-from fsod.geo.scene_opening import GSD_UNKNOWN
 from fsod.geo.window_order import Limit
 from fsod.steps.enroll_classes import enroll
 from fsod.steps.given_boxes import Boxes
 from fsod.steps.handed_over import File, Scene, examples_of, marks_of, named
 from fsod.steps.predict_together import layer_of
-from fsod.steps.scene_sayings import how_far
+from fsod.steps.scene_sayings import how_far, of_pixels
 from fsod.steps.scene_search import search_scene
 from fsod.steps.searcher import Searcher, load_searcher
 from fsod.store.checkpoint import SHIPPED, CheckpointHeader, load_checkpoint, read_header, shown_to
@@ -171,9 +169,7 @@ class Detector:
         if result.windows_left:
             said.append(how_far(result))
         if is_in_memory(name):
-            # that an array has no coordinate system goes without saying, and so does what follows from it
-            obvious = (PIXELS_ONLY,) if plan.gsd_m else (PIXELS_ONLY, GSD_UNKNOWN)
-            said = [one.replace(name, IN_MEMORY) for one in said if not any(part in one for part in obvious)]
+            said = of_pixels(said, name, IN_MEMORY, plan)
         if plan.aoi is not None and not result.windows_asked:
             raise UserError("; ".join([*said, "nothing was searched"]))
         for warning in said:

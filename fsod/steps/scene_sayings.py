@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from math import floor
 
+from fsod.config import PredictSettings
 from fsod.evidence import Evidence
+from fsod.geo.georeference import PIXELS_ONLY
 from fsod.geo.scene import Scene
+from fsod.geo.scene_opening import GSD_UNKNOWN
 from fsod.geo.scene_prediction import SceneResult
 from fsod.progress import console
 from fsod.steps.searcher import Searcher
@@ -33,6 +36,19 @@ def announce(scene: Scene, resumed: int, windows: int) -> None:
     parts.append(scene.pixels)
     parts.append(f"goes on after {resumed} of {windows} windows" if resumed else f"{windows} windows")
     console.print(f"{scene.name}: {', '.join(parts)}")
+
+
+def of_pixels(said: Iterable[str], name: str, called: str, plan: PredictSettings) -> list[str]:
+    """What to know of pixels without a file: that they have no coordinate system goes without saying, and so does what follows.
+
+    Args:
+        said: of a scene.
+        name: of it there.
+        called: what to call it instead.
+        plan: the user's.
+    """
+    obvious = (PIXELS_ONLY,) if plan.gsd_m else (PIXELS_ONLY, GSD_UNKNOWN)
+    return [one.replace(name, called) for one in said if not any(part in one for part in obvious)]
 
 
 def how_far(result: SceneResult) -> str:

@@ -25,7 +25,9 @@ from fsod.config import PredictSettings
 from fsod.errors import UserError, first_problem
 from fsod.geo.layer_table import Layer
 from fsod.geo.raster_file import open_dataset
+from fsod.geo.raster_in_memory import is_in_memory
 from fsod.inference.infer import warm_up
+from fsod.steps.scene_sayings import of_pixels
 from fsod.steps.scene_search import search_scene
 from fsod.steps.searcher import load_searcher
 
@@ -108,6 +110,9 @@ class ServedDetector(mlflow.pyfunc.PythonModel):
             raise UserError(str(error).replace(path, called)) from error
         names, size_px = self._searcher.class_names, (result.width_px, result.height_px)
         frame = Layer(result.detections, names, result.georeference, called, size_px, {}).frame(lonlat=True)
+        said = [warning.replace(path, called) for warning in result.warnings]
+        if is_in_memory(path):
+            said = of_pixels(result.warnings, path, called, self._plan)
         on_a_map = result.georeference.crs is not None
         return {
             "width_px": result.width_px,
@@ -122,7 +127,7 @@ class ServedDetector(mlflow.pyfunc.PythonModel):
                 }
                 for row in frame.to_dict("records")
             ],
-            "warnings": [warning.replace(path, called) for warning in result.warnings] if called != "image" else [],
+            "warnings": said,
         }
 
 

@@ -116,6 +116,15 @@ def test_an_image_gets_the_boxes_of_predict(folder: Path, model: Any, name: str)
     assert_same(answer, predicted(folder, folder / name))
 
 
+def test_an_image_gets_the_warnings_of_predict(folder: Path, model: Any) -> None:
+    assert ask(model, image=base64_of(folder / "image.png"))["warnings"] == []
+    pixels = np.full((150, 200), 90, np.uint16)
+    pixels[:, :60], pixels[:, 60:80] = 40_000, 130
+    Image.fromarray(pixels).save(folder / "deep.png")
+    (said,) = ask(model, image=base64_of(folder / "deep.png"))["warnings"]
+    assert said.startswith("image: 40000 fills 30% of it"), said
+
+
 def test_a_scene_gets_the_boxes_of_predict_and_their_place(folder: Path, model: Any) -> None:
     scene = folder / "scenes" / "in" / "scene.tif"
     features = predicted(folder, scene)
