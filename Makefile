@@ -74,7 +74,7 @@ meta-train: $(INSTALLED) ## learn to compare, on base classes: CONFIG
 	$(FSOD) meta-train --config "$(CONFIG)" $(SET)
 
 finetune: $(INSTALLED) ## learn your marks: SCENE, EXAMPLES, AREA, BANK; or a run's novel classes: CONFIG, SHOTS, SEED
-	$(if $(EXAMPLES)$(SCENE)$(AREA),$(call need,SCENE)$(FSOD) finetune $(if $(filter-out file,$(origin CONFIG)),--config "$(CONFIG)") --scene "$(SCENE)" $(if $(EXAMPLES),--examples "$(EXAMPLES)") $(if $(AREA),--area "$(AREA)") $(weights) --out "$(BANK)",$(FSOD) finetune --config "$(CONFIG)" $(shots) $(SET))
+	$(if $(EXAMPLES)$(SCENE)$(AREA),$(call need,SCENE)$(FSOD) finetune $(if $(filter-out file,$(origin CONFIG)),--config "$(CONFIG)") --scene "$(SCENE)" $(if $(EXAMPLES),--examples "$(EXAMPLES)") $(if $(AREA),--area "$(AREA)") $(weights) --out "$(BANK)" $(shots) $(SET),$(FSOD) finetune --config "$(CONFIG)" $(shots) $(SET))
 
 evaluate: $(INSTALLED) ## average precision on the test images: CONFIG, SHOTS, SEED
 	$(FSOD) evaluate --config "$(CONFIG)" $(shots) $(SET)

@@ -89,6 +89,8 @@ def test_scenes() -> None:
     assert commands("enroll", "CONFIG=c.yaml", *scene) == [
         'fsod enroll --config "c.yaml" --examples "e.geojson" --scene "a b.tif" --out "b.safetensors"',
     ]
+    refused = commands("finetune", "SHOTS=5", "SEED=2", "SET=finetune.steps=9", *scene)
+    assert refused[0].endswith("--shots-k 5 --seed 2 finetune.steps=9"), "what has no effect is the command's to refuse"
     assert commands("finetune", "CONFIG=c.yaml", *scene) == [
         'fsod finetune --config "c.yaml" --scene "a b.tif" --examples "e.geojson" --out "b.safetensors"',
     ]
