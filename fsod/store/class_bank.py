@@ -87,7 +87,8 @@ class ClassBank:
     @property
     def scores(self) -> tuple[float, ...]:
         """From which score on detections of each class are worth showing, in 0..1."""
-        return tuple(float(self.origins.get(name, {}).get("score", USUAL_SCORE)) for name in self.class_names)
+        said = (self.origins.get(name, {}).get("score") for name in self.class_names)
+        return tuple(USUAL_SCORE if score is None else float(score) for score in said)
 
     @property
     def reductions(self) -> tuple[float, ...]:
@@ -218,7 +219,12 @@ def read_bank(path: Path) -> ClassBank:
         raise UserError(f"{path}: a class bank with a class twice, or none; make it again")
     if not all(part.isfinite().all() for part in parts):
         raise UserError(f"{path}: a class bank with rows that are not finite; make it again")
-    return ClassBank(rows=rows, **dict(header))
+    bank = ClassBank(rows=rows, **dict(header))
+    if not bank.reported.class_names:
+        raise UserError(
+            f"{path}: a class bank of look-alikes alone, so that nothing can be found with it; make it again"
+        )
+    return bank
 
 
 def load_bank(path: Path, detector: Detector) -> ClassBank:

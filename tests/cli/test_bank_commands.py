@@ -72,6 +72,19 @@ def test_scores_and_rivals_stay_with_their_classes(place: Path, capsys: pytest.C
     assert "no class would be left" in capsys.readouterr().err
 
 
+def test_a_score_of_null_is_none_and_look_alikes_alone_are_refused(
+    place: Path, detector: Detector, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = place / "mine" / "bank.safetensors"
+    bank, weights = read_bank(mine), checkpoint_of(mine)
+    save_bank(mine, bank.with_origins({"tank": {"score": None}}), weights)
+    assert load_bank(mine, detector).scores == (0.25, 0.25)
+    assert fsod("list", mine) == 0
+    save_bank(mine, bank.with_origins({name: {"reported": False} for name in bank.class_names}), weights)
+    assert fsod("list", mine) == 2
+    assert "a class bank of look-alikes alone" in capsys.readouterr().err.replace("\n", " ")
+
+
 def test_merge_writes_a_bank_that_loads(place: Path, detector: Detector, capsys: pytest.CaptureFixture[str]) -> None:
     mine, hers, out = place / "mine" / "bank.safetensors", place / "hers" / "bank.safetensors", place / "all" / "b"
     assert fsod("merge", mine, hers, "--out", out) == 2
