@@ -76,7 +76,12 @@ def register_model(
         import mlflow
 
         uri = tracking_uri(database)
-        with _chosen(uri), mlflow_errors(uri), mlflow.start_run(run_id=run.id), warnings.catch_warnings():
+        with (
+            _chosen(uri),
+            mlflow_errors(uri, "cannot register the model there"),
+            mlflow.start_run(run_id=run.id),
+            warnings.catch_warnings(),
+        ):
             # the signature is given, and a picture in base64 would explain nothing
             warnings.filterwarnings("ignore", "(?s).*(input example|type hints)")
             logging.getLogger("mlflow.models.signature").setLevel(logging.WARNING)
@@ -172,7 +177,7 @@ def serve_model(
     uri = tracking_uri(database)
     if uri == local_uri(database) and not database.is_file():
         raise UserError(f"{database}: no such database; name the one that `fsod register` wrote to (--database)")
-    with mlflow_errors(uri):
+    with mlflow_errors(uri, "this model cannot be had from there, see `fsod register`"):
         MlflowClient(tracking_uri=uri).get_model_version_by_alias(name, alias)
     free = free_port(port)
     if free != port:

@@ -141,14 +141,14 @@ def store_lock(uri: str, database: Path) -> FileLock:
 
 
 @contextmanager
-def mlflow_errors(uri: str) -> Iterator[None]:
-    """Turns what MLflow raises into a UserError."""
+def mlflow_errors(uri: str, what: str = "cannot keep runs there") -> Iterator[None]:
+    """Turns what MLflow raises into a UserError that says ``what`` could not be done."""
     from mlflow.exceptions import MlflowException
 
     try:
         yield
     except (MlflowException, OSError) as error:
-        raise UserError(f"{shown(uri)}: cannot keep runs there: {in_short(error)}") from error
+        raise UserError(f"{shown(uri)}: {what}: {in_short(error)}") from error
 
 
 def shown(text: str) -> str:

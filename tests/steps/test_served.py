@@ -281,6 +281,10 @@ def test_the_alias_moves_and_a_bad_name_is_refused(
         with pytest.raises(UserError, match=f"--alias {alias}: MLflow keeps it"):
             register_model(bank, None, "made", alias, PLAN, database)
     assert len(mlflow.MlflowClient().search_model_versions("name='made'")) == 3
+    with pytest.raises(
+        UserError, match=r"this model cannot be had from there, see `fsod register`: .*alias beta not found"
+    ):
+        serve_model("made", "beta", None, 5000, 60, database)
     nowhere = folder / "no" / "mlflow.db"
     with monkeypatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
