@@ -160,6 +160,10 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     return ((n, line.strip()) for n, line in enumerate(text.split("\n"), 1) if line.strip())
 
 
+NO_LETTER = "\N{REPLACEMENT CHARACTER}"
+"""What stands in a line for bytes that are no text in UTF-8; a class may not be called so."""
+
+
 def number(text: str) -> float | None:
     """A plain decimal number, None for anything else (``nan``, ``1_000``, digits of other scripts)."""
     return float(text) if _NUMBER.fullmatch(text) else None

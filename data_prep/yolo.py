@@ -37,6 +37,7 @@ from data_prep.pictures import SUFFIXES
 from data_prep.reading import write_source
 from data_prep.source import Box, Item, Problem, Source, checked_box
 from data_prep.source_files import (
+    NO_LETTER,
     files,
     folders_within,
     foreign_ends,
@@ -119,7 +120,11 @@ def _settings_file(source: Path) -> Path:
 
 def _named_only(path: Path) -> dict[str, Any]:
     """Settings where there is no data.yaml: a name per line, and lists of images or their folder by the usual names."""
-    settings: dict[str, Any] = {"names": [line for _, line in numbered_lines(path)]}
+    lines = list(numbered_lines(path))
+    for n, line in lines:
+        if NO_LETTER in line:
+            raise UserError(f"{path}:{n}: {line[:60]!r} has letters that are not in UTF-8; save the file in UTF-8")
+    settings: dict[str, Any] = {"names": [line for _, line in lines]}
     for split, name in (("train", "train.txt"), ("val", "valid.txt"), ("val", "val.txt"), ("test", "test.txt")):
         if (path.parent / name).is_file():
             settings[split] = name

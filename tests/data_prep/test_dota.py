@@ -92,6 +92,15 @@ def test_a_bad_line_names_file_and_line(source: Path, out: Path, line: str, why:
     assert [image.path.stem for image in load_folder(out).images] == ["P0000", "P0001"], "P0003 has another object"
 
 
+def test_a_class_in_another_encoding_loses_no_letter_in_silence(tmp_path: Path, out: Path) -> None:
+    paint(tmp_path / "set" / "images" / "a.png")
+    label = tmp_path / "set" / "labelTxt" / "a.txt"
+    label.parent.mkdir()
+    label.write_bytes("1 1 9 1 9 9 1 9 bâteau 0\n".encode("cp1252"))
+    with pytest.raises(UserError, match=r"a\.txt:1: class 'b.teau' has letters that are not in UTF-8; save the file"):
+        prepare_dota(tmp_path / "set", out)
+
+
 @pytest.mark.parametrize(("said", "read"), [(" 0", False), (" 1", True), (" 2", True), ("", False), (" x", None)])
 def test_difficult_is_what_the_data_sets_own_script_takes_for_it(
     tmp_path: Path, out: Path, said: str, read: bool | None

@@ -198,6 +198,15 @@ def test_label_studios_export_has_no_data_yaml(source: Path, out: Path) -> None:
     assert_boxes_cover_the_paint(load_folder(out))
 
 
+def test_class_names_in_another_encoding_lose_no_letter_in_silence(source: Path, out: Path) -> None:
+    root = source.parent / "project-1"
+    paint(root / "images" / "a.png")
+    write(root / "labels" / "a.txt", PAINTED_ROW)
+    (root / "classes.txt").write_bytes("boat\nbâteau\n".encode("cp1252"))
+    with pytest.raises(UserError, match=r"classes\.txt:2: 'b.teau' has letters that are not in UTF-8; save the file"):
+        prepare_yolo(root, out)
+
+
 def test_labelimg_puts_labels_beside_their_images(source: Path, out: Path) -> None:
     root = source.parent / "labelled"
     paint(root / "a.png")
