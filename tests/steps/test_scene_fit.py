@@ -12,6 +12,7 @@ from PIL import Image
 from rasterio.transform import from_origin
 
 from fsod.band_rule import BandRule
+from fsod.errors import UserError
 from fsod.geo.scene_opening import open_scene
 from fsod.image_look import Look, look_of
 from fsod.steps.scene_fit import misfit
@@ -88,9 +89,12 @@ def test_another_look_is_said_unless_one_of_the_examples_looked_like_that(tmp_pa
 
 def test_a_scene_that_cannot_be_read_is_left_to_the_search(tmp_path: Path) -> None:
     path = tmp_path / "s.tif"
-    Image.fromarray(blobs()).save(path)
+    Image.fromarray(blobs()).save(path, compression="tiff_adobe_deflate")
     whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2))
+    quarter = len(whole) // 4
+    path.write_bytes(whole[:quarter] + bytes(2 * quarter) + whole[3 * quarter :])
     look = Look(brightness=1.0, contrast=1.0, sharpness=1.0)
     with open_scene(path) as opened:
-        misfit(opened, None, 1.0, (), (look,))
+        with pytest.raises(UserError, match="cannot be read"):
+            opened.read_reduced(100)
+        assert misfit(opened, None, 1.0, (), (look,)) == []
