@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fsod.boxes import area_px, intersection_px
+from fsod.boxes import area_px, in_parts, intersection_px
 from fsod.data.mark_views import View, make_view
 from fsod.data.real_episodes import MIN_VISIBLE
 from fsod.errors import UserError
@@ -103,7 +103,9 @@ def _windows(
     overlap_px = max(OVERLAP_PX, int(np.ceil(1.5 * sides / 32)) * 32)
     grid = window_grid(scene.grid_width_px, scene.grid_height_px, max(VIEW_PX, 2 * overlap_px), overlap_px)
     corners = np.array([window.xyxy_px for window in grid], np.float64)
-    told = (intersection_px(corners, np.concatenate([boxes_xyxy_px, refused_xyxy_px])) > 0).any(axis=1)
+    said = np.concatenate([boxes_xyxy_px, refused_xyxy_px])
+    parts = in_parts(len(corners), len(said))
+    told = np.concatenate([(intersection_px(corners[part], said) > 0).any(axis=1) for part in parts])
     to_scene = np.tile(np.array(scene.grid_to_scene), 2)
     in_area = np.zeros(len(grid), bool)
     if not marks.areas.is_empty:
