@@ -179,12 +179,12 @@ def shortened(name: str, longest: int) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a file in UTF-8; see ``whole``."""
+    """Writes a file in UTF-8; see ``atomic_write``."""
     write_bytes(path, text.encode())
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Writes a file; see ``whole``."""
+    """Writes a file; see ``atomic_write``."""
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)
 

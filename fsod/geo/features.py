@@ -11,6 +11,7 @@ import pyogrio
 import shapely
 from geopandas import GeoDataFrame, GeoSeries
 from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
 
 from fsod.errors import UserError, one_line
 from fsod.files import refuse_pipe
@@ -123,6 +124,12 @@ def read_polygons(path: VectorFile, layer: str | None = None, option: str = "--l
     raise_refused(path, dict.fromkeys(other.tolist(), "no polygon, so no area"))
     raise_refused(path, dict.fromkeys((np.flatnonzero(not_finite(shapes)) + 1).tolist(), NOT_FINITE))
     return GeoSeries(shapely.make_valid(shapes), crs=frame.crs)
+
+
+def polygons_in(shape: BaseGeometry | None) -> shapely.MultiPolygon:
+    """The polygons among what an operation left, which may be lines and points too."""
+    parts = shapely.get_parts(shapely.get_parts(shape))
+    return shapely.MultiPolygon(parts[(shapely.get_dimensions(parts) == 2) & (shapely.area(parts) > 0)].tolist())
 
 
 def not_finite(shapes: NDArray[np.object_]) -> NDArray[np.bool_]:

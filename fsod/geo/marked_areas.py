@@ -14,7 +14,7 @@ from rasterio.features import rasterize
 from shapely.geometry.base import BaseGeometry
 
 from fsod.geo.antimeridian import lonlat_polygons, within_180
-from fsod.geo.features import VectorFile, raise_refused, read_polygons
+from fsod.geo.features import VectorFile, polygons_in, raise_refused, read_polygons
 from fsod.geo.labels import outside
 from fsod.geo.misplaced import why_misplaced
 from fsod.geo.scene import Scene
@@ -61,7 +61,7 @@ def read_marked_areas(
     if scenes[0].georeference.crs is None:
         too_small += " (the scene has no CRS, so coordinates are taken as pixels)"
     raise_refused(path, dict.fromkeys(features[~np.array(holds, bool)].tolist(), too_small))
-    return [_flat(shapely.union_all(shapes)) for shapes in placed]
+    return [polygons_in(shapely.union_all(shapes)) for shapes in placed]
 
 
 def inside(areas: BaseGeometry, frame_xyxy_px: Sequence[float], shape_hw: tuple[int, int]) -> NDArray[np.bool_]:
@@ -98,7 +98,7 @@ def _place(path: VectorFile, polygons: GeoSeries, scene: Scene) -> Geometries:
     parts = shapely.make_valid(parts)
     frame = shapely.box(0, 0, scene.width_px, scene.height_px)
     return np.array(
-        [_flat(shapely.intersection(frame, shapely.union_all(parts[owner == i]))) for i in range(len(shapes))],
+        [polygons_in(shapely.intersection(frame, shapely.union_all(parts[owner == i]))) for i in range(len(shapes))],
         dtype=object,
     )
 
@@ -118,15 +118,9 @@ def _near(path: VectorFile, shapes: Geometries, crs: pyproj.CRS | None, scene: S
         # an edge of the scene is no straight line there
         slack = max(shapely.bounds(scene_there)[2:] - shapely.bounds(scene_there)[:2]) / STEPS
         shapes = shapely.intersection(shapes, scene_there.buffer(slack))
-    shapes = np.array([_flat(shape) for shape in shapes], dtype=object)
+    shapes = np.array([polygons_in(shape) for shape in shapes], dtype=object)
     sides = shapely.bounds(shapes)[:, 2:] - shapely.bounds(shapes)[:, :2]
     return np.asarray(shapely.segmentize(shapes, np.nan_to_num(sides.max(axis=1), nan=1) / STEPS), dtype=object)
-
-
-def _flat(shape: BaseGeometry) -> shapely.MultiPolygon:
-    """The polygons among what an operation left, which may be lines and points too."""
-    parts = shapely.get_parts(shapely.get_parts(shape))
-    return shapely.MultiPolygon([part for part in parts if isinstance(part, shapely.Polygon) and part.area > 0])
 
 
 def _holds_a_pixel(shape: BaseGeometry) -> bool:

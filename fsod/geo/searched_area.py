@@ -16,6 +16,7 @@ from rasterio.features import rasterize, shapes
 from shapely.geometry.base import BaseGeometry
 
 from fsod.geo.blank import gap_cells, gap_shape
+from fsod.geo.features import polygons_in
 from fsod.geo.georeference import Georeference
 from fsod.geo.ground_area import ground_km2
 from fsod.geo.scene import Scene
@@ -93,7 +94,7 @@ def searched_area(
     def in_file(xy: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(xy * scene.grid_to_scene @ to_file[:2, :2].T + to_file[:2, 2])
 
-    placed = {status: shapely.transform(_polygons(parts[status]), in_file) for status in STATUSES if status in parts}
+    placed = {status: shapely.transform(polygons_in(parts[status]), in_file) for status in STATUSES if status in parts}
     resampled = (scene.grid_width_px, scene.grid_height_px) != (scene.width_px, scene.height_px)
     return SearchedArea(
         {status: part for status, part in placed.items() if part.area > 0},
@@ -159,9 +160,3 @@ def _cuts(axis: Axis, has_gaps: NDArray[np.bool_]) -> tuple[NDArray[np.int64], N
         owners.append(np.full(len(within), number))
         cells.append(within)
     return np.concatenate([*edges, seams[-1:]]), np.concatenate(owners), np.concatenate(cells)
-
-
-def _polygons(shape: BaseGeometry) -> shapely.MultiPolygon:
-    """The polygons of what an overlay leaves, which may hold lines and points too."""
-    parts = shapely.get_parts(shapely.get_parts(shape))
-    return shapely.MultiPolygon(parts[shapely.get_dimensions(parts) == 2].tolist())

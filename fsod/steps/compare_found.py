@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fsod.errors import UserError
 from fsod.evidence import evidence_in, in_words
-from fsod.geo.features import layer_in
+from fsod.geo.features import layer_in, polygons_in
 from fsod.geo.found_ground import CLASS, FoundGround, read_found_ground
 from fsod.geo.ground_frame import laid_out, middles, moved_to, plane_around
 from fsod.geo.outcome_layer import Outcome
@@ -176,10 +176,8 @@ def _frame(
         "score_after": np.concatenate([np.full(len(after), np.nan) if scores[1] is None else scores[1], nothing]),
     }
     shapes = [*after.geometry, *moved_to(before.geometry.iloc[first], crs)]
-    parts = [shapely.get_parts(shape) for shape in shapes]
-    many = [shapely.MultiPolygon(own[shapely.get_dimensions(own) == 2].tolist()) for own in parts]
     columns |= {key: np.array(columns[key], dtype=object) for key in (CLASS, "change")}
-    return GeoDataFrame(columns, geometry=many, crs=crs)
+    return GeoDataFrame(columns, geometry=[polygons_in(shape) for shape in shapes], crs=crs)
 
 
 def _scores(date: FoundGround) -> NDArray[np.float64] | None:

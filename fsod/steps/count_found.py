@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fsod.evidence import Trials, evidence_in, in_words
 from fsod.geo.districts import Districts, grid_over, read_districts
+from fsod.geo.features import polygons_in
 from fsod.geo.found_ground import CLASS, FoundGround, read_found_ground
 from fsod.geo.ground_frame import laid_out, middles, plane_around
 from fsod.geo.outcome_layer import Outcome
@@ -208,9 +209,7 @@ def _frame(
         columns[_column(one, one, taken)] = own["count"].to_numpy()
         for end in ("low", "high", "recall_hits", "recall_trials"):
             columns[_column(f"{one}_{end}", one, taken)] = own[end].astype("float64").to_numpy()
-    parts = [shapely.get_parts(shape) for shape in np.asarray(districts.shapes)]
-    shapes = [shapely.MultiPolygon(own[shapely.get_dimensions(own) == 2].tolist()) for own in parts]
-    return GeoDataFrame(columns, geometry=shapes, crs=districts.shapes.crs)
+    return GeoDataFrame(columns, geometry=[polygons_in(shape) for shape in districts.shapes], crs=districts.shapes.crs)
 
 
 def _column(name: str, of: str, taken: set[str]) -> str:

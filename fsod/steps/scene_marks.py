@@ -15,6 +15,7 @@ from shapely.geometry.base import BaseGeometry
 from fsod.band_rule import BandRule, each_once
 from fsod.boxes import iou
 from fsod.errors import UserError
+from fsod.geo.features import polygons_in
 from fsod.geo.scene import Scene
 from fsod.geo.scene_list import short_name
 from fsod.geo.scene_opening import open_scene
@@ -181,5 +182,4 @@ def is_there(box: NDArray[np.float64], name: str, boxes: NDArray[np.float64], na
 
 def one_multipolygon(areas: Sequence[BaseGeometry]) -> shapely.MultiPolygon:
     """All areas as one, without overlaps."""
-    parts = shapely.get_parts(shapely.union_all(np.array(areas, dtype=object)))
-    return shapely.MultiPolygon([part for part in parts if isinstance(part, shapely.Polygon)])
+    return polygons_in(shapely.union_all(np.array(areas, dtype=object)))
