@@ -64,6 +64,11 @@ def check_outputs(outputs: Sequence[Output], needed: Callable[[], Iterable[Path]
             twice = f"for both {owners[place].of} and {output.of}" if output.of else "twice by this command"
             raise UserError(f"{output.path}: would be written {twice}; give one of them another name")
         owners[place] = output
+        folder = next((folder for folder in output.path.parents if os.path.exists(folder)), None)  # noqa: PTH110, raises nothing
+        if folder is not None and not folder.is_dir():
+            raise UserError(
+                f"{output.path}: cannot be written, as {folder} is no folder; choose another {output.option}"
+            )
     there = [output for output in outputs if os.path.lexists(output.path)]
     if not there:
         return

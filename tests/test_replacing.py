@@ -52,6 +52,13 @@ def test_of_a_folder_that_is_read_only_own_files_are_replaced(tmp_path: Path) ->
     check_outputs([output(tmp_path / "in" / "mine", unread=True)], lambda: [tmp_path / "in"], overwrite=True)
 
 
+def test_nothing_goes_into_a_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.tif").write_text("mine")
+    for name in ("mine.tif/x", "mine.tif/new/x"):
+        with pytest.raises(UserError, match=r"x: cannot be written, as .*mine\.tif is no folder; choose another --out"):
+            check(tmp_path / name)
+
+
 @pytest.mark.parametrize("kind", ["folder", "fifo", "dangling"])
 def test_what_is_no_file_is_never_replaced(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "x"

@@ -120,9 +120,9 @@ class Journal:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keeps other runs from the journal; UserError if one has it."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(lock_path(self.path))
         try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=0)
         except Timeout as error:
             raise UserError(

@@ -241,6 +241,15 @@ def test_starting_over_drops_no_journal_that_a_run_is_writing(scene: Path, tmp_p
     assert predict_scene(scene, odd_boxes, ScenePlan(**SETTINGS), resume=over).windows_resumed == 0
 
 
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(UserError, match=r"out\.journal: cannot be written"),
+        Journal(tmp_path / "file" / "out.journal", {}, "").held(),
+    ):
+        pass
+
+
 @pytest.mark.parametrize(
     "entry",
     [
