@@ -14,5 +14,8 @@ for _key, _value in PATIENT.items():
 # when a PNG is read at once, GDAL takes what a truncated one lacks for read
 os.environ.setdefault("GDAL_PNG_WHOLE_IMAGE_OPTIM", "NO")
 
+# degrees on the Moon or Mars are degrees there; without this PROJ refuses to call them longitude and latitude
+os.environ.setdefault("PROJ_IGNORE_CELESTIAL_BODY", "YES")
+
 # a vector file is always one that lies here
 pyogrio.set_gdal_config_options({**CLOSED, "GML_DOWNLOAD_SCHEMA": False})

@@ -30,7 +30,8 @@ HALF_PX = 5.0
 """A pixel's size is taken from ten, not from one: a few centimetres are close to what degrees in float64 resolve."""
 
 _AROUND = np.array([[-1.0, 0.0], [1.0, 0.0], [0.0, -1.0], [0.0, 1.0]])
-_GLOBE = pyproj.Geod(ellps="WGS84")
+EARTH = pyproj.Geod(ellps="WGS84")
+_EARTH_RADIUS_M = 6.3e6, 6.4e6
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,8 @@ class Georeference:
         xy = _apply(self.transform, (xy_px[:, None] + HALF_PX * _AROUND).reshape(-1, 2))
         lon, lat = (degrees.reshape(-1, 4) for degrees in _degrees(self.crs, xy))
         pairs = [(left, above), (above, right), (right, below), (below, left), (left, right), (above, below)]
-        a, b, c, d, p, q = (
-            np.asarray(_GLOBE.inv(lon[:, i], lat[:, i], lon[:, j], lat[:, j])[2]) ** 2 for i, j in pairs
-        )
+        globe = globe_of(self.crs)
+        a, b, c, d, p, q = (np.asarray(globe.inv(lon[:, i], lat[:, i], lon[:, j], lat[:, j])[2]) ** 2 for i, j in pairs)
         diamonds_m2 = np.sqrt(np.maximum(4 * p * q - (b + d - a - c) ** 2, 0)) / 4
         return np.asarray(diamonds_m2 / (2 * HALF_PX**2))
 
@@ -102,6 +102,12 @@ class Georeference:
         azimuths_deg, _ = _across_pixels(self.crs, self.transform, centre)
         right, down = np.radians(azimuths_deg[0]).tolist()
         return (float(np.sin(right)), float(np.cos(right))), (float(np.sin(down)), float(np.cos(down)))
+
+
+def globe_of(crs: pyproj.CRS) -> pyproj.Geod:
+    """The ellipsoid that longitudes and latitudes of a CRS are on: WGS 84, or that of another body than the Earth."""
+    own = crs.get_geod()
+    return EARTH if own is None or _EARTH_RADIUS_M[0] < own.a < _EARTH_RADIUS_M[1] else own
 
 
 def _apply(transform: Affine, xy: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -192,6 +198,9 @@ def _georeference(
     except pyproj.exceptions.ProjError as error:
         reason = str(error).splitlines()[0]
         return _pixels_only(f"{name}: its CRS cannot be used ({reason}), {PIXELS_ONLY}")
+    if crs.geodetic_crs is not None and globe_of(crs) is not EARTH:
+        degrees = f"longitudes and latitudes are those of {crs.geodetic_crs.name}"
+        warnings += (f"{name}: is not on the Earth; {degrees}, which GeoJSON cannot say: write .gpkg",)
     if _askew_px(transform, dataset.width, dataset.height) > 1:
         warnings += (f"{name}: its pixel grid is rotated; boxes follow the pixels, not north",)
     if max(gsd_xy_m) > UNEVEN * min(gsd_xy_m):
@@ -232,7 +241,7 @@ def _across_pixels(
     """Azimuth in degrees from north and length in metres of one pixel along a row and along a column, both (n, 2)."""
     xy = _apply(transform, (xy_px[:, None] + HALF_PX * _AROUND).reshape(-1, 2))
     lon, lat = _degrees(crs, xy)
-    azimuths_deg, _, metres = _GLOBE.inv(lon[::2], lat[::2], lon[1::2], lat[1::2])
+    azimuths_deg, _, metres = globe_of(crs).inv(lon[::2], lat[::2], lon[1::2], lat[1::2])
     return np.asarray(azimuths_deg).reshape(-1, 2), np.asarray(metres).reshape(-1, 2) / (2 * HALF_PX)
 
 

@@ -9,14 +9,14 @@ from geopandas import GeoSeries
 from numpy.typing import NDArray
 
 from fsod.geo.antimeridian import lonlat_shape
-from fsod.geo.georeference import WGS84
+from fsod.geo.georeference import EARTH, WGS84, globe_of
 
 PIECES = 64
 """Edges are cut into so many of a shape's longer side, as they bend on the way into another coordinate system."""
 
 
 def plane_around(places: GeoSeries) -> pyproj.CRS:
-    """Lambert's azimuthal equal-area plane (WGS 84, metres) around the middle of places.
+    """Lambert's azimuthal equal-area plane (WGS 84 on the Earth, metres) around the middle of places.
 
     Areas in it are those on the ellipsoid. Lengths are off by 0.1 % at 600 km from the middle, and by 1 % at 1800 km.
     """
@@ -26,8 +26,10 @@ def plane_around(places: GeoSeries) -> pyproj.CRS:
     points = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
     x, y, z = points[np.isfinite(points).all(axis=1)].mean(axis=0).tolist() if len(points) else (1.0, 0.0, 0.0)
     middle = np.degrees([np.arctan2(z, np.hypot(x, y)), np.arctan2(y, x)])
+    globe = globe_of(pyproj.CRS(places.crs))
+    shape = {"datum": "WGS84"} if globe is EARTH else {"a": globe.a, "b": globe.b}
     return pyproj.CRS.from_dict(
-        {"proj": "laea", "lat_0": round(middle[0], 3), "lon_0": round(middle[1], 3), "datum": "WGS84", "units": "m"}
+        {"proj": "laea", "lat_0": round(middle[0], 3), "lon_0": round(middle[1], 3), **shape, "units": "m"}
     )
 
 

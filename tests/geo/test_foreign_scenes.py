@@ -6,17 +6,25 @@ import base64
 import zlib
 from pathlib import Path
 
+import geopandas
 import numpy as np
+import pyproj
 import pytest
 import rasterio
 import rasterio.shutil
+import shapely
 from affine import Affine
 from PIL import Image
 from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
 
 from fsod.band_rule import BandRule
+from fsod.boxes import Detections
 from fsod.errors import UserError
+from fsod.geo.ground_frame import laid_out, plane_around
+from fsod.geo.labels import read_boxes
+from fsod.geo.layer_files import write_layer
+from fsod.geo.layer_table import Layer
 from fsod.geo.scene_opening import open_scene
 from tests.geo.rasters import UTM, MakeRaster, all_pixels, noise
 
@@ -197,6 +205,32 @@ def test_control_points_on_both_sides_of_180_degrees(make_raster: MakeRaster) ->
         lon, lat = scene.georeference.to_lonlat(np.array([[120.0, 80.0]]))[0]
         assert (lon + 180) % 360 - 180 == pytest.approx(-179.9994)
         assert lat == pytest.approx(-8e-4)
+
+
+@pytest.mark.parametrize(("crs", "radius_m"), [("IAU_2015:49910", 3_396_190), ("IAU_2015:30100", 1_737_400)])
+def test_other_bodies_have_places_and_sizes_of_their_own(
+    make_raster: MakeRaster, tmp_path: Path, crs: str, radius_m: float
+) -> None:
+    """Craters of Mars, and of the Moon in degrees: layers lie on the scene, marks are found again, areas are true."""
+    degree_m = np.pi * radius_m / 180
+    pixel = 10.0 if pyproj.CRS(crs).is_projected else 10.0 / degree_m
+    path = make_raster(noise(3), crs=crs, transform=Affine(pixel, 0, 20 * pixel, 0, -pixel, 40 * pixel))
+    with open_scene(path) as scene:
+        assert "is not on the Earth" in scene.warnings[0]
+        place = scene.georeference
+        assert place.gsd_m == pytest.approx(10, rel=1e-3)
+        assert place.pixel_areas_m2(np.array([[60.0, 40.0]]))[0] == pytest.approx(100, rel=1e-3)
+        boxes = np.array([[10.0, 20.0, 30.0, 50.0]])
+        found = Layer(
+            Detections(boxes, np.ones(1, np.float32), np.zeros(1, np.int64)), ["crater"], place, "s", (120, 80), {}
+        )
+        for suffix in (".gpkg", ".geojson"):
+            layer = tmp_path / f"found{suffix}"
+            write_layer(layer, found)
+            assert read_boxes(layer, "class", scene).boxes_xyxy_px == pytest.approx(boxes, abs=0.01)
+        shapes = geopandas.read_file(tmp_path / "found.gpkg", layer="detections").geometry
+        (area_m2,) = shapely.area(laid_out(shapes, plane_around(shapes)))
+        assert area_m2 == pytest.approx(60_000, rel=1e-3)
 
 
 def test_pixels_without_area_have_no_place(make_raster: MakeRaster) -> None:
