@@ -90,12 +90,14 @@ def _command(uri: str, database: Path, port: int) -> list[str]:
 
 
 def _wait_until_up(server: subprocess.Popen[bytes], address: str) -> None:
+    # past http_proxy: a proxy does not lead back to this machine
+    here = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     deadline = time.monotonic() + _START_S
     while time.monotonic() < deadline:
         if server.poll() is not None:
             raise UserError(f"MLflow's server did not start (status {server.returncode}); see its output above")
         try:
-            urllib.request.urlopen(f"{address}/health", timeout=2).close()
+            here.open(f"{address}/health", timeout=2).close()
             return
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)

@@ -6,13 +6,16 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
 from fsod.errors import UserError
+from fsod.tracking import dashboard as dashboard_module
 from fsod.tracking.dashboard import free_port, serve_dashboard
 from fsod.tracking.tracker import open_run
 
@@ -39,6 +42,28 @@ def test_runs_on_a_server_are_looked_at_there(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking.example:5000")
     with pytest.raises(UserError, match=r"open that address"):
         serve_dashboard(tmp_path / "mlflow.db", 5000)
+
+
+def test_the_server_is_asked_directly_where_a_proxy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dashboard_module, "_START_S", 2.0)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+
+    class Up(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+    with (
+        HTTPServer(("127.0.0.1", 0), Up) as server,
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process,
+    ):
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        try:
+            dashboard_module._wait_until_up(process, f"http://127.0.0.1:{server.server_port}")
+        finally:
+            process.kill()
 
 
 def test_the_dashboard_shows_runs_and_takes_its_processes_with_it(database: Path, tmp_path: Path) -> None:
