@@ -116,10 +116,18 @@ def _evaluation(each: Evaluated) -> dict[str, Any]:
     return {
         "title": f"K = {each.k}, seed {each.seed}" + "".join(f", {n} {v:.3f}" for n, v in measured if v is not None),
         "machine": each.scores.get("machine", ""),
-        "errors": json.loads(numbers.read_bytes()) if numbers.is_file() else None,
+        "errors": _numbers(numbers) if numbers.is_file() else None,
         "pictures": [
             {"data": embedded(each.folder / kind.file, photo=kind.photo), "caption": kind.caption, "wide": kind.photo}
             for kind in _PICTURES
             if (each.folder / kind.file).is_file()
         ],
     }
+
+
+def _numbers(path: Path) -> dict[str, Any]:
+    """What an evaluation says of its errors."""
+    try:
+        return dict(json.loads(path.read_bytes()))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path}: not the errors of an evaluation ({error}); evaluate again") from error

@@ -97,6 +97,12 @@ def test_pages_are_no_larger_than_what_they_show(run: Path) -> None:
     assert not re.search(r"(?:src|href)=\"(?!data:)", (run / "report.html").read_text())
 
 
+def test_damaged_errors_are_named(run: Path) -> None:
+    (run / "k10-seed0" / NUMBERS).write_text('{"confused": [')
+    with pytest.raises(UserError, match=r"k10-seed0/errors\.json: not the errors of an evaluation .*; evaluate again"):
+        run_report(run, run / "report.html")
+
+
 def test_damaged_scores_are_named(run: Path) -> None:
     (run / "k3-seed1" / "scores.json").write_text("{")
     with pytest.raises(UserError, match=r"k3-seed1/scores.json: not the scores of an evaluation .*evaluate again"):
