@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from fsod.tracking.run_paths import RunPaths
+
 ROOT = Path(__file__).parents[2]
 LARGEST = 150_000
 FETCHED = re.compile(
@@ -21,6 +23,12 @@ FETCHED = re.compile(
 
 def test_pictures_are_small() -> None:
     assert [path.name for path in (ROOT / "docs/pictures").iterdir() if path.stat().st_size > LARGEST] == []
+
+
+def test_a_container_may_write_the_records_that_lie_beside_the_run_of_the_demo() -> None:
+    page = (ROOT / "docs/operations/docker.md").read_text()
+    mounted, run_dir = re.findall(r'-v "\$PWD/demo:(\S+)" fsod demo run_dir=(\S+)', page)[0]
+    assert RunPaths(Path(run_dir)).database.parent == Path(mounted)
 
 
 def test_pages_build_strictly_and_fetch_nothing(tmp_path: Path) -> None:
