@@ -23,7 +23,7 @@ from fsod.steps.searcher import load_searcher
 from fsod.store.class_bank import checkpoint_of
 from fsod.tracking.dashboard import free_port
 from fsod.tracking.tracker import open_run
-from fsod.tracking.tracking_store import local_uri, mlflow_errors, shown, tracking_uri
+from fsod.tracking.tracking_store import connect, local_uri, mlflow_errors, shown, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
@@ -170,15 +170,13 @@ def serve_model(
     Raises:
         UserError: no such model, no such folder, no free port.
     """
-    from mlflow import MlflowClient
-
     if scenes is not None and not scenes.is_dir():
         raise UserError(f"--scenes {scenes}: no such folder")
     uri = tracking_uri(database)
     if uri == local_uri(database) and not database.is_file():
         raise UserError(f"{database}: no such database; name the one that `fsod register` wrote to (--database)")
     with mlflow_errors(uri, "this model cannot be had from there, see `fsod register`"):
-        MlflowClient(tracking_uri=uri).get_model_version_by_alias(name, alias)
+        connect(uri).get_model_version_by_alias(name, alias)
     free = free_port(port)
     if free != port:
         say(f"port {port} is taken, {free} is free")

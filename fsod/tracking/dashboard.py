@@ -13,7 +13,7 @@ import urllib.request
 from pathlib import Path
 
 from fsod.errors import UserError
-from fsod.tracking.tracking_store import create_store, shown, tracking_uri
+from fsod.tracking.tracking_store import ARTIFACTS, create_store, shown, tracking_uri
 
 _HOST = "127.0.0.1"
 _PAGE = "#/experiments?workflowType=machine_learning"  # else the pages are about language models
@@ -80,7 +80,7 @@ def free_port(port: int) -> int:
 def _command(uri: str, database: Path, port: int) -> list[str]:
     options = {
         "--backend-store-uri": uri,
-        "--artifacts-destination": str(database.absolute().parent / "mlartifacts"),
+        "--artifacts-destination": str(database.absolute().parent / ARTIFACTS),
         "--host": _HOST,
         "--port": str(port),
         "--workers": "1",

@@ -1,6 +1,6 @@
 """Where runs are kept: one SQLite database, or the store that ``MLFLOW_TRACKING_URI`` names.
 
-Artifacts lie beside the database in ``mlartifacts/``. MLflow takes seconds to import, so that happens when a store is
+Artifacts lie beside the database in ``mlartifacts/``, and move with it. MLflow takes seconds to import, so that happens when a store is
 opened, not with this module.
 """
 
@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
 
 from filelock import FileLock
 
@@ -25,6 +26,15 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _SQLITE = "sqlite:///"
+ARTIFACTS = "mlartifacts"
+"""The folder of artifacts, beside the database."""
+_NAMING_THEM = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "storage_location"),
+)
+"""Tables of MLflow's database, and the column of each that names a folder of artifacts by its whole path."""
 _MLFLOW = {
     # its own patience with a server that does not answer is many minutes
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -84,6 +94,8 @@ def create_store(database: Path) -> None:
     if file is None or not _has_tables(file):
         with mlflow_errors(uri):
             connect(uri)
+    else:
+        _follow(file)
 
 
 def connect(uri: str) -> MlflowClient:
@@ -102,6 +114,8 @@ def connect(uri: str) -> MlflowClient:
         logging.getLogger(name).setLevel(logging.ERROR)
     database = _sqlite_file(uri)
     fresh = database is not None and not _has_tables(database)
+    if database is not None and not fresh:
+        _follow(database)
     with _lock(database) if database and fresh else nullcontext():
         client = MlflowClient(tracking_uri=uri)
         client.search_experiments(max_results=1)  # the first call makes the tables, and tells whether the store answers
@@ -126,7 +140,7 @@ def experiment_id(client: MlflowClient, uri: str, name: str) -> str:
     if database is None:
         return client.create_experiment(name)
     # MLflow's own choice would be the folder that the command happens to run in
-    folder = database.parent / "mlartifacts" / shortened(re.sub(r"[^\w-]+", "_", name), _LONGEST)
+    folder = database.parent / ARTIFACTS / shortened(re.sub(r"[^\w-]+", "_", name), _LONGEST)
     return client.create_experiment(name, artifact_location=folder.as_uri())
 
 
@@ -171,6 +185,30 @@ def _has_tables(database: Path) -> bool:
     if names and not names & {"experiments", "alembic_version"}:  # the second comes first
         raise UserError(f"{database}: holds something else than runs; name another database")
     return "experiments" in names
+
+
+def _follow(database: Path) -> None:
+    """Where the database was moved or copied with its artifacts, has it name those beside it, not those at the old place.
+
+    MLflow keeps whole paths: else the old folder is made again, or the runs of a copy end up among those it was copied from.
+    """
+    beside = database.parent / ARTIFACTS
+    if not beside.is_dir():
+        return
+    try:
+        with _lock(database), closing(sqlite3.connect(database)) as connection, connection:
+            for table, column in _NAMING_THEM:
+                if column not in {about[1] for about in connection.execute(f"PRAGMA table_info({table})")}:
+                    continue  # of an older MLflow
+                named = f"SELECT DISTINCT {column} FROM {table} WHERE {column} LIKE 'file:///%/{ARTIFACTS}/%'"
+                for (uri,) in connection.execute(named).fetchall():
+                    folder, _, rest = uri.rpartition(f"/{ARTIFACTS}/")
+                    old = Path(url2pathname(urlsplit(folder).path)) / ARTIFACTS
+                    if old != beside and not (old.is_dir() and old.samefile(beside)):
+                        new = f"{beside.as_uri()}/{rest}"
+                        connection.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", (new, uri))
+    except (OSError, sqlite3.Error) as error:
+        raise UserError(f"{database}: cannot keep runs there: {error}") from error
 
 
 def _lock(database: Path) -> FileLock:

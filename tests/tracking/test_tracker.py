@@ -63,6 +63,31 @@ def test_artifacts_lie_beside_the_database_wherever_the_command_runs(database: P
     assert [p.name for p in tmp_path.iterdir()] == [database.parent.name]
 
 
+def test_artifacts_move_with_the_database(database: Path, tmp_path: Path) -> None:
+    with opened(database) as run:
+        run.log_dict({}, "a.json")
+    copied = tmp_path / "copied, ü" / database.name
+    shutil.copytree(database.parent, copied.parent)
+    with opened(copied) as second:
+        second.log_dict({}, "b.json")
+    assert {p.name for p in (copied.parent / "mlartifacts").rglob("*.json")} == {"a.json", "b.json"}
+    assert {p.name for p in (database.parent / "mlartifacts").rglob("*.json")} == {"a.json"}
+    assert second.client.get_run(run.id).info.artifact_uri.startswith(copied.parent.as_uri())
+
+
+def test_artifacts_elsewhere_stay_there(database: Path, tmp_path: Path) -> None:
+    with opened(database) as run:
+        run.log_dict({}, "a.json")
+    alone = tmp_path / "alone" / database.name
+    alone.parent.mkdir()
+    shutil.copy(database, alone)  # without its artifacts
+    linked = tmp_path / "linked"
+    linked.symlink_to(database.parent)
+    for other in (alone, linked / database.name):
+        with opened(other) as second:
+            assert second.client.get_run(run.id).info.artifact_uri.startswith(database.parent.as_uri())
+
+
 @pytest.mark.parametrize("folder", ["a%20b", "50%", "a?b", "a#b ü"])
 def test_any_folder_may_hold_the_database(database: Path, tmp_path: Path, folder: str) -> None:
     path = tmp_path / folder / "mlflow.db"
