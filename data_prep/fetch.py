@@ -152,6 +152,11 @@ def _answer(remote: RemoteFile, have: int) -> http.client.HTTPResponse | None:
         raise _BrokenOff(f"cannot be reached ({error.reason})") from error
     except (http.client.HTTPException, OSError) as error:
         raise _BrokenOff(f"cannot be reached ({type(error).__name__} {error})") from error
+    except ValueError as error:
+        raise UserError(
+            f"{remote.url}: cannot be reached ({error}): the proxy that the environment names (https_proxy), or where the "
+            "server redirects to, is no address; mend the first, or fetch the file by hand and name it with --from-files"
+        ) from error
 
 
 def _start(response: http.client.HTTPResponse, remote: RemoteFile) -> int:

@@ -143,6 +143,14 @@ def test_nobody_there(server: Server, tmp_path: Path) -> None:
         fetch(remote, tmp_path / "part")
 
 
+def test_a_proxy_that_is_no_address_is_named(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("no_proxy")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.setenv("http_proxy", "http:/proxy.example:8080")
+    with pytest.raises(UserError, match=r"cannot be reached \(proxy URL with no authority.*the proxy .* is no address"):
+        fetch(server.remote("plain"), tmp_path / "part")
+
+
 def test_https_never_leads_to_http_and_certificates_count() -> None:
     request = urllib.request.Request("https://mirror.example/a.zip")
     answer = (io.BytesIO(), 302, "", HTTPMessage(), "http://mirror.example/a.zip")
