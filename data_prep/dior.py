@@ -124,6 +124,10 @@ def _table(path: Path, known: set[str], problems: list[Problem]) -> dict[str, li
     lists: dict[str, list[str]] = {}
     rows = csv.DictReader(io.StringIO(decoded(path.read_bytes(), "replace"), newline=""))
     try:
+        if not {"image_path", "split"} <= set(rows.fieldnames or ()):
+            why = "is not torchgeo's table, whose first line names the columns image_path and split; fetch it again"
+            problems.append(Problem(path, why, 1))
+            return {}
         for row in rows:
             stem, split = PurePosixPath(row.get("image_path") or "").stem, row.get("split")
             if stem in known and split in ("train", "val", "test"):

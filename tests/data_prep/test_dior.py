@@ -65,6 +65,14 @@ def out(tmp_path: Path) -> Path:
     return tmp_path / "prepared" / "dior"
 
 
+@pytest.mark.parametrize("content", ["", "<html><body>Please log in.</body></html>", "image_path;label_path;split\n"])
+def test_another_file_in_place_of_the_table_is_named(tmp_path: Path, out: Path, content: str) -> None:
+    """No checksum of it is published, so a download takes it as it comes."""
+    write(torchgeo(tmp_path) / "sample_df.csv", content)
+    with pytest.raises(UserError, match=r"sample_df\.csv:1: is not torchgeo's table.*image_path and split"):
+        prepare_dior(tmp_path, out)
+
+
 def twice(root: Path) -> Path:
     """Each archive unpacked into a folder of its own name."""
     new(root)
