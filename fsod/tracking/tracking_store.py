@@ -11,8 +11,9 @@ import os
 import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
@@ -113,12 +114,12 @@ def connect(uri: str) -> MlflowClient:
     for name in ("alembic", "mlflow.store.db.utils", "urllib3.connectionpool"):
         logging.getLogger(name).setLevel(logging.ERROR)
     database = _sqlite_file(uri)
-    fresh = database is not None and not _has_tables(database)
-    if database is not None and not fresh:
+    if database is not None and _has_tables(database):
         _follow(database)
-    with _lock(database) if database and fresh else nullcontext():
-        client = MlflowClient(tracking_uri=uri)
-        client.search_experiments(max_results=1)  # the first call makes the tables, and tells whether the store answers
+    elif database is not None:
+        _create(database)
+    client = MlflowClient(tracking_uri=uri)
+    client.search_experiments(max_results=1)  # tells whether the store answers
     return client
 
 
@@ -158,11 +159,17 @@ def store_lock(uri: str, database: Path) -> FileLock:
 def mlflow_errors(uri: str, what: str = "cannot keep runs there") -> Iterator[None]:
     """Turns what MLflow raises into a UserError that says ``what`` could not be done."""
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
     except (MlflowException, OSError) as error:
         raise UserError(f"{shown(uri)}: {what}: {in_short(error)}") from error
+    except SQLAlchemyError as error:  # of making or upgrading the tables; MLflow wraps all others
+        raise UserError(
+            f"{shown(uri)}: {what}: {in_short(error)}; was MLflow ended while it changed the tables? Move the database "
+            "away to begin a new one, or put a copy of it back"
+        ) from error
 
 
 def shown(text: str) -> str:
@@ -178,13 +185,39 @@ def in_short(error: Exception) -> str:
 def _has_tables(database: Path) -> bool:
     """Whether MLflow has been here. Asked without it: it tries a file that is no database again and again."""
     try:
-        with _lock(database), closing(sqlite3.connect(database)) as connection:
-            names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        with _lock(database):
+            names = _tables(database)
     except (OSError, sqlite3.Error) as error:
         raise UserError(f"{database}: cannot keep runs there: {error}") from error
     if names and not names & {"experiments", "alembic_version"}:  # the second comes first
         raise UserError(f"{database}: holds something else than runs; name another database")
     return "experiments" in names
+
+
+def _tables(database: Path) -> set[str]:
+    with closing(sqlite3.connect(database)) as connection:
+        return {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+
+def _create(database: Path) -> None:
+    """Makes the tables, all or none of them.
+
+    MLflow makes them in dozens of steps, for seconds, and never again opens a database in which it was ended between two.
+    """
+    from mlflow import MlflowClient
+
+    try:
+        with _lock(database), TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            if _tables(database):
+                return  # another process was faster
+            elsewhere = Path(folder) / "mlflow.db"
+            MlflowClient(tracking_uri=local_uri(elsewhere)).search_experiments(
+                max_results=1
+            )  # the first call makes them
+            with closing(sqlite3.connect(elsewhere)) as whole, closing(sqlite3.connect(database)) as connection:
+                whole.backup(connection)
+    except sqlite3.Error as error:
+        raise UserError(f"{database}: cannot keep runs there: {error}") from error
 
 
 def _follow(database: Path) -> None:

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
 
 from fsod.errors import UserError
 from fsod.tracking import origin as origins
@@ -242,6 +243,37 @@ def test_the_environment_names_another_store(
     with opened(database / "not used") as run:
         run.log_dict({}, "a.json")
     assert [p.name for p in (tmp_path / "mlartifacts").rglob("*.json")] == ["a.json"]
+
+
+def half_made(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE datasets (of_a_later_step INTEGER)")
+    raise KeyboardInterrupt
+
+
+def test_a_command_that_is_ended_while_the_tables_are_made_leaves_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    path = tmp_path / "mlflow.db"
+    with monkeypatch.context() as patch:
+        patch.setattr("mlflow.store.db.utils._upgrade_db", half_made)
+        with pytest.raises(KeyboardInterrupt):
+            create_store(path)
+    with opened(path) as run:
+        run.log_metrics({"loss/total": 1.0}, 10)
+    assert run.client.get_run(run.id).data.metrics == {"loss/total": 1.0}
+
+
+def test_tables_that_an_ended_mlflow_left_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    path = tmp_path / "mlflow.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript("CREATE TABLE experiments (a); CREATE TABLE datasets (a)")
+    with pytest.raises(
+        UserError, match=r"mlflow\.db: cannot keep runs there: .*was MLflow ended.*Move the database away"
+    ):
+        open_run(database=path, experiment="a", run_name="b", params={}, tags={}).__enter__()
 
 
 def test_a_store_that_cannot_be_used_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
