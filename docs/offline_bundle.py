@@ -65,6 +65,7 @@ def make_bundle(
     wheels = out / "wheels"
     wheels.mkdir(parents=True)
     pip = (sys.executable, "-m", "pip")
+    shutil.rmtree(ROOT / "build/lib", ignore_errors=True)  # what an earlier wheel was made of: setuptools would add it
     run([*pip, "wheel", "--no-deps", "--wheel-dir", str(wheels), str(ROOT)])
     download = (*pip, "download", "--only-binary", ":all:", "-c", str(CONSTRAINTS), "--dest", str(wheels))
     if torch_index:  # --no-deps: that index carries old copies of what torch needs; the next line gets these

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from docs import offline_bundle
 from docs.offline_bundle import WEIGHTS, make_bundle
 
 CPU = "https://download.pytorch.org/whl/cpu"
@@ -49,6 +50,15 @@ def test_bundle_holds_wheels_weights_pages_and_their_sums(tmp_path: Path) -> Non
     assert everything[-1] == f"{out / 'wheels/fsod-0.1.0-py3-none-any.whl'}[onnx]"
     assert "'fsod[onnx]'" in (out / "install.sh").read_text()
     assert all(":all:" in command for command in (torch, everything))
+
+
+def test_what_an_earlier_wheel_was_made_of_is_not_in_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = tmp_path / "build/lib/fsod/no_longer_there.py"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    monkeypatch.setattr(offline_bundle, "ROOT", tmp_path)
+    make_bundle(tmp_path / "bundle", run=Commands())
+    assert not left.exists()
 
 
 def test_install_script_refuses_a_file_that_did_not_arrive_whole(tmp_path: Path) -> None:
