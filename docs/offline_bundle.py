@@ -51,9 +51,11 @@ def make_bundle(
         run: runs a command.
 
     Raises:
-        ValueError: ``out`` holds something; a file of ``weights`` is missing or has the name of another one; a source package
+        ValueError: ``out`` holds something or is a file; a file of ``weights`` is missing or has the name of another one; a source package
             is among the wheels.
     """
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out}: is a file; name a folder")
     if out.exists() and any(out.iterdir()):
         raise ValueError(f"{out}: is not empty; choose another folder, or remove what is in it")
     taken = [*sorted(path for path in WEIGHTS.iterdir() if path.is_file()), *weights]

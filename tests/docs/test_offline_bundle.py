@@ -83,6 +83,8 @@ def test_install_script_refuses_a_file_that_did_not_arrive_whole(tmp_path: Path)
 def test_folder_with_something_in_it_source_packages_and_missing_weights_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not empty"):
         make_bundle(WEIGHTS, run=Commands())
+    with pytest.raises(ValueError, match="name a folder"):
+        make_bundle(Path(__file__), run=Commands())
     with pytest.raises(ValueError, match="source package"):
         make_bundle(tmp_path / "a", run=Commands(["numpy-2.tar.gz"]))
     with pytest.raises(ValueError, match="no such file"):
