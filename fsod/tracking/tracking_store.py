@@ -110,9 +110,9 @@ def connect(uri: str) -> MlflowClient:
         os.environ.setdefault(key, value)
     from mlflow import MlflowClient
 
-    # a hundred lines about migrations on the first run; every attempt to reach a server
+    # a hundred lines about migrations on the first run, and about what is raised too; every attempt to reach a server
     for name in ("alembic", "mlflow.store.db.utils", "urllib3.connectionpool"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     database = _sqlite_file(uri)
     if database is not None and _has_tables(database):
         _follow(database)

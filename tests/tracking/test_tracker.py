@@ -245,6 +245,15 @@ def test_the_environment_names_another_store(
     assert [p.name for p in (tmp_path / "mlartifacts").rglob("*.json")] == ["a.json"]
 
 
+def test_a_database_that_fails_midway_is_one_line(database: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with opened(database) as run, closing(sqlite3.connect(database)) as connection:
+        connection.execute("ALTER TABLE tags RENAME TO hidden")
+        with pytest.raises(UserError, match=r"cannot keep runs there: .*no such table"):
+            run.tag({"a": "b"})
+        connection.execute("ALTER TABLE hidden RENAME TO tags")
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def half_made(engine: Engine) -> None:
     with engine.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE datasets (of_a_later_step INTEGER)")
