@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from importlib.util import find_spec
 from pathlib import Path
 
 from fsod.errors import UserError
@@ -29,11 +30,13 @@ def serve_dashboard(database: Path, port: int) -> None:
         port: on 127.0.0.1; where it is taken, the next free one.
 
     Raises:
-        UserError: runs are kept on a server, no port is free, or MLflow does not start.
+        UserError: runs are kept on a server, MLflow is not installed, no port is free, or MLflow does not start.
     """
     uri = tracking_uri(database)
     if uri.startswith(("http://", "https://")):
         raise UserError(f"runs are kept at {shown(uri)} (MLFLOW_TRACKING_URI): open that address")
+    if find_spec("mlflow") is None:  # its server is a process of its own, which could only say that it is not there
+        raise UserError("the dashboard needs the package mlflow, not installed: pip install 'fsod[track]'")
     create_store(database)
     free = free_port(port)
     if free != port:

@@ -44,6 +44,13 @@ def test_runs_on_a_server_are_looked_at_there(tmp_path: Path, monkeypatch: pytes
         serve_dashboard(tmp_path / "mlflow.db", 5000)
 
 
+def test_a_missing_mlflow_is_named(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dashboard_module, "find_spec", lambda name: None, raising=False)
+    monkeypatch.setattr(dashboard_module, "_command", lambda *_: [sys.executable, "-c", "import no_such_mlflow"])
+    with pytest.raises(UserError, match=r"needs the package mlflow, not installed: pip install 'fsod\[track\]'"):
+        serve_dashboard(database, 5000)
+
+
 def test_the_server_is_asked_directly_where_a_proxy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dashboard_module, "_START_S", 2.0)
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
