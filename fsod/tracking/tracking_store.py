@@ -237,7 +237,10 @@ def _follow(database: Path) -> None:
                 for (uri,) in connection.execute(named).fetchall():
                     folder, _, rest = uri.rpartition(f"/{ARTIFACTS}/")
                     old = Path(url2pathname(urlsplit(folder).path)) / ARTIFACTS
-                    if old != beside and not (old.is_dir() and old.samefile(beside)):
+                    came_along = (
+                        beside / unquote(rest.partition("/")[0])
+                    ).is_dir()  # others may have kept theirs elsewhere
+                    if came_along and old != beside and not (old.is_dir() and old.samefile(beside)):
                         new = f"{beside.as_uri()}/{rest}"
                         connection.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", (new, uri))
     except (OSError, sqlite3.Error) as error:

@@ -79,6 +79,7 @@ def test_artifacts_move_with_the_database(database: Path, tmp_path: Path) -> Non
 def test_artifacts_elsewhere_stay_there(database: Path, tmp_path: Path) -> None:
     with opened(database) as run:
         run.log_dict({}, "a.json")
+    foreign = run.client.create_experiment("of another program", f"{tmp_path.as_uri()}/theirs/mlartifacts/7")
     alone = tmp_path / "alone" / database.name
     alone.parent.mkdir()
     shutil.copy(database, alone)  # without its artifacts
@@ -87,6 +88,7 @@ def test_artifacts_elsewhere_stay_there(database: Path, tmp_path: Path) -> None:
     for other in (alone, linked / database.name):
         with opened(other) as second:
             assert second.client.get_run(run.id).info.artifact_uri.startswith(database.parent.as_uri())
+            assert "/theirs/" in second.client.get_experiment(foreign).artifact_location
 
 
 @pytest.mark.parametrize("folder", ["a%20b", "50%", "a?b", "a#b ü"])
