@@ -170,6 +170,7 @@ def _take(data_set: DataSet, given: Sequence[Path], archives: Path) -> None:
         part.unlink(missing_ok=True)
         place_file(path, part)
         part.replace(archives / name)
+        part.unlink(missing_ok=True)  # where both were links to one file, replacing has left both
 
 
 def _complete(remote: RemoteFile, path: Path) -> None:
@@ -177,8 +178,8 @@ def _complete(remote: RemoteFile, path: Path) -> None:
     if path.is_file() and _as_published(remote, path):
         return
     part = _unfinished(path)
-    if part.is_symlink():
-        part.unlink()  # what it leads to is nobody's download
+    if part.is_symlink() or (part.is_file() and part.stat().st_nlink > 1):
+        part.unlink()  # a file that has another name is somebody's, not a download
     if remote.md5 is None:
         part.unlink(missing_ok=True)  # without a checksum nobody could tell whether its two halves fit
     for again in (True, False):

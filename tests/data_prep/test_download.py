@@ -250,14 +250,30 @@ def test_a_dangerous_archive_leaves_nothing(server: Server, tmp_path: Path) -> N
     assert not (tmp_path / "escaped").exists()
 
 
+def test_what_a_half_download_is_a_link_to_is_not_written_over(
+    data_set: DataSet, server: Server, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine.zip"
+    mine.write_bytes(b"mine")
+    archives = tmp_path / "out" / "archives"
+    archives.mkdir(parents=True)
+    (archives / ".images.zip.fsod-part").hardlink_to(mine)
+    download(replace(data_set, files=data_set.files[:1]), tmp_path / "out")
+    assert mine.read_bytes() == b"mine"
+
+
 def test_files_fetched_by_hand(data_set: DataSet, server: Server, tmp_path: Path) -> None:
     given = [tmp_path / "first.download", tmp_path / "b.zip", tmp_path / "list.csv"]
     for path, remote in zip(given, data_set.files, strict=True):
         path.write_bytes((server.folder / remote.name).read_bytes())
     with pytest.raises(UserError, match=r"not among the files given: http://.*/labels.zip, http://.*/list.csv"):
         download(data_set, tmp_path / "some", given[:1])
+    archives = tmp_path / "out" / "archives"
+    archives.mkdir(parents=True)
+    (archives / "images.zip").hardlink_to(given[0])  # of an earlier run that was killed
     download(data_set, tmp_path / "out", given)
     assert (tmp_path / "out" / "files" / "set" / "2.jpg").is_file()
+    assert len(list(archives.iterdir())) == 3
     assert server.requests() == []
     (tmp_path / "a.rar").write_bytes(b"Rar!")
     with pytest.raises(UserError, match=r"a\.rar: is none of the published files of made .* unpack it yourself"):
