@@ -51,9 +51,9 @@ def is_blank(rgb: NDArray[np.uint8], valid: NDArray[np.bool_]) -> bool:
     first = int(valid.argmax())
     if not valid.flat[first]:
         return True
-    colour = rgb[divmod(first, valid.shape[1])]
+    colour = tuple(rgb[divmod(first, valid.shape[1])].tolist())
     # nearly every window shows something in the few rows that are looked at first
-    return not any(((rgb[::rows] != colour) & valid[::rows, :, None]).any() for rows in (64, 1))
+    return not any((valid[::rows] & (cv2.inRange(rgb[::rows], colour, colour) == 0)).any() for rows in (64, 1))
 
 
 def shows_something(

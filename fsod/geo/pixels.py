@@ -28,6 +28,7 @@ from rasterio.windows import Window as RasterWindow
 
 from fsod.band_rule import COLOURS, BandRule, Chosen
 from fsod.errors import UserError, is_printable
+from fsod.geo.tone import where_valid
 
 PERCENTILES = (2.0, 98.0)
 OVERVIEW_PX = 2048
@@ -69,9 +70,7 @@ class PixelRule:
         else:
             scaled = raw if self.low is None or self.high is None else _scale(raw, self.low, self.high)
             rgb = cv2.merge([scaled[i % len(scaled)].astype(np.uint8, copy=False) for i in range(3)])
-        if not valid.all():
-            rgb[~valid] = 0
-        return rgb
+        return where_valid(rgb, valid)
 
 
 def _scale(raw: NDArray[np.generic], low: tuple[float, ...], high: tuple[float, ...]) -> NDArray[np.uint8]:
