@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import geopandas
@@ -15,6 +14,7 @@ from shapely.geometry.base import BaseGeometry
 
 from fsod.errors import UserError, one_line
 from fsod.files import refuse_pipe
+from fsod.geo.quiet import quietly
 
 VectorFile = str | Path
 """A vector file, or one that GDAL finds inside another: /vsizip//places/marks.zip/marks.geojson."""
@@ -76,9 +76,8 @@ def read_frame(
             raise UserError(f"{path}: has several layers; name one of {', '.join(layers)} ({option})")
         if layer is not None and layer not in (*layers, SEARCHED):
             raise UserError(f"{path}: no layer {layer!r}; it has {', '.join(layers)}")
-        with warnings.catch_warnings():
+        with quietly():
             # what GDAL and GEOS warn of leaves a feature without a geometry, which is then refused by its number
-            warnings.simplefilter("ignore")
             frame = pyogrio.read_dataframe(path, layer=layer or layers[0], on_invalid="ignore", fid_as_index=ids)
     except UNREADABLE as error:
         reason = error.__context__ if isinstance(error, NameError) else error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-import warnings
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +14,7 @@ from geopandas import GeoDataFrame
 
 from fsod.errors import UserError
 from fsod.geo.features import SEARCHED
+from fsod.geo.quiet import quietly
 
 NAME = "detections"
 """Of the layer inside the file. The file's own name would not do: GeoPackage forbids some."""
@@ -84,10 +84,9 @@ def into_geopackage(
     Raises:
         OSError: it cannot be written; the file stays as it was.
     """
-    with TemporaryDirectory(".fsod-part", ".", path.parent) as folder, warnings.catch_warnings():
+    with TemporaryDirectory(".fsod-part", ".", path.parent) as folder, quietly():
         copy = Path(folder) / path.name
         shutil.copyfile(path, copy)
-        warnings.filterwarnings("ignore", "'crs' was not provided")
         pyogrio.write_dataframe(frame, copy, driver="GPKG", layer=name, geometry_type=geometry_type, layer_metadata=run)
         if pyogrio.read_info(copy, layer=name)["features"] != len(frame):
             raise OSError("the disk may be full")

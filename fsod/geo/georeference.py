@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from warnings import catch_warnings, simplefilter
 
 import numpy as np
 import pyproj
@@ -13,6 +12,8 @@ from numpy.typing import NDArray
 from rasterio.control import GroundControlPoint
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import DatasetReader
+
+from fsod.geo.quiet import quietly
 
 WGS84 = "OGC:CRS84"
 """Longitude and latitude in this order: what GeoJSON is written in."""
@@ -151,8 +152,7 @@ def read_georeference(dataset: DatasetReader, name: str) -> tuple[Georeference, 
 def _has_transform(dataset: DatasetReader) -> bool:
     """Whether a raster says where its pixels lie; where PNM does not, ``transform`` is whatever the memory held before."""
     if isinstance(dataset, DatasetReader):
-        with catch_warnings():
-            simplefilter("error", NotGeoreferencedWarning)
+        with quietly():
             try:
                 dataset.read_transform()
             except NotGeoreferencedWarning:

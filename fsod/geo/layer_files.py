@@ -8,7 +8,6 @@ data set is written twice: a second file holds the same detections as COCO resul
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from importlib.util import find_spec
 from io import BytesIO
@@ -25,6 +24,7 @@ from fsod.files import write_bytes
 from fsod.geo.geopackage_file import NAME, check_takes_layer, empty_searched, has_other_layers, into_geopackage
 from fsod.geo.georeference import WGS84
 from fsod.geo.layer_table import Layer, Value
+from fsod.geo.quiet import quietly
 
 DEGREE_DIGITS = 9
 """0.1 mm on the ground."""
@@ -140,9 +140,7 @@ def _through_ogr(
     frame: GeoDataFrame, driver: str, geometry_type: str = "Polygon", name: str = NAME, **options: dict[str, str]
 ) -> bytes:
     buffer = BytesIO()
-    with warnings.catch_warnings():
-        # a scene without a CRS has been warned of already
-        warnings.filterwarnings("ignore", "'crs' was not provided")
+    with quietly():  # a scene without a CRS has been warned of already
         pyogrio.write_dataframe(frame, buffer, driver=driver, layer=name, geometry_type=geometry_type, **options)
     return buffer.getvalue()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 from rasterio._err import CPLE_BaseError
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
 from fsod.config import WINDOW_PX
@@ -18,6 +17,7 @@ from fsod.errors import UserError
 from fsod.files import refuse_pipe
 from fsod.geo.network import gdal_for, safe_drivers, why_closed
 from fsod.geo.nodata import with_nodata
+from fsod.geo.quiet import quietly
 from fsod.geo.stac_scenes import RASTERS
 from fsod.geo.tile_mosaic import TILES, TileMosaic
 from fsod.geo.tile_names import tiles_named, zoom_of_mbtiles
@@ -44,9 +44,7 @@ def open_dataset(name: str, driver: str | None = None, nodata: float | None = No
     if driver in (None, TILES) and (tiles := tiles_named(name)) is not None:
         return TileMosaic(tiles, nodata)
     try:
-        with gdal_for(name), warnings.catch_warnings():
-            # read_georeference says so itself, with the file's name and the consequence
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with gdal_for(name), quietly():
             safe = safe_drivers()
             if (zoom := zoom_of_mbtiles(name)) is not None and driver in (None, "MBTiles"):
                 dataset = rasterio.open(str(Path(name).parent), driver="MBTiles", ZOOM_LEVEL=zoom)

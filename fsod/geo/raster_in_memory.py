@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,10 +9,11 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from PIL import Image
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 
 from fsod.errors import UserError
+from fsod.geo.quiet import quietly
 
 Pixels = NDArray[np.generic] | Image.Image
 """(H, W, 3) RGB or (H, W) grey of any stride; uint8 as it is, other types scaled by their percentiles. Or a picture.
@@ -51,14 +51,14 @@ def raster_in_memory(pixels: Pixels) -> Iterator[str]:
     with MemoryFile(ext=".tif") as memory:
         try:
             # a mask in a file of its own would stay in memory
-            with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), warnings.catch_warnings():
-                warnings.simplefilter("ignore", NotGeoreferencedWarning)
-                with memory.open(
-                    driver="GTiff", width=width, height=height, count=count, dtype=bands.dtype, **how
-                ) as file:
-                    file.write(np.ascontiguousarray(np.moveaxis(bands, -1, 0)))
-                    if valid is not None and not valid.all():
-                        file.write_mask(valid)
+            with (
+                rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+                quietly(),
+                memory.open(driver="GTiff", width=width, height=height, count=count, dtype=bands.dtype, **how) as file,
+            ):
+                file.write(np.ascontiguousarray(np.moveaxis(bands, -1, 0)))
+                if valid is not None and not valid.all():
+                    file.write_mask(valid)
         except (RasterioError, TypeError, KeyError) as error:
             raise UserError(f"array: pixels of type {array.dtype}; give uint8, uint16, int16 or float32") from error
         yield memory.name
