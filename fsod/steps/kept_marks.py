@@ -15,7 +15,7 @@ from fsod.band_rule import BandRule
 from fsod.errors import UserError
 from fsod.geo.raster_in_memory import is_in_memory
 from fsod.geo.scene_list import is_gone, kept_name, short_name
-from fsod.steps.scene_marks import SceneMarks, is_there, one_multipolygon
+from fsod.steps.scene_marks import SceneMarks, are_there, one_multipolygon
 from fsod.store.any_header import read_any_header
 from fsod.store.checkpoint import CheckpointHeader, read_header
 from fsod.store.class_bank import BankHeader
@@ -114,22 +114,21 @@ def joined_marks(earlier: Sequence[SceneMarks], later: Sequence[SceneMarks]) -> 
 
 def _joined_on_scene(old: SceneMarks, new: SceneMarks) -> SceneMarks:
     taken_back = [name.removeprefix("not ") for name in new.refused_names]
-    marks = [
-        not is_there(box, name, new.boxes_xyxy_px, new.class_names)
-        and not is_there(box, name, new.refused_xyxy_px, taken_back)
-        for box, name in zip(old.boxes_xyxy_px, old.class_names, strict=True)
-    ]
-    refused = [
-        not is_there(box, name, new.refused_xyxy_px, new.refused_names)
-        and not is_there(box, name.removeprefix("not "), new.boxes_xyxy_px, new.class_names)
-        for box, name in zip(old.refused_xyxy_px, old.refused_names, strict=True)
-    ]
+    marks = ~(
+        are_there(old.boxes_xyxy_px, old.class_names, new.boxes_xyxy_px, new.class_names)
+        | are_there(old.boxes_xyxy_px, old.class_names, new.refused_xyxy_px, taken_back)
+    )
+    refused_as = [name.removeprefix("not ") for name in old.refused_names]
+    refused = ~(
+        are_there(old.refused_xyxy_px, old.refused_names, new.refused_xyxy_px, new.refused_names)
+        | are_there(old.refused_xyxy_px, refused_as, new.boxes_xyxy_px, new.class_names)
+    )
     return replace(
         new,
-        boxes_xyxy_px=np.concatenate([old.boxes_xyxy_px[np.array(marks, bool)], new.boxes_xyxy_px]),
-        class_names=(*compress(old.class_names, marks), *new.class_names),
-        refused_xyxy_px=np.concatenate([old.refused_xyxy_px[np.array(refused, bool)], new.refused_xyxy_px]),
-        refused_names=(*compress(old.refused_names, refused), *new.refused_names),
+        boxes_xyxy_px=np.concatenate([old.boxes_xyxy_px[marks], new.boxes_xyxy_px]),
+        class_names=(*compress(old.class_names, marks.tolist()), *new.class_names),
+        refused_xyxy_px=np.concatenate([old.refused_xyxy_px[refused], new.refused_xyxy_px]),
+        refused_names=(*compress(old.refused_names, refused.tolist()), *new.refused_names),
         areas=one_multipolygon([old.areas, new.areas]),
         judged={
             search: _most_judged(old.judged.get(search, {}), counts)

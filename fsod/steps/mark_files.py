@@ -30,9 +30,9 @@ from fsod.steps.scene_marks import (
     LEAST_PX,
     SceneMarks,
     added_verdicts,
+    are_there,
     check_alike,
     check_distractors,
-    is_there,
 )
 
 SAME_MARK_IOU = 0.7
@@ -214,16 +214,11 @@ def _scene_marks(
     judged: Sequence[Verdicts],
     areas: Sequence[shapely.MultiPolygon],
 ) -> SceneMarks:
-    boxes, names = _each_once(scene, *_joined(marked))
-    more, more_names = _joined([verdicts.yes for verdicts in judged])
-    for box, name in zip(more, more_names, strict=True):
-        if not is_there(box, name, boxes, names):
-            boxes, names = np.vstack([boxes, box]), [*names, name]
-    refused, refused_names = _joined(distractors)
+    boxes, names = _with_new(*_each_once(scene, *_joined(marked)), *_joined([verdicts.yes for verdicts in judged]))
     no, no_names = _joined([verdicts.no for verdicts in judged])
-    for box, name in zip(no, no_names, strict=True):
-        if not is_there(box, name, boxes, names) and not is_there(box, f"not {name}", refused, refused_names):
-            refused, refused_names = np.vstack([refused, box]), [*refused_names, f"not {name}"]
+    wrong = ~are_there(no, no_names, boxes, names)
+    not_names = [f"not {name}" for name in compress(no_names, wrong.tolist())]
+    refused, refused_names = _with_new(*_joined(distractors), no[wrong], not_names)
     searches = dict.fromkeys(verdicts.search for verdicts in judged if verdicts.judged)
     counts = {
         search: added_verdicts(verdicts.judged for verdicts in judged if verdicts.search == search)
@@ -244,6 +239,14 @@ def _each_once(
     if not stays.all():
         warn([f"{scene.name}: {int((~stays).sum())} of the marks are there twice; each counts once"])
     return boxes_xyxy_px[stays], list(compress(names, stays.tolist()))
+
+
+def _with_new(
+    boxes_xyxy_px: NDArray[np.float64], names: list[str], more_xyxy_px: NDArray[np.float64], more_names: list[str]
+) -> tuple[NDArray[np.float64], list[str]]:
+    """Boxes, and those of more that mark an object of which there is none yet."""
+    new = ~are_there(more_xyxy_px, more_names, boxes_xyxy_px, names, or_before=True)
+    return np.concatenate([boxes_xyxy_px, more_xyxy_px[new]]), [*names, *compress(more_names, new.tolist())]
 
 
 def _joined(parts: Sequence[LabelledBoxes]) -> tuple[NDArray[np.float64], list[str]]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fsod.geo.boxes_elsewhere import boxes_elsewhere
 from fsod.geo.scene import Scene
-from fsod.steps.scene_marks import SceneMarks, is_there, one_multipolygon
+from fsod.steps.scene_marks import SceneMarks, are_there, one_multipolygon
 
 
 def as_others_say(marks: Sequence[SceneMarks], scenes: Sequence[Scene]) -> list[SceneMarks]:
@@ -48,13 +48,11 @@ def as_all_say(marks: Sequence[SceneMarks]) -> list[SceneMarks]:
 
 def _without(own: SceneMarks, boxes_xyxy_px: NDArray[np.float64], names: Sequence[str]) -> SceneMarks:
     """Marks of a scene whose areas and refusals leave out marks of other scenes."""
-    stays = [
-        not is_there(box, name.removeprefix("not "), boxes_xyxy_px, names)
-        for box, name in zip(own.refused_xyxy_px, own.refused_names, strict=True)
-    ]
+    refused_as = [name.removeprefix("not ") for name in own.refused_names]
+    stays = ~are_there(own.refused_xyxy_px, refused_as, boxes_xyxy_px, names)
     return replace(
         own,
-        refused_xyxy_px=own.refused_xyxy_px[np.array(stays, bool)],
-        refused_names=tuple(compress(own.refused_names, stays)),
+        refused_xyxy_px=own.refused_xyxy_px[stays],
+        refused_names=tuple(compress(own.refused_names, stays.tolist())),
         areas=one_multipolygon([shapely.difference(own.areas, shapely.union_all(shapely.box(*boxes_xyxy_px.T)))]),
     )

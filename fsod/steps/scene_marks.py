@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from fsod.band_rule import BandRule, each_once
-from fsod.boxes import iou
 from fsod.errors import UserError
 from fsod.geo.features import polygons_in
 from fsod.geo.scene import Scene
 from fsod.geo.scene_list import short_name
+from fsod.geo.scene_nms import nms_scene
 from fsod.geo.scene_opening import open_scene
 from fsod.store.bank_merge import same_gsd
 
@@ -174,10 +174,29 @@ def added_verdicts(counts: Iterable[Mapping[str, tuple[int, int]]]) -> dict[str,
     return added
 
 
-def is_there(box: NDArray[np.float64], name: str, boxes: NDArray[np.float64], names: Sequence[str]) -> bool:
-    """Whether a box of the same class marks the same object."""
-    own = boxes[np.array([other == name for other in names], dtype=bool)]
-    return bool((iou(box[None], own) > SAME_OBJECT_IOU).any())
+def are_there(
+    boxes_xyxy_px: NDArray[np.float64],
+    names: Sequence[str],
+    others_xyxy_px: NDArray[np.float64],
+    other_names: Sequence[str],
+    *,
+    or_before: bool = False,
+) -> NDArray[np.bool_]:
+    """Which boxes (n, 4) mark an object that another box of the same class marks: (n,).
+
+    Args:
+        boxes_xyxy_px: those that are asked about.
+        names: their classes.
+        others_xyxy_px: (m, 4).
+        other_names: their classes.
+        or_before: also those whose object a box before them marks, unless that one is there already.
+    """
+    class_ids = np.unique(np.array([*other_names, *names], dtype=str), return_inverse=True)[1]
+    sources = np.zeros(len(class_ids), np.int64)
+    sources[len(others_xyxy_px) :] = np.arange(1, len(names) + 1) if or_before else 1
+    # of boxes with equal scores the first one stays
+    both, scores = np.concatenate([others_xyxy_px, boxes_xyxy_px]), np.zeros(len(class_ids), np.float32)
+    return ~nms_scene(both, scores, class_ids, SAME_OBJECT_IOU, sources)[len(others_xyxy_px) :]
 
 
 def one_multipolygon(areas: Sequence[BaseGeometry]) -> shapely.MultiPolygon:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,16 +11,18 @@ import numpy as np
 import pytest
 import shapely
 from affine import Affine
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
-from fsod.boxes import Detections
+from fsod.boxes import Detections, iou
 from fsod.errors import UserError
 from fsod.geo.layer_files import write_layer
 from fsod.geo.layer_table import Layer
 from fsod.geo.scene_opening import open_scene
 from fsod.steps.mark_files import MarkFiles, marks_on_scenes
 from fsod.steps.marks_elsewhere import as_all_say
-from fsod.steps.scene_marks import SceneMarks, misspelt
+from fsod.steps.scene_marks import SAME_OBJECT_IOU, SceneMarks, are_there, misspelt
 from tests.labelled_scene import BOXES, STRAIGHT, make_scene, save_labels
 
 OTHER = np.array([[5, 70, 25, 85], [100, 10, 110, 20.0]])
@@ -258,11 +261,11 @@ def test_an_area_without_a_mark_is_fine(tmp_path: Path) -> None:
 def test_marks_that_show_nothing_are_refused(tmp_path: Path) -> None:
     scene = picture(tmp_path / "s.png")
     thin = save(tmp_path / "e.gpkg", np.array([[10, 10, 30, 30], [5, 5, 5.02, 9], [199.5, 9, 220, 29]]))
-    for given in ({"labels": [thin]}, {"distractors": [thin]}):
+    for files in ({"labels": [thin]}, {"distractors": [thin]}):
         with pytest.raises(
             UserError, match=r"e.gpkg: feature 2: 0.02 x 4 px on .*s.png: smaller than a pixel; mark .* taken as pixels"
         ):
-            marks([scene], **given)
+            marks([scene], **files)
     verdicts = judged(tmp_path / "v.gpkg", scene, np.array([[5, 5, 5.1, 9.0]]), ["no"])
     with pytest.raises(UserError, match=r"feature 1: 0\.1 x 4 px"):
         marks([scene], verdicts=[verdicts])
@@ -293,3 +296,32 @@ def test_a_name_that_is_almost_that_of_many_marks_may_be_misspelt() -> None:
     assert said == "class 'Ship' (5 of the marks) is but for capitals called 'ship' (5); if it is that, mend the name"
     assert len(misspelt({"ship": 9, "Ship": 1})) == 1
     assert not misspelt({"type_a": 9, "type_b": 1})
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_which_boxes_are_there(seed: int) -> None:
+    """As one would look, box by box."""
+    rng = np.random.default_rng(seed)
+    corners = rng.integers(0, 6, (24, 2)).astype(np.float64)
+    boxes, names = np.hstack([corners, corners + rng.integers(2, 6, (24, 2))]), rng.choice(["a", "b"], 24).tolist()
+    others, more = slice(0, 8), range(8, 24)
+
+    def is_there(i: int, among: Sequence[int]) -> bool:
+        return any(names[i] == names[k] and iou(boxes[[i]], boxes[[k]])[0, 0] > SAME_OBJECT_IOU for k in among)
+
+    known = list(range(8))
+    asked = boxes[8:], names[8:], boxes[others], names[others]
+    assert are_there(*asked).tolist() == [is_there(i, known) for i in more]
+    there = []
+    for i in more:
+        there.append(is_there(i, known))
+        known += [] if there[-1] else [i]
+    assert are_there(*asked, or_before=True).tolist() == there
+
+
+def test_as_many_verdicts_as_there_are() -> None:
+    corners = np.stack(np.meshgrid(np.arange(150), np.arange(150)), axis=-1).reshape(-1, 2) * 20.0
+    boxes, names = np.hstack([corners, corners + 15]), ["car"] * len(corners)
+    started = time.perf_counter()
+    assert not are_there(boxes, names, boxes[:0], [], or_before=True).any()
+    assert time.perf_counter() - started < 10  # one by one it takes a minute
