@@ -153,6 +153,11 @@ def window_grid(width_px: int, height_px: int, window_px: int, overlap_px: int) 
     return Grid(Axis.over(width_px, window_px, overlap_px), Axis.over(height_px, window_px, overlap_px))
 
 
+def spread(count: int, most: int) -> NDArray[np.intp]:
+    """At most so many of the first ``count`` numbers, evenly spread."""
+    return np.linspace(0, count - 1, min(count, most)).round().astype(np.intp)
+
+
 def cut_sides(window: Window, boxes_xyxy_px: NDArray[np.float64], edge_px: float) -> NDArray[np.bool_]:
     """Which sides of each box (n, 4) lie within ``edge_px`` of an inner edge of the window: (n, 4), same order."""
     inner = np.isfinite(window.shared_xyxy_px)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fsod.errors import UserError
 from fsod.geo.read_ahead import Reading, read_ahead
 from fsod.geo.scene_plan import ScenePlan
-from fsod.geo.windows import STEP_PX, window_grid
+from fsod.geo.windows import STEP_PX, spread, window_grid
 from fsod.inference.onnx_infer import OnnxHeader
 
 WANTED = 32
@@ -24,19 +24,14 @@ def calibrating_windows(scenes: Sequence[str], header: OnnxHeader) -> NDArray[np
         UserError: a scene cannot be read, or none of the windows shows anything.
     """
     plan = ScenePlan(window_px=header.window_px, gsd_m=header.gsd_m, enlargement=header.enlargement, like=header.shown)
-    chosen = [scenes[i] for i in _spread(len(scenes), WANTED)]
+    chosen = [scenes[i] for i in spread(len(scenes), WANTED)]
     windows = []
     for name in chosen:
         with plan.open(name) as scene:
             grid = window_grid(scene.grid_width_px, scene.grid_height_px, header.window_px, STEP_PX)
-            indices = _spread(len(grid), -(-WANTED // len(chosen)))
+            indices = spread(len(grid), -(-WANTED // len(chosen))).tolist()
             reading = Reading(scene, grid, indices, 1, header.window_px, skip_damaged=False)
             windows += [batch.images[0] for batch in read_ahead(reading) if batch.valid]
     if not windows:
         raise UserError(f"--calibrate {', '.join(chosen)}: shows nothing; give scenes like those to be searched")
     return np.stack(windows)
-
-
-def _spread(count: int, most: int) -> list[int]:
-    """At most so many of the first ``count`` numbers, evenly spread."""
-    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist()

@@ -15,7 +15,7 @@ from fsod.errors import UserError
 from fsod.geo.blank import is_blank
 from fsod.geo.marked_areas import inside
 from fsod.geo.scene import Scene
-from fsod.geo.windows import Window, window_grid
+from fsod.geo.windows import Window, spread, window_grid
 from fsod.steps.scene_marks import SceneMarks
 
 VIEW_PX, OVERLAP_PX = 768, 256
@@ -114,17 +114,9 @@ def _windows(
         for i in np.flatnonzero(near & ~told):
             frame = (corners[i] * to_scene).tolist()
             in_area[i] = inside(marks.areas, frame, (64, 64)).any()
-    chosen = set(np.flatnonzero(told).tolist())
-    chosen |= set(_spread(np.flatnonzero(in_area), AREA_VIEWS))
-    chosen |= set(_spread(np.flatnonzero(~told & ~in_area), OTHER_VIEWS))
-    return [grid[i] for i in sorted(chosen)]
-
-
-def _spread(indices: NDArray[np.intp], most: int) -> list[int]:
-    """At most so many of the indices, evenly spread."""
-    if len(indices) <= most:
-        return indices.tolist()
-    return indices[np.linspace(0, len(indices) - 1, most).round().astype(int)].tolist()
+    empty, other = np.flatnonzero(in_area), np.flatnonzero(~told & ~in_area)
+    few = empty[spread(len(empty), AREA_VIEWS)], other[spread(len(other), OTHER_VIEWS)]
+    return [grid[i] for i in sorted(np.concatenate([np.flatnonzero(told), *few]).tolist())]
 
 
 def _shown(boxes_xyxy_px: NDArray[np.float64], window: Window) -> NDArray[np.bool_]:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fsod.errors import UserError
-from fsod.geo.windows import cut_sides, window_grid
+from fsod.geo.windows import cut_sides, spread, window_grid
 
 WINDOWS_AND_OVERLAPS = [(64, 32), (96, 32), (128, 64), (256, 32), (256, 128)]
 
@@ -69,3 +69,12 @@ def test_only_inner_edges_cut() -> None:
     boxes = np.array([[0, 0, 10, 10], [100, 50, 127, 60], [50, 100, 60, 128], [50, 50, 124, 60], [50, 50, 123, 60.0]])
     expected = [[0, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1], [0, 0, 1, 0], [0, 0, 0, 0]]
     assert cut_sides(corner, boxes, 4).astype(int).tolist() == expected
+
+
+@given(st.integers(0, 500), st.integers(1, 60))
+def test_what_is_spread_is_there_once_and_from_end_to_end(count: int, most: int) -> None:
+    chosen = spread(count, most).tolist()
+    assert len(set(chosen)) == len(chosen) == min(count, most)
+    assert chosen == sorted(chosen)
+    if len(chosen) > 1:
+        assert (chosen[0], chosen[-1]) == (0, count - 1)
