@@ -13,6 +13,7 @@ Whatever selections of a folder's images are used, each image is there once.
 from __future__ import annotations
 
 import hashlib
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,6 +23,9 @@ from numpy.typing import NDArray
 from fsod.data.coco_folder import CocoFolder, ImageRecord, read_image
 from fsod.errors import UserError
 from fsod.files import atomic_write
+
+AT_ONCE_PX = 2**27
+"""Of images that are decoded at the same time: Pillow needs up to 11 bytes a pixel, so that is 1.5 GB."""
 
 
 class PixelCache:
@@ -39,7 +43,9 @@ class PixelCache:
         missing = [i for i, path in enumerate(self.paths) if path.name not in there]
         if missing:
             self._remove_outdated(kept, there, missing)
-            with ThreadPoolExecutor() as pool:
+            largest_px = max(self.images[i].width_px * self.images[i].height_px for i in missing)
+            at_once = min(os.cpu_count() or 1, max(1, AT_ONCE_PX // largest_px))
+            with ThreadPoolExecutor(at_once) as pool:
                 list(pool.map(self._fill, missing))
 
     def _fill(self, i: int) -> None:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +14,9 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from fsod.config import EpisodeSettings
+from fsod.data import cache
 from fsod.data.cache import PixelCache
-from fsod.data.coco_folder import CocoFolder, load_folder, read_image
+from fsod.data.coco_folder import CocoFolder, ImageRecord, load_folder, read_image
 from fsod.data.crop import Square, visible
 from fsod.data.mixed import MixedEpisodes
 from fsod.data.procedural.drawn_episodes import ProceduralEpisodes
@@ -203,6 +207,32 @@ def test_cache_holds_the_pixels_and_notices_a_change(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"2-\w+\.u8: was removed .* change of 002\.png; run the same command"):
         cache[1]
     assert len(list((folder.root / ".cache").rglob("*.u8"))) == len(folder.images), "the old pixels are gone"
+
+
+def test_images_are_decoded_together_as_far_as_memory_allows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_folder(tmp_path / "folder")
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    side_px = folder.images[0].width_px
+    assert _at_once(folder, monkeypatch) > 1
+    shutil.rmtree(folder.root / ".cache")
+    monkeypatch.setattr(cache, "AT_ONCE_PX", side_px)
+    assert _at_once(folder, monkeypatch) == 1
+
+
+def _at_once(folder: CocoFolder, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The most images that were being decoded at a time."""
+    counts, under_way = [0], set()
+
+    def slowly(image: ImageRecord) -> np.ndarray:
+        under_way.add(image.id)
+        counts.append(len(under_way))
+        time.sleep(0.05)
+        under_way.remove(image.id)
+        return read_image(image)
+
+    monkeypatch.setattr(cache, "read_image", slowly)
+    PixelCache(folder)
+    return max(counts)
 
 
 def test_five_selections_share_one_copy_of_each_image(tmp_path: Path) -> None:
