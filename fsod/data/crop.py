@@ -61,9 +61,14 @@ def resized(rgb: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
     """An image (H, W, 3) that is ``factor`` times as large, to the nearest pixel."""
     if factor == 1:
         return rgb
-    height_px, width_px = (max(round(factor * side), 1) for side in rgb.shape[:2])
+    height_px, width_px = (resized_px(side_px, factor) for side_px in rgb.shape[:2])
     smooth = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(rgb, (width_px, height_px), interpolation=smooth), dtype=np.uint8)
+
+
+def resized_px(side_px: int, factor: float) -> int:
+    """The side of an image that is ``factor`` times as large."""
+    return max(round(factor * side_px), 1)
 
 
 def visible(boxes_xyxy_px: NDArray[np.float64], size_px: int, share: float) -> NDArray[np.bool_]:

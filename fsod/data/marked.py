@@ -4,14 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fsod.data.coco_folder import CocoFolder, read_image
-from fsod.data.crop import resized
+from fsod.data.crop import resized, resized_px
 from fsod.data.shots import ShotList, only_shots
 from fsod.data.support import SupportCrop, support_crop
+
+
+@dataclass(frozen=True)
+class Resized(Sequence[NDArray[np.uint8]]):
+    """Images ``factor`` times as large, made when they are looked at: memory need not hold thousands at each size."""
+
+    images: Sequence[NDArray[np.uint8]]
+    factor: float
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @overload
+    def __getitem__(self, index: int) -> NDArray[np.uint8]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Resized: ...
+    def __getitem__(self, index: int | slice) -> NDArray[np.uint8] | Resized:
+        if isinstance(index, slice):
+            return Resized(self.images[index], self.factor)
+        return resized(self.images[index], self.factor)
 
 
 @dataclass(frozen=True)
@@ -45,10 +66,9 @@ class Marked:
         """The same examples in images that are ``factor`` times as large."""
         if factor == 1:
             return self
-        images, pixels = [], []
-        for record, rgb in zip(self.folder.images, self.pixels, strict=True):
-            pixels.append(resized(rgb, factor))
-            height_px, width_px = pixels[-1].shape[:2]
+        images = []
+        for record in self.folder.images:
+            width_px, height_px = (resized_px(side_px, factor) for side_px in (record.width_px, record.height_px))
             by = np.tile([width_px / record.width_px, height_px / record.height_px], 2)
             images.append(
                 replace(
@@ -59,7 +79,7 @@ class Marked:
                     gsd_m=None if record.gsd_m is None else record.gsd_m / factor,
                 )
             )
-        return replace(self, folder=replace(self.folder, images=tuple(images)), pixels=pixels)
+        return replace(self, folder=replace(self.folder, images=tuple(images)), pixels=Resized(self.pixels, factor))
 
     def without(self, box_ids: Collection[int]) -> Marked:
         """The same as if these examples had not been marked."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from fsod.compute.device import Machine
 from fsod.data.coco_folder import CocoFolder, read_image
@@ -21,6 +22,9 @@ from fsod.store.class_bank import ClassBank, learned_bank
 
 Examples = dict[str, list[SupportCrop]]
 """Class name -> its examples; classes may have different numbers of them."""
+
+AT_ONCE = 32
+"""Examples of a class in the network at a time, in eight turns each: as many pixels as ten windows of a search."""
 
 
 def shot_examples(folder: CocoFolder, shots: ShotList, class_names: list[str], support_px: int) -> Examples:
@@ -44,16 +48,31 @@ def encode_examples(detector: Detector, examples: Examples, machine: Machine) ->
         examples: at least one per class.
         machine: where to compute.
     """
-    parts = []
-    for crops in examples.values():
-        turned = [turn for crop in crops for turn in _turns(crop)]
-        sides = torch.tensor([[crop.side_px for crop in turned]])
-        pixels = unit_pixels(stack_supports([turned]).to(machine.device))
-        parts.append(detector.class_vectors(pixels, sides.to(machine.device)))
+    parts = [_encoded(detector, crops, machine) for crops in examples.values()]
     return ClassVectors(
         [torch.cat(level) for level in zip(*(part.vectors for part in parts), strict=True)],
         [torch.cat(level) for level in zip(*(part.surroundings for part in parts), strict=True)],
         torch.cat([part.size_code for part in parts]),
+    )
+
+
+def _encoded(detector: Detector, crops: Sequence[SupportCrop], machine: Machine) -> ClassVectors:
+    """The class vectors of one class: means over its examples, of which only so many are in the network at a time."""
+    parts, shares = [], []
+    for start in range(0, len(crops), AT_ONCE):
+        turned = [turn for crop in crops[start : start + AT_ONCE] for turn in _turns(crop)]
+        sides = torch.tensor([[crop.side_px for crop in turned]])
+        pixels = unit_pixels(stack_supports([turned]).to(machine.device))
+        parts.append(detector.class_vectors(pixels, sides.to(machine.device)))
+        shares.append(len(crops[start : start + AT_ONCE]) / len(crops))
+
+    def mean(of_parts: Iterable[Tensor]) -> Tensor:
+        return torch.stack([share * part for share, part in zip(shares, of_parts, strict=True)]).sum(0)
+
+    return ClassVectors(
+        [mean(level) for level in zip(*(part.vectors for part in parts), strict=True)],
+        [mean(level) for level in zip(*(part.surroundings for part in parts), strict=True)],
+        mean(part.size_code for part in parts),
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -120,31 +122,39 @@ def examples_in_folder(shots: FolderShots) -> ExampleFiles:
 
 
 def _views(marks: Sequence[SceneMarks], scenes: Sequence[Scene], class_names: tuple[str, ...]) -> Marked:
-    """What is around each example, one image each, in which other examples are marked as well."""
+    """What is around each example, one image each, in which other examples are marked as well.
+
+    An image takes 1.2 MB, which are on the disk: ten thousand marks would leave no memory for anything else.
+    """
     records: list[ImageRecord] = []
-    pixels: list[NDArray[np.uint8]] = []
     places: dict[str, list[tuple[int, int]]] = {name: [] for name in class_names}
     first_id = 1
-    for one, scene in zip(marks, scenes, strict=True):
-        boxes = np.concatenate([one.boxes_xyxy_px, one.refused_xyxy_px])
-        names = [*one.class_names, *one.refused_names]
-        whole = ImageRecord(
-            id=0,
-            path=Path(one.scene),
-            source=Path(one.name).stem,
-            width_px=one.width_px,
-            height_px=one.height_px,
-            boxes_xyxy_px=boxes,
-            class_ids=np.array([class_names.index(name) for name in names], dtype=np.int64),
-            box_ids=np.arange(first_id, first_id + len(boxes)),
-            gsd_m=one.gsd_m,
-        )
-        first_id += len(boxes)
-        for box, name, box_id in zip(boxes, names, whole.box_ids.tolist(), strict=True):
-            places[name].append((len(records), box_id))
-            frame = _frame(box, whole)
-            records.append(_cut(whole, frame, len(records) + 1))
-            pixels.append(scene.read_seen(frame)[0])
+    with TemporaryFile(prefix="fsod-examples-") as kept:
+        for one, scene in zip(marks, scenes, strict=True):
+            boxes = np.concatenate([one.boxes_xyxy_px, one.refused_xyxy_px])
+            names = [*one.class_names, *one.refused_names]
+            whole = ImageRecord(
+                id=0,
+                path=Path(one.scene),
+                source=Path(one.name).stem,
+                width_px=one.width_px,
+                height_px=one.height_px,
+                boxes_xyxy_px=boxes,
+                class_ids=np.array([class_names.index(name) for name in names], dtype=np.int64),
+                box_ids=np.arange(first_id, first_id + len(boxes)),
+                gsd_m=one.gsd_m,
+            )
+            first_id += len(boxes)
+            for box, name, box_id in zip(boxes, names, whole.box_ids.tolist(), strict=True):
+                places[name].append((len(records), box_id))
+                frame = _frame(box, whole)
+                records.append(_cut(whole, frame, len(records) + 1))
+                kept.write(scene.read_seen(frame)[0].tobytes())
+        shapes = [(record.height_px, record.width_px, 3) for record in records]
+        ends = np.cumsum([math.prod(shape) for shape in shapes])
+        # the file has no name any more and goes with the last of its pixels
+        parts = np.split(np.memmap(kept, np.uint8, "c"), ends[:-1])
+    pixels = [np.asarray(part).reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
     return Marked(CocoFolder(Path(marks[0].scene).parent, class_names, tuple(records), ""), pixels, places)
 
 

@@ -124,6 +124,7 @@ def test_enlarged_examples_keep_their_places() -> None:
     np.testing.assert_allclose(large.box_xyxy_px(0, 1), np.array([45, 45, 75, 75]) * 1.4)
     assert large.pixels[0][84, 84, 0] == 255
     assert large.pixels[0][40, 40, 0] == 0
+    assert large.pixels[0] is not large.pixels[0], "memory holds the originals alone"
 
 
 @pytest.mark.parametrize(
