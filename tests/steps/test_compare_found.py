@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import geopandas
@@ -159,3 +160,24 @@ def test_who_cannot_tell_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[s
         assert why in said
         assert len(said.splitlines()) == 1
         assert not out.exists()
+
+
+@pytest.mark.parametrize("at_once", [1, 7])
+def test_objects_that_are_paired_in_parts_are_paired_as_all_at_once(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        before, after = (rng.uniform(0, 30, (count, 2)) for count in rng.integers(0, 60, 2))
+        whole = set(zip(*same_objects(before, after, 3.0), strict=True))
+        with monkeypatch.context() as patched:
+            patched.setattr("fsod.geo.same_objects.AT_ONCE", at_once)
+            assert set(zip(*same_objects(before, after, 3.0), strict=True)) == whole
+
+
+def test_a_hundred_thousand_objects_are_paired_in_seconds() -> None:
+    before = np.random.default_rng(0).uniform(0, 7000, (100_000, 2))
+    started = time.perf_counter()
+    first, second = same_objects(before, before + 0.5, 4.5)
+    assert time.perf_counter() - started < 3  # all at once it takes 16 s
+    assert (first == second).mean() > 0.9
