@@ -34,6 +34,9 @@ ANNOTATIONS = "annotations.json"
 IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """What Pillow may take an image file for, whatever its name: for some of the others (EPS) it starts programs."""
 
+LISTS_NAMED = 8
+"""How many lists an error names that is about one that is not there."""
+
 
 @dataclass(frozen=True)
 class ImageRecord:
@@ -304,7 +307,8 @@ def check_size_px(size_px: tuple[int, int], record: ImageRecord) -> None:
 def read_ids(path: Path) -> list[str]:
     """A list of image ids, one per line, as any editor saves it; blank lines and lines that start with # are skipped."""
     if not path.is_file():
-        raise UserError(f"{path}: no such list of image ids")
+        there = ", ".join(sorted(one.name for one in path.parent.glob("*.txt"))[:LISTS_NAMED])
+        raise UserError(f"{path}: no such list of image ids" + (f"; that folder has {there}" if there else ""))
     lines = (line.strip() for line in decoded(path.read_bytes(), "replace").splitlines())
     ids = [line for line in lines if line and not line.startswith("#")]
     if not ids:

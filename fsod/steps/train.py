@@ -54,6 +54,7 @@ def prepare_data(settings: RunSettings, source: Path | None) -> dict[str, Any]:
     folder = load_folder(paths.data)
     split_list = read_ids(paths.id_list(settings.data.train_list))
     folder.class_indices(settings.data.novel)
+    _check_test_list(paths.id_list(settings.data.test_list))
     tile_folder(
         folder,
         paths.tiles,
@@ -63,6 +64,14 @@ def prepare_data(settings: RunSettings, source: Path | None) -> dict[str, Any]:
         ids=split_list,
     )
     return card
+
+
+def _check_test_list(path: Path) -> None:
+    """UserError without the list that the run is scored on: found out now, not by ``evaluate`` after days of training."""
+    try:
+        read_ids(path)
+    except UserError as error:
+        raise UserError(f"{error}; let data.test_list name the list to score on") from error
 
 
 def run_meta_train(settings: RunSettings) -> dict[str, Any]:

@@ -322,7 +322,7 @@ def test_lists_of_ids(tmp_path: Path) -> None:
     path.write_text("# nothing\n\n")
     with pytest.raises(UserError, match="empty"):
         read_ids(path)
-    with pytest.raises(UserError, match="no such list"):
+    with pytest.raises(UserError, match=r"gone.txt: no such list of image ids; that folder has ids.txt$"):
         read_ids(tmp_path / "gone.txt")
 
 

@@ -48,6 +48,14 @@ def test_a_run_of_dior_is_prepared_by_its_shipped_configuration(dior: Path, tmp_
     assert len(prepare_data(clean, dior)["refused"]) == 1
 
 
+def test_a_missing_test_list_is_told_before_the_training(dior: Path, tmp_path: Path) -> None:
+    settings = load_settings(Path("configs/dior.yaml"), [f"run_dir={tmp_path / 'run'}", "data.test_list=valid"])
+    with pytest.raises(
+        UserError, match=r"valid\.txt: no such list .* has test\.txt, .*val\.txt; let data\.test_list name the list"
+    ):
+        prepare_data(settings, dior)
+
+
 def test_the_command(dior: Path, tmp_path: Path) -> None:
     assert fsod("data", "prepare", "dior", dior, tmp_path / "out", "--json", tmp_path / "card.json") == 0
     assert json.loads((tmp_path / "card.json").read_text())["boxes"] == 3
