@@ -69,7 +69,7 @@ def read_frame(
     try:
         if Path(path).suffix.lower() == ".parquet":  # GDAL's wheels cannot
             return geopandas.read_parquet(path)
-        layers = _layers(path)
+        layers = layer_names(path)
         if layer is None and usual in layers:
             layer = usual
         if layer is None and len(layers) > 1:
@@ -97,13 +97,13 @@ def layer_in(path: VectorFile, layer: str | None) -> str | None:
     if layer is None or not there or Path(path).suffix.lower() == ".parquet":
         return None
     try:
-        return layer if len(_layers(path)) > 1 else None
+        return layer if len(layer_names(path)) > 1 else None
     except UNREADABLE:
         return None  # which read_frame says
 
 
-def _layers(path: VectorFile) -> list[str]:
-    """Names of the layers with geometry; of all tables, where none has any."""
+def layer_names(path: VectorFile) -> list[str]:
+    """Names of the layers with geometry, but for what was searched; of all tables, where none has any."""
     tables = pyogrio.list_layers(path)
     if not len(tables):
         raise ValueError("no layer in it")

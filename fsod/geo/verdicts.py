@@ -17,7 +17,7 @@ from geopandas import GeoDataFrame, GeoSeries
 from numpy.typing import NDArray
 
 from fsod.errors import UserError, one_line
-from fsod.geo.features import VectorFile, raise_refused, read_frame
+from fsod.geo.features import VectorFile, layer_names, raise_refused, read_frame
 from fsod.geo.geopackage_file import NAME
 from fsod.geo.georeference import Georeference
 from fsod.geo.labels import LabelLayer, LabelledBoxes, labels_of
@@ -118,8 +118,19 @@ def _read_judged(path: VectorFile, layer: str | None) -> tuple[GeoDataFrame, NDA
         raise UserError(f"{path}: has no attribute {missing!r}, so it is not a layer that `fsod predict` wrote")
     answers = _answers(path, frame[VERDICT])
     if not (answers != NOT_JUDGED).any():
-        raise UserError(f"{path}: no verdict given; set {VERDICT} to yes or no in one feature at least")
+        raise UserError(
+            f"{path}: no verdict given; set {VERDICT} to yes or no in one feature at least" + _of_several(path, layer)
+        )
     return frame, answers
+
+
+def _of_several(path: VectorFile, layer: str | None) -> str:
+    """Which layer was read, where a file has several: geopandas saves into another one if it is not told which."""
+    one_table = Path(path).suffix.lower() in (".csv", ".parquet")
+    names = [] if one_table else layer_names(path)
+    if len(names) < 2:
+        return ""
+    return f" of the layer {layer or NAME!r}, or name another one with --layer; the file has {', '.join(names)}"
 
 
 def _is_csv(path: VectorFile) -> bool:

@@ -175,7 +175,12 @@ def test_what_is_no_verdict_is_one_line(make_raster: MakeRaster, tmp_path: Path)
         path = judge(write(tmp_path / "found.gpkg", scene), ["yes", "maybe\x1b[2J", None, "yes"])
         refused(path, scene, r"feature 2: verdict 'maybe\\x1b\[2J' is neither yes nor no; leave it empty")
         refused(write(tmp_path / "new.gpkg", scene), scene, "no verdict given; set verdict to yes or no")
-        refused(judge(path, [None] * 4), scene, "no verdict given")
+        refused(judge(path, [None] * 4), scene, "no verdict given; set verdict to yes or no in one feature at least$")
+        two = write(tmp_path / "two.gpkg", scene)
+        geopandas.read_file(two).assign(verdict="yes").to_file(two)  # geopandas adds a layer of the file's name
+        refused(
+            two, scene, "least of the layer 'detections', or name another one with --layer; .* has detections, two$"
+        )
         refused(
             judge(path, ["yes", None, "no", None]), other, r"feature 1, 3: lies outside .*b.tif .* verdicts on a.tif"
         )
