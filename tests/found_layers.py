@@ -35,6 +35,8 @@ def write_found(
     classes: Sequence[str] = (),
     searched_px: shapely.Polygon | None = None,
     place: Georeference = UTM,
+    bank: str = "b",
+    shown_from: float = 0.3,
 ) -> Path:
     """Boxes of 10 m around places in metres from the scene's top left corner; all of it was searched if not told otherwise."""
     known = {"ship": SHIP} if known is None else known
@@ -46,14 +48,14 @@ def write_found(
         np.full(len(middles_px), 0.5, np.float32),
         np.array(own, np.int64),
     )
-    run: dict[str, Value] = {"weights": "a", "bank": "b", "gsd_m": 0.5}
+    run: dict[str, Value] = {"weights": "a", "bank": bank, "gsd_m": 0.5}
     size_px = (SIDE_PX, SIDE_PX)
     write_layer(path, Layer(found, names, place, "s.tif", size_px, run, np.arange(1, len(found) + 1)))
     whole = shapely.box(0, 0, *size_px)
     parts: dict[str, Any] = {SEARCHED: whole}
     if searched_px is not None:
         parts = {SEARCHED: searched_px, NOT_REACHED: whole.difference(searched_px)}
-    numbers = {name: {"found": 0, **one.numbers(0.3)} for name, one in known.items()}
+    numbers = {name: {"found": 0, **one.numbers(shown_from)} for name, one in known.items()}
     told = {**run, "summary": "", "classes": json.dumps(numbers)}
     write_searched(path, SearchedLayer(SearchedArea(parts, size_px), place, "s.tif", told))
     return path

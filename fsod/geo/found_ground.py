@@ -38,6 +38,7 @@ class FoundGround:
         found: a row a detection with its ``class``, those judged wrong left out.
         searched: what the network has seen, polygons in a CRS of their own; None where no layer says.
         known: class name -> what ``Evidence.numbers`` wrote, of all classes that were looked for; None where no layer says.
+        banks: hashes of the banks that it was searched with; empty where no layer says.
         refused: detections that were judged wrong.
         sure: (n,) which of ``found`` were judged right.
         warnings: what the user should know of the layer.
@@ -47,6 +48,7 @@ class FoundGround:
     found: GeoDataFrame
     searched: GeoSeries | None
     known: Mapping[str, Mapping[str, Any]] | None
+    banks: frozenset[str]
     refused: int
     sure: NDArray[np.bool_]
     warnings: Sequence[str]
@@ -95,9 +97,9 @@ def read_found_ground(path: Path, layer: str | None = None) -> FoundGround:
     raise_refused(path, dict.fromkeys((np.flatnonzero(right & (names == "")) + 1).tolist(), NO_CLASS.format(CLASS)))
     own = frame[right].reset_index(drop=True)
     own[CLASS] = names[right]
-    searched, known = _searched(path)
+    searched, known, banks = _searched(path)
     sure, warnings = judged(verdicts[right], YES), _unclear(path, verdicts)
-    return FoundGround(path, own, searched, known, int((~right).sum()), sure, warnings)
+    return FoundGround(path, own, searched, known, banks, int((~right).sum()), sure, warnings)
 
 
 def _unclear(path: Path, verdicts: pd.Series) -> list[str]:
@@ -116,18 +118,18 @@ def _counts_in_pixels(path: Path) -> bool:
         return b'"coordinate_frame"' in file.read(2**16)
 
 
-def _searched(path: Path) -> tuple[GeoSeries | None, Mapping[str, Mapping[str, Any]] | None]:
+def _searched(path: Path) -> tuple[GeoSeries | None, Mapping[str, Mapping[str, Any]] | None, frozenset[str]]:
     beside = searched_path(path)
     try:
         there = beside != path or SEARCHED_LAYER in pyogrio.list_layers(path)[:, 0]
     except UNREADABLE:
         there = False
     if not there or not beside.is_file():
-        return None, None
+        return None, None, frozenset()
     frame = read_frame(beside, SEARCHED_LAYER if beside == path else None)
     # one without a row is what a run that was killed while it wrote has left
     if not len(frame) or not {"status", "area_km2"} <= set(frame.columns) or frame.crs is None:
-        return None, None
+        return None, None, frozenset()
     seen = frame[(frame["status"] == SEARCHED).to_numpy() & ~shapely.is_missing(np.asarray(frame.geometry))]
     try:
         texts = list(frame["classes"].dropna()) if "classes" in frame else []
@@ -135,9 +137,9 @@ def _searched(path: Path) -> tuple[GeoSeries | None, Mapping[str, Mapping[str, A
         said = [json.loads(text) if isinstance(text, str) else text for text in texts]
     except ValueError as error:
         raise UserError(f"{beside}: its attribute 'classes' is not JSON; predict again") from error
-    return GeoSeries(shapely.make_valid(np.asarray(seen.geometry)), crs=frame.crs), _of_all(
-        beside, said
-    ) if said else None
+    banks = frozenset(str(bank) for bank in frame["bank"].dropna()) if "bank" in frame else frozenset()
+    places = GeoSeries(shapely.make_valid(np.asarray(seen.geometry)), crs=frame.crs)
+    return places, _of_all(beside, said) if said else None, banks
 
 
 def _of_all(path: Path, said: list[dict[str, dict[str, Any]]]) -> Mapping[str, Mapping[str, Any]]:

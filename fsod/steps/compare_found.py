@@ -88,6 +88,7 @@ def compare_files(
         for one in classes
         if not _looked_for(dates[i], one)
     ]
+    warnings += _unlike_detectors(*dates)
     warn(warnings)
     counts = frame.groupby([CLASS, "change"]).size()
     table = pd.DataFrame(
@@ -140,6 +141,19 @@ def _half_a_side(dates: list[FoundGround], plane: pyproj.CRS) -> float:
 
 def _looked_for(date: FoundGround, one: str) -> bool:
     return date.known is None or one in date.known
+
+
+def _unlike_detectors(before: FoundGround, after: FoundGround) -> list[str]:
+    """Says so where another bank, or another score to show from, may look as if the ground had changed."""
+    known = before.known or {}, after.known or {}
+    scores = {one: [date[one].get("score") for date in known] for one in known[0] if one in known[1]}
+    unlike = [f"{one} {a} and {b}" for one, (a, b) in scores.items() if a != b]
+    differs = ["searched with different banks"] if scores and before.banks != after.banks else []
+    differs += [f"shown from different scores ({', '.join(unlike)})"] if unlike else []
+    if not differs:
+        return []
+    what = f"{before.path} and {after.path} were {' and '.join(differs)}"
+    return [f"{what}, so what appeared or is gone may come from that; search both with one bank and one --score"]
 
 
 def _alone(

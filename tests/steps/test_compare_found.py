@@ -47,6 +47,17 @@ def test_what_became_of_each_object(tmp_path: Path) -> None:
     assert compare_files(before, after, tmp_path / "c.gpkg", None)["tolerance_m"] == pytest.approx(5, rel=1e-2)
 
 
+def test_two_dates_of_unlike_detectors_are_compared_with_a_warning(tmp_path: Path) -> None:
+    before = write_found(tmp_path / "a.gpkg", [(100, 100)])
+    other = write_found(tmp_path / "b.gpkg", [], bank="c")
+    (said,) = compare_files(before, other, tmp_path / "c.gpkg", 4)["warnings"]
+    assert said.startswith(f"{before} and {other} were searched with different banks, so what appeared or is gone may")
+    higher = write_found(tmp_path / "d.geojson", [], shown_from=0.5)
+    (said,) = compare_files(before, higher, tmp_path / "c.gpkg", 4)["warnings"]
+    assert "were shown from different scores (ship 0.3 and 0.5), so" in said
+    assert compare_files(before, write_found(tmp_path / "e.gpkg", []), tmp_path / "c.gpkg", 4)["warnings"] == []
+
+
 def test_what_is_gone_at_180_degrees_is_not_laid_around_the_globe(tmp_path: Path) -> None:
     fiji = Georeference(pyproj.CRS("EPSG:3832"), Affine(0.5, 0, 3_338_900, 0, -0.5, -1_900_000), None)
     x = float(pyproj.Transformer.from_crs(4326, 3832, always_xy=True).transform(180, -16)[0]) - 3_338_900
