@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -43,6 +44,8 @@ Seed = Annotated[
     typer.Option("--seed", min=0, help="Seed of the shot list. By default that of the configuration, else 0."),
 ]
 
+FEW = 3
+"""Of how many scenes a command says everything on the screen."""
 Number = TypeVar("Number", int, float)
 
 
@@ -66,12 +69,34 @@ def bands_in(text: str | None) -> tuple[int, ...] | None:
     return None if text is None else numbers_in(text, int, "--bands {}: give one or three numbers, as 4,3,2")
 
 
-def report(result: dict[str, Any], json: Path | None, *next_command: str | Path | int) -> None:
-    """Prints a result, one line per key, writes it to a file if asked for, and ends with the next command to type."""
+def report(
+    result: dict[str, Any], json: Path | None, *next_command: str | Path | int, by_scene: Collection[str] = ()
+) -> None:
+    """Prints a result, one line per key, writes it to a file if asked for, and ends with the next command to type.
+
+    Args:
+        result: of the command.
+        json: the file that is asked for.
+        next_command: its words.
+        by_scene: keys that say something of every scene: of many scenes a few are printed, or no one would find the rest.
+    """
     if os.environ.get("RANK", "0") != "0":
         return  # under torchrun the first process speaks for all
     for key, value in result.items():
-        say(f"{key}: {value:.3f}" if isinstance(value, float) else f"{key}: {value}")
+        more = len(value) - FEW if key in by_scene and isinstance(value, dict | list) else 0
+        say(f"{key}: {_in_words(value, more)}")
     write_result(json, result)
     if next_command:
         say(f"next: {shlex.join(['fsod', *map(str, next_command)])}")
+
+
+def _in_words(value: object, more: int) -> str:
+    """A value as it is printed, without the last ``more`` of what it holds."""
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if more > 0 and isinstance(value, dict | list):
+        few = dict(islice(value.items(), FEW)) if isinstance(value, dict) else value[:FEW]
+        return f"{few} and {more} more (--json FILE writes all)"
+    if isinstance(value, dict):
+        return str({name: round(one, 4) if isinstance(one, float) else one for name, one in value.items()})
+    return str(value)

@@ -151,6 +151,7 @@ def predict_command(
         engine=engine,
     )
     result = predict_files(scenes, checkpoint, bank, out, plan, result_file(json))
-    report(result, json, *(("report", result["layer"]) if result.get("preview") else ()))
+    then = ("report", result["layer"]) if result.get("preview") else ()
+    report(result, json, *then, by_scene=("layers", "scenes", "searched", "damaged", "warnings"))
     if failed := result.get("failed"):
         raise UserError(f"{len(failed)} of {len(failed) + len(result['layers'])} scenes failed: {', '.join(failed)}")

@@ -82,10 +82,11 @@ def what_was_missed(
     }
     scores = dict(zip(searcher.class_names, searcher.scores, strict=True))
     numbers = {name: {"found": counts[name], **own.numbers(scores[name])} for name, own in known.items()}
-    words = [
-        f"{f'{name}: ' if len(known) > 1 else ''}{counts[name]} found; {own.said(scores[name]) if as_learned else NOT_AS_LEARNED}"
-        for name, own in known.items()
-    ]
+    alike: dict[str, list[str]] = {}  # what is said of a class -> how many were found of each that it holds for
+    for name, own in known.items():
+        count = f"{f'{name}: ' if len(known) > 1 else ''}{counts[name]}"
+        alike.setdefault(own.said(scores[name]) if as_learned else NOT_AS_LEARNED, []).append(count)
+    words = [f"{', '.join(found)} found; {said}" for said, found in alike.items()]
     if not any_searched:
         empty = all(area.is_empty for area in areas)
         words = ["there is nothing to be seen" if empty else "so whatever is there was missed"]

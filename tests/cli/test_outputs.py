@@ -18,6 +18,7 @@ from PIL import Image
 from typer.main import get_command
 
 from fsod.cli.commands import COMMANDS, command_called
+from fsod.cli.options import report
 from fsod.cli.outputs import _note, may_write
 from fsod.errors import UserError
 from tests.command import fsod
@@ -253,3 +254,20 @@ def test_a_pipe_or_device_is_no_place_for_a_result(here: Path, capsys: pytest.Ca
             "null: is not a regular file and cannot be replaced",
             refused(here, capsys, "info", "--json", "/dev/null", *more),
         )
+
+
+def test_of_many_scenes_a_few_are_on_the_screen_and_all_in_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layers = {f"{i}.tif": f"found/{i}.geojson" for i in range(1000)}
+    result = {"layers": layers, "warnings": ["a"], "damaged": [[0, 1]] * 5, "ap50": {"ship": 1 / 3, "car": None}}
+    report(result, None, by_scene=("layers", "warnings", "damaged"))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("layers: {'0.tif': 'found/0.geojson', ")
+    assert "3.tif" not in lines[0]
+    assert lines[0].endswith("} and 997 more (--json FILE writes all)")
+    assert lines[1:] == [
+        "warnings: ['a']",
+        "damaged: [[0, 1], [0, 1], [0, 1]] and 2 more (--json FILE writes all)",
+        "ap50: {'ship': 0.3333, 'car': None}",
+    ]

@@ -178,6 +178,14 @@ def test_of_a_scene_beside_the_area_of_interest_nothing_is_claimed(bank: Path, t
     assert "; so whatever is there was missed" in parts["summary"][0]
 
 
+def test_what_holds_for_several_classes_is_said_once(bank: Path, tmp_path: Path) -> None:
+    result = predict(bank, tmp_path / "o.geojson", make_scene(tmp_path / "s.tif", size=96))
+    boat, car = (result["found"][name] for name in ("boat", "car"))
+    assert result["searched"].endswith(
+        f" km2; boat: {boat}, car: {car} found; what would have been missed is unknown, as no example was left out"
+    )
+
+
 def test_what_would_have_been_missed_is_said_by_the_score_in_use(bank: Path, tmp_path: Path) -> None:
     scene, out, told = make_scene(tmp_path / "s.tif", size=96), tmp_path / "o.geojson", tmp_path / "told.safetensors"
     weights = checkpoint_of(bank)
