@@ -167,7 +167,9 @@ def load_folder(root: Path) -> CocoFolder:
     """
     path = root / ANNOTATIONS
     if not root.is_dir():
-        raise UserError(f"{root}: no such folder; prepare one with `fsod data prepare`")
+        raise UserError(
+            f"{root}: no such folder; prepare one with `fsod data prepare`, or what a run needs with `fsod data make`"
+        )
     if not path.is_file():
         raise UserError(f"{root}: not a prepared folder ({ANNOTATIONS} is missing); make one with `fsod data prepare`")
     raw = path.read_bytes()

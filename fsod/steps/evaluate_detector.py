@@ -109,6 +109,10 @@ def evaluate_run(settings: RunSettings, k: int, seed: int, ids: Path | None) -> 
     """
     paths, settings = RunPaths(settings.run_dir), settings.model_copy(update={"seed": seed})
     file = paths.finetuned(k, seed)
+    if not file.is_file():
+        raise UserError(
+            f"{file}: no such file; run `fsod finetune` with these settings and --shots-k {k} --seed {seed} first"
+        )
     tuned = load_checkpoint(file, size=settings.size)
     refuse_other_split(tuned.settings, settings.data, file)
     refuse_other_settings(file, tuned.settings, settings, {"episodes", "loss", "finetune"})

@@ -152,6 +152,8 @@ def run_finetune(settings: RunSettings, k: int, seed: int) -> dict[str, Any]:
     """Finetunes the run's meta-trained detector on K shots per class and writes checkpoint and bank."""
     paths, machine = RunPaths(settings.run_dir), choose_machine(settings.finetune.precision)
     with joined(machine.device):
+        if not paths.meta_checkpoint.is_file():
+            raise UserError(f"{paths.meta_checkpoint}: no such file; run `fsod meta-train` with these settings first")
         base = load_checkpoint(paths.meta_checkpoint, machine.trunk_dtype, settings.size)
         refuse_other_split(base.settings, settings.data, paths.meta_checkpoint)
         with first_goes_ahead():

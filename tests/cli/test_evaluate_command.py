@@ -178,3 +178,20 @@ def test_evaluate_a_bank_of_the_checkpoint(trained: Path, capsys: pytest.Capture
     assert json.loads((trained / "own.json").read_text())["per_class_ap50"] == scores
     assert fsod("evaluate", "--checkpoint", other, *files) == 2
     assert "this bank was made for weights" in capsys.readouterr().err
+
+
+def test_a_stage_whose_forerunner_is_missing_names_it(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config, elsewhere = trained / "run.yaml", f"run_dir={trained / 'runs' / 'nothing'}"
+    for command, hint in (
+        (("evaluate", "--config", config, "--shots-k", "3"), "run `fsod finetune` with these settings and --shots-k 3"),
+        (
+            ("finetune", "--config", config, elsewhere),
+            "nothing/meta-train.safetensors: no such file; run `fsod meta-tr",
+        ),
+        (
+            ("meta-train", "--config", config, elsewhere),
+            "nothing/tiles: no such folder; .* a run needs with `fsod data ma",
+        ),
+    ):
+        assert fsod(*command) == 2
+        assert re.search(hint, " ".join(capsys.readouterr().err.split()))
