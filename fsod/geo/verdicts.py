@@ -159,8 +159,8 @@ def _read_csv(path: VectorFile) -> GeoDataFrame:
     if not Path(path).exists():
         raise UserError(f"{path}: no such vector file")
     try:
+        check_columns(Path(path), pd.read_csv(path, nrows=0).columns, BOX_COLUMNS)  # decimal commas break up rows
         table = pd.read_csv(path, keep_default_na=False, dtype=str)
-        check_columns(Path(path), table.columns, BOX_COLUMNS)
         boxes = table[list(BOX_COLUMNS)].apply(pd.to_numeric).to_numpy(np.float64)
     except (ValueError, LookupError, OverflowError, OSError) as error:
         reason = one_line(error)

@@ -22,6 +22,8 @@ from fsod.geo.layer_files import check_columns, geojson_crs, without_apostrophe
 from fsod.geo.layer_table import BOX_COLUMNS, VERDICT
 from fsod.geo.verdicts import NO, judged
 
+NEEDED = ("class", "score", *BOX_COLUMNS)
+
 ROUNDED_PX = 0.02
 """Boxes in attributes are rounded to hundredths of a pixel."""
 
@@ -75,7 +77,7 @@ def read_found(path: Path, layer: str | None = None) -> FoundLayer:
         table, refused = table[~wrong], int(wrong.sum())
         if not len(table):
             return FoundLayer(scene, np.zeros(0, np.str_), np.zeros(0), np.zeros((0, 4)), None, refused)
-        check_columns(path, table.columns, ("class", "score", *BOX_COLUMNS))
+        check_columns(path, table.columns, NEEDED)
         numbers = table[["score", *BOX_COLUMNS]].to_numpy(np.float64)
         names = np.array(class_names(table["class"]), np.str_)
         raise_refused(path, dict.fromkeys((table.index[names == ""] + 1).tolist(), NO_CLASS.format("class")))
@@ -150,6 +152,7 @@ def _parquet(path: Path) -> tuple[pd.DataFrame, str]:
 
 
 def _csv(path: Path) -> tuple[pd.DataFrame, str]:
+    check_columns(path, pd.read_csv(path, nrows=0).columns, NEEDED)  # decimal commas break up rows
     # a class may be called "NA", or 007
     empty = {"score": [""], "lon": [""], "lat": [""]}
     table = pd.read_csv(path, keep_default_na=False, na_values=empty, dtype={"class": str, "scene": str})

@@ -198,7 +198,9 @@ def test_what_is_no_verdict_is_one_line(make_raster: MakeRaster, tmp_path: Path)
         frame.loc[3, ["class", "geometry"]] = [None, None]  # nobody judged it
         frame.to_file(tmp_path / "drawn.gpkg")
         refused(tmp_path / "drawn.gpkg", scene, "feature 3: no class in its attribute class")
-        (tmp_path / "excel.csv").write_text("class;verdict;x1_px;y1_px;x2_px;y2_px\ncar;yes;1,5;2;3;4\n")
+        (tmp_path / "excel.csv").write_text(
+            "class;verdict;x1_px;y1_px;x2_px;y2_px\ncar;yes;1;2;3;4\ncar;no;1,5;2;3,5;4\n"
+        )
         refused(tmp_path / "excel.csv", scene, "columns are separated by ';'; save it with commas")
         (tmp_path / "bad.csv").write_text("verdict,class\nyes,car\n")
         refused(tmp_path / "bad.csv", scene, "not a layer that `fsod predict` wrote: .*x1_px")

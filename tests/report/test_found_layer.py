@@ -120,7 +120,9 @@ def test_other_files_are_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "f.tif").write_text("x")
     with pytest.raises(UserError, match=r"f.tif: not a layer of detections; known: .geojson"):
         read_found(tmp_path / "f.tif")
-    (tmp_path / "excel.csv").write_text("class;score;scene;x1_px;y1_px;x2_px;y2_px\na;0,5;s;0;0;5;5\n")
+    (tmp_path / "excel.csv").write_text(
+        "class;score;scene;x1_px;y1_px;x2_px;y2_px\na;0,5;s;0;0;5;5\na;0,5;s;1,5;0;5;5\n"
+    )
     with pytest.raises(UserError, match="its columns are separated by ';'; save it with commas"):
         read_found(tmp_path / "excel.csv")
     (tmp_path / "g.csv").write_text("class,score,scene,x1_px,y1_px,x2_px,y2_px\na,0.5,s,0,0,nan,5\n")
