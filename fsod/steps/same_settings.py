@@ -9,6 +9,9 @@ from typing import Any
 from fsod.config import CommonSettings, override_settings
 from fsod.errors import UserError
 
+_PACE = ("checkpoint_every", "log_every", "workers")
+"""Keys of any section that do not change what is learned."""
+
 
 def refuse_other_settings(file: Path, trained: Mapping[str, Any], settings: CommonSettings, sections: set[str]) -> None:
     """Refuses weights that were trained with other settings.
@@ -32,6 +35,7 @@ def refuse_other_settings(file: Path, trained: Mapping[str, Any], settings: Comm
 
 
 def _by_key(dumped: dict[str, Any]) -> dict[str, Any]:
-    """Values under ``section.key``, or under ``key`` where it is in no section."""
+    """Values under ``section.key``, or under ``key`` where it is in no section; without those of the pace."""
     sections = {name: value if isinstance(value, dict) else {"": value} for name, value in dumped.items()}
-    return {f"{name}.{key}".rstrip("."): value for name, keys in sections.items() for key, value in keys.items()}
+    pairs = ((name, key, value) for name, keys in sections.items() for key, value in keys.items() if key not in _PACE)
+    return {f"{name}.{key}".rstrip("."): value for name, key, value in pairs}

@@ -73,7 +73,8 @@ def test_scores_are_of_the_settings_that_trained(trained: Path, capsys: pytest.C
     assert fsod(*run, "finetune.lr=5", "episodes.ways=1", "meta_train.lr=5") == 2
     error = capsys.readouterr().err
     assert "was trained with other settings (episodes.ways, finetune.lr); give those" in error
-    assert fsod(*run, "evaluate.nms_iou=0.5") == 0
+    pace = "finetune.workers=0", "finetune.log_every=7", "finetune.checkpoint_every=7"
+    assert fsod(*run, "evaluate.nms_iou=0.5", *pace) == 0
 
 
 def test_evaluate_any_checkpoint_folder_list_and_shots(trained: Path) -> None:
