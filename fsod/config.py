@@ -61,7 +61,8 @@ class Settings(BaseModel):
     def _no_yes_for_a_number(cls, value: object, info: ValidationInfo) -> object:
         """YAML reads yes, no, on and off as true and false, which pydantic would take for 1 and 0."""
         annotation = cls.model_fields[info.field_name or ""].annotation
-        if isinstance(value, bool) and bool not in (annotation, *get_args(annotation)):
+        told = any(isinstance(one, bool) for one in (value if isinstance(value, list | tuple) else [value]))
+        if told and bool not in (annotation, *get_args(annotation)):
             raise ValueError("expected a number, or a text in quotes, not yes or no")
         return value
 

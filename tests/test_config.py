@@ -80,6 +80,8 @@ def test_overrides_win_and_are_typed(config: Path) -> None:
         ),
         ("finetune.keep=off", "finetune.keep: Value error, expected a number"),
         ("predict.score=true", "predict.score: Value error, expected a number"),
+        ("predict.bands=[yes, 2, 3]", "predict.bands: Value error, expected a number"),
+        ("data.novel=[ship, no]", "data.novel: Value error, expected a number, or a text in quotes"),
         ("finetune.known_margin=no", "finetune.known_margin: Value error, expected a number"),
         ("episodes.query_px=300", "episodes.query_px: "),
         ("episodes.support_px=512", "episodes.support_px: Value error, must be at most query_px"),
