@@ -256,11 +256,11 @@ class JudgedLayer:
         return x1 < self.scene.width_px and y1 < self.scene.height_px and x2 > 0 and y2 > 0
 
 
-def _place(one: Found) -> tuple[bool, bool, int]:
+def _place(one: Found) -> tuple[int, int]:
     """Sorts features as the page shows them, which puts a box that has just been drawn before all others."""
-    if one.score is None:
-        return False, False, -one.id
-    return True, one.ask is None, one.id if one.ask is None else one.ask
+    if one.ask is not None:
+        return 1, one.ask
+    return (0, -one.id) if one.score is None else (2, one.id)
 
 
 def run_of(frame: GeoDataFrame) -> dict[str, str]:

@@ -72,6 +72,12 @@ def test_what_was_drawn_comes_first(tmp_path: Path, suffix: str) -> None:
     assert [one.ask for one in others] == [1, 2, 3]
 
 
+def test_detections_that_have_lost_their_scores_keep_their_order(tmp_path: Path) -> None:
+    path = make_layer(tmp_path / "found.gpkg", 3)
+    geopandas.read_file(path, layer=NAME).drop(columns="score").assign(ask=[2, 3, 1]).to_file(path, layer=NAME)
+    assert [one.ask for one in opened(path).found.values()] == [1, 2, 3]
+
+
 @pytest.mark.parametrize("crs", PLACES)
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_every_change_is_in_the_file_and_undo_takes_it_back(tmp_path: Path, suffix: str, crs: str | None) -> None:
