@@ -24,7 +24,7 @@ from fsod.geo.layer_files import ON_A_MAP
 from fsod.geo.layer_table import VERDICT
 from fsod.geo.searched_area import SEARCHED
 from fsod.geo.searched_layer import searched_path
-from fsod.geo.verdicts import NO, YES, judged, no_verdicts
+from fsod.geo.verdicts import NO, YES, judged, unclear_verdicts
 
 CLASS = "class"
 
@@ -98,16 +98,8 @@ def read_found_ground(path: Path, layer: str | None = None) -> FoundGround:
     own = frame[right].reset_index(drop=True)
     own[CLASS] = names[right]
     searched, known, banks = _searched(path)
-    sure, warnings = judged(verdicts[right], YES), _unclear(path, verdicts)
+    sure, warnings = judged(verdicts[right], YES), unclear_verdicts(path, verdicts)
     return FoundGround(path, own, searched, known, banks, int((~right).sum()), sure, warnings)
-
-
-def _unclear(path: Path, verdicts: pd.Series) -> list[str]:
-    if not (texts := no_verdicts(verdicts)):
-        return []
-    are, they_are = ("verdict is", "it is") if len(texts) == 1 else ("verdicts are", "they are")
-    what = f"{len(texts)} {are} neither yes nor no, such as {texts[0][:40]!r}"
-    return [f"{path}: {what}; what {they_are} on counts as not judged"]
 
 
 def _counts_in_pixels(path: Path) -> bool:

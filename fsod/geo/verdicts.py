@@ -193,9 +193,11 @@ def judged(column: pd.Series, answer: int) -> NDArray[np.bool_]:
     return np.array([ANSWERS.get(text.lower()) == answer for text in _said(column)], np.bool_)
 
 
-def no_verdicts(column: pd.Series) -> list[str]:
-    """What stands in verdicts and is none, in a layer in which that is no error."""
-    return [text for text in _said(column) if text.lower() not in ANSWERS]
+def unclear_verdicts(path: Path, column: pd.Series) -> list[str]:
+    """What to say of verdicts that are none, in a layer in which that is no error."""
+    texts = [text for text in _said(column) if text.lower() not in ANSWERS]
+    such = f"{len(texts)}, such as {texts[0][:40]!r}" if texts else ""
+    return [f"{path}: verdicts that are neither yes nor no count as not judged ({such})"] if texts else []
 
 
 def _made_on(frame: GeoDataFrame) -> NDArray[np.object_]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from fsod.geo.georeference import WGS84
 from fsod.geo.labels import NO_CLASS, class_names
 from fsod.geo.layer_files import check_columns, geojson_crs, without_apostrophe
 from fsod.geo.layer_table import BOX_COLUMNS, VERDICT
-from fsod.geo.verdicts import NO, judged
+from fsod.geo.verdicts import NO, judged, unclear_verdicts
 
 NEEDED = ("class", "score", *BOX_COLUMNS)
 
@@ -39,6 +40,7 @@ class FoundLayer:
         boxes_xyxy_px: (n, 4) float64, the scene's pixels.
         lonlat: (n, 2) float64, centres in degrees (WGS84); None where the scene has no coordinate system.
         refused: how many detections were judged wrong, and are left out.
+        warnings: what the user should know of the layer.
     """
 
     scene: str
@@ -47,6 +49,7 @@ class FoundLayer:
     boxes_xyxy_px: NDArray[np.float64]
     lonlat: NDArray[np.float64] | None
     refused: int = 0
+    warnings: Sequence[str] = ()
 
 
 MOST_DEGREES = np.array([540.0, 90.0])
@@ -73,7 +76,8 @@ def read_found(path: Path, layer: str | None = None) -> FoundLayer:
     try:
         table, scene = reader(path) if layer is None else _vector(path, layer)
         table = _without_drawn(table)
-        wrong = judged(table[VERDICT], NO) if VERDICT in table else np.zeros(len(table), np.bool_)
+        verdicts = table[VERDICT] if VERDICT in table else pd.Series("", index=table.index)
+        wrong, warnings = judged(verdicts, NO), unclear_verdicts(path, verdicts)
         table, refused = table[~wrong], int(wrong.sum())
         if not len(table):
             return FoundLayer(scene, np.zeros(0, np.str_), np.zeros(0), np.zeros((0, 4)), None, refused)
@@ -94,7 +98,7 @@ def read_found(path: Path, layer: str | None = None) -> FoundLayer:
         raise UserError(f"{path}: not a layer that `fsod predict` wrote: {why}") from error
     nowhere = table.index[~np.isfinite(numbers).all(axis=1)]
     raise_refused(path, dict.fromkeys((nowhere + 1).tolist(), "no finite box in its attributes; delete it"))
-    return FoundLayer(scene, names, numbers[:, 0], numbers[:, 1:], lonlat, refused)
+    return FoundLayer(scene, names, numbers[:, 0], numbers[:, 1:], lonlat, refused, warnings)
 
 
 def _without_drawn(table: pd.DataFrame) -> pd.DataFrame:

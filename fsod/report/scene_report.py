@@ -16,6 +16,7 @@ from fsod.draw import Rgb, write_jpeg
 from fsod.errors import UserError, one_line
 from fsod.files import write_text
 from fsod.marks import class_colour
+from fsod.progress import warn
 from fsod.report.found_layer import FoundLayer, read_found
 from fsod.report.page import FOLDER, render
 from fsod.scene_map import SCENE_MAP
@@ -76,12 +77,13 @@ def scene_report(layer: Path, out: Path, name: str | None = None) -> dict[str, o
         data=_data(found, (width, height), classes),
     )
     write_text(out, html)
-    megabytes = round(len(html) / 1e6, 1)
+    warn(found.warnings)
     return {
         "report": str(out),
         "detections": len(found.scores),
         "judged_wrong": found.refused,
-        "megabytes": megabytes,
+        "megabytes": round(len(html) / 1e6, 1),
+        "warnings": list(found.warnings),
     }
 
 

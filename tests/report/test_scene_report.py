@@ -75,7 +75,7 @@ def test_what_was_judged_wrong_is_not_handed_on(tmp_path: Path, suffix: str) -> 
     found = Detections(boxes, np.array([0.9, 0.8, 0.7], np.float32), np.zeros(3, np.int64))
     write_layer(path, Layer(found, ["ship"], UTM, "s.tif", (900, 600), {}, np.arange(1, 4)))
     write_overview(path, RGB, (900, 600), ["ship"])
-    verdicts = ["", "No", "yes"]
+    verdicts = ["nein", "No", "yes"]
     if suffix == ".csv":
         pd.read_csv(path).assign(verdict=verdicts).to_csv(path, index=False)
     elif suffix == ".parquet":
@@ -84,6 +84,7 @@ def test_what_was_judged_wrong_is_not_handed_on(tmp_path: Path, suffix: str) -> 
         geopandas.read_file(path).assign(verdict=verdicts).to_file(path, layer="detections")
     told = scene_report(path, tmp_path / "r.html")
     assert (told["detections"], told["judged_wrong"]) == (2, 1)
+    assert told["warnings"] == [f"{path}: verdicts that are neither yes nor no count as not judged (1, such as 'nein')"]
     html = (tmp_path / "r.html").read_text()
     assert data(html)["scores"] == [0.9, 0.7]
     assert "1 judged wrong, not shown" in html

@@ -89,7 +89,7 @@ def test_what_is_judged_wrong_does_not_count_and_overlaps_are_said_once(tmp_path
     assert [row["count"] for row in told["rows"]] == [2, 2, 0]
     assert told["judged_wrong"] == 1
     assert told["warnings"] == [
-        f"{found}: 1 verdict is neither yes nor no, such as 'no?'; what it is on counts as not judged",
+        f"{found}: verdicts that are neither yes nor no count as not judged (1, such as 'no?')",
         f"{by}: districts overlap (a and b), so an object may count in two",
         "1 of 3 objects lie in no district",
     ]
