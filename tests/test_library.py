@@ -127,6 +127,8 @@ def test_boxes_in_pixels_are_examples(place: SimpleNamespace, enrolled: fsod.Det
     assert of_file.scores == enrolled.scores
     of_array = fsod.load(checkpoint_of(place.bank)).enroll(place.pixels, given, native=True)
     assert of_array.gsd_m is None
+    spaced = {f" {name} ": of_class for name, of_class in given.items()}  # as verdicts on a layer would read them
+    assert fsod.load(checkpoint_of(place.bank)).enroll(place.pixels, spaced).class_names == of_array.class_names
     of_array.save(tmp_path / "of_array.safetensors")
     assert read_bank(tmp_path / "of_array.safetensors").origins["tank"]["scene"] == "array"
     assert boxes_of(of_array.predict(place.pixels, **SMALL)) == boxes_of(of_file.predict(place.pixels, **SMALL))

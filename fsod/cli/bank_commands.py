@@ -152,7 +152,8 @@ def _merge(banks: list[BankFile], out: Path, rename: list[str] | None, gsd_m: fl
 
 def _renaming(text: str) -> tuple[str, str]:
     old, _, new = text.partition("=")
-    if not old or not new.strip():
+    new = " ".join(new.split())  # as names are read from layers
+    if not old or not new:
         raise UserError(f"--rename {text!r}: give OLD=NEW")
     try:
         return old, printable(new)

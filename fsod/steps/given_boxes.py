@@ -36,10 +36,11 @@ def marks_given(scene: Scene, boxes: Boxes, areas: object = None) -> SceneMarks:
         raise UserError(f"boxes: give a mapping from class name to (n, 4) boxes, not {type(boxes).__name__}")
     names: list[str] = []
     parts = [np.zeros((0, 4))]
-    for name, of_class in boxes.items():
-        if not isinstance(name, str) or not (is_name(name) and name.strip()):
+    for given, of_class in boxes.items():
+        name = " ".join(given.split()) if isinstance(given, str) else ""  # as names are read from layers
+        if not name or not is_name(name):
             raise UserError(
-                f"boxes: {str(name)[:60]!r} cannot be the name of a class; use 1 to 200 printable characters"
+                f"boxes: {str(given)[:60]!r} cannot be the name of a class; use 1 to 200 printable characters"
             )
         parts.append(_checked(scene, name, of_class))
         names += [name] * len(parts[-1])

@@ -62,7 +62,7 @@ def test_scores_and_rivals_stay_with_their_classes(place: Path, capsys: pytest.C
     tank = "tank: predicted, shown from score 0.125, 5 examples, looked for in pixels 2 times coarser, scene mine.tif, 0.5 m per pixel"
     assert f"  {tank}\n" in shown
     assert "  ship: never reported, predicted, 5 examples" in shown
-    assert fsod("merge", mine, hers, "--out", out, "--rename", "tank=silo") == 0
+    assert fsod("merge", mine, hers, "--out", out, "--rename", "tank= silo ") == 0
     merged = read_bank(out)
     assert merged.reductions[0] == 2.0
     assert merged.reported.class_names == ("tank", "silo", "car")
@@ -90,7 +90,7 @@ def test_merge_writes_a_bank_that_loads(place: Path, detector: Detector, capsys:
     assert fsod("merge", mine, hers, "--out", out) == 2
     assert "class 'tank' is taken already" in capsys.readouterr().err
     assert not out.parent.exists()
-    assert fsod("merge", mine, hers, "--out", out, "--rename", "tank=silo") == 0
+    assert fsod("merge", mine, hers, "--out", out, "--rename", "tank= silo ") == 0
     assert load_bank(out, detector).class_names == ("tank", "ship", "silo", "car")
     assert checkpoint_of(out).resolve() == place / "weights" / "w.safetensors"
     assert fsod("merge", mine, hers, "--out", out, "--rename", "tank") == 2
