@@ -169,7 +169,7 @@ class Detector:
         if result.windows_left:
             said.append(how_far(result))
         if is_in_memory(name):
-            said = of_pixels(said, name, IN_MEMORY, plan)
+            said = of_pixels([one.replace(name, IN_MEMORY) for one in said], plan)
         if plan.aoi is not None and not result.windows_asked:
             raise UserError("; ".join([*said, "nothing was searched"]))
         for warning in said:
@@ -188,14 +188,13 @@ class Detector:
         Raises:
             UserError: no class yet, an exported network, a folder, or another ending.
         """
-        path = Path(path)
+        path = _no_folder(Path(path))
         if self._bank is None or self._weights is None:
             raise UserError(
                 "there is nothing to save; enroll or finetune some classes first, and not on an exported network"
             )
         if path.suffix != ".safetensors":
-            raise UserError(f"{_no_folder(path)}: give a name that ends in .safetensors")
-        _no_folder(path)
+            raise UserError(f"{path}: give a name that ends in .safetensors")
         if self._weights == self._bank:
             _copy(self._bank, path)
             return

@@ -38,17 +38,10 @@ def announce(scene: Scene, resumed: int, windows: int) -> None:
     console.print(f"{scene.name}: {', '.join(parts)}")
 
 
-def of_pixels(said: Iterable[str], name: str, called: str, plan: PredictSettings) -> list[str]:
-    """What to know of pixels without a file: that they have no coordinate system goes without saying, and so does what follows.
-
-    Args:
-        said: of a scene.
-        name: of it there.
-        called: what to call it instead.
-        plan: the user's.
-    """
+def of_pixels(said: Iterable[str], plan: PredictSettings) -> list[str]:
+    """What to know of pixels without a file: that they have no coordinate system goes without saying, and so does what follows."""
     obvious = (PIXELS_ONLY,) if plan.gsd_m else (PIXELS_ONLY, GSD_UNKNOWN)
-    return [one.replace(name, called) for one in said if not any(part in one for part in obvious)]
+    return [one for one in said if not any(part in one for part in obvious)]
 
 
 def how_far(result: SceneResult) -> str:

@@ -112,7 +112,7 @@ class ServedDetector(mlflow.pyfunc.PythonModel):
         frame = Layer(result.detections, names, result.georeference, called, size_px, {}).frame(lonlat=True)
         said = [warning.replace(path, called) for warning in result.warnings]
         if is_in_memory(path):
-            said = of_pixels(result.warnings, path, called, self._plan)
+            said = of_pixels(said, self._plan)
         on_a_map = result.georeference.crs is not None
         return {
             "width_px": result.width_px,
