@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import pandas as pd
 from geopandas import GeoDataFrame
 from numpy.typing import NDArray
 
 from fsod.errors import UserError
-from fsod.geo.layer_table import ASK, BOX_COLUMNS, VERDICT
+from fsod.geo.layer_table import BOX_COLUMNS, VERDICT
 from fsod.geo.scene import Scene
 from fsod.geo.scene_list import short_name
-from fsod.geo.verdicts import ANSWERS, NO, NOT_JUDGED, YES
 from fsod.review.drawn_areas import DrawnAreas
+from fsod.review.found_features import Found, Verdict, found_in, have_area, place_of, sides, texts
 from fsod.review.geojson_rows import GeoJsonRows
 from fsod.review.geopackage_rows import GEOMETRY, FeatureGone, GeoPackageRows
 from fsod.review.placing import Placing, placing
 
-Verdict = Literal["yes", "no", ""]
-
 LEAST_PX = 1.0
 """What is drawn with shorter sides shows nothing; see ``scene_marks``."""
-
-_SHOWN: dict[int, Verdict] = {YES: "yes", NO: "no", NOT_JUDGED: ""}
 
 
 def open_rows(path: Path, layer: str | None) -> GeoPackageRows | GeoJsonRows:
@@ -38,27 +34,6 @@ def open_rows(path: Path, layer: str | None) -> GeoPackageRows | GeoJsonRows:
     if suffix == ".geojson":
         return GeoJsonRows(path)
     raise UserError(f"{path}: cannot be judged here; let `fsod predict --out` write .gpkg or .geojson")
-
-
-@dataclass(frozen=True)
-class Found:
-    """One feature of the layer.
-
-    Attributes:
-        id: of the feature in the file.
-        class_name: its class.
-        score: 0..1; None for what was drawn by hand.
-        verdict: yes, no, or empty where nobody has judged.
-        ask: rank in which verdicts teach most, from 1; None where it has none.
-        box_xyxy_px: of the scene as it is stored.
-    """
-
-    id: int
-    class_name: str
-    score: float | None
-    verdict: Verdict
-    ask: int | None
-    box_xyxy_px: tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -124,22 +99,22 @@ class JudgedLayer:
         self.areas.read()
         self._placing = placing(self.path, frame.geometry, self.scene)
         boxes = self._placing.boxes_px(frame.geometry)
-        if len(frame) and not _have_area(boxes).any():
+        if len(frame) and not have_area(boxes).any():
             raise UserError(
                 f"{self.path}: none of its features is a polygon, so nothing can be shown; let `fsod predict` write it anew"
             )
         boxes[self._are_of_another_picture(frame)] = np.nan
-        found = _found(frame, boxes)
+        found = found_in(frame, boxes)
         on_scene = [one for one in found if self._is_on_scene(one)]
         if len(frame) and not on_scene:
             raise UserError(
                 f"{self.path}: nothing in it lies on {self.scene.name}; name the scene that it is of (--scene)"
             )
-        self.found = {one.id: one for one in sorted(on_scene, key=_place)}
+        self.found = {one.id: one for one in sorted(on_scene, key=place_of)}
         self.run = run_of(frame)
-        names = pd.Series(_texts(frame, "scene") if "scene" in frame else [""] * len(frame), index=frame.index)
-        away = names[~frame.index.isin(list(self.found)) & ~names.isin(("", short_name(self.scene.name)))]
-        self.elsewhere = {str(name): int(count) for name, count in away.value_counts().items()}
+        here = "", short_name(self.scene.name)
+        names = zip(frame.index, texts(frame, "scene"), strict=True)
+        self.elsewhere = Counter(name for feature, name in names if feature not in self.found and name not in here)
 
     @property
     def undoable(self) -> str:
@@ -153,7 +128,7 @@ class JudgedLayer:
     def mend(self, feature: int, box_xyxy_px: NDArray[np.float64]) -> None:
         """Gives a feature another outline, which says yes to it; (4,) in the scene's pixels."""
         box = self._on_scene(box_xyxy_px)
-        new = replace(self._one(feature), box_xyxy_px=_sides(box), verdict="yes")
+        new = replace(self._one(feature), box_xyxy_px=sides(box), verdict="yes")
         self._change("mended box", new, {GEOMETRY: self._placing.box(box), **_columns(box), VERDICT: "yes"})
 
     def draw(self, class_name: str, box_xyxy_px: NDArray[np.float64]) -> int:
@@ -164,7 +139,7 @@ class JudgedLayer:
         box = self._on_scene(box_xyxy_px)
         values = {"class": name, VERDICT: "yes", "scene": short_name(self.scene.name), **_columns(box)}
         feature = self.rows.add({GEOMETRY: self._placing.box(box), **values})
-        self.found[feature] = Found(feature, name, None, "yes", None, _sides(box))
+        self.found[feature] = Found(feature, name, None, "yes", None, sides(box))
 
         def back() -> None:
             self.rows.remove(feature)
@@ -246,9 +221,9 @@ class JudgedLayer:
 
     def _are_of_another_picture(self, frame: GeoDataFrame) -> NDArray[np.bool_]:
         """Which features say that they are of another scene; without a CRS only the name tells, as in ``read_verdicts``."""
-        if self.scene.georeference.crs is not None or "scene" not in frame:
+        if self.scene.georeference.crs is not None:
             return np.zeros(len(frame), np.bool_)
-        names = np.array(_texts(frame, "scene"), dtype=object)
+        names = np.array(texts(frame, "scene"), dtype=object)
         return np.asarray((names != "") & (names != short_name(self.scene.name)), np.bool_)
 
     def _is_on_scene(self, one: Found) -> bool:
@@ -256,58 +231,10 @@ class JudgedLayer:
         return x1 < self.scene.width_px and y1 < self.scene.height_px and x2 > 0 and y2 > 0
 
 
-def _place(one: Found) -> tuple[int, int]:
-    """Sorts features as the page shows them, which puts a box that has just been drawn before all others."""
-    if one.ask is not None:
-        return 1, one.ask
-    return (0, -one.id) if one.score is None else (2, one.id)
-
-
 def run_of(frame: GeoDataFrame) -> dict[str, str]:
     """``weights``, ``bank`` and ``scene`` that features say they were found with, where they do."""
     there = [key for key in ("weights", "bank", "scene") if key in frame and frame[key].notna().any()]
     return {key: str(frame[key].dropna().iloc[0]) for key in there}
-
-
-def _found(frame: GeoDataFrame, boxes: NDArray[np.float64]) -> list[Found]:
-    """The features that have a class and a box."""
-    if not len(frame):
-        return []
-    columns = _texts(frame, "class"), _numbers(frame, "score"), _texts(frame, VERDICT), _numbers(frame, ASK)
-    return [
-        Found(
-            id=int(feature),
-            class_name=name,
-            score=None if np.isnan(score) else float(score),
-            verdict=_SHOWN[ANSWERS.get(said.strip().lower(), NOT_JUDGED)],
-            ask=None if np.isnan(rank) else int(rank),
-            box_xyxy_px=_sides(box),
-        )
-        for feature, name, score, said, rank, box in zip(frame.index, *columns, boxes, strict=True)
-        if name and _have_area(box)
-    ]
-
-
-def _have_area(boxes_xyxy_px: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which boxes (..., 4) are somewhere, and no points or lines."""
-    x1, y1, x2, y2 = np.moveaxis(boxes_xyxy_px, -1, 0)
-    return np.asarray((x2 > x1) & (y2 > y1), np.bool_)
-
-
-def _texts(frame: GeoDataFrame, column: str) -> list[str]:
-    return ["" if missing else str(text) for text, missing in zip(frame[column], frame[column].isna(), strict=True)]
-
-
-def _numbers(frame: GeoDataFrame, column: str) -> NDArray[np.float64]:
-    """A column of numbers, NaN where there is none."""
-    if column not in frame:
-        return np.full(len(frame), np.nan)
-    return np.asarray(pd.to_numeric(frame[column], errors="coerce"), np.float64)
-
-
-def _sides(box_xyxy_px: NDArray[np.float64]) -> tuple[float, float, float, float]:
-    x1, y1, x2, y2 = box_xyxy_px.tolist()
-    return x1, y1, x2, y2
 
 
 def _columns(box_xyxy_px: NDArray[np.float64]) -> dict[str, float]:

@@ -25,7 +25,8 @@ from fsod.geo.scene_opening import open_scene
 from fsod.marks import class_colour
 from fsod.report.scene_report import overview_path
 from fsod.review.cut_outs import CutOuts
-from fsod.review.judged_layer import Found, JudgedLayer, open_rows, run_of
+from fsod.review.found_features import Found
+from fsod.review.judged_layer import JudgedLayer, open_rows, run_of
 from fsod.review.learning import Learning, Round, next_files, start_from
 from fsod.store.any_header import read_any_header
 
