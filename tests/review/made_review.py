@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import geopandas
 import numpy as np
 import pyproj
 import uvicorn
@@ -22,6 +23,8 @@ from fsod.boxes import Detections
 from fsod.geo.georeference import Georeference
 from fsod.geo.layer_files import write_layer
 from fsod.geo.layer_table import Layer
+from fsod.geo.scene_opening import open_scene
+from fsod.review.judged_layer import JudgedLayer
 from fsod.review.server import review_app
 from fsod.review.session import Session
 from tests.labelled_scene import STRAIGHT, make_scene
@@ -96,3 +99,16 @@ def served(session: Session) -> Iterator[Client]:
         server.should_exit = True
         thread.join(30)
         session.close()
+
+
+def opened(path: Path) -> JudgedLayer:
+    return JudgedLayer(path, None, open_scene(path.parent / "scene.tif", north_up=False))
+
+
+def on_disk(path: Path) -> dict[str, list[Any]]:
+    frame = geopandas.read_file(path)
+    return {column: frame[column].tolist() for column in frame.columns}
+
+
+def verdicts(path: Path) -> list[str]:
+    return [text or "" for text in on_disk(path)["verdict"]]
