@@ -6,7 +6,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from fsod.config import RunSettings, load_settings
+from fsod.config import RunSettings
+from fsod.config_file import load_settings
 from fsod.data.coco_folder import CocoFolder, load_folder, read_ids
 from fsod.tracking.run_paths import RunPaths
 

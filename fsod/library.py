@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, overload
 import shapely
 
 from fsod.boxes import Detections
-from fsod.config import CLASS_ATTRIBUTE, WINDOW_PX, PredictSettings, predict_settings
+from fsod.config import CLASS_ATTRIBUTE, WINDOW_PX, PredictSettings
+from fsod.config_file import predict_settings
 from fsod.errors import UserError
 from fsod.files import atomic_write
 from fsod.geo.raster_in_memory import IN_MEMORY, Pixels, is_in_memory

@@ -8,7 +8,7 @@ import pytest
 from data_prep import dior, nwpu
 from fsod import class_splits
 from fsod.class_splits import novel_classes, split_names
-from fsod.config import load_settings
+from fsod.config_file import load_settings
 from fsod.errors import UserError
 
 CONFIG = """

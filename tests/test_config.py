@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fsod.config import common_settings, load_pretrain_settings, load_settings, predict_settings
+from fsod.config_file import common_settings, load_pretrain_settings, load_settings, predict_settings
 from fsod.errors import UserError
 
 CONFIGS = sorted(Path("configs").glob("*.yaml"))

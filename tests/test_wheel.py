@@ -83,7 +83,7 @@ DEMO_INFO_AND_EXPORT = """
 import sys
 import fsod
 from fsod.cli import main
-from fsod.config import load_settings
+from fsod.config_file import load_settings
 from fsod.steps.demo import CONFIG, scenes_outside_a_checkout
 from fsod.training import finetune
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from experiments.bench_model.networks import Eager
 from fsod.compute.device import Machine, choose_machine
-from fsod.config import load_settings
+from fsod.config_file import load_settings
 from fsod.data.coco_folder import load_folder, read_ids, write_json
 from fsod.evaluation.average_precision import average_precision
 from fsod.evaluation.shown_images import detect_folder

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from data_prep.nwpu import prepare_nwpu
 from data_prep.tile import tile_folder
-from fsod.config import load_settings
+from fsod.config_file import load_settings
 from fsod.data.cache import PixelCache
 from fsod.data.coco_folder import CocoFolder, load_folder, read_ids, read_image, write_json
 from fsod.data.crop import Square

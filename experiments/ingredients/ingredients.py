@@ -34,7 +34,7 @@ from experiments.real_tasks.tool import (
 )
 from experiments.records import Record, commit
 from fsod.compute.device import choose_machine
-from fsod.config import common_settings
+from fsod.config_file import common_settings
 from fsod.errors import UserError
 from fsod.files import sha256_of
 from fsod.inference.infer import batch_detector

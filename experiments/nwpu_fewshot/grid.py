@@ -7,7 +7,8 @@ from pathlib import Path
 
 from experiments.nwpu_fewshot.bench import Bench, Learn
 from experiments.records import Record, add_record, check_same, commit, key_of, read_records
-from fsod.config import RunSettings, load_settings
+from fsod.config import RunSettings
+from fsod.config_file import load_settings
 from fsod.evaluation.average_precision import Scores
 from fsod.files import sha256_of
 from fsod.steps.records import flat_metrics

@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 
 from experiments.nwpu_fewshot.bench import Bench, Learned, timed
-from fsod.config import RunSettings, override_settings
+from fsod.config import RunSettings
+from fsod.config_file import override_settings
 from fsod.data.shots import ShotList
 from fsod.inference.enrollment import enrolled_bank, shot_examples
 from fsod.inference.infer import batch_detector

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from experiments.nwpu_fewshot.table import markdown
 from fsod.boxes import match
 from fsod.compute.device import choose_machine
-from fsod.config import common_settings
+from fsod.config_file import common_settings
 from fsod.data.coco_folder import CocoFolder, ImageRecord, load_folder, read_ids, read_image, write_json
 from fsod.data.marked import Marked, marked_shots
 from fsod.data.shots import draw_shots

@@ -37,7 +37,7 @@ from experiments.real_tasks.tool import (
 from experiments.records import Record, commit
 from fsod.boxes import area_px
 from fsod.compute.device import choose_machine
-from fsod.config import common_settings
+from fsod.config_file import common_settings
 from fsod.data.marked import Marked
 from fsod.errors import UserError
 from fsod.inference.enrollment import enrolled_bank

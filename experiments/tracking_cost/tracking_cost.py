@@ -36,7 +36,8 @@ import torch
 from scipy.stats import bootstrap
 
 from fsod.compute.device import choose_machine
-from fsod.config import RunSettings, load_settings
+from fsod.config import RunSettings
+from fsod.config_file import load_settings
 from fsod.data.coco_folder import write_json
 from fsod.data.procedural.drawn_episodes import ProceduralEpisodes
 from fsod.data.real_episodes import Episode

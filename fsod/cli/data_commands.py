@@ -9,7 +9,8 @@ import typer
 
 from fsod.cli.options import SIZE_M, Bands, Config, Nodata, Overrides, SizePx, bands_in, report
 from fsod.cli.outputs import Json, Overwrite, check_report, may_write, paths_in, shot_list_file, write_result
-from fsod.config import CLASS_ATTRIBUTE, load_settings
+from fsod.config import CLASS_ATTRIBUTE
+from fsod.config_file import load_settings
 from fsod.data_formats import DATA_FORMATS
 from fsod.errors import UserError
 from fsod.progress import warn

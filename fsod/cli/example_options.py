@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fsod.cli.options import Bands, Nodata, Seed, SizeM, SizePx, bands_in, refuse
-from fsod.config import CLASS_ATTRIBUTE, load_settings
+from fsod.config import CLASS_ATTRIBUTE
+from fsod.config_file import load_settings
 from fsod.errors import UserError
 
 if TYPE_CHECKING:

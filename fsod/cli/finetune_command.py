@@ -11,7 +11,7 @@ from fsod.cli.example_options import Areas, ExampleOptions
 from fsod.cli.option_groups import with_groups
 from fsod.cli.options import Overrides, refuse, report
 from fsod.cli.outputs import Json, Overwrite, bank_files, detector_files, may_write, paths_in
-from fsod.config import load_settings
+from fsod.config_file import load_settings
 from fsod.errors import UserError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import typer
 
 from fsod.cli.options import Config, Overrides, Seed, ShotsK, refuse, report
 from fsod.cli.outputs import Json, Overwrite, may_write, paths_in
-from fsod.config import load_pretrain_settings, load_settings
+from fsod.config_file import load_pretrain_settings, load_settings
 from fsod.errors import UserError
 
 

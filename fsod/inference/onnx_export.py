@@ -16,7 +16,8 @@ import torch
 from torch.export import Dim
 
 from fsod.compute.device import Machine
-from fsod.config import PredictSettings, common_settings
+from fsod.config import PredictSettings
+from fsod.config_file import common_settings
 from fsod.errors import UserError
 from fsod.files import atomic_write, sha256_of
 from fsod.inference.infer import bank_network

@@ -10,7 +10,7 @@ from typing import Any
 from rich.table import Table
 
 import data_prep
-from fsod.config import load_settings
+from fsod.config_file import load_settings
 from fsod.data.coco_folder import load_folder, read_ids, write_json
 from fsod.progress import console
 from fsod.steps.evaluate_detector import evaluate_run

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fsod.compute.device import Machine, choose_machine
-from fsod.config import common_settings
+from fsod.config_file import common_settings
 from fsod.data.marked import Marked
 from fsod.errors import UserError
 from fsod.evidence import evidence_of, in_words, origin_of

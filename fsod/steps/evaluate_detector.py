@@ -10,7 +10,8 @@ from typing import Any
 
 from fsod.band_rule import are_toned
 from fsod.compute.device import choose_machine
-from fsod.config import WINDOW_PX, CommonSettings, PretrainSettings, RunSettings, override_settings
+from fsod.config import WINDOW_PX, CommonSettings, PretrainSettings, RunSettings
+from fsod.config_file import override_settings
 from fsod.data.coco_folder import CocoFolder, load_folder, read_ids, write_json
 from fsod.data.leakage import refuse_other_split, refuse_scored_examples, refuse_shots_of_whole
 from fsod.data.shots import ShotList, load_shots, refuse_scored_shots

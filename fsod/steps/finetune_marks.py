@@ -21,7 +21,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from fsod.compute.device import choose_machine
-from fsod.config import common_settings
+from fsod.config_file import common_settings
 from fsod.data.leakage import SCENES, hashes_of_scenes
 from fsod.data.mark_views import best_seen
 from fsod.errors import UserError

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fsod.config import CommonSettings, override_settings
+from fsod.config import CommonSettings
+from fsod.config_file import override_settings
 from fsod.errors import UserError
 
 _PACE = ("checkpoint_every", "log_every", "workers")

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from fsod.band_rule import BandRule
 from fsod.compute.device import choose_machine
-from fsod.config import WINDOW_PX, EvaluateSettings, PredictSettings, common_settings
+from fsod.config import WINDOW_PX, EvaluateSettings, PredictSettings
+from fsod.config_file import common_settings
 from fsod.errors import UserError
 from fsod.evidence import Evidence, evidence_of
 from fsod.files import sha256_of

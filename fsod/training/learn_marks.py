@@ -28,7 +28,8 @@ from torch.nn.functional import normalize
 
 from fsod.compute.device import Machine
 from fsod.compute.side_processes import Tell, at_once, train_side_by_side
-from fsod.config import OptimSettings, common_settings
+from fsod.config import OptimSettings
+from fsod.config_file import common_settings
 from fsod.data.mark_views import CropSettings, MarkCrops, View, best_seen, classes_of_marks
 from fsod.data.support import support_crop
 from fsod.files import write_text

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from fsod.compute.device import Machine
 from fsod.compute.distributed import average_gradients
-from fsod.config import LossSettings, OptimSettings, common_settings
+from fsod.config import LossSettings, OptimSettings
+from fsod.config_file import common_settings
 from fsod.data.marked import Marked
 from fsod.data.real_episodes import Episode, RealEpisodes
 from fsod.model.detector import Detector, unit_pixels

@@ -20,7 +20,8 @@ import yaml
 
 from fsod.compute.device import Machine
 from fsod.compute.distributed import share_of, threads
-from fsod.config import EpisodeSettings, load_settings
+from fsod.config import EpisodeSettings
+from fsod.config_file import load_settings
 from fsod.data.coco_folder import load_folder, write_json
 from fsod.data.procedural.drawn_episodes import ProceduralEpisodes
 from fsod.data.real_episodes import Episode, RealEpisodes

@@ -5,7 +5,8 @@ import pytest
 from pydantic import ValidationError
 
 from data_prep.reader_of import reader_of
-from fsod.config import DataSettings, load_settings
+from fsod.config import DataSettings
+from fsod.config_file import load_settings
 from fsod.data.coco_folder import load_folder
 from fsod.data_formats import DATA_FORMATS
 from fsod.errors import UserError

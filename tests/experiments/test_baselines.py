@@ -15,7 +15,8 @@ from experiments.nwpu_fewshot.plain import base_tiles, train_on_shots, with_rows
 from experiments.nwpu_fewshot.run import main, system_of
 from experiments.nwpu_fewshot.yolo import Yolo, YoloDetector, with_classes, yolo_loss
 from experiments.records import read_records
-from fsod.config import EpisodeSettings, load_settings
+from fsod.config import EpisodeSettings
+from fsod.config_file import load_settings
 from fsod.data.real_episodes import Episode, RealEpisodes
 from fsod.errors import UserError
 from fsod.model.detector import Detector, unit_pixels

@@ -9,7 +9,8 @@ from experiments.nwpu_fewshot.bench import open_bench, split_name
 from experiments.nwpu_fewshot.run import main
 from experiments.nwpu_fewshot.systems import detector_of
 from experiments.records import read_records
-from fsod.config import DataSettings, load_settings
+from fsod.config import DataSettings
+from fsod.config_file import load_settings
 from fsod.errors import UserError
 from fsod.store.checkpoint import load_checkpoint
 from fsod.store.class_bank import load_bank

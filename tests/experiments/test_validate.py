@@ -8,7 +8,7 @@ from experiments.nwpu_fewshot import validate
 from experiments.nwpu_fewshot.bench import open_bench
 from experiments.nwpu_fewshot.plain import base_tiles
 from experiments.records import read_records
-from fsod.config import load_settings
+from fsod.config_file import load_settings
 
 
 def test_a_third_is_set_aside_and_no_ground_is_on_both_sides() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from data_prep.check import check_folder
 from data_prep.reader_of import reader_of
-from fsod.config import load_settings
+from fsod.config_file import load_settings
 from fsod.data.coco_folder import load_folder, read_ids
 from fsod.data.shots import draw_shots, load_shots
 from fsod.geo.scene_list import list_scenes

@@ -8,7 +8,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from fsod.config import common_settings
+from fsod.config_file import common_settings
 from fsod.errors import UserError
 from fsod.model.detector import Detector
 from fsod.store.checkpoint import (

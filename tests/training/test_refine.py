@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from fsod.compute.device import Machine
-from fsod.config import OptimSettings, common_settings
+from fsod.config import OptimSettings
+from fsod.config_file import common_settings
 from fsod.data.marked import Marked, marked_shots
 from fsod.data.real_episodes import RealEpisodes
 from fsod.data.shots import draw_shots
