@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import timeit
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +11,10 @@ from numpy.typing import NDArray
 
 from fsod.band_rule import BandRule
 from fsod.boxes import Detections
-from fsod.geo.blank import is_blank
-from fsod.geo.pixels import PixelRule
 from fsod.geo.scene_opening import open_scene
 from fsod.geo.scene_plan import ScenePlan
 from fsod.geo.scene_prediction import predict_scene
-from fsod.geo.tone import CONTRAST, MIDDLE, STRONGEST, Tone, is_picture, tone_of
+from fsod.geo.tone import CONTRAST, MIDDLE, STRONGEST, Tone, tone_of
 from fsod.image_look import LUMINANCE
 
 MakeRaster = Callable[..., Path]
@@ -169,17 +165,3 @@ def test_a_window_that_shows_something_is_searched_though_the_tone_makes_it_one_
     assert result.windows_blank == 0
     assert len(seen) == result.windows_run > 4
     assert "contrast x" in result.pixels
-
-
-def test_a_window_of_nothing_costs_no_more_than_one_that_is_full() -> None:
-    full, empty = np.ones((640, 640), np.bool_), np.zeros((640, 640), np.bool_)
-    picture = np.random.default_rng(0).integers(1, 250, (640, 640, 3)).astype(np.uint8)
-    black = np.zeros_like(picture)
-
-    def seconds(look: Callable[..., object], *given: NDArray[np.generic]) -> float:
-        return min(timeit.repeat(partial(look, *given), number=3))
-
-    raw = np.moveaxis(picture, -1, 0)
-    assert seconds(PixelRule((1, 2, 3)).to_rgb, raw, empty) < 5 * seconds(PixelRule((1, 2, 3)).to_rgb, raw, full)
-    for look in (is_blank, is_picture):
-        assert seconds(look, black, full) < 60 * seconds(np.copy, black), look

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -317,11 +316,3 @@ def test_which_boxes_are_there(seed: int) -> None:
         there.append(is_there(i, known))
         known += [] if there[-1] else [i]
     assert are_there(*asked, or_before=True).tolist() == there
-
-
-def test_as_many_verdicts_as_there_are() -> None:
-    corners = np.stack(np.meshgrid(np.arange(150), np.arange(150)), axis=-1).reshape(-1, 2) * 20.0
-    boxes, names = np.hstack([corners, corners + 15]), ["car"] * len(corners)
-    started = time.perf_counter()
-    assert not are_there(boxes, names, boxes[:0], [], or_before=True).any()
-    assert time.perf_counter() - started < 10  # one by one it takes a minute
