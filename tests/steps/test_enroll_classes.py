@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -340,19 +339,3 @@ def judge(path: Path, scene: Path, name: str, verdicts: dict[tuple[int, int], st
     frame["verdict"] = list(verdicts.values())
     frame.to_file(path, layer="detections")
     return path
-
-
-def test_what_is_around_many_examples_is_not_held_in_memory(tmp_path: Path) -> None:
-    scene = write_scene(tmp_path / "scene.tif", 0, 320)
-    marks = write_labels(
-        tmp_path / "marks.geojson", {"red": [(40 + i, 40 + k) for i in range(0, 120, 30) for k in (0, 40, 80)]}
-    )
-    tracemalloc.start()
-    examples = examples_on_scenes([scene], MarkFiles([marks])).marked
-    held, _ = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert held < 0.5 * sum(rgb.nbytes for rgb in examples.pixels)
-    with open_scene(scene, toned=True) as opened:
-        whole, _ = opened.read_seen((0, 0, 320, 160))
-    for rgb in examples.pixels:
-        np.testing.assert_array_equal(rgb, whole)

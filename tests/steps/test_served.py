@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import struct
 import subprocess
 import sys
@@ -12,7 +11,6 @@ import urllib.error
 import urllib.request
 import zlib
 from base64 import b64encode, encodebytes
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,56 +19,16 @@ import numpy as np
 import pandas
 import pytest
 import rasterio
-import torch
 from mlflow.exceptions import MlflowException
-from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from PIL import Image
 from rasterio.io import MemoryFile
-from rasterio.transform import from_origin
 
-from fsod.cli import INTERRUPTED
-from fsod.config import PredictSettings
 from fsod.errors import UserError
 from fsod.steps.predict_scenes import predict_files
-from fsod.steps.register import register_model, serve_model
 from fsod.steps.served import scene_path
-from tests.command import fsod
-from tests.untrained import make_bank
+from tests.registered_model import PLAN, folder, registered
 
-PLAN = PredictSettings(window_px=96, overlap_px=32, score=0.02, precision="float32", batch=2)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights by chance with their bank, a database, and a folder of scenes with things beside it."""
-    folder = tmp_path_factory.mktemp("served model")
-    make_bank(folder)
-    pixels = np.random.default_rng(0).integers(0, 255, (150, 200, 3)).astype(np.uint8)
-    for name in ("image.png", "image.jpg"):
-        Image.fromarray(pixels).save(folder / name)
-    (folder / "scenes" / "in").mkdir(parents=True)
-    for path in (folder / "scenes" / "in" / "scene.tif", folder / "outside.tif"):
-        with rasterio.open(
-            path, "w", width=200, height=150, count=3, dtype="uint8", crs=32631, transform=from_origin(5e5, 5e6, 1, 1)
-        ) as file:
-            file.write(pixels.transpose(2, 0, 1))
-    (folder / "scenes" / "link.tif").symlink_to(folder / "outside.tif")
-    (folder / "scenes" / "text.tif").write_text("not a raster")
-    mosaic = f'<VRTDataset rasterXSize="1" rasterYSize="1"><SRS>{folder}</SRS></VRTDataset>'
-    (folder / "scenes" / "mosaic.tif").write_text(mosaic)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def registered(folder: Path, migrated: Path) -> Iterator[str]:
-    """The model as the registry knows it. Registering leaves no store behind that later runs would take for the user's."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        shutil.copy(migrated, folder / "mlflow.db")
-        result = register_model(folder / "bank.safetensors", None, "made", "champion", PLAN, folder / "mlflow.db")
-        assert "MLFLOW_TRACKING_URI" not in os.environ
-        patch.setenv("MLFLOW_TRACKING_URI", result["registry"])
-        yield result["model"]
+__all__ = ["folder", "registered"]
 
 
 @pytest.fixture(scope="module")
@@ -225,97 +183,6 @@ def test_a_jpeg_is_not_read_as_the_mosaic_in_its_comment(folder: Path, model: An
 def test_without_a_folder_no_scene_is_read(folder: Path) -> None:
     with pytest.raises(UserError, match="FSOD_SCENES=FOLDER"):
         scene_path(str(folder / "outside.tif"), None)
-
-
-def test_what_is_registered(registered: str, folder: Path) -> None:
-    found = mlflow.models.get_model_info(registered)
-    assert [column["name"] for column in found.signature.inputs.to_dict()] == ["image", "scene"]
-    assert found.metadata["classes"] == "boat, car"
-    place = Path(mlflow.artifacts.download_artifacts(registered, dst_path=str(folder / "copy")))
-    assert {path.name for path in place.rglob("*") if path.suffix in (".safetensors", ".py", ".pkl")} == {
-        "mlflow_model.py",
-        "bank.safetensors",
-        "weights.safetensors",
-    }
-    pinned = (place / "requirements.txt").read_text().split()
-    assert f"torch=={torch.__version__.partition('+')[0]}" in pinned
-    assert all("==" in line for line in pinned)
-
-
-def test_the_alias_moves_and_a_bad_name_is_refused(
-    registered: str, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bank, database = folder / "bank.safetensors", folder / "mlflow.db"
-    again = register_model(bank, folder / "weights.safetensors", "made", "champion", PLAN, database)
-    assert int(again["version"]) == 2
-    assert (
-        fsod(
-            "register",
-            "--bank",
-            bank,
-            "--name",
-            "made",
-            "--alias",
-            "distractor",
-            "--score",
-            "0.5",
-            "--database",
-            database,
-        )
-        == 0
-    )
-    versions = {
-        alias: mlflow.MlflowClient().get_model_version_by_alias("made", alias) for alias in ("champion", "distractor")
-    }
-    assert {alias: int(version.version) for alias, version in versions.items()} == {"champion": 2, "distractor": 3}
-    for change, reason in (({"window_px": 650}, "window of 650 px"), ({"overlap_px": 100}, "overlap of 100 px")):
-        with pytest.raises(UserError, match=reason):
-            register_model(bank, None, "made", "champion", PLAN.model_copy(update=change), database)
-    for name in ("no/slash", "no:colon", " "):
-        with pytest.raises(UserError, match=f"--name '{name}': give a name without / and :"):
-            register_model(bank, None, name, "champion", PLAN, database)
-    for alias in ("two words", "", "a" * 256):
-        with pytest.raises(UserError, match=f"--alias '{alias}': give letters, digits"):
-            register_model(bank, None, "made", alias, PLAN, database)
-    for alias in ("latest", "v1"):
-        with pytest.raises(UserError, match=f"--alias {alias}: MLflow keeps it"):
-            register_model(bank, None, "made", alias, PLAN, database)
-    assert len(mlflow.MlflowClient().search_model_versions("name='made'")) == 3
-    with pytest.raises(
-        UserError, match=r"this model cannot be had from there, see `fsod register`: .*alias beta not found"
-    ):
-        serve_model("made", "beta", None, 5000, 60, database)
-    nowhere = folder / "no" / "mlflow.db"
-    with monkeypatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        with pytest.raises(UserError, match="no such database"):
-            serve_model("made", "champion", None, 5000, 60, nowhere)
-    assert not nowhere.exists()
-
-
-def test_registering_that_is_interrupted_is_done_by_the_same_command(
-    registered: str, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """While the files are copied, and when all is there but the alias; the alias then points to what is whole."""
-    bank = folder / "bank.safetensors"
-    command = ("register", "--bank", bank, "--name", "cut", "--database", folder / "mlflow.db")
-
-    def interrupt(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    for place, name in (
-        (LocalArtifactRepository, "log_artifacts"),
-        (mlflow.MlflowClient, "set_registered_model_alias"),
-    ):
-        with monkeypatch.context() as patch:
-            patch.setattr(place, name, interrupt)
-            assert fsod(*command) == INTERRUPTED
-        with pytest.raises(MlflowException):
-            mlflow.MlflowClient().get_model_version_by_alias("cut", "champion")
-    assert fsod(*command) == 0
-    place = Path(mlflow.artifacts.download_artifacts("models:/cut@champion", dst_path=str(folder / "whole")))
-    (copied,) = place.rglob("bank.safetensors")
-    assert copied.read_bytes() == bank.read_bytes()
 
 
 def post(url: str, body: object, host: str | None = None) -> tuple[int, str]:
