@@ -30,7 +30,7 @@ from typing import Any
 
 from data_prep.reading import write_source
 from data_prep.source import Box, Item, Problem, Source, checked_box
-from data_prep.source_files import NO_LETTER, files, folders_within, image_files, is_set, number, numbered_lines, pair
+from data_prep.source_files import files, folders_within, image_files, is_set, no_utf8, number, numbered_lines, pair
 from fsod.errors import UserError
 
 PARTS = ("train", "val", "test")
@@ -172,8 +172,8 @@ def _parse(line: str, size_px: tuple[int, int]) -> Box | str:
         return "is in the form of YOLO (class number first, shares of the image); prepare it as format yolo"
     if len(words) not in (9, 10) or None in vertices:
         return f"malformed line {line[:60]!r}, expected x1 y1 x2 y2 x3 y3 x4 y4 class difficult"
-    if NO_LETTER in words[8]:
-        return f"class {words[8][:60]!r} has letters that are not in UTF-8; save the file in UTF-8"
+    if why := no_utf8(words[8]):
+        return f"class {words[8][:60]!r} {why}"
     points = [value for value in vertices if value is not None]
     xs, ys = points[::2], points[1::2]
     hull = (min(xs), min(ys), max(xs), max(ys))

@@ -160,8 +160,9 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     return ((n, line.strip()) for n, line in enumerate(text.split("\n"), 1) if line.strip())
 
 
-NO_LETTER = "\N{REPLACEMENT CHARACTER}"
-"""What stands in a line for bytes that are no text in UTF-8; a class may not be called so."""
+def no_utf8(name: str) -> str:
+    """Why a name out of ``numbered_lines`` is refused that has bytes in it which are no text in UTF-8; empty where it has none."""
+    return "has letters that are not in UTF-8; save the file in UTF-8" if "\N{REPLACEMENT CHARACTER}" in name else ""
 
 
 def number(text: str) -> float | None:

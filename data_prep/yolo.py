@@ -37,12 +37,12 @@ from data_prep.pictures import SUFFIXES
 from data_prep.reading import write_source
 from data_prep.source import Box, Item, Problem, Source, checked_box
 from data_prep.source_files import (
-    NO_LETTER,
     files,
     folders_within,
     foreign_ends,
     image_files,
     inside,
+    no_utf8,
     number,
     numbered_lines,
     spellings,
@@ -122,8 +122,8 @@ def _named_only(path: Path) -> dict[str, Any]:
     """Settings where there is no data.yaml: a name per line, and lists of images or their folder by the usual names."""
     lines = list(numbered_lines(path))
     for n, line in lines:
-        if NO_LETTER in line:
-            raise UserError(f"{path}:{n}: {line[:60]!r} has letters that are not in UTF-8; save the file in UTF-8")
+        if why := no_utf8(line):
+            raise UserError(f"{path}:{n}: {line[:60]!r} {why}")
     settings: dict[str, Any] = {"names": [line for _, line in lines]}
     for split, name in (("train", "train.txt"), ("val", "valid.txt"), ("val", "val.txt"), ("test", "test.txt")):
         if (path.parent / name).is_file():

@@ -82,7 +82,7 @@ class DataSettings(Settings):
         if "format" not in info.data:  # is wrong, and has been named
             return ()
         try:
-            return novel_classes(info.data.get("format", ""), novel)
+            return novel_classes(info.data["format"], novel)
         except UserError as error:
             raise ValueError(str(error)) from error
 

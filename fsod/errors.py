@@ -55,6 +55,11 @@ def is_name(name: str) -> bool:
     return len(name) <= LONGEST_NAME and is_printable(name)
 
 
+def spaced(name: str) -> str:
+    """A class's name as everything that is read has it: nothing at its ends, one space between its words."""
+    return " ".join(name.split())
+
+
 def printable(name: str) -> str:
     """The name itself; ValueError where no class may be called so, see ``is_name``."""
     if not is_name(name):

@@ -43,12 +43,12 @@ def test_initial_weights_are_a_file_or_those_that_come_along(config: Path, value
     assert isinstance(load_settings(config, [f"init={value}"]).init, kind)
 
 
-def test_a_tilde_is_the_home_folder(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/ada")
+def test_a_tilde_is_the_home_folder(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
     settings = load_settings(config, ["run_dir=~/runs/small", "init=~/base.safetensors", "data.scenes=~/spec.yaml"])
     places = (settings.run_dir, settings.init, settings.data.scenes)
     assert [str(place) for place in places] == [
-        f"/home/ada/{n}" for n in ("runs/small", "base.safetensors", "spec.yaml")
+        f"{tmp_path}/{n}" for n in ("runs/small", "base.safetensors", "spec.yaml")
     ]
     assert str(load_settings(config, ["run_dir=a~b"]).run_dir) == "a~b"
 

@@ -12,7 +12,7 @@ import typer
 from fsod.band_rule import are_toned
 from fsod.cli.options import report
 from fsod.cli.outputs import Json, Overwrite, may_write, merged_bank, write_result
-from fsod.errors import UserError, printable
+from fsod.errors import UserError, printable, spaced
 from fsod.evidence import evidence_of, in_words
 from fsod.files import held, lock_beside
 from fsod.progress import say, warn
@@ -151,8 +151,8 @@ def _merge(banks: list[BankFile], out: Path, rename: list[str] | None, gsd_m: fl
 
 
 def _renaming(text: str) -> tuple[str, str]:
-    old, _, new = text.partition("=")
-    new = " ".join(new.split())  # as names are read from layers
+    old, _, given = text.partition("=")
+    new = spaced(given)
     if not old or not new:
         raise UserError(f"--rename {text!r}: give OLD=NEW")
     try:

@@ -83,20 +83,19 @@ def report(
     if os.environ.get("RANK", "0") != "0":
         return  # under torchrun the first process speaks for all
     for key, value in result.items():
-        more = len(value) - FEW if key in by_scene and isinstance(value, dict | list) else 0
-        say(f"{key}: {_in_words(value, more)}")
+        say(f"{key}: {_in_words(value, cut=key in by_scene)}")
     write_result(json, result)
     if next_command:
         say(f"next: {shlex.join(['fsod', *map(str, next_command)])}")
 
 
-def _in_words(value: object, more: int) -> str:
-    """A value as it is printed, without the last ``more`` of what it holds."""
+def _in_words(value: object, *, cut: bool) -> str:
+    """A value as it is printed; of much that it holds the first few where it is to be ``cut``."""
     if isinstance(value, float):
         return f"{value:.3f}"
-    if more > 0 and isinstance(value, dict | list):
+    if cut and isinstance(value, dict | list) and len(value) > FEW:
         few = dict(islice(value.items(), FEW)) if isinstance(value, dict) else value[:FEW]
-        return f"{few} and {more} more (--json FILE writes all)"
+        return f"{few} and {len(value) - FEW} more (--json FILE writes all)"
     if isinstance(value, dict):
         return str({name: round(one, 4) if isinstance(one, float) else one for name, one in value.items()})
     return str(value)

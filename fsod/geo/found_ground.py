@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyogrio
 import shapely
 from geopandas import GeoDataFrame, GeoSeries
@@ -21,10 +20,9 @@ from fsod.geo.features import UNREADABLE, not_finite, raise_refused, read_frame
 from fsod.geo.geopackage_file import NAME
 from fsod.geo.labels import NO_CLASS, attribute_in, class_names
 from fsod.geo.layer_files import ON_A_MAP
-from fsod.geo.layer_table import VERDICT
 from fsod.geo.searched_area import SEARCHED
 from fsod.geo.searched_layer import searched_path
-from fsod.geo.verdicts import NO, YES, judged, unclear_verdicts
+from fsod.geo.verdicts import NO, YES, judged, unclear_verdicts, verdicts_in
 
 CLASS = "class"
 
@@ -90,7 +88,7 @@ def read_found_ground(path: Path, layer: str | None = None) -> FoundGround:
     broken = shapely.is_missing(shapes) | shapely.is_empty(shapes) | not_finite(shapes)
     if broken.any():
         raise UserError(f"{path}: feature {int(np.flatnonzero(broken)[0]) + 1} has no place; remove it")
-    verdicts = frame[VERDICT] if VERDICT in frame else pd.Series([""] * len(frame), dtype=object)
+    verdicts = verdicts_in(frame)
     right = ~judged(verdicts, NO)
     names = np.array(class_names(frame[CLASS]), dtype=object)
     # what was drawn in QGIS has none until somebody fills it in

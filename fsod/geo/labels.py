@@ -18,7 +18,7 @@ from geopandas import GeoDataFrame, GeoSeries
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
-from fsod.errors import UserError, is_name, nearest
+from fsod.errors import UserError, is_name, nearest, spaced
 from fsod.geo.antimeridian import joined_at_180
 from fsod.geo.features import NOT_FINITE, VectorFile, not_finite, raise_refused, read_frame
 from fsod.geo.mark_shapes import LINES, POINTS, POLYGONS, PointSize, box_kinds
@@ -293,7 +293,7 @@ def _class_name(value: object) -> str:
         value = value[0]  # where one feature has a list, GDAL makes one of every other's class
     if isinstance(value, list | dict | np.ndarray):
         return ""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else " ".join(str(value).split())
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else spaced(str(value))
 
 
 def assumed_encoding(layer: LabelLayer) -> list[str]:

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fsod.geo.pixels import where_valid
 from fsod.image_look import LUMINANCE
 
 MIDDLE, CONTRAST = 127.0, 50.0
@@ -65,11 +66,6 @@ def is_picture(rgb: NDArray[np.uint8], valid: NDArray[np.bool_]) -> NDArray[np.b
     """Which pixels (h, w) are valid, and neither black nor white as what a scene is filled up with."""
     filled = [cv2.inRange(rgb, (least,) * 3, (least + FILL,) * 3) > 0 for least in (0, 255 - FILL)]
     return np.asarray(valid & ~filled[0] & ~filled[1])
-
-
-def where_valid(rgb: NDArray[np.uint8], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Pixels (h, w, 3) that are valid, (h, w), and 0 elsewhere; numpy takes a hundred times as long where much is empty."""
-    return rgb if valid.all() else np.asarray(cv2.copyTo(rgb, valid.view(np.uint8)), np.uint8)
 
 
 def tone_of(squares: Iterable[tuple[NDArray[np.uint8], NDArray[np.bool_]]]) -> Tone | None:

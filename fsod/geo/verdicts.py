@@ -188,6 +188,11 @@ def _said(column: pd.Series) -> list[str]:
     return ["" if missing else str(value).strip() for value, missing in zip(column, column.isna(), strict=True)]
 
 
+def verdicts_in(frame: pd.DataFrame) -> pd.Series:
+    """The attribute of a layer, one without texts where it has none."""
+    return frame[VERDICT] if VERDICT in frame else pd.Series("", index=frame.index, dtype=object)
+
+
 def judged(column: pd.Series, answer: int) -> NDArray[np.bool_]:
     """Which of n verdicts, as they stand in a layer, are YES, or NO; what is no verdict at all is neither."""
     return np.array([ANSWERS.get(text.lower()) == answer for text in _said(column)], np.bool_)

@@ -21,7 +21,7 @@ from fsod.geo.georeference import WGS84
 from fsod.geo.labels import NO_CLASS, class_names
 from fsod.geo.layer_files import check_columns, geojson_crs, without_apostrophe
 from fsod.geo.layer_table import BOX_COLUMNS, VERDICT
-from fsod.geo.verdicts import NO, judged, unclear_verdicts
+from fsod.geo.verdicts import NO, judged, unclear_verdicts, verdicts_in
 
 NEEDED = ("class", "score", *BOX_COLUMNS)
 
@@ -76,7 +76,7 @@ def read_found(path: Path, layer: str | None = None) -> FoundLayer:
     try:
         table, scene = reader(path) if layer is None else _vector(path, layer)
         table = _without_drawn(table)
-        verdicts = table[VERDICT] if VERDICT in table else pd.Series("", index=table.index)
+        verdicts = verdicts_in(table)
         wrong, warnings = judged(verdicts, NO), unclear_verdicts(path, verdicts)
         table, refused = table[~wrong], int(wrong.sum())
         if not len(table):

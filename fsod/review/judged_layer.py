@@ -12,7 +12,7 @@ import numpy as np
 from geopandas import GeoDataFrame
 from numpy.typing import NDArray
 
-from fsod.errors import UserError
+from fsod.errors import UserError, spaced
 from fsod.geo.layer_table import BOX_COLUMNS, VERDICT
 from fsod.geo.scene import Scene
 from fsod.geo.scene_list import short_name
@@ -133,7 +133,7 @@ class JudgedLayer:
 
     def draw(self, class_name: str, box_xyxy_px: NDArray[np.float64]) -> int:
         """Adds an object that was missed, with the verdict yes; returns its id."""
-        name = " ".join(class_name.split())
+        name = spaced(class_name)
         if not name:
             raise UserError("an object needs a class; choose one, or write its name")
         box = self._on_scene(box_xyxy_px)

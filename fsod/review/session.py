@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from fsod.band_rule import BandRule
-from fsod.boxes import iou
+from fsod.boxes import in_parts, iou
 from fsod.errors import UserError
 from fsod.files import sha256_of
 from fsod.geo.layer_scene import scene_of_layer
@@ -33,7 +33,6 @@ from fsod.store.any_header import read_any_header
 SAME_OBJECT_IOU = 0.5
 """A new detection that overlaps an old one of its class more is of the same object."""
 
-_BLOCK = 256
 _LEAST_HASH = 12
 """Digits that a layer gives of a hash."""
 
@@ -302,6 +301,6 @@ def _without(some: list[Found], others: list[Found]) -> int:
             np.array([one.box_xyxy_px for one in found if one.class_name == name]).reshape(-1, 4)
             for found in (some, others)
         )
-        for start in range(0, len(own), _BLOCK):  # all pairs of a large layer would not fit into memory
-            alone += int((~(iou(own[start : start + _BLOCK], theirs) >= SAME_OBJECT_IOU).any(axis=1)).sum())
+        for part in in_parts(len(own), len(theirs)):
+            alone += int((~(iou(own[part], theirs) >= SAME_OBJECT_IOU).any(axis=1)).sum())
     return alone

@@ -8,7 +8,7 @@ import numpy as np
 import shapely
 from numpy.typing import ArrayLike
 
-from fsod.errors import UserError, is_name
+from fsod.errors import UserError, is_name, spaced
 from fsod.geo.scene import Scene
 from fsod.steps.scene_marks import LEAST_PX, SceneMarks, one_multipolygon
 
@@ -37,7 +37,7 @@ def marks_given(scene: Scene, boxes: Boxes, areas: object = None) -> SceneMarks:
     names: list[str] = []
     parts = [np.zeros((0, 4))]
     for given, of_class in boxes.items():
-        name = " ".join(given.split()) if isinstance(given, str) else ""  # as names are read from layers
+        name = spaced(given) if isinstance(given, str) else ""
         if not name or not is_name(name):
             raise UserError(
                 f"boxes: {str(given)[:60]!r} cannot be the name of a class; use 1 to 200 printable characters"

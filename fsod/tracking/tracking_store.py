@@ -237,9 +237,8 @@ def _follow(database: Path) -> None:
                 for (uri,) in connection.execute(named).fetchall():
                     folder, _, rest = uri.rpartition(f"/{ARTIFACTS}/")
                     old = Path(url2pathname(urlsplit(folder).path)) / ARTIFACTS
-                    came_along = (
-                        beside / unquote(rest.partition("/")[0])
-                    ).is_dir()  # others may have kept theirs elsewhere
+                    # other programs may have kept theirs elsewhere
+                    came_along = (beside / unquote(rest.partition("/")[0])).is_dir()
                     if came_along and old != beside and not (old.is_dir() and old.samefile(beside)):
                         new = f"{beside.as_uri()}/{rest}"
                         connection.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", (new, uri))

@@ -102,7 +102,7 @@ def as_ultralytics_shows(by_torch: BatchDetector) -> Detections:
     """What it shows of a window unless it is told otherwise: cut to the window. Skips where its predictions do not run."""
     try:
         importlib.import_module("torchvision")
-    except Exception as error:  # noqa: BLE001 - a build for another torch raises whatever it meets first
+    except Exception as error:  # noqa: BLE001 - a torchvision for another torch fails in a way of its own
         pytest.skip(f"predictions of ultralytics, and so SAHI's, need torchvision, which cannot be imported: {error}")
     raw = torch.from_numpy(as_others_see_it(by_torch, windows(1)[0]))[None]
     (found,) = non_max_suppression(raw, iou_thres=0.7)
