@@ -30,7 +30,9 @@ YES, NO, NOT_JUDGED = 1, 0, -1
 SEARCH = ("bank", "time")
 """Attributes that tell one run of ``fsod predict`` from another."""
 
-ANSWERS = {"": NOT_JUDGED, "yes": YES, "y": YES, "true": YES, "no": NO, "n": NO, "false": NO}
+ANSWERS = {"": NOT_JUDGED}
+ANSWERS |= dict.fromkeys(("yes", "y", "true", "1", "1.0"), YES)  # a boolean field with gaps is read as numbers
+ANSWERS |= dict.fromkeys(("no", "n", "false", "0", "0.0"), NO)
 """What people write, in small letters."""
 
 _PICTURE = Georeference(None, Affine.identity(), None)
@@ -58,7 +60,7 @@ def read_verdicts(
 ) -> list[Verdicts]:
     """Reads the verdicts in a layer.
 
-    Yes, y and true are yes, no, n and false are no, in any case. Edits that QGIS has saved in a GeoPackage that it still
+    Yes, y, true and 1 are yes, no, n, false and 0 are no, in any case. Edits that QGIS has saved in a GeoPackage that it still
     holds open are read too.
 
     Args:

@@ -82,6 +82,15 @@ def test_yes_and_no_are_read_from_what_predict_wrote(
     assert said(verdicts) == ([BOXES[3].tolist(), BOXES[0].tolist()], ["NA", "car"], [BOXES[2].tolist()], ["NA"])
 
 
+@pytest.mark.parametrize("suffix", [".gpkg", ".geojson"])
+def test_a_field_of_ticks_may_have_gaps(make_raster: MakeRaster, tmp_path: Path, suffix: str) -> None:
+    with open_made(make_raster, "a.tif", **UTM) as scene:
+        frame = geopandas.read_file(write(tmp_path / "found.gpkg", scene))
+        ticked = frame.assign(verdict=pd.array([True, None, False, True], dtype="boolean"))
+        (verdicts,) = read_verdicts(save(ticked, tmp_path / f"ticked{suffix}"), [scene])
+    assert (len(verdicts.yes.features), len(verdicts.no.features)) == (2, 1)
+
+
 def test_a_box_counts_as_it_is_now(make_raster: MakeRaster, tmp_path: Path) -> None:
     """Moved, redrawn as a polygon, or drawn in; attributes still say where it was found."""
     with open_made(make_raster, "a.tif", **UTM) as scene:
