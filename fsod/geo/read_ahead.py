@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fsod.errors import UserError
 from fsod.geo.blank import gaps_in, is_blank
 from fsod.geo.scene import Scene
-from fsod.geo.windows import Grid
+from fsod.geo.windows import STEP_PX, Grid
 
 AHEAD = 2
 """Batches that are ready or being read while the caller is busy with an earlier one."""
@@ -58,8 +58,8 @@ class Batch:
     """Windows that were read, by their numbers in the grid.
 
     Attributes:
-        images: (batch, window_px, window_px, 3) uint8 RGB, padded with 0 at the right and bottom and, where a batch is not
-            full, with empty windows.
+        images: (batch, H, W, 3) uint8 RGB, padded with 0 at the right and bottom to multiples of 32; the last ones are empty
+            where a batch is not full.
         valid: by number, validity (h, w) of the windows in ``images``, in their order.
         blank: windows that show nothing, which are not in ``images``.
         nodata: those of ``blank`` that have no valid pixel.
@@ -101,7 +101,8 @@ def read_ahead(reading: Reading) -> Generator[Batch, None, None]:
 
 
 def _batches(reading: Reading) -> Iterator[Batch]:
-    shape = reading.batch, reading.window_px, reading.window_px, 3
+    sides_px = (-(-axis.window_px // STEP_PX) * STEP_PX for axis in (reading.grid.y, reading.grid.x))
+    shape = reading.batch, *sides_px, 3
     read = Batch(np.zeros(shape, np.uint8))
     for index in reading.indices:
         if not len(read) and reading.is_over:

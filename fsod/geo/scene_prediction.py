@@ -128,8 +128,8 @@ def predict_scene(
 
     Args:
         path: anything that ``open_scene`` opens.
-        detect: the detector; always called with ``plan.batch`` windows of ``plan.window_px`` squared, padded with 0 at the
-            right and bottom where the scene is smaller, and with empty windows where the last batch is not full.
+        detect: the detector; called with up to ``plan.batch`` windows of ``plan.window_px`` squared. Those of a smaller scene
+            are as large as it, padded with 0 at the right and bottom to multiples of 32.
         plan: how the scene is gone over.
         resume: where what is finished is kept, and gone on from if it is there.
         on_open: told before the first window.

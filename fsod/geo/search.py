@@ -8,9 +8,10 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Generator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import starmap
 from typing import Protocol, runtime_checkable
 
@@ -24,9 +25,9 @@ from fsod.geo.journal import Finished
 from fsod.geo.read_ahead import Batch, Reading, read_ahead
 
 Detect = Callable[[NDArray[np.uint8]], list[Detections]]
-"""(B, H, W, 3) uint8 RGB windows, always of one shape -> one Detections per window, in its pixels.
+"""(B, H, W, 3) uint8 RGB windows, with sides that are multiples of 32 -> one Detections per window, in its pixels.
 
-Two threads call it at the same time, neither of them the one that made it."""
+Two threads may call it at the same time, neither of them the one that made it."""
 
 
 @runtime_checkable
@@ -71,9 +72,10 @@ def asked_for(detect: Detect, class_ids: tuple[int, ...] | None) -> Detect:
 
 
 def search_windows(reading: Reading, detect: Detect) -> Generator[Searched, None, None]:
-    """Searches windows in this process, in order. ``detect`` always gets a whole batch, padded with 0.
+    """Searches windows in this process, in order. Those of a scene that is smaller than a window are no larger than it takes.
 
-    Threads call ``detect`` for the next batch while one is under way, so the network never waits for reading or merging.
+    Threads call ``detect`` for the next batch while one is under way, so the network never waits for reading or merging. Where all
+    fits one batch, the calling thread does.
 
     Yields:
         Each window once: after each batch its windows, with the blank and damaged ones met on the way.
@@ -82,11 +84,14 @@ def search_windows(reading: Reading, detect: Detect) -> Generator[Searched, None
         UserError: a window cannot be read and ``skip_damaged`` is not set.
     """
     detect = asked_for(detect, reading.class_ids)
-    under_way: deque[tuple[Batch, Future[list[Detections]] | None]] = deque()
+    under_way: deque[tuple[Batch, Callable[[], list[Detections]]]] = deque()
     with closing(read_ahead(reading)) as batches, ThreadPoolExecutor(AT_ONCE, "fsod-detect") as threads:
+        if len(reading.indices) <= reading.batch:  # a new thread would cost a small picture as much as the network does
+            yield from (_searched(read, partial(_detected, detect, read)) for read in batches)
+            return
         try:
             for read in batches:
-                under_way.append((read, threads.submit(detect, read.images) if read.valid else None))
+                under_way.append((read, threads.submit(_detected, detect, read).result))
                 if len(under_way) == AT_ONCE:
                     yield _searched(*under_way.popleft())
         except UserError:
@@ -95,18 +100,22 @@ def search_windows(reading: Reading, detect: Detect) -> Generator[Searched, None
         yield from starmap(_searched, under_way)
 
 
-def _searched(read: Batch, detections: Future[list[Detections]] | None) -> Searched:
+def _detected(detect: Detect, read: Batch) -> list[Detections]:
+    return detect(read.images[: len(read.valid)]) if read.valid else []
+
+
+def _searched(read: Batch, detected: Callable[[], list[Detections]]) -> Searched:
     """Waits for the detections of a batch, and puts them with its windows."""
     started = time.perf_counter()
-    found = detections.result() if detections else []
+    found = detected()
     seconds = time.perf_counter() - started
-    if detections and len(found) != len(read.images):
-        raise ValueError(f"the detector gave {len(found)} results for {len(read.images)} windows")
+    if len(found) != len(read.valid):
+        raise ValueError(f"the detector gave {len(found)} results for {len(read.valid)} windows")
     kept = {
         index: _visible(own, image[: valid.shape[0], : valid.shape[1]], valid)
         for (index, valid), image, own in zip(read.valid.items(), read.images, found, strict=False)
     }
-    missed = max((own.missed for own in found[: len(kept)] if own.missed), default=None)
+    missed = max((own.missed for own in found if own.missed), default=None)
     return Searched(Finished(kept, read.blank, read.nodata, read.gaps, missed), read.damaged, seconds)
 
 

@@ -38,6 +38,7 @@ class BatchDetector:
         settings: suppression thresholds and the most detections per image.
         around: look at each image several times, turned and at several sizes, see ``fsod.inference.several_looks``.
         class_ids: of the classes that are looked for; None: all of them.
+        filled_to: (B, H, W) that smaller batches are filled up to, as a GPU chooses its kernels anew for each shape; None: none.
     """
 
     network: nn.Module
@@ -46,6 +47,7 @@ class BatchDetector:
     settings: EvaluateSettings
     around: bool = False
     class_ids: tuple[int, ...] | None = None
+    filled_to: tuple[int, int, int] | None = None
 
     def asked_for(self, class_ids: tuple[int, ...]) -> BatchDetector:
         """The same detector, as if it had no other classes."""
@@ -53,7 +55,9 @@ class BatchDetector:
 
     def __call__(self, images: NDArray[np.uint8]) -> list[Detections]:
         """(B, H, W, 3) uint8 RGB of any size -> one Detections an image, in its pixel frame, best first."""
-        return side_by_side(self._detect, images) if self.machine.device.type == "cpu" else self._detect(images)
+        whole = images if self.filled_to is None else filled(images, self.filled_to)
+        found = side_by_side(self._detect, whole) if self.machine.device.type == "cpu" else self._detect(whole)
+        return found[: len(images)]
 
     def _detect(self, images: NDArray[np.uint8]) -> list[Detections]:
         if self.around:
@@ -70,6 +74,12 @@ def warm_up(detect: Callable[[NDArray[np.uint8]], list[Detections]], batch: int,
     """Has memory taken and kernels chosen for one shape of batches, the only one to come."""
     torch.backends.cudnn.benchmark = True
     detect(np.zeros((batch, window_px, window_px, 3), np.uint8))
+
+
+def filled(images: NDArray[np.uint8], shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """(b, h, w, 3) -> (B, H, W, 3) with 0 at the right and bottom and in further images; larger ones stay as they are."""
+    missing = [max(0, wanted - have) for wanted, have in zip(shape, images.shape[:3], strict=True)]
+    return np.pad(images, [*((0, more) for more in missing), (0, 0)])
 
 
 def to_batch(images: NDArray[np.uint8], device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -22,7 +22,7 @@ from fsod.band_rule import BandRule
 from fsod.boxes import Detections
 from fsod.config import EvaluateSettings, Settings, Share, SidePx
 from fsod.errors import UserError, one_line
-from fsod.inference.infer import postprocess, to_batch
+from fsod.inference.infer import filled, postprocess, to_batch
 from fsod.inference.openvino_infer import open_openvino, openvino_is_there
 from fsod.model.one_output import boxes_and_scores
 from fsod.model.yolov7 import STRIDES
@@ -97,19 +97,18 @@ class OnnxDetector:
         return replace(self, class_ids=class_ids)
 
     def __call__(self, images: NDArray[np.uint8]) -> list[Detections]:
-        """(B, S, S, 3) uint8 RGB, S the network's own -> one Detections an image, in its pixel frame, best first."""
+        """(B, H, W, 3) uint8 RGB, no side longer than the network's own -> one Detections an image, in its pixel frame, best first."""
         side_px = self.header.window_px
         height, width = images.shape[1:3]
-        if (height, width) != (side_px, side_px):
+        if max(height, width) > side_px:
             raise UserError(
                 f"the exported network takes windows of {side_px} x {side_px} px, not of {width} x {height}"
             )
-        batch = to_batch(images, torch.device("cpu")).numpy()
-        at_once = self.at_once or len(batch)
-        filled = np.pad(batch, ((0, -len(batch) % at_once), (0, 0), (0, 0), (0, 0)))
-        output = np.concatenate([self._compute(part) for part in np.split(filled, len(filled) // at_once)])[
-            : len(batch)
-        ]
+        at_once = self.at_once or len(images)
+        whole = filled(images, (-(-len(images) // at_once) * at_once, side_px, side_px))
+        batch = to_batch(whole, torch.device("cpu")).numpy()
+        parts = [self._compute(part) for part in np.split(batch, len(batch) // at_once)]
+        output = np.concatenate(parts)[: len(images)]
         boxes, scores = boxes_and_scores(torch.from_numpy(output), self.header.scores)
         rules = self.header.suppression
         return postprocess(boxes, scores, (side_px, side_px), self.score_floor, rules, self.class_ids)

@@ -11,6 +11,7 @@ from fsod.errors import UserError
 from fsod.geo.read_ahead import Reading, read_ahead
 from fsod.geo.scene_plan import ScenePlan
 from fsod.geo.windows import STEP_PX, spread, window_grid
+from fsod.inference.infer import filled
 from fsod.inference.onnx_infer import OnnxHeader
 
 WANTED = 32
@@ -31,7 +32,8 @@ def calibrating_windows(scenes: Sequence[str], header: OnnxHeader) -> NDArray[np
             grid = window_grid(scene.grid_width_px, scene.grid_height_px, header.window_px, STEP_PX)
             indices = spread(len(grid), -(-WANTED // len(chosen))).tolist()
             reading = Reading(scene, grid, indices, 1, header.window_px, skip_damaged=False)
-            windows += [batch.images[0] for batch in read_ahead(reading) if batch.valid]
+            whole = 1, header.window_px, header.window_px
+            windows += [filled(batch.images, whole) for batch in read_ahead(reading) if batch.valid]
     if not windows:
         raise UserError(f"--calibrate {', '.join(chosen)}: shows nothing; give scenes like those to be searched")
-    return np.stack(windows)
+    return np.concatenate(windows)

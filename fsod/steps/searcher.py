@@ -118,7 +118,10 @@ def load_searcher(bank: Path, checkpoint: Path | None, plan: PredictSettings) ->
     if plan.turns is not None:
         classes = replace(classes, turned=plan.turns)
     reported = classes.reported
+    window_px = plan.window_px or WINDOW_PX
     detect = batch_detector(loaded, classes, machine, settings, plan.score)
+    if machine.device.type != "cpu":
+        detect = replace(detect, filled_to=(plan.batch, window_px, window_px))
     return Searcher(
         detect,
         reported.class_names,
@@ -128,7 +131,7 @@ def load_searcher(bank: Path, checkpoint: Path | None, plan: PredictSettings) ->
         sha256_of(bank),
         classes.gsd_m,
         settings,
-        plan.window_px or WINDOW_PX,
+        window_px,
         str(machine.trunk_dtype).removeprefix("torch."),
         str(machine),
         classes.enlargement,

@@ -95,7 +95,7 @@ def test_without_a_limit_no_look_is_made_and_windows_come_row_by_row(scene: Path
         return bright(images)
 
     result = predict_scene(scene, detect, ScenePlan(**SETTINGS))
-    assert len(np.concatenate(shown)) == 4 * 43  # in batches of 4
+    assert len(np.concatenate(shown)) == WINDOWS
     assert (result.windows_left, result.windows_glanced) == (0, 0)
 
 

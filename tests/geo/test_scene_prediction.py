@@ -96,7 +96,7 @@ def test_rectangles_anywhere_in_scenes_of_any_size(
     assert rows(result.detections) == ([] if flat else rows(expected))
 
 
-def test_batches_have_one_shape_and_progress_reaches_the_end(make_raster: MakeRaster) -> None:
+def test_windows_come_in_batches_and_progress_reaches_the_end(make_raster: MakeRaster) -> None:
     shapes, threads, progress = set(), set(), []
 
     def detect(images: NDArray[np.uint8]) -> list[Detections]:
@@ -111,11 +111,29 @@ def test_batches_have_one_shape_and_progress_reaches_the_end(make_raster: MakeRa
         ScenePlan(window_px=128, overlap_px=32, batch=4),
         on_progress=lambda done, total: progress.append((done, total)),
     )
-    assert shapes == {((4, 128, 128, 3), np.dtype(np.uint8))}
+    assert shapes == {((count, 128, 128, 3), np.dtype(np.uint8)) for count in (4, 2)}
     assert threads <= {"fsod-detect_0", "fsod-detect_1"}
     assert result.windows_run == 3 * 2
     assert progress == [(4, 6), (6, 6)]
     assert 0 < result.seconds_detecting < result.seconds
+
+
+def test_a_small_scene_is_seen_no_larger_than_it_takes(make_raster: MakeRaster) -> None:
+    shown = []
+
+    def detect(images: NDArray[np.uint8]) -> list[Detections]:
+        shown.append((images, threading.current_thread()))
+        return bright_squares(images)
+
+    pixels = paint(100, 50, np.array([[10, 10, 18, 18]]))
+    result = predict_scene(make_raster(pixels, **UTM), detect, ScenePlan(window_px=128, overlap_px=32, batch=4))
+    ((windows, thread),) = shown
+    assert thread is threading.current_thread(), "a new one costs as much as a small picture"
+    assert windows.shape == (1, 64, 128, 3)
+    np.testing.assert_array_equal(windows[0, :50, :100], np.moveaxis(pixels, 0, 2))
+    assert not windows[0, 50:].any()
+    assert not windows[0, :, 100:].any()
+    assert result.detections.boxes_xyxy_px.tolist() == [[10, 10, 18, 18]]
 
 
 def test_the_next_batch_is_with_the_detector_before_one_is_done_and_order_stays(make_raster: MakeRaster) -> None:

@@ -10,7 +10,7 @@ from fsod.boxes import Detections
 from fsod.compute.device import Machine
 from fsod.config import EvaluateSettings
 from fsod.errors import UserError
-from fsod.inference.infer import batch_detector, postprocess, to_batch, warm_up
+from fsod.inference.infer import batch_detector, filled, postprocess, to_batch, warm_up
 from fsod.model.baked import category_decision
 from fsod.model.detector import Detector
 from fsod.store.checkpoint import Checkpoint
@@ -104,6 +104,21 @@ def test_images_of_a_batch_are_seen_as_if_alone(checkpoint: Checkpoint) -> None:
         assert len(alone) > 0
         np.testing.assert_allclose(found.boxes_xyxy_px, alone.boxes_xyxy_px, atol=1e-3)
         np.testing.assert_allclose(found.scores, alone.scores, atol=1e-6)
+
+
+def test_a_batch_may_be_filled_up_to_one_shape(checkpoint: Checkpoint) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3)).astype(np.uint8)
+    whole = np.zeros((4, 96, 96, 3), np.uint8)
+    whole[:2, :64] = images
+    np.testing.assert_array_equal(filled(images, (4, 96, 96)), whole)
+    assert filled(images, (1, 32, 128)).shape == (2, 64, 128, 3)
+    plain = batch_detector(
+        checkpoint, learned_bank(checkpoint, None), Machine(CPU, torch.float32), EvaluateSettings(), 1e-6
+    )
+    found = replace(plain, filled_to=(4, 96, 96))(images)
+    assert len(found) == 2
+    for own, expected in zip(found, plain(whole), strict=False):
+        np.testing.assert_array_equal(own.boxes_xyxy_px, expected.boxes_xyxy_px)
 
 
 def test_the_machine_says_how_the_trunk_computes(checkpoint: Checkpoint) -> None:

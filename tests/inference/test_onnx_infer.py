@@ -122,7 +122,16 @@ def test_what_openvino_cannot_open_is_not_left_to_onnxruntime_unsaid(tmp_path: P
         open_openvino(path)
 
 
-def test_a_window_of_another_size_is_refused(dynamic: Path) -> None:
+def test_a_smaller_window_is_filled_up(dynamic: Path, engine: str) -> None:
+    detect = load_onnx(dynamic, 0.005)
+    whole = np.zeros((1, SIDE_PX, SIDE_PX, 3), np.uint8)
+    whole[:, :32] = np.random.default_rng(2).integers(0, 255, (1, 32, SIDE_PX, 3))
+    (found,), (expected,) = detect(whole[:, :32]), detect(whole)
+    assert len(found) > 3
+    np.testing.assert_array_equal(found.boxes_xyxy_px, expected.boxes_xyxy_px)
+
+
+def test_a_larger_window_is_refused(dynamic: Path) -> None:
     with pytest.raises(UserError, match="takes windows of 64 x 64 px, not of 96 x 64"):
         load_onnx(dynamic, None)(np.zeros((1, 64, 96, 3), np.uint8))
 
