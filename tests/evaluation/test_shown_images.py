@@ -52,7 +52,7 @@ def test_windows_find_what_whole_images_show(folder: CocoFolder, monkeypatch: py
     assert whole.shapes == [(1, 300, 300, 3)] * 2
     monkeypatch.setattr(shown_images, "WHOLE_PX", 299)
     found = detect_folder(folder, by_windows, windows=SMALL)
-    assert set(by_windows.shapes) == {(2, 96, 96, 3)}
+    assert {shape[1:] for shape in by_windows.shapes} == {(96, 96, 3)}
     assert set(found) == {1, 2}
     for i, own in expected.items():
         assert len(own) == 2
@@ -154,4 +154,6 @@ def test_images_are_shown_as_large_as_the_classes_were_learned(
     monkeypatch.setattr(shown_images, "WHOLE_PX", 300)
     by_windows = RedOnes()
     detect_folder(folder, by_windows, windows=replace(SMALL, enlargement=2.0))
-    assert set(by_windows.shapes) == {(2, 96, 96, 3)}, "twice as large it is too large to be shown whole"
+    assert {shape[1:] for shape in by_windows.shapes} == {(96, 96, 3)}, (
+        "twice as large it is too large to be shown whole"
+    )
