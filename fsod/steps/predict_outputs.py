@@ -192,7 +192,8 @@ def _is_judged(path: Path, layer: str | None) -> bool:
 
 def _holds_work(table: pd.DataFrame) -> bool:
     """Whether anything is judged, or without a score, which is drawn by hand."""
-    judged = VERDICT in table and bool(table[VERDICT].fillna("").astype(bool).any())
+    # an unchecked box says no
+    judged = VERDICT in table and bool((table[VERDICT].notna() & (table[VERDICT] != "")).any())
     return judged or ("score" in table and bool(table["score"].isin(["", None]).any() or table["score"].isna().any()))
 
 

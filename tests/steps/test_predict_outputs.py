@@ -9,6 +9,7 @@ from pathlib import Path
 
 import geopandas
 import numpy as np
+import pandas as pd
 import pytest
 import rasterio
 import shapely
@@ -159,6 +160,15 @@ def test_verdicts_are_never_lost(bank: Path, tmp_path: Path, name: str, capsys: 
         table.loc[0, "verdict"] = "no"
         extra = {"layer_metadata": info} if info else {}
         pyogrio.write_dataframe(table, out, **layer, **extra)
+    assert "holds verdicts" in refused(bank, tmp_path, capsys, out, scene)
+
+
+def test_a_checkbox_that_says_no_is_a_verdict(bank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scene, out = make_scene(tmp_path / "scene.tif"), tmp_path / "f.parquet"
+    assert predict(bank, out, scene) == 0
+    table = geopandas.read_parquet(out)
+    table["verdict"] = pd.array([False, *[None] * (len(table) - 1)], dtype="boolean")
+    table.to_parquet(out)
     assert "holds verdicts" in refused(bank, tmp_path, capsys, out, scene)
 
 
