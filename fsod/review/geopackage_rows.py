@@ -24,6 +24,9 @@ from fsod.geo.geopackage_file import NAME
 GEOMETRY = "geometry"
 """Key of a feature's geometry among its values, in whatever column the file has it."""
 
+CHECKED = {"yes": 1, "no": 0, "": None}
+"""Verdicts as an attribute of the type boolean holds them."""
+
 WAIT_S = 10.0
 """How long a change waits for another program that is writing the file."""
 
@@ -63,6 +66,7 @@ class GeoPackageRows:
             columns = file.execute(f"PRAGMA table_info({_quoted(layer)})").fetchall()
             self._id = next((name for _, name, _, _, _, key in columns if key), "rowid")
             self._columns = {name for _, name, *_ in columns} - {self._id}
+            self._checkboxes = {name for _, name, kind, *_ in columns if str(kind).upper() == "BOOLEAN"}
 
     def read(self) -> GeoDataFrame:
         """All features as they are now; the index holds their ids."""
@@ -135,6 +139,8 @@ class GeoPackageRows:
         return self._geometry if key == GEOMETRY else key
 
     def _stored(self, values: Mapping[str, Any]) -> list[Any]:
+        # SQLite keeps a text in a checkbox, which all others read as no
+        values = {key: CHECKED.get(value, value) if key in self._checkboxes else value for key, value in values.items()}
         return [self._blob(value) if isinstance(value, BaseGeometry) else value for value in values.values()]
 
     def _blob(self, shape: BaseGeometry) -> bytes:

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import geopandas
 import numpy as np
+import pandas as pd
 import pyogrio
 import pytest
 import shapely
 import shapely.affinity
 
 from fsod.errors import UserError
-from fsod.geo.features import SEARCHED
+from fsod.geo.features import SEARCHED, read_frame
 from fsod.geo.geopackage_file import NAME
 from fsod.review.geopackage_rows import SQL_FUNCTIONS
 from tests.review.made_review import grid_boxes, make_layer, opened, verdicts
@@ -43,6 +44,21 @@ def test_other_layers_of_a_container_and_edits_of_others_stay(tmp_path: Path) ->
         other.rollback()
     assert layer.found[3].verdict == ""
     assert geopandas.read_file(path, layer="mine")["note"].tolist() == ["mine"]
+
+
+def test_verdicts_in_a_checkbox_are_what_was_said(tmp_path: Path) -> None:
+    path = make_layer(tmp_path / "found.gpkg", 3)
+    frame = geopandas.read_file(path, layer=NAME)
+    frame["verdict"] = pd.array([None] * 3, dtype="boolean")
+    frame.to_file(path, layer=NAME)
+    layer = opened(path)
+    layer.judge(1, "yes")
+    layer.judge(2, "no")
+    layer.judge(3, "no")
+    layer.undo()
+    layer.read()
+    assert [layer.found[i].verdict for i in (1, 2, 3)] == ["yes", "no", ""]
+    assert read_frame(path, NAME)["verdict"].dropna().tolist() == [True, False]
 
 
 def test_a_layer_that_was_saved_again_without_its_boxes_in_pixels_can_be_mended(tmp_path: Path) -> None:
