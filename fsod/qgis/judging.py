@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from qgis.core import NULL, QgsFeature, QgsFeatureRequest, QgsVectorDataProvider, QgsVectorLayer
+from qgis.PyQt.QtCore import QVariant
 
 from .detections_layer import ASK, VERDICT
 
 YES, NO, NOT_JUDGED = "yes", "no", ""
 _WORDS = {"yes": YES, "y": YES, "true": YES, "no": NO, "n": NO, "false": NO}
+_CHECKED = {YES: True, NO: False}
 _LAST = float("inf")
 
 
@@ -89,12 +91,15 @@ class Judging:
         if self.current is None:
             return
         field = self.layer.fields().lookupField(VERDICT)
+        said: object = verdict
+        if self.layer.fields().at(field).type() == QVariant.Bool:  # a checkbox, of which any text makes a no
+            said = _CHECKED.get(verdict, NULL)
         if self.layer.isEditable():
-            written = self.layer.changeAttributeValue(self.current, field, verdict)
+            written = self.layer.changeAttributeValue(self.current, field, said)
         else:
             provider = self.layer.dataProvider()
             able = provider.capabilities() & QgsVectorDataProvider.Capability.ChangeAttributeValues
-            written = bool(able) and provider.changeAttributeValues({self.current: {field: verdict}})
+            written = bool(able) and provider.changeAttributeValues({self.current: {field: said}})
         if not written:
             raise JudgingError(
                 f"layer {self.layer.name()!r}: takes no verdicts, as its file or its format cannot be changed; export it as a "

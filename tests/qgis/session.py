@@ -44,6 +44,7 @@ app.initQgis()
 import processing
 from fsod_qgis import classFactory
 from fsod_qgis.fsod_setting import EXECUTABLE
+from fsod_qgis.judging import Judging
 from processing.core.Processing import Processing
 from processing.core.ProcessingConfig import ProcessingConfig
 
@@ -222,6 +223,18 @@ def drawing() -> Any:
     return {"shown": shown, "counts": [counts.yes, counts.no, counts.total], "after": panel.judging.counts.total}
 
 
+def judging_in_a_checkbox() -> Any:
+    """Judges a layer whose verdicts are true or false."""
+    layer = QgsVectorLayer(str(FOLDER / "checkbox.gpkg"), "checkbox", "ogr")
+    judging = Judging(layer)
+    judging.judge("yes")
+    layer.startEditing()
+    judging.judge("no")
+    layer.commitChanges()
+    there = QgsVectorLayer(layer.source(), "again", "ogr")
+    return {feature["ask"]: str(feature["verdict"]) for feature in there.getFeatures()}
+
+
 def learning() -> Any:
     """Lets fsod learn from the judged layer, and waits for what it finds then."""
     dock = plugin.dock
@@ -306,7 +319,7 @@ def refused(algorithm: str, parameters: dict[str, Any]) -> str:
 def main() -> None:
     did: dict[str, Any] = {}
     scenes: list[Callable[[], Any]] = [provider, memory, write_ahead, nonsense, finding]
-    scenes += [finding_on_a_picture, cancelling, judging, drawing, learning, reporting]
+    scenes += [finding_on_a_picture, cancelling, judging, drawing, learning, reporting, judging_in_a_checkbox]
     for scene in scenes:
         try:
             did[scene.__name__] = scene()

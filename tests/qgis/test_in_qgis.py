@@ -13,6 +13,7 @@ from zipfile import ZipFile
 
 import geopandas
 import numpy as np
+import pandas as pd
 import pytest
 import rasterio
 import shapely
@@ -64,6 +65,8 @@ def did(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     boxes = [shapely.box(500_010 + x, 4_999_960, 500_015 + x, 4_999_965) for x in (0, 15, 30)]
     table = {"class": ["ship"] * 3, "score": [0.9, 0.5, 0.4], "verdict": [""] * 3, "ask": [3, 1, 2]}
     geopandas.GeoDataFrame(table, geometry=boxes, crs="EPSG:32633").to_file(folder / "detections.gpkg")
+    checkbox = {**table, "verdict": pd.array([None] * 3, dtype="boolean")}
+    geopandas.GeoDataFrame(checkbox, geometry=boxes, crs="EPSG:32633").to_file(folder / "checkbox.gpkg")
     for name in ("detections", "ships 2026"):
         geopandas.read_file(folder / "detections.gpkg").to_file(folder / "several.gpkg", layer=name)
     write_style(folder / "found.qml", {"ship": (255, 0, 0)})
@@ -145,6 +148,10 @@ def test_keys_judge_in_the_order_of_ask_and_the_map_goes_along(did: dict[str, An
     assert judging["verdicts"] == {"1": "yes", "2": "no", "3": ""}
     assert judging["counts"] == [1, 1, 3]
     assert judging["text"] == "2 of 3 judged: 1 yes, 1 no"
+
+
+def test_verdicts_in_a_checkbox_are_what_was_said(did: dict[str, Any]) -> None:
+    assert did["judging_in_a_checkbox"] == {"1": "True", "2": "False", "3": "NULL"}
 
 
 def test_an_object_that_somebody_draws_meanwhile_has_no_score(did: dict[str, Any]) -> None:
