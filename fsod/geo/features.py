@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import geopandas
@@ -93,13 +94,31 @@ def _is_inside_another(path: VectorFile) -> bool:
 
 def layer_in(path: VectorFile, layer: str | None) -> str | None:
     """The layer to read of one of several files: the one that is named for all, unless this file has only one anyway."""
-    there = _is_inside_another(path) or Path(path).exists()
-    if layer is None or not there or Path(path).suffix.lower() == ".parquet":
+    if layer is None:
         return None
+    names = _names_in(path)
+    return layer if layer in names or len({*names} - {SEARCHED}) > 1 else None
+
+
+def check_layer(paths: Sequence[VectorFile], layer: str | None) -> None:
+    """UserError for a layer that is named for several files and in none of them."""
+    names = {path: _names_in(path) for path in paths}
+    there = {one for own in names.values() for one in own}
+    if there and layer not in (None, *there):
+        told = "; ".join(f"{path} has {', '.join(own)}" for path, own in list(names.items())[:NAMED] if own)
+        raise UserError(f"--layer {layer}: no file has such a layer; {told}")
+
+
+def _names_in(path: VectorFile) -> list[str]:
+    """Of all layers of a file; none where it has no names, or cannot be read, which ``read_frame`` says."""
+    there = _is_inside_another(path) or Path(path).exists()
+    if not there or Path(path).suffix.lower() == ".parquet":
+        return []
     try:
-        return layer if len(layer_names(path)) > 1 else None
+        searched = [SEARCHED] if SEARCHED in pyogrio.list_layers(path)[:, 0] else []
+        return list(dict.fromkeys([*layer_names(path), *searched]))
     except UNREADABLE:
-        return None  # which read_frame says
+        return []
 
 
 def layer_names(path: VectorFile) -> list[str]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fsod.errors import UserError
 from fsod.evidence import evidence_in, in_words
-from fsod.geo.features import layer_in, polygons_in
+from fsod.geo.features import check_layer, layer_in, polygons_in
 from fsod.geo.found_ground import CLASS, FoundGround, read_found_ground
 from fsod.geo.ground_frame import laid_out, middles, moved_to, plane_around
 from fsod.geo.outcome_layer import Outcome
@@ -52,6 +52,7 @@ def compare_files(
     Raises:
         UserError: a layer that cannot be read, has no place on the ground, or does not say what was searched.
     """
+    check_layer((before, after), layer)
     dates = [read_found_ground(path, layer_in(path, layer)) for path in (before, after)]
     searched = [_searched(date) for date in dates]
     shapes = GeoSeries([*dates[0].everywhere, *dates[1].everywhere.to_crs(dates[0].found.crs)], crs=dates[0].found.crs)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fsod.band_rule import BandRule
 from fsod.config import CLASS_ATTRIBUTE
 from fsod.errors import UserError
-from fsod.geo.features import VectorFile, layer_in, raise_refused
+from fsod.geo.features import VectorFile, check_layer, layer_in, raise_refused
 from fsod.geo.labels import LabelledBoxes, assumed_encoding, read_layer
 from fsod.geo.mark_shapes import PointSize, hull_notes
 from fsod.geo.marked_areas import read_marked_areas
@@ -124,6 +124,7 @@ def marks_on_scenes(scenes: Sequence[Scenery], files: MarkFiles, seen: Seen = AS
 
 def marks_on_open(scenes: Sequence[Scene], files: MarkFiles) -> list[SceneMarks]:
     """The same of scenes that are open."""
+    check_layer([*files.labels, *files.distractors, *files.areas, *files.verdicts], files.layer)
     check_alike([(scene.name, scene.georeference.gsd_m) for scene in scenes])
     # a layer that names no scene, as one that was drawn by hand, is that of the picture in its place
     in_order = scenes[0].georeference.crs is None and len(files.verdicts) == len(scenes)

@@ -12,7 +12,7 @@ import pytest
 import shapely
 
 from fsod.errors import UserError
-from fsod.geo.features import layer_in, raise_refused, read_frame, read_polygons
+from fsod.geo.features import SEARCHED, check_layer, layer_in, raise_refused, read_frame, read_polygons
 from fsod.geo.raster_file import open_dataset
 
 BOXES = geopandas.GeoDataFrame(
@@ -34,6 +34,22 @@ def test_tables_that_qgis_keeps_beside_a_layer_are_none(tmp_path: Path) -> None:
         read_frame(path, None)
     with pytest.raises(UserError, match="no layer 'layer_styles'; it has a, b"):
         read_frame(path, "layer_styles")
+
+
+def test_a_layer_that_is_in_none_of_the_files_is_refused(tmp_path: Path) -> None:
+    one, found = tmp_path / "one.geojson", tmp_path / "found.gpkg"
+    BOXES.to_file(one)
+    BOXES.to_file(found, layer="detections")
+    BOXES.to_file(found, layer=SEARCHED)
+    for layer in (None, "one", "detections", SEARCHED):
+        check_layer([one, found], layer)
+    with pytest.raises(
+        UserError, match=r"--layer x: no file .*; .*one.geojson has one; .*found.gpkg has detections, searched$"
+    ):
+        check_layer([one, found, tmp_path / "not_there.gpkg"], "x")
+    assert layer_in(found, SEARCHED) == SEARCHED, "what was searched is not taken for what was found"
+    assert [layer_in(found, "one"), layer_in(one, SEARCHED)] == [None, None]
+    check_layer([tmp_path / "not_there.gpkg"], "x")  # which reading it says
 
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.fgb", "a.shp"])

@@ -140,6 +140,8 @@ def test_a_layer_of_several_is_named(tmp_path: Path, capsys: pytest.CaptureFixtu
     out = tmp_path / "c.gpkg"
     assert fsod("compare", before, after, "--out", out) == 2
     assert "name one of ships, notes (--layer)" in capsys.readouterr().err
+    assert fsod("compare", before, after, "--out", out, "--layer", "boats") == 2
+    assert "--layer boats: no file has such a layer" in capsys.readouterr().err
     assert fsod("compare", before, after, "--out", out, "--layer", "ships") == 0
     assert geopandas.read_file(out)["change"].tolist() == ["still there"]
 

@@ -282,6 +282,10 @@ def test_one_name_of_a_layer_for_all_files_that_have_several(tmp_path: Path) -> 
     distractors = save(tmp_path / "n.geojson", OTHER, "shed")
     with pytest.raises(UserError, match=r"has several layers; name one of e, second \(--layer\)"):
         marks([scene], [labels], [distractors])
+    with pytest.raises(
+        UserError, match=r"--layer third: no file has such a layer; .*e\.gpkg has e, second; .*n\.geojson has n"
+    ):
+        marks_on_scenes([scene], MarkFiles([labels], distractors=[distractors], layer="third"))
     (one,) = marks_on_scenes([scene], MarkFiles([labels], distractors=[distractors], layer="second"))
     assert one.class_names == ("car",)
     assert one.refused_names == ("shed", "shed")
