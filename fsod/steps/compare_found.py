@@ -50,8 +50,12 @@ def compare_files(
         layer: which layer of those files that have several, if not the one that ``fsod predict`` writes.
 
     Raises:
-        UserError: a layer that cannot be read, has no place on the ground, or does not say what was searched.
+        UserError: a layer that cannot be read, has no place on the ground, or does not say what was searched; one file for both.
     """
+    if before.exists() and after.exists() and before.samefile(after):
+        raise UserError(
+            f"{after}: is given for both dates, and a file says of one date what was searched; give each date a file of its own"
+        )
     check_layer((before, after), layer)
     dates = [read_found_ground(path, layer_in(path, layer)) for path in (before, after)]
     searched = [_searched(date) for date in dates]

@@ -166,6 +166,7 @@ def test_who_cannot_tell_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[s
         ((found, bare), "bare.geojson: does not say what was searched"),
         ((found, east), "so nothing can be compared"),
         ((found, tmp_path / "x.gpkg"), "no such vector file"),
+        ((found, found), "a.geojson: is given for both dates, and a file says of one date"),
     ):
         assert fsod("compare", *arguments, "--out", out) == 2
         said = capsys.readouterr().err.strip()
