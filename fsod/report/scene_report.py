@@ -42,7 +42,7 @@ def write_overview(
         class_names: by class id, which decides on colours.
         searched: what became of the scene, as texts and colours of CSS (empty where a text has none).
     """
-    about = {"size_px": size_px, "classes": class_names, "searched": searched}
+    about = {"layer": layer.name, "size_px": size_px, "classes": class_names, "searched": searched}
     write_jpeg(overview_path(layer), rgb, json.dumps(about))
 
 

@@ -23,8 +23,8 @@ from fsod.geo.searched_layer import PART_COLOURS, SearchedLayer, remove_searched
 from fsod.geo.stac_scenes import StacScene
 from fsod.marks import class_colour
 from fsod.progress import warn
-from fsod.report.scene_report import overview_path, write_overview
-from fsod.steps.predict_outputs import picture_path, remove_item, remove_own
+from fsod.report.scene_report import write_overview
+from fsod.steps.predict_outputs import picture_path, remove_item, remove_pictures
 from fsod.steps.predict_together import layer_of
 from fsod.steps.scene_sayings import nothing_found, say_how_far, what_was_missed
 from fsod.steps.searcher import Searcher
@@ -67,7 +67,7 @@ def write_alone(
     if plan.pictures:
         picture, unseen = _write_preview(result, plan, searcher, out, searched)
     if picture is None:
-        remove_own([picture_path(out), overview_path(out)])
+        remove_pictures(out)
     warnings = [*result.warnings, *nothing_found(result, searcher), *unseen]
     warn([warning for warning in warnings if warning not in result.unlike])
     say_how_far(result)

@@ -110,6 +110,16 @@ def remove_own(paths: Iterable[Path]) -> None:
             path.unlink()
 
 
+def remove_pictures(layer: Path) -> None:
+    """Removes the pictures that an earlier run drew of a layer; those of one in another format, f.gpkg for f.csv, stay."""
+    overview = overview_path(layer)
+    if overview.is_file() and not _why_not(overview):
+        with Image.open(overview) as picture:
+            if json.loads(picture.info["comment"]).get("layer", layer.name) != layer.name:
+                return
+    remove_own([picture_path(layer), overview])
+
+
 def remove_item(layer: Path) -> None:
     """Removes the STAC item that an earlier run wrote of a layer; one of another layer stays."""
     path = label_item_path(layer)

@@ -19,8 +19,7 @@ from fsod.geo.scene_prediction import SceneResult
 from fsod.geo.searched_layer import SearchedLayer, remove_searched, write_searched
 from fsod.marks import class_colour
 from fsod.progress import warn
-from fsod.report.scene_report import overview_path
-from fsod.steps.predict_outputs import picture_path, remove_item, remove_own
+from fsod.steps.predict_outputs import remove_item, remove_pictures
 from fsod.steps.scene_sayings import say_how_far, what_was_missed
 from fsod.steps.searcher import Searcher
 
@@ -76,7 +75,7 @@ def write_together(results: Mapping[str, SceneResult], searcher: Searcher, out: 
     parts = [replace(part, attributes={**part.attributes, **told_of_all}) for part in parts]
     write_searched(out, JointLayer(parts, {**attributes, **told_of_all}))
     write_style(out.with_suffix(".qml"), {name: class_colour(i) for i, name in enumerate(names)})
-    remove_own([picture_path(out), overview_path(out)])
+    remove_pictures(out)
     warnings = [warning for result in results.values() for warning in result.warnings]
     warn([warning for result in results.values() for warning in result.warnings if warning not in result.unlike])
     for result in results.values():
