@@ -107,7 +107,7 @@ def learn_marks(
     Args:
         lesson: what to learn.
         seconds: for all steps.
-        on_steps: told steps that are done, and in all.
+        on_steps: told the steps that a twin has done, on average, and in all.
         stopping: asked now and then; once it says yes, what has been learned so far is the result.
 
     Raises:
@@ -116,7 +116,11 @@ def learn_marks(
     twins = [_Twin(lesson, number, _left_out(lesson, number)) for number in range(2)]
     for_each = seconds if at_once(lesson.machine.device) else seconds / len(twins)
     trainings = [partial(twin.train, for_each) for twin in twins]
-    train_side_by_side(trainings, lesson.machine.device, on_steps, stopping)
+
+    def tell(done: int, total: int) -> None:
+        on_steps(done // len(twins), total // len(twins))
+
+    train_side_by_side(trainings, lesson.machine.device, tell, stopping)
     # what was trained elsewhere is known here by its state alone
     trained = [(twin, *so_far) for twin in twins if (so_far := twin.so_far())[1]]
     if not trained:

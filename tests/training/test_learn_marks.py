@@ -30,7 +30,7 @@ def lesson(tmp_path: Path, views: list[View], names: tuple[str, ...] = ("roof",)
 def stopped_after(told: Lesson, steps: int) -> Learned:
     """What is learned up to so many steps of both twins together."""
     done = [0]
-    return learn_marks(told, 1, lambda now, _: done.append(now), lambda: done[-1] >= steps)
+    return learn_marks(told, 1, lambda now, _: done.append(now), lambda: 2 * done[-1] >= steps)
 
 
 def test_twins_leave_out_different_marks_and_none_of_few(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_learning_tells_objects_from_what_looks_like_them(tmp_path: Path, monkey
     told = lesson(tmp_path, [painted(PLACES, all_marked=True)])
     steps: list[tuple[int, int]] = []
     learned = learn_marks(told, 1, lambda *done: steps.append(done), lambda: False)
-    assert steps[-1] == (40, 40)
+    assert steps[-1] == (20, 20), "the steps of each"
     assert learned.steps == 20
     assert len(learned.left_out_scores[0]) == 2
     (score,) = proposed_scores(learned.detector, told.views, [len(PLACES)], EvaluateSettings(), CPU)
