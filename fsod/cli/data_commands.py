@@ -209,7 +209,9 @@ def data_shots(
     files = {(n, s): out if one else out / f"k{n}-seed{s}.json" for n in ks for s in chosen}
     may_write(json, overwrite, *map(shot_list_file, files.values()))
     images = images_to_draw_from(load_folder(folder), read_ids(ids) if ids else None)
-    lists = draw_shot_lists(images, images.class_names, ks, chosen, leave_out_rare=leave_out_rare)
+    lists = draw_shot_lists(
+        images, images.class_names, ks, chosen, leave_out_rare=leave_out_rare, option="--leave-out-rare"
+    )
     for shots in lists:
         shots.save(files[shots.k, shots.seed])
     drawn = {shots.k: set(shots.box_ids) for shots in lists}

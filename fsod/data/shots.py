@@ -62,6 +62,7 @@ def draw_shot_lists(
     seeds: Sequence[int],
     *,
     leave_out_rare: bool = False,
+    option: str = "",
 ) -> list[ShotList]:
     """Draws K objects of each class from the folder's images, for every K and every seed.
 
@@ -75,6 +76,7 @@ def draw_shot_lists(
         seeds: any whole numbers.
         leave_out_rare: leave a class out of the lists whose K it does not reach instead of raising, and lists that this
             leaves without a class. A list never has fewer than K boxes of a class.
+        option: of the command that sets ``leave_out_rare``, for the message; empty where there is none.
 
     Raises:
         UserError: a class is not in the folder or has fewer than K objects; with ``leave_out_rare``, every class has fewer
@@ -89,7 +91,7 @@ def draw_shot_lists(
         if too_many and not leave_out_rare:
             raise UserError(
                 f"{folder.root}: {too_many[0]} shots of {name!r} asked for, but only {len(found)} are among the images; ask for "
-                "fewer (`fsod data shots --leave-out-rare` makes lists without such classes)"
+                "fewer" + (f", or for lists without such classes ({option})" if option else "")
             )
     if not any(len(found) >= min(ks) for found in objects.values()):
         raise UserError(f"{folder.root}: {min(ks)} shots per class asked for, but no class has that many")

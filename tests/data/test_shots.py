@@ -89,8 +89,12 @@ def test_the_lists_of_all_k_nest(seeds: list[int], names: set[str]) -> None:
 
 
 def test_classes_with_too_few_boxes() -> None:
-    with pytest.raises(UserError, match=r"30 shots of 'bridge' asked for, but only 20 .* --leave-out-rare"):
-        draw_shot_lists(FOLDER, NAMES, USUAL_K, (0,))
+    with pytest.raises(
+        UserError, match=r"30 shots of 'bridge' asked for, but only 20 .* without such classes \(--o\)$"
+    ):
+        draw_shot_lists(FOLDER, NAMES, USUAL_K, (0,), option="--o")
+    with pytest.raises(UserError, match=r"ask for fewer$"):  # a run has no such option
+        draw_shots(FOLDER, ["bridge"], 30, 0)
     with pytest.raises(UserError, match="31 shots per class asked for, but no class has that many"):
         draw_shot_lists(FOLDER, NAMES, (31, 40), (0,), leave_out_rare=True)
     assert [shots.k for shots in draw_shot_lists(FOLDER, NAMES, (1, 31), (0,), leave_out_rare=True)] == [1]
