@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
 import time
@@ -148,4 +149,5 @@ def plot_by_classes(seconds: dict[str, dict[int, float]], machine: str, path: Pa
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     print(json.dumps(measure(), indent=2))

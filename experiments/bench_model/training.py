@@ -10,6 +10,7 @@ made of them, and a second set of rows to judge.
 
 from __future__ import annotations
 
+import argparse
 import copy
 import json
 import statistics
@@ -164,4 +165,5 @@ def _whole_step(detector: nn.Module, loss: Callable[[], dict[str, Tensor]]) -> S
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     print(json.dumps(measure(), indent=2))

@@ -7,6 +7,7 @@ Writes results.json beside this file.
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 from fsod.data.coco_folder import write_json
@@ -25,4 +26,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     main()

@@ -8,6 +8,7 @@ starting Python included. Writes ``results.json`` and ``found.jpg`` beside this 
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -81,4 +82,5 @@ def compare(folder: CocoFolder, layer: Path) -> dict[str, int]:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     main()

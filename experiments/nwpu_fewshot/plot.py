@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -51,7 +51,8 @@ def plot(records: list[Record], title: str, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    given = sys.argv[1:]
-    defaults = [str(HERE / "results.json"), "S1", str(HERE / "novel.png")]
-    results, split, picture = given + defaults[len(given) :]
-    main(Path(results), split, Path(picture))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path, nargs="?", default=HERE / "results.json")
+    parser.add_argument("split", nargs="?", default="S1")
+    parser.add_argument("picture", type=Path, nargs="?", default=HERE / "novel.png")
+    main(*vars(parser.parse_args()).values())

@@ -8,6 +8,7 @@ with overviews of its own instead, and with neither. The record goes to large_sc
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import time
@@ -88,4 +89,5 @@ def made(folder: Path, kind: str) -> Path:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     main()
