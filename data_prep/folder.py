@@ -137,6 +137,18 @@ def count_classes(coco: dict[str, Any]) -> dict[str, dict[str, int]]:
     return {c["name"]: {"boxes": len(images[c["id"]]), "images": len(set(images[c["id"]]))} for c in coco["categories"]}
 
 
+def names_alike(coco: dict[str, Any]) -> list[str]:
+    """What a user should know of classes whose names differ in capitals alone: they stay apart."""
+    alike: dict[str, list[str]] = {}
+    for category in coco["categories"]:
+        alike.setdefault(category["name"].casefold(), []).append(category["name"])
+    return [
+        f"classes {' and '.join(map(repr, names))} differ in capitals alone; if they are one, mend the names in the labels"
+        for names in alike.values()
+        if len(names) > 1
+    ]
+
+
 def count_boxes(coco: dict[str, Any]) -> int:
     """Boxes of all classes; crowds do not count."""
     return len(_objects(coco))

@@ -21,11 +21,13 @@ from data_prep.folder import (
     finished_card,
     folder_under_construction,
     in_threads,
+    names_alike,
     write_folder,
 )
 from data_prep.pictures import Picture, open_picture
 from data_prep.source import Box, Item, Problem, Source
 from fsod.errors import UserError
+from fsod.progress import warn
 
 
 @dataclass(frozen=True)
@@ -82,11 +84,13 @@ def write_source(source: Source, out: Path, *, skip_bad: bool) -> dict[str, Any]
             "boxes_clipped": sum(box.clipped for reading in good for box in reading.boxes),
             "boxes_difficult": sum(box.difficult for reading in good for box in reading.boxes),
             "classes": count_classes(coco),
+            "warnings": names_alike(coco),
             "refused": [{"where": problem.place(source.root), "why": problem.why} for problem in problems],
             "lists": _list_counts(source.lists, lists, stems),
             **source.card,
         }
         write_folder(folder, coco, lists, card)
+    warn(card["warnings"])
     return card
 
 

@@ -26,7 +26,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from data_prep.annotations import add_box, cut_boxes, no_annotations
-from data_prep.folder import count_classes, finished_card, folder_under_construction, in_threads, write_folder
+from data_prep.folder import (
+    count_classes,
+    finished_card,
+    folder_under_construction,
+    in_threads,
+    names_alike,
+    write_folder,
+)
 from data_prep.label_files import (
     LabelSettings,
     as_problem,
@@ -137,6 +144,7 @@ def prepare_labels(scenes: Path, labels: Path, out: Path, settings: LabelSetting
             "classes": count_classes(coco),
             "pixels": {plan.record.source: str(plan.scene.rule) for plan in plans},
             "warnings": [
+                *names_alike(coco),
                 *(warning for plan in plans for warning in plan.scene.warnings),
                 *(warning for layer in layers.values() for warning in assumed_encoding(layer)),
                 *(

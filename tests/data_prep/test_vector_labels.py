@@ -68,6 +68,14 @@ def test_points_have_a_size_on_the_ground(tmp_path: Path) -> None:
     np.testing.assert_allclose(image.boxes_xyxy_px[1], [129 - side / 2, 50 - side / 2, 130, 50 + side / 2], atol=0.1)
 
 
+def test_classes_that_differ_in_capitals_alone_are_said(tmp_path: Path) -> None:
+    scene = make_scene(tmp_path / "a.tif")
+    labels = save_labels(tmp_path / "a.gpkg", scene)
+    geopandas.read_file(labels).assign(**{"class": ["tank", "Ship", "ship"]}).to_file(labels)
+    (said,) = prepare_labels(scene, labels, tmp_path / "out", BY_CLASS)["warnings"]
+    assert said.startswith("classes 'Ship' and 'ship' differ in capitals alone")
+
+
 def test_an_object_that_is_mostly_outside_is_neither_object_nor_background(tmp_path: Path) -> None:
     scene = make_scene(tmp_path / "a.tif")
     labels = save_labels(tmp_path / "a.gpkg", scene, np.array([[-30, 10, 10, 30], [-5, 50, 15, 70.0]]))

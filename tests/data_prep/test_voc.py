@@ -49,6 +49,16 @@ def test_lists_name_images_with_spaces_and_may_go_on_after_the_name(tmp_path: Pa
     assert [problem.line for problem in problems] == [7]
 
 
+def test_classes_that_differ_in_capitals_alone_are_said(
+    source: Path, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = source / "Annotations" / "000009.xml"
+    path.write_text(path.read_text().replace("gbk", "latin-1").replace("ship", "Ship"))
+    (said,) = prepare_voc(source, out)["warnings"]
+    assert said.startswith("classes 'Ship' and 'ship' differ in capitals alone")
+    assert f"warning: {said}" in capsys.readouterr().err
+
+
 def test_round_trip(source: Path, out: Path) -> None:
     # expat reads one-byte encodings only; the same text in latin-1 is one
     path = source / "Annotations" / "000009.xml"
