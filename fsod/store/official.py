@@ -186,8 +186,13 @@ def _open_safetensors(path: Path) -> OfficialWeights:
     try:
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in sorted(file.keys(), key=registration_order)}
+            own = "fsod" in (file.metadata() or {})
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: not a readable safetensors file: {one_line(error)}") from error
+    if own:
+        raise UserError(
+            f"{path}: was written by fsod, so there is nothing to import; name it as it is, as init= of a run"
+        )
     return OfficialWeights("file", {name: tuple(value.shape) for name, value in tensors.items()}, tensors.__getitem__)
 
 

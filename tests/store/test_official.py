@@ -17,6 +17,7 @@ from ultralytics.nn.modules.conv import Conv
 
 from fsod.errors import UserError
 from fsod.model.yolov7 import build_trunk
+from fsod.store.checkpoint import SHIPPED
 from fsod.store.official import import_official, initialise_trunk, match_trunk, registration_order
 from tests.command import fsod
 from tests.model.test_yolov7 import official_shapes, reference_folder
@@ -145,6 +146,11 @@ def test_the_first_mismatch_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"running_mean .*running_var"):
         import_official(tmp_path / "swapped.pt", tmp_path / "out.safetensors")
     assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_weights_of_fsod_itself_need_no_import(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nano.safetensors: was written by fsod, so there is nothing to import"):
+        import_official(SHIPPED, tmp_path / "out.safetensors")
 
 
 def test_weights_of_another_size_or_kind_do_not_initialise(
