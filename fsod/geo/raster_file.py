@@ -67,6 +67,9 @@ def open_dataset(name: str, driver: str | None = None, nodata: float | None = No
         several = f"; it holds {len(parts)} rasters, name one: {', '.join(parts[:NAMED_PARTS])}" if parts else ""
         stack = " (or stack them: gdalbuildvrt -separate)" if parts else ""
         raise UserError(f"{name}: holds no pixels of its own{several}{stack}")
+    if dataset.driver == "WEBP" and _is_animation(Path(name)):
+        dataset.close()
+        raise UserError(f"{name}: is an animation; save one of its pictures as a file of its own")
     height, width = dataset.block_shapes[0]
     window_bytes = (WINDOW_PX + 2 * height) * (WINDOW_PX + 2 * width) * np.dtype(dataset.dtypes[0]).itemsize
     if window_bytes > MOST_WINDOW_BYTES:
@@ -76,6 +79,15 @@ def open_dataset(name: str, driver: str | None = None, nodata: float | None = No
             "any place of it; store it in tiles (gdal_translate -co TILED=YES)"
         )
     return dataset
+
+
+def _is_animation(webp: Path) -> bool:
+    """Whether a WebP moves; GDAL opens such a file and fails to read it."""
+    if not webp.is_file():
+        return False
+    with webp.open("rb") as file:
+        head = file.read(21)
+    return head[12:16] == b"VP8X" and head[20] & 0b10 != 0
 
 
 def _of_folder(folder: Path) -> str:

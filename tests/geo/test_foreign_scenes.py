@@ -14,7 +14,7 @@ import rasterio
 import rasterio.shutil
 import shapely
 from affine import Affine
-from PIL import Image
+from PIL import Image, ImageOps
 from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
 
@@ -45,6 +45,15 @@ def test_bands_of_several_types_are_read(make_raster: MakeRaster, tmp_path: Path
     assert (rgb[..., 0] == rgb[..., 2]).all()
     assert rgb[..., 1].min() == 0
     assert rgb[..., 1].max() == 255
+
+
+def test_an_animation_is_called_one(tmp_path: Path) -> None:
+    first, *others = [Image.fromarray(np.moveaxis(noise(3), 0, -1)) for _ in range(2)]
+    first.save(tmp_path / "still.webp")
+    first.save(tmp_path / "moving.webp", save_all=True, append_images=[ImageOps.invert(one) for one in others])
+    open_scene(tmp_path / "still.webp").close()
+    with pytest.raises(UserError, match=r"moving.webp: is an animation; save one of its pictures"):
+        open_scene(tmp_path / "moving.webp")
 
 
 @pytest.mark.parametrize("kind", ["Byte", "Float32"])
