@@ -6,6 +6,7 @@ see ``mark_shapes``.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -293,7 +294,16 @@ def _class_name(value: object) -> str:
         value = value[0]  # where one feature has a list, GDAL makes one of every other's class
     if isinstance(value, list | dict | np.ndarray):
         return ""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else spaced(str(value))
+    name = str(int(value)) if isinstance(value, float) and value.is_integer() else spaced(str(value))
+    return "" if _is_json_object(name) else name
+
+
+def _is_json_object(text: str) -> bool:
+    """Whether a text is what GDAL makes of an object in a GeoJSON where other features have a text."""
+    try:
+        return text.startswith("{") and isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def assumed_encoding(layer: LabelLayer) -> list[str]:

@@ -114,9 +114,10 @@ def test_bad_input_is_named(make_raster: MakeRaster, tmp_path: Path) -> None:
             save(tmp_path / "none.gpkg", scene, kind=["a", None, " "]), "feature 2, 3: no class in its attribute kind"
         )
         collection = json.loads(geopandas.read_file(good).to_crs("EPSG:4326").to_json())
-        collection["features"][1]["properties"]["kind"] = ["tank", "ship"]
-        (tmp_path / "lists.geojson").write_text(json.dumps(collection))
-        refused(tmp_path / "lists.geojson", "feature 2: no class in its attribute kind")
+        for nested in (["tank", "ship"], {"name": "tank"}):
+            collection["features"][1]["properties"]["kind"] = nested
+            (tmp_path / "nested.geojson").write_text(json.dumps(collection))
+            refused(tmp_path / "nested.geojson", "feature 2: no class in its attribute kind")
 
         frame = geopandas.read_file(good)
         frame.set_crs(None, allow_override=True).to_file(tmp_path / "nowhere.shp")
