@@ -55,16 +55,32 @@ class PointSize:
         """Half a box along a row and along a column around points of a scene (n, 2): (n, 2).
 
         Raises:
-            UserError: metres and a scene without a CRS.
+            UserError: metres and a scene without a CRS; a box that is larger than the scene that its point is on.
         """
         if self.metres is None:
-            return np.full((len(xy_px), 2), (self.pixels or np.nan) / 2)
+            return self._no_larger(path, scene, xy_px, np.full((len(xy_px), 2), (self.pixels or np.nan) / 2))
         if scene.georeference.crs is None:
             raise UserError(
                 f"{path}: {scene.name} has no usable CRS, so metres say nothing of its points; give their size in pixels "
                 "(--size-px)"
             )
-        return self.metres / 2 / scene.georeference.pixel_sizes_m(xy_px)
+        return self._no_larger(path, scene, xy_px, self.metres / 2 / scene.georeference.pixel_sizes_m(xy_px))
+
+    def _no_larger(
+        self, path: VectorFile, scene: Scene, xy_px: NDArray[np.float64], halves_px: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Halves of boxes themselves; UserError where all of a scene would be one object."""
+        scene_px = np.array([scene.width_px, scene.height_px])
+        on_scene = ((xy_px >= 0) & (xy_px <= scene_px)).all(axis=1)
+        if (on_scene & (2 * halves_px > scene_px).all(axis=1)).any():
+            size, option = (
+                (f"{self.pixels:g} px", "--size-px") if self.metres is None else (f"{self.metres:g} m", "--size-m")
+            )
+            raise UserError(
+                f"{path}: points of {size} are larger than all of {scene.name} ({scene_px[0]}x{scene_px[1]} px); give the size of one "
+                f"object ({option})"
+            )
+        return halves_px
 
 
 def box_kinds(geometry: GeoSeries, xy_px: NDArray[np.float64], boxes_xyxy_px: NDArray[np.float64]) -> NDArray[np.uint8]:

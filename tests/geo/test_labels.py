@@ -159,6 +159,8 @@ def test_points_become_boxes_of_a_size_on_the_ground(make_raster: MakeRaster, tm
         layer = read_layer(tmp_path / "mixed.gpkg", "kind", point_size=PointSize(10))
         assert layer.refused == {5: "a collection of shapes; split it into single parts"}
         placed = layer.place(scene)
+        with pytest.raises(UserError, match=r"points of 61 m are larger than all of .* \(--size-m\)"):
+            read_layer(tmp_path / "mixed.gpkg", "kind", point_size=PointSize(61)).place(scene)
     # 20 px of 0.5 m, less the 0.04 % by which the grid is short here
     second, third = [70, 5, 90, 25], [100, 70, 120, 90]
     np.testing.assert_allclose(placed.boxes_xyxy_px, [BOXES[0], second, third, third, second], atol=0.02)
@@ -174,6 +176,11 @@ def test_points_of_a_picture_have_a_size_in_its_pixels(make_raster: MakeRaster, 
         np.testing.assert_allclose(in_px.boxes_xyxy_px, [[20, 30, 40, 50], [70, 5, 90, 25], [100, 70, 120, 90]])
         with pytest.raises(UserError, match=r"points.gpkg: .*scene.tif has no usable CRS, so metres .* \(--size-px\)"):
             read_layer(tmp_path / "points.gpkg", "kind", point_size=PointSize(5)).place(scene)
+        with pytest.raises(
+            UserError, match=r"points of 130 px are larger than all of .*scene.tif \(120x90 px\); .* \(--size-px\)"
+        ):
+            read_layer(tmp_path / "points.gpkg", "kind", point_size=PointSize(pixels=130)).place(scene)
+        read_layer(tmp_path / "points.gpkg", "kind", point_size=PointSize(pixels=100)).place(scene)
     for wrong in ((None, None), (1, 1), (0, None), (float("nan"), None), (None, float("inf"))):
         with pytest.raises(UserError, match="size"):
             PointSize(*wrong)
