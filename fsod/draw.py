@@ -171,7 +171,7 @@ def contact_sheet(images: Sequence[Rgb], captions: Sequence[str], columns: int =
     """
     if not images or len(images) != len(captions):
         raise ValueError(f"a contact sheet needs as many captions as images, and one at least: {len(images)} images")
-    font, gap = label_font(min(max(10, cell_px // 14), 28)), max(4, cell_px // 20)
+    font, gap = label_font(min(max(10, cell_px // 14), 28), captions), max(4, cell_px // 20)
     line_px = int(font.size * 1.35)
     pictures = [_fitted(rgb, cell_px) for rgb in images]
     columns = min(columns, len(images))
@@ -250,7 +250,7 @@ def _texts(detections: Detections, class_names: Sequence[str]) -> list[tuple[str
 
 def _counted(name: str, count: int, width_px: int) -> str:
     """A class and its count for a strip of that width: a long name is shortened, so that its count is not cut off."""
-    font, end = label_font(_key_px(width_px)), f" {count}"
+    font, end = label_font(_key_px(width_px), [name]), f" {count}"
     return _shorten(name, font, width_px - KEY_SWATCH * font.size - font.getlength(end)) + end
 
 
@@ -261,7 +261,8 @@ def _key_px(width_px: int) -> int:
 def _key(width_px: int, entries: Sequence[tuple[Colour, str]], title: str) -> Image.Image:
     """A strip of that width that explains colours, in as many lines as it takes."""
     size_px = _key_px(width_px)
-    font, line_px = label_font(size_px), int(size_px * 1.6)
+    font = label_font(size_px, [title, *(text for _, text in entries)])
+    line_px = int(size_px * 1.6)
     pen = ImageDraw.Draw(Image.new("RGB", (1, 1)))
     places, x, y = [], size_px + pen.textlength(title, font), 0
     for _, text in entries:

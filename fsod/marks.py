@@ -6,13 +6,18 @@ that it shows on water as on concrete.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from functools import cache, lru_cache
+from itertools import chain
 from pathlib import Path
+from string import ascii_letters, digits
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageDraw, ImageFont
+
+from fsod.progress import warn
 
 Colour = tuple[int, int, int]
 
@@ -75,7 +80,8 @@ def draw_labels(
         texts: for each box what its label may say, tried in turn; where none finds a place, there is no label.
         colours: n of them.
     """
-    pen, font = ImageDraw.Draw(canvas), label_font(max(11, round(max(canvas.size) / 75)))
+    font = label_font(max(11, round(max(canvas.size) / 75)), chain.from_iterable(texts))
+    pen = ImageDraw.Draw(canvas)
     pad = max(1, font.size // 6)
     labelled: NDArray[np.float64] = np.zeros((0, 4))
     for i in range(min(len(texts), MOST_LABELS)):
@@ -118,9 +124,50 @@ def _opposite(colour: Colour) -> Colour:
     return INK if 0.299 * red + 0.587 * green + 0.114 * blue > 105 else PAPER
 
 
-@lru_cache
-def label_font(size_px: int) -> ImageFont.FreeTypeFont:
-    """The font of labels and legends, which has Latin, Greek and Cyrillic letters."""
+def label_font(size_px: int, texts: Iterable[str]) -> ImageFont.FreeTypeFont:
+    """The font of labels and legends, for these texts."""
+    return _opened(font_with(texts), size_px)
+
+
+def font_with(texts: Iterable[str]) -> Path:
+    """A font that has all letters of texts: DejaVu has Latin, Greek and Cyrillic ones; for others one of the system's fonts.
+
+    Where no font has them, they are drawn as empty boxes, which is said.
+    """
     import matplotlib  # carries DejaVu; imported here because it takes a moment
 
-    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans-Bold.ttf", size_px)
+    own = Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans-Bold.ttf"
+    letters = frozenset(letter for text in texts for letter in text if not letter.isspace())
+    missing = letters - _own_letters(own)
+    return _system_font(missing) or own if missing else own
+
+
+_opened = lru_cache(ImageFont.truetype)
+
+
+@cache
+def _own_letters(font: Path) -> frozenset[str]:
+    return _letters_in(font)
+
+
+@cache
+def _system_font(letters: frozenset[str]) -> Path | None:
+    from matplotlib.font_manager import fontManager
+
+    needed = letters.union(ascii_letters, digits)
+    for entry in fontManager.ttflist:
+        if "lastresort" in entry.name.replace(" ", "").lower():
+            continue  # of matplotlib and of macOS, which has a box for every letter
+        with suppress(OSError, RuntimeError):  # gone since matplotlib listed it, or damaged
+            if needed <= _letters_in(Path(entry.fname)):
+                return Path(entry.fname)
+    some = "".join(sorted(letters)[:8])
+    install = "install one that has, such as Noto Sans CJK"
+    warn([f"pictures show empty boxes for {some}: no font of this system has such letters; {install}"])
+    return None
+
+
+def _letters_in(font: Path) -> frozenset[str]:
+    from matplotlib.ft2font import FT2Font
+
+    return frozenset(map(chr, FT2Font(str(font)).get_charmap()))

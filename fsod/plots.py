@@ -11,9 +11,12 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import get_font
+from matplotlib.text import Text
 from numpy.typing import NDArray
 
 from fsod.files import atomic_write
+from fsod.marks import font_with
 
 Floats = NDArray[np.float64]
 
@@ -25,6 +28,10 @@ _GREY, _DPI = "#888888", 110
 
 def write_figure(path: Path, figure: Figure) -> Path:
     """Writes a chart as PNG, the whole of it or nothing."""
+    for text in figure.findobj(lambda artist: isinstance(artist, Text)):
+        assert isinstance(text, Text)
+        family = get_font(font_with([text.get_text()])).family_name
+        text.set_fontfamily(["DejaVu Sans", family])  # the second for what the first lacks
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png", dpi=_DPI)
     return path

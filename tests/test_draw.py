@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from string import ascii_letters, digits
 
 import numpy as np
 import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
+from matplotlib.font_manager import FontEntry, fontManager
 from numpy.typing import NDArray
 from PIL import Image
 
+from fsod import marks
 from fsod.boxes import Detections
 from fsod.draw import (
     contact_sheet,
@@ -15,7 +20,7 @@ from fsod.draw import (
     scene_preview,
     write_png,
 )
-from fsod.marks import FALSE_ALARM, HIT, MISS, class_colour
+from fsod.marks import FALSE_ALARM, HIT, MISS, class_colour, font_with
 
 CLASSES = ("airplane", "ship", "storage tank")
 
@@ -150,3 +155,43 @@ def test_pictures_are_written_whole(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="uint8"):
         write_png(path, rgb.astype(np.float32))
     assert (np.asarray(Image.open(path)) == rgb).all()
+
+
+def write_font(path: Path, letters: str) -> Path:
+    """A font in which each of these letters is a square."""
+    font = FontBuilder(1000, isTTF=True)
+    names = {ord(letter): f"u{ord(letter):x}" for letter in letters}
+    font.setupGlyphOrder([".notdef", *names.values()])
+    font.setupCharacterMap(names)
+    pen = TTGlyphPen(None)
+    pen.moveTo((0, 0))
+    for corner in ((0, 800), (800, 800), (800, 0)):
+        pen.lineTo(corner)
+    pen.closePath()
+    square = pen.glyph()
+    font.setupGlyf(dict.fromkeys([".notdef", *names.values()], square))
+    font.setupHorizontalMetrics(dict.fromkeys([".notdef", *names.values()], (900, 0)))
+    font.setupHorizontalHeader(ascent=800, descent=-200)
+    font.setupNameTable({"familyName": "Squares", "styleName": "Regular"})
+    font.setupPost()
+    font.save(path)
+    return path
+
+
+def test_letters_that_dejavu_lacks_are_of_another_font_or_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ships, squares = "\N{CJK UNIFIED IDEOGRAPH-8239}", write_font(tmp_path / "a.ttf", ascii_letters + digits + "\u8239")
+    listed = [FontEntry(fname=str(path)) for path in (tmp_path / "gone.ttf", squares)]
+    last = [entry for entry in fontManager.ttflist if entry.name.startswith("Last Resort")]
+    monkeypatch.setattr(fontManager, "ttflist", [*last, *listed])
+    marks._system_font.cache_clear()
+    assert font_with([f"{ships} 1"]) == squares
+    assert font_with(["bateau, Schiff, πλοίο, корабль"]).name == "DejaVuSans-Bold.ttf"
+    assert contact_sheet([ground()], [ships]).shape[2] == 3
+    assert capsys.readouterr().err == ""
+    for _ in range(2):
+        assert font_with(["\N{SHIP}"]).name == "DejaVuSans-Bold.ttf"
+    said = capsys.readouterr().err
+    assert said.count("pictures show empty boxes for \N{SHIP}: no font of this system has such letters") == 1
+    marks._system_font.cache_clear()
