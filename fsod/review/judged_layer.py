@@ -32,6 +32,8 @@ def open_rows(path: Path, layer: str | None) -> GeoPackageRows | GeoJsonRows:
     if suffix == ".gpkg":
         return GeoPackageRows(path, layer)
     if suffix == ".geojson":
+        if layer is not None:
+            raise UserError(f"--layer {layer}: {path} has no layers")
         return GeoJsonRows(path)
     raise UserError(f"{path}: cannot be judged here; let `fsod predict --out` write .gpkg or .geojson")
 

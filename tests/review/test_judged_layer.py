@@ -20,6 +20,7 @@ from fsod.geo.scene import Scene
 from fsod.geo.scene_opening import open_scene
 from fsod.geo.verdicts import read_verdicts
 from fsod.report.found_layer import read_found
+from fsod.review.judged_layer import open_rows
 from fsod.review.session import Session
 from tests.labelled_scene import ROTATED
 from tests.review.made_review import SIZE_PX, grid_boxes, make_layer, on_disk, opened, verdicts
@@ -30,6 +31,11 @@ PLACES = ("EPSG:32633", None)
 
 def scene_of(path: Path) -> Scene:
     return open_scene(path.parent / "scene.tif")
+
+
+def test_a_geojson_has_no_layer_of_a_name(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--layer x: .*found.geojson has no layers"):
+        open_rows(make_layer(tmp_path / "found.geojson"), "x")
 
 
 @pytest.mark.parametrize("crs", PLACES)
