@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from qgis.core import NULL, QgsFeature, QgsFeatureRequest, QgsVectorDataProvider, QgsVectorLayer
-from qgis.PyQt.QtCore import QVariant
 
 from .detections_layer import ASK, VERDICT
 
@@ -92,7 +91,7 @@ class Judging:
             return
         field = self.layer.fields().lookupField(VERDICT)
         said: object = verdict
-        if self.layer.fields().at(field).type() == QVariant.Bool:  # a checkbox, of which any text makes a no
+        if self.layer.fields().at(field).typeName().lower().startswith("bool"):  # a checkbox: any text would make a no
             said = _CHECKED.get(verdict, NULL)
         if self.layer.isEditable():
             written = self.layer.changeAttributeValue(self.current, field, said)
