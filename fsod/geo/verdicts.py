@@ -31,9 +31,9 @@ SEARCH = ("bank", "time")
 """Attributes that tell one run of ``fsod predict`` from another."""
 
 ANSWERS = {"": NOT_JUDGED}
-ANSWERS |= dict.fromkeys(("yes", "y", "true", "1", "1.0"), YES)  # a boolean field with gaps is read as numbers
-ANSWERS |= dict.fromkeys(("no", "n", "false", "0", "0.0"), NO)
-"""What people write, in small letters."""
+ANSWERS |= dict.fromkeys(("yes", "y", "true", "1.0"), YES)
+ANSWERS |= dict.fromkeys(("no", "n", "false", "0.0"), NO)
+"""What people write, in small letters; 1.0 and 0.0 are tick boxes some of which are empty. A plain 0 may be a field's default."""
 
 _PICTURE = Georeference(None, Affine.identity(), None)
 
@@ -60,7 +60,7 @@ def read_verdicts(
 ) -> list[Verdicts]:
     """Reads the verdicts in a layer.
 
-    Yes, y, true and 1 are yes, no, n, false and 0 are no, in any case. Edits that QGIS has saved in a GeoPackage that it still
+    Yes, y, true and ticked boxes are yes, no, n, false and unticked boxes are no, in any case. Edits that QGIS has saved in a GeoPackage that it still
     holds open are read too.
 
     Args:
