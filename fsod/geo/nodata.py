@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import rasterio
 from rasterio.io import DatasetReader, MemoryFile
 from rasterio.shutil import copy as copy_raster
+
+WIDE = ("int64", "uint64")
+"""Types whose ends have more digits than a float."""
 
 
 def with_nodata(dataset: DatasetReader, nodata: float) -> DatasetReader:
@@ -20,7 +25,14 @@ def with_nodata(dataset: DatasetReader, nodata: float) -> DatasetReader:
         copy_raster(dataset, view.name, driver="VRT")
         with rasterio.open(view.name, "r+") as declared:
             declared.nodata = nodata
-        return rasterio.open(view.name)
+        most = min((int(np.iinfo(kind).max) for kind in dataset.dtypes if kind in WIDE), default=0)
+        if not most:
+            return rasterio.open(view.name)
+        # GDAL writes -9.2e+18, and reads -9 of that where pixels are integers
+        digits = b"<NoDataValue>%d</NoDataValue>" % min(int(nodata), most)
+        text = re.sub(rb"<NoDataValue>.*?</NoDataValue>", digits, bytes(view.getbuffer()))
+    with MemoryFile(text, ext=".vrt") as exact:
+        return rasterio.open(exact.name)
 
 
 def can_hold(dataset: DatasetReader, nodata: float) -> bool:
@@ -29,6 +41,6 @@ def can_hold(dataset: DatasetReader, nodata: float) -> bool:
     return all(
         abs(nodata) <= float(np.finfo(kind).max)
         if kind.kind in "fc"
-        else float(nodata).is_integer() and np.iinfo(kind).min <= nodata <= np.iinfo(kind).max
+        else float(nodata).is_integer() and float(np.iinfo(kind).min) <= nodata <= float(np.iinfo(kind).max)
         for kind in kinds
     )

@@ -194,6 +194,8 @@ class _Remaining:
 
 
 def _equal(pixels: NDArray[np.generic], value: float) -> NDArray[np.bool_]:
+    if pixels.dtype.kind in "iu" and pixels.dtype.itemsize == 8:
+        return np.asarray(pixels.astype(np.float64) == value)  # the greatest 64-bit integer has no float of its own
     return np.asarray(pixels == pixels.dtype.type(value))  # of its own type: others would be widened first
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from fsod.geo.scene_opening import open_scene
 from tests.geo.rasters import UTM, MakeRaster, all_pixels, noise
@@ -31,6 +32,19 @@ def test_an_undeclared_collar_is_recognised(make_raster: MakeRaster, kind: type,
     with open_scene(undeclared, nodata=float("nan")) as scene:
         assert all_pixels(scene)[1].all()
         assert scene.warnings == ()
+
+
+@pytest.mark.parametrize(("kind", "value"), [(np.int64, -(2**63)), (np.uint64, 2**64 - 1), (np.int64, -9999)])
+def test_an_undeclared_collar_of_64_bit_integers_is_recognised(make_raster: MakeRaster, kind: type, value: int) -> None:
+    pixels: NDArray[np.generic] = noise(3, np.uint16, 200).astype(kind)
+    pixels[:, :, :30] = value  # the greatest has no float of its own
+    undeclared = make_raster(pixels, **UTM)
+    for nodata in (None, float(value)):
+        with open_scene(undeclared, nodata=nodata) as scene:
+            valid = all_pixels(scene)[1]
+            assert not valid[:, :30].any()
+            assert valid[:, 30:].all()
+            assert ("25% of it and is taken for nodata" in " ".join(scene.warnings)) == (nodata is None)
 
 
 def test_what_is_no_collar_stays(make_raster: MakeRaster) -> None:
