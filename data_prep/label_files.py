@@ -102,7 +102,8 @@ def label_fingerprint(
     for layer in layers:
         crs = layer.geometry.crs and layer.geometry.crs.to_wkt()
         content.update(f" {crs} {layer.class_names} {layer.features.tolist()} ".encode())
-        content.update(b" ".join(shapely.to_wkb(np.asarray(layer.geometry)).tolist()))
+        for shapes in (layer.geometry, layer.unread):  # where something unread lies decides which windows are left out
+            content.update(b" ".join(shapely.to_wkb(np.asarray(shapes)).tolist()))
     for stem, scene, labels in scenes:
         ground = scene.georeference.crs and scene.georeference.crs.to_wkt(), tuple(scene.georeference.transform)
         content.update(f" {stem} {labels} {scene.width_px} {scene.height_px} {ground} {scene.rule}".encode())

@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import geopandas
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 import rasterio
 from PIL import Image
+from shapely.affinity import translate
 
 from data_prep.coco import prepare_coco
 from data_prep.prepared import prepare_prepared
@@ -103,6 +105,21 @@ def test_label_files_of_many_parts(tmp_path: Path, name: str, driver: str | None
     for part in tmp_path.glob("x.*"):
         shutil.rmtree(part) if part.is_dir() else part.unlink()
     frame.assign(**{"class": frame["class"].str[::-1]}).to_file(tmp_path / name, driver=driver)
+    with pytest.raises(UserError, match=STALE):
+        run()
+
+
+def test_a_label_without_a_class_that_is_moved(tmp_path: Path) -> None:
+    scene = make_scene(tmp_path / "a.tif")
+    frame = geopandas.read_file(save_labels(tmp_path / "a.gpkg", scene, names=["tank", "tank", None]))
+    settings = replace(BY_CLASS, skip_bad=True, window_px=64, overlap_px=0)
+
+    def run() -> object:
+        return prepare_labels(scene, tmp_path / "a.gpkg", tmp_path / "out", settings)
+
+    assert run() == run()
+    frame.geometry = [*frame.geometry[:2], translate(frame.geometry[2], -40, 30)]
+    frame.to_file(tmp_path / "a.gpkg")
     with pytest.raises(UserError, match=STALE):
         run()
 
