@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
@@ -56,8 +57,11 @@ def is_name(name: str) -> bool:
 
 
 def spaced(name: str) -> str:
-    """A class's name as everything that is read has it: nothing at its ends, one space between its words."""
-    return " ".join(name.split())
+    """A class's name as everything that is read has it: nothing at its ends, one space between its words, composed letters.
+
+    macOS writes a letter and its accent as two characters where a keyboard gives one; both look the same.
+    """
+    return " ".join(unicodedata.normalize("NFC", name).split())
 
 
 def printable(name: str) -> str:

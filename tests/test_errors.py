@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fsod.cli import commands, main
-from fsod.errors import escaped, is_printable, printable
+from fsod.errors import escaped, is_printable, printable, spaced
 from fsod.progress import console, say
 
 
@@ -21,6 +21,10 @@ def test_what_steers_a_terminal_or_turns_text_around_is_not(name: str) -> None:
     assert not is_printable(name)
     with pytest.raises(ValueError, match="cannot be printed"):
         printable(name)
+
+
+def test_names_that_look_alike_are_one() -> None:
+    assert spaced(" Kra\N{COMBINING DIAERESIS}n  1\n") == "Kr\N{LATIN SMALL LETTER A WITH DIAERESIS}n 1"
 
 
 def test_texts_from_files_cannot_steer_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
