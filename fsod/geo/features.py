@@ -78,8 +78,9 @@ def read_frame(
         if layer is not None and layer not in (*layers, SEARCHED):
             raise UserError(f"{path}: no layer {layer!r}; it has {', '.join(layers)}")
         with quietly():
-            # what GDAL and GEOS warn of leaves a feature without a geometry, which is then refused by its number
-            frame = pyogrio.read_dataframe(path, layer=layer or layers[0], on_invalid="ignore", fid_as_index=ids)
+            # a ring that nobody closed is closed; what else GDAL and GEOS warn of leaves a feature without a geometry, which is
+            # then refused by its number
+            frame = pyogrio.read_dataframe(path, layer=layer or layers[0], on_invalid="fix", fid_as_index=ids)
     except UNREADABLE as error:
         reason = error.__context__ if isinstance(error, NameError) else error
         raise UserError(f"{path}: cannot be read as a vector file ({one_line(reason)})") from error

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from contextlib import closing
@@ -151,3 +152,14 @@ def test_a_view_that_cannot_be_read_keeps_nobody_from_the_layer(tmp_path: Path, 
         file.execute("INSERT INTO gpkg_geometry_columns VALUES ('v', 'geom', 'POLYGON', 4326, 0, 0)")
         file.commit()
     assert read_frame(path, "a")["kind"].tolist() == ["a", "b"]
+
+
+def test_a_ring_that_nobody_closed_is_closed(tmp_path: Path) -> None:
+    open_ring, closed = [[0, 0], [0, 2], [2, 2], [2, 0]], [[4, 0], [4, 2], [6, 2], [4, 0]]
+    features = [
+        {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+        for ring in (open_ring, closed)
+    ]
+    path = tmp_path / "by_hand.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    assert read_frame(path, None).geometry.area.tolist() == [4, 2]
